@@ -1,0 +1,1 @@
+"""The service beside the Collector: OTLP in, drift, quality and performance out."""

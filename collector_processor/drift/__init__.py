@@ -1,0 +1,1 @@
+"""Drift methods, one file each, pure functions over all columns at once."""

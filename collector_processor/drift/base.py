@@ -1,0 +1,76 @@
+"""What every drift method takes and gives: one comparison of all columns of a kind, scores for each column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from collector_processor.decode.batch import F64
+
+Kind = Literal["numeric", "categorical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fine:
+    """The fine view of numeric columns: counts and excess are ``[F, B]``, edges ``[F, B-1]`` (``+inf`` padded).
+
+    See :class:`.schema.Schema` for the bins and :class:`.pane.Pane` for ``excess``.
+    """
+
+    edges: F64
+    reference_counts: F64
+    current_counts: F64
+    reference_excess: F64
+    current_excess: F64
+    spread: F64
+    """Standard deviation of each column in the reference, ``[F]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Reference against current for ``F`` columns of one kind.
+
+    ``reference`` and ``current`` are weighted counts ``[F, K]``: the coarse (decile) bins of numeric columns, or the
+    categories of categorical ones, padded with bins that are empty on both sides. ``fine`` is there for numeric ones.
+    """
+
+    kind: Kind
+    reference: F64
+    current: F64
+    fine: Fine | None = None
+
+
+class DriftMethod(Protocol):
+    """One way to say how far the current distribution is from the reference; stateless.
+
+    ``score`` is 0 for equal distributions and grows with distance. ``p_value`` is None where there is no test.
+    ``noise`` is the score that two samples of these sizes from *one* distribution exceed with probability ``alpha``:
+    a threshold below it would only ring false alarms.
+    """
+
+    @property
+    def name(self) -> str:
+        """The value of ``ml.drift.method``."""
+        ...
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of columns that it works on."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """The default threshold, for scores of large samples."""
+        ...
+
+    def score(self, comparison: Comparison) -> F64:
+        """The drift score of each column, ``[F]``; NaN where a side is empty."""
+        ...
+
+    def p_value(self, comparison: Comparison) -> F64 | None:
+        """The probability of such a score without drift, ``[F]``."""
+        ...
+
+    def noise(self, comparison: Comparison, alpha: float) -> F64:
+        """The score at significance ``alpha`` for samples of these sizes, ``[F]``."""
+        ...

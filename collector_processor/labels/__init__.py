@@ -1,0 +1,1 @@
+"""Predictions that wait for their label, and the join."""

@@ -1,0 +1,1 @@
+"""Monitors: pure functions from (window, reference) to measurements."""

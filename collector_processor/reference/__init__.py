@@ -1,0 +1,1 @@
+"""Reference profiles: built, learned, saved, loaded."""

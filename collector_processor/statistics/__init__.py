@@ -1,0 +1,1 @@
+"""Statistics that add: schema, panes, accumulation."""

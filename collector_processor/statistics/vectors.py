@@ -1,0 +1,82 @@
+"""The base of everything that adds: a record whose every field is a float64 array.
+
+Adding is element by element; where two arrays differ in shape (a category table grew meanwhile), the smaller is
+padded with zeros, so that adding commutes and associates and an empty record is the neutral element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from collector_processor.decode.batch import F64
+
+V = TypeVar("V", bound="Vectors")
+
+
+def grown(values: F64, shape: tuple[int, ...]) -> F64:
+    """``values`` padded with zeros to ``shape``, which is at least its own along every axis.
+
+    >>> grown(np.array([1.0, 2.0]), (3,)).tolist()
+    [1.0, 2.0, 0.0]
+    """
+    if values.shape == shape:
+        return values
+    padded = np.zeros(shape)
+    padded[tuple(slice(0, size) for size in values.shape)] = values
+    return padded
+
+
+def added(left: F64, right: F64) -> F64:
+    """The sum of two vectors of possibly different extent; writes into ``left`` where it is large enough."""
+    shape = tuple(max(a, b) for a, b in zip(left.shape, right.shape, strict=True))
+    total = grown(left, shape)
+    total[tuple(slice(0, size) for size in right.shape)] += right
+    return total
+
+
+class Vectors:
+    """Mixin for dataclasses whose fields are float64 arrays or other ``Vectors``: add, copy, serialise."""
+
+    def add(self: V, other: V) -> None:
+        """Adds ``other`` to this record in place; ``other`` stays as it is."""
+        for item in fields(cast(Any, self)):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(mine, Vectors):
+                mine.add(theirs)
+            else:
+                setattr(self, item.name, added(mine, theirs))
+
+    def copy(self: V) -> V:
+        """An independent copy."""
+        return type(self).from_arrays({name: values.copy() for name, values in self.arrays().items()})
+
+    def arrays(self, prefix: str = "") -> dict[str, F64]:
+        """All arrays by dotted name, ready for a snapshot."""
+        found: dict[str, F64] = {}
+        for item in fields(cast(Any, self)):
+            value = getattr(self, item.name)
+            if isinstance(value, Vectors):
+                found.update(value.arrays(f"{prefix}{item.name}."))
+            else:
+                found[prefix + item.name] = value
+        return found
+
+    @classmethod
+    def parts(cls) -> Mapping[str, type[Vectors]]:
+        """Which fields are ``Vectors`` themselves."""
+        return {}
+
+    @classmethod
+    def from_arrays(cls: type[V], arrays: Mapping[str, F64], prefix: str = "") -> V:
+        """The record that :meth:`arrays` came from; a missing name is a ``KeyError``."""
+        parts = cls.parts()
+        values: dict[str, F64 | Vectors] = {}
+        for item in fields(cast(Any, cls)):
+            name = prefix + item.name
+            part = parts.get(item.name)
+            values[item.name] = arrays[name] if part is None else part.from_arrays(arrays, name + ".")
+        return cls(**values)

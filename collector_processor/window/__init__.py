@@ -1,0 +1,1 @@
+"""Event time: panes, watermark, windows."""

@@ -1,0 +1,1 @@
+"""Model monitoring for OpenTelemetry: every prediction as a span with its features, score and identity."""

@@ -1,0 +1,1 @@
+"""Zero-code instrumentation, one module a framework."""

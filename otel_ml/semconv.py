@@ -1,0 +1,106 @@
+"""Every name, unit and closed set that crosses the wire; nothing else may spell one out.
+
+Attribute and metric names follow OpenTelemetry's naming rules under ``ml.``; names that end in ``.`` are
+templates that take a key (``ml.feature.`` + ``age``). See ``docs/semantic-conventions.md`` for their meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.37.0"
+"""Schema of the standard attributes beside ours; remapping hangs on it once a predictive-model standard lands."""
+
+INSTRUMENTATION_SCOPE: Final = "otel_ml"
+PROCESSOR_SCOPE: Final = "otel_ml.collector_processor"
+"""Scope of everything the processor derives; a request that carries it back in is refused as a loop."""
+
+Task = Literal["binary_classification", "multiclass_classification", "regression"]
+Role = Literal["champion", "challenger", "shadow"]
+ColumnRole = Literal["feature", "prediction", "score", "label"]
+TASKS: Final[tuple[Task, ...]] = get_args(Task)
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+COLUMN_ROLES: Final[tuple[ColumnRole, ...]] = get_args(ColumnRole)
+
+# --- spans and log records -----------------------------------------------------------------------------------
+SPAN_PREDICT: Final = "predict"
+"""Span name is ``predict {ml.model.name}``."""
+SPAN_LABEL: Final = "label"
+"""Span name is ``label {ml.model.name}``."""
+EVENT_LABEL: Final = "ml.label"
+"""``event_name`` of a label that arrives as a log record."""
+
+# --- attributes of a prediction ------------------------------------------------------------------------------
+MODEL_NAME: Final = "ml.model.name"
+MODEL_VERSION: Final = "ml.model.version"
+MODEL_TASK: Final = "ml.model.task"
+MODEL_ROLE: Final = "ml.model.role"
+FRAMEWORK_NAME: Final = "ml.framework.name"
+PREDICTION_ID: Final = "ml.prediction.id"
+PREDICTION_CLASS: Final = "ml.prediction.class"
+PREDICTION_SCORE: Final = "ml.prediction.score"
+PREDICTION_SCORES: Final = "ml.prediction.scores"
+PREDICTION_VALUE: Final = "ml.prediction.value"
+PREDICTION_ROWS: Final = "ml.prediction.rows"
+FEATURE: Final = "ml.feature."
+FEATURES: Final = "ml.features"
+SEGMENT: Final = "ml.segment."
+ATTRIBUTION: Final = "ml.attribution."
+BATCH: Final = "ml.batch"
+ERROR_TYPE: Final = "error.type"
+
+# --- attributes of a label -----------------------------------------------------------------------------------
+LABEL_CLASS: Final = "ml.label.class"
+LABEL_VALUE: Final = "ml.label.value"
+
+# --- metrics of the instrumentation (section 3 of the contract) ----------------------------------------------
+METRIC_PREDICTION_DURATION: Final = "ml.prediction.duration"
+METRIC_PREDICTION_ROWS: Final = "ml.prediction.rows"
+METRIC_PREDICTION_SCORE: Final = "ml.prediction.score"
+METRIC_FEATURE_OBSERVATIONS: Final = "ml.feature.observations"
+FEATURE_NAME: Final = "ml.feature.name"
+FEATURE_BUCKET: Final = "ml.feature.bucket"
+BUCKET_MISSING: Final = "missing"
+BUCKET_OTHER: Final = "other"
+
+# --- metrics that the processor derives (section 4) ----------------------------------------------------------
+WINDOW_ROWS: Final = "ml.window.rows"
+WINDOW_LABELS: Final = "ml.window.labels"
+LABELS_COVERAGE: Final = "ml.labels.coverage"
+LABELS_DELAY: Final = "ml.labels.delay"
+DRIFT_SCORE: Final = "ml.drift.score"
+DRIFT_THRESHOLD: Final = "ml.drift.threshold"
+DRIFT_P_VALUE: Final = "ml.drift.p_value"
+DRIFT_BREACHED: Final = "ml.drift.breached"
+DRIFT_SHARE: Final = "ml.drift.share"
+QUALITY_MISSING: Final = "ml.quality.missing"
+QUALITY_OUT_OF_RANGE: Final = "ml.quality.out_of_range"
+QUALITY_UNSEEN: Final = "ml.quality.unseen"
+QUALITY_WRONG_TYPE: Final = "ml.quality.wrong_type"
+PERFORMANCE: Final = "ml.performance."
+"""Template: ``ml.performance.accuracy``, …; the performance monitor holds the list."""
+LATENCY_P50: Final = "ml.latency.p50"
+LATENCY_P95: Final = "ml.latency.p95"
+LATENCY_P99: Final = "ml.latency.p99"
+PREDICTIONS: Final = "ml.predictions"
+
+DRIFT_METHOD: Final = "ml.drift.method"
+COLUMN_ROLE: Final = "ml.column.role"
+SEGMENT_NAME: Final = "ml.segment.name"
+SEGMENT_VALUE: Final = "ml.segment.value"
+PERFORMANCE_SOURCE: Final = "ml.performance.source"
+PERFORMANCE_AVERAGE: Final = "ml.performance.average"
+SOURCE_LABELS: Final = "labels"
+SOURCE_ESTIMATED: Final = "estimated"
+
+# --- units (UCUM) --------------------------------------------------------------------------------------------
+UNIT_RATIO: Final = "1"
+UNIT_SECOND: Final = "s"
+UNIT_ROW: Final = "{row}"
+UNIT_LABEL: Final = "{label}"
+UNIT_SCORE: Final = "{score}"
+UNIT_BREACH: Final = "{breach}"
+UNIT_PREDICTION: Final = "{prediction}"
+UNIT_OBSERVATION: Final = "{observation}"
+UNIT_VALUE: Final = "{unit}"
+"""Unit of a regression's errors: whatever the predicted value is measured in."""
