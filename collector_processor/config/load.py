@@ -1,0 +1,380 @@
+"""From a YAML file to a checked :class:`Config`; every problem is reported at once, with its path and the choices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from collector_processor.config.components import (
+    DebugExporter,
+    Exporter,
+    FileStorage,
+    HealthCheck,
+    MlMonitor,
+    OtlpExporter,
+    OtlpReceiver,
+    PrometheusExporter,
+)
+from collector_processor.config.values import endpoint, expand
+from collector_processor.drift import DRIFT_METHODS
+from collector_processor.drift.base import Kind
+
+SIGNALS = ("traces", "logs", "metrics")
+RECEIVER_TYPES: Mapping[str, type[BaseModel]] = {"otlp": OtlpReceiver}
+CONNECTOR_TYPES: Mapping[str, type[BaseModel]] = {"ml_monitor": MlMonitor}
+EXPORTER_TYPES: Mapping[str, type[BaseModel]] = {
+    "otlp_grpc": OtlpExporter,
+    "otlp_http": OtlpExporter,
+    "prometheus": PrometheusExporter,
+    "debug": DebugExporter,
+}
+EXTENSION_TYPES: Mapping[str, type[BaseModel]] = {"health_check": HealthCheck, "file_storage": FileStorage}
+ALIASES = {"otlp": "otlp_grpc", "otlphttp": "otlp_http"}
+"""The Collector's former exporter types, still accepted."""
+SECTIONS = ("receivers", "connectors", "exporters", "extensions", "service")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot run; ``problems`` holds one ``path: what is wrong; what is allowed`` each."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{source} cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Which receivers and exporters a signal flows between; the connector stands on either side under its id."""
+
+    receivers: tuple[str, ...]
+    exporters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole checked configuration. Components that no pipeline or ``service.extensions`` names are not in it."""
+
+    receivers: Mapping[str, OtlpReceiver]
+    monitor: MlMonitor
+    exporters: Mapping[str, Exporter]
+    health_check: HealthCheck | None
+    file_storage: FileStorage | None
+    pipelines: Mapping[str, Pipeline]
+    metrics_endpoint: str = "localhost:8888"
+    log_level: str = "info"
+    unused: tuple[str, ...] = field(default=())
+    """Paths of components that are configured but in no pipeline."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One pass over a file: collects problems instead of stopping at the first."""
+
+    problems: list[str] = field(default_factory=list[str])
+
+    def mapping(self, value: object, path: str, choices: Sequence[str] = ()) -> dict[str, Any]:
+        """The mapping at ``path`` (nothing counts as empty), its keys checked against the choices."""
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self.problems.append(f"{path or 'the file'}: expected a mapping, got {_shown(value)}")
+            return {}
+        found = {str(key): item for key, item in cast("dict[object, Any]", value).items()}
+        for key in found:
+            if choices and key not in choices:
+                where = f"{path}.{key}" if path else key
+                self.problems.append(f"{where}: unknown key; allowed: {', '.join(choices)}")
+        return found
+
+    def names(self, value: object, path: str) -> tuple[str, ...]:
+        """The list of component ids at ``path``."""
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            self.problems.append(f"{path}: expected a list of component ids, got {_shown(value)}")
+            return ()
+        return tuple(str(item) for item in cast("list[object]", value))
+
+    def components(self, value: object, path: str, types: Mapping[str, type[BaseModel]]) -> dict[str, BaseModel]:
+        """All components of a section by id, an alias's type replaced."""
+        found: dict[str, BaseModel] = {}
+        for name, settings in self.mapping(value, path).items():
+            kind, slash, rest = name.partition("/")
+            kind = kind if kind in types else ALIASES.get(kind, kind)
+            if kind not in types or (slash and not rest):
+                self.problems.append(f"{path}.{name}: unknown type {kind!r}; allowed: {', '.join(types)}")
+                continue
+            try:
+                found[name] = types[kind].model_validate({} if settings is None else settings)
+            except ValidationError as error:
+                self.problems += [_problem(f"{path}.{name}", types[kind], item) for item in error.errors()]
+        return found
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else repr(value)
+
+
+def _problem(path: str, settings: type[BaseModel], item: Any) -> str:
+    """One pydantic error in our words."""
+    where = ".".join([path, *(str(part) for part in item["loc"] if part != "function-before")])
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key; allowed: {', '.join(_fields(settings, item['loc'][:-1]))}"
+    if item["type"] == "missing":
+        return f"{where}: required"
+    return f"{where}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _fields(settings: type[BaseModel], location: Sequence[str | int]) -> Sequence[str]:
+    """The keys allowed at a location inside settings."""
+    current: type[BaseModel] | None = settings
+    for part in location:
+        if current is None:
+            return ()
+        item = current.model_fields.get(str(part))
+        if item is not None:
+            current = _nested(item.annotation)
+    return tuple(current.model_fields) if current is not None else ()
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    """The settings class inside an annotation such as ``X``, ``X | None`` or ``dict[str, X]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        found = _nested(part)
+        if found is not None:
+            return found
+    return None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Safe YAML in which a repeated key is an error: the later one would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is repeated", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(path: Path) -> Config:
+    """Reads and checks a file; relative paths inside it are taken from its folder.
+
+    Raises :class:`ConfigError` with every problem found.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text"
+        raise ConfigError(str(path), [f"the file cannot be read: {reason}"]) from None
+    return parse_config(text, source=str(path), base=path.parent)
+
+
+def default_config() -> Config:
+    """What runs with no file: OTLP on the usual ports, references learned, measurements for Prometheus to scrape."""
+    return parse_config(DEFAULT, source="the built-in configuration")
+
+
+DEFAULT = """
+receivers:
+  otlp:
+connectors:
+  ml_monitor:
+exporters:
+  prometheus:
+extensions:
+  health_check:
+service:
+  extensions: [health_check]
+  pipelines:
+    traces:  { receivers: [otlp], exporters: [ml_monitor] }
+    logs:    { receivers: [otlp], exporters: [ml_monitor] }
+    metrics: { receivers: [ml_monitor], exporters: [prometheus] }
+"""
+
+
+def parse_config(text: str, *, source: str = "the configuration", base: Path | None = None) -> Config:
+    """Checks a configuration given as YAML text.
+
+    >>> config = parse_config(DEFAULT)
+    >>> sorted(config.exporters), config.monitor.window.min_rows
+    (['prometheus'], 500)
+    >>> parse_config("exporters: {prometheus: {endpont: 'localhost:9464'}}")
+    Traceback (most recent call last):
+    collector_processor.config.load.ConfigError: the configuration cannot be used:
+      - exporters.prometheus.endpont: unknown key; allowed: endpoint, metric_expiration
+      - service.pipelines: required; such as traces: {receivers: [otlp], exporters: [ml_monitor]}
+    """
+    try:
+        document: object = yaml.load(expand(text), Loader=_UniqueKeys)  # noqa: S506 -- a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark is not None else ""
+        raise ConfigError(source, [f"{where}{getattr(error, 'problem', None) or 'not YAML'}"]) from None
+    except RecursionError:
+        raise ConfigError(source, ["nested too deeply"]) from None
+    except ValueError as error:
+        raise ConfigError(source, [str(error)]) from None
+    reading = _Reading()
+    config = _read(reading, reading.mapping(document, "", SECTIONS))
+    if reading.problems:
+        raise ConfigError(source, reading.problems)
+    return _with_base(config, base) if base is not None else config
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def _read(reading: _Reading, document: Mapping[str, Any]) -> Config:
+    receivers = reading.components(document.get("receivers"), "receivers", RECEIVER_TYPES)
+    connectors = reading.components(document.get("connectors"), "connectors", CONNECTOR_TYPES)
+    exporters = reading.components(document.get("exporters"), "exporters", EXPORTER_TYPES)
+    extensions = reading.components(document.get("extensions"), "extensions", EXTENSION_TYPES)
+    service = reading.mapping(document.get("service"), "service", ("extensions", "pipelines", "telemetry"))
+    metrics_endpoint, log_level = _own_telemetry(reading, service.get("telemetry"))
+    if len(connectors) > 1:
+        reading.problems.append(f"connectors: one ml_monitor a service; there are {', '.join(connectors)}")
+    pipelines = _pipelines(reading, service.get("pipelines"), receivers, connectors, exporters)
+    enabled = reading.names(service.get("extensions"), "service.extensions")
+    _known(reading, enabled, "service.extensions", "extensions", extensions)
+
+    used = set(enabled).union(*(pipeline.receivers + pipeline.exporters for pipeline in pipelines.values()))
+    monitor = next((item for item in connectors.values() if isinstance(item, MlMonitor)), MlMonitor())
+    _drift_methods(reading, next(iter(connectors), "ml_monitor"), monitor)
+    sections = {"receivers": receivers, "exporters": exporters, "extensions": extensions}
+    return Config(
+        receivers=_of(receivers, OtlpReceiver, used),
+        monitor=monitor,
+        exporters=cast("Mapping[str, Exporter]", _of(exporters, BaseModel, used)),
+        health_check=next(iter(_of(extensions, HealthCheck, used).values()), None),
+        file_storage=next(iter(_of(extensions, FileStorage, used).values()), None),
+        pipelines=pipelines,
+        metrics_endpoint=metrics_endpoint,
+        log_level=log_level,
+        unused=tuple(f"{section}.{name}" for section, items in sections.items() for name in items if name not in used),
+    )
+
+
+def _of(components: Mapping[str, BaseModel], kind: type[C], used: set[str]) -> dict[str, C]:
+    return {name: item for name, item in components.items() if name in used and isinstance(item, kind)}
+
+
+def _own_telemetry(reading: _Reading, value: object) -> tuple[str, str]:
+    telemetry = reading.mapping(value, "service.telemetry", ("metrics", "logs"))
+    metrics = reading.mapping(telemetry.get("metrics"), "service.telemetry.metrics", ("endpoint",))
+    logs = reading.mapping(telemetry.get("logs"), "service.telemetry.logs", ("level",))
+    address, level = metrics.get("endpoint", "localhost:8888"), logs.get("level", "info")
+    try:
+        endpoint(address)
+    except ValueError as error:
+        reading.problems.append(f"service.telemetry.metrics.endpoint: {error}")
+    if level not in LOG_LEVELS:
+        reading.problems.append(f"service.telemetry.logs.level: {level!r}; allowed: {', '.join(LOG_LEVELS)}")
+    return str(address), str(level)
+
+
+def _known(reading: _Reading, names: Sequence[str], path: str, section: str, known: Mapping[str, object]) -> None:
+    for name in names:
+        if name not in known:
+            choices = ", ".join(known) or f"nothing: the {section} section is empty"
+            reading.problems.append(f"{path}: {name!r} is not configured; there is: {choices}")
+
+
+def _pipelines(
+    reading: _Reading,
+    value: object,
+    receivers: Mapping[str, object],
+    connectors: Mapping[str, object],
+    exporters: Mapping[str, object],
+) -> dict[str, Pipeline]:
+    """The pipelines by signal, with the same checks that the Collector makes at start."""
+    found: dict[str, Pipeline] = {}
+    wanted = reading.mapping(value, "service.pipelines", SIGNALS)
+    if not wanted:
+        reading.problems.append(
+            "service.pipelines: required; such as traces: {receivers: [otlp], exporters: [ml_monitor]}"
+        )
+    for signal, settings in wanted.items():
+        path = f"service.pipelines.{signal}"
+        ends = reading.mapping(settings, path, ("receivers", "exporters"))
+        sources, sinks = (reading.names(ends.get(end), f"{path}.{end}") for end in ("receivers", "exporters"))
+        derives = signal == "metrics"
+        _known(reading, sources, f"{path}.receivers", "receivers", {**receivers, **(connectors if derives else {})})
+        _known(reading, sinks, f"{path}.exporters", "exporters", {**exporters, **({} if derives else connectors)})
+        for end, names in (("receivers", sources), ("exporters", sinks)):
+            if not names:
+                reading.problems.append(f"{path}.{end}: must name at least one")
+        _forwards_only(reading, path, signal, sources, sinks, connectors)
+        found[signal] = Pipeline(sources, sinks)
+    return found
+
+
+def _forwards_only(
+    reading: _Reading,
+    path: str,
+    signal: str,
+    sources: Sequence[str],
+    sinks: Sequence[str],
+    connectors: Mapping[str, object],
+) -> None:
+    """Originals go out as OTLP only: Prometheus and debug take measurements."""
+    only_originals = signal != "metrics" or not any(name in connectors for name in sources)
+    for name in sinks:
+        kind = ALIASES.get(name.partition("/")[0], name.partition("/")[0])
+        if only_originals and kind in ("prometheus", "debug"):
+            reading.problems.append(
+                f"{path}.exporters: {name!r} takes the measurements of ml_monitor only; "
+                "forward originals with otlp_grpc or otlp_http"
+            )
+
+
+def _drift_methods(reading: _Reading, connector: str, monitor: MlMonitor) -> None:
+    """Checks method names and the thresholds' names against the registry."""
+    by_kind: dict[Kind, list[str]] = {
+        "numeric": [method.name for method in DRIFT_METHODS if "numeric" in method.kinds],
+        "categorical": [method.name for method in DRIFT_METHODS if "categorical" in method.kinds],
+    }
+    everything = sorted({name for names in by_kind.values() for name in names})
+    settings = {f"connectors.{connector}.drift": monitor.drift}
+    for name, model in monitor.models.items():
+        if model.drift is not None:
+            settings[f"connectors.{connector}.models.{name}.drift"] = model.drift
+    for path, drift in settings.items():
+        checks: list[tuple[str, Sequence[str], Sequence[str]]] = [
+            ("numeric", drift.numeric, by_kind["numeric"]),
+            ("categorical", drift.categorical, by_kind["categorical"]),
+            ("thresholds", tuple(drift.thresholds), everything),
+        ]
+        for key, names, choices in checks:
+            unknown = [name for name in names if name not in choices]
+            reading.problems += [
+                f"{path}.{key}: unknown method {name!r}; allowed: {', '.join(choices)}" for name in unknown
+            ]
+
+
+def _with_base(config: Config, base: Path) -> Config:
+    """The same configuration with relative paths taken from the file's folder."""
+    resolve: Callable[[Path | None], Path | None] = lambda path: None if path is None else base / path  # noqa: E731
+    models = {
+        name: model.model_copy(update={"reference": resolve(model.reference)})
+        for name, model in config.monitor.models.items()
+    }
+    storage = config.file_storage
+    if storage is not None:
+        storage = storage.model_copy(update={"directory": base / storage.directory})
+    return Config(
+        config.receivers, config.monitor.model_copy(update={"models": models}), config.exporters, config.health_check,
+        storage, config.pipelines, config.metrics_endpoint, config.log_level, config.unused,
+    )  # fmt: skip

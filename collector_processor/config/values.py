@@ -1,0 +1,139 @@
+"""The Collector's small value grammar: durations, sizes, row counts, endpoints and environment variables."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_S = 10**9
+_NS = {
+    "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": _S, "m": 60 * _S, "h": 3600 * _S,
+    "d": 86_400 * _S, "w": 7 * 86_400 * _S,
+}  # fmt: skip
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
+_BYTES = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
+_ROWS = re.compile(r"(\d[\d_]*)\s*rows?")
+_VARIABLE = re.compile(r"\$\$|\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{([^}]*)\}")
+
+
+def duration_ns(value: object) -> int:
+    """Nanoseconds of a duration in Go's form, with ``d`` and ``w`` besides.
+
+    >>> duration_ns("1h30m") // 10**9, duration_ns("250ms"), duration_ns("7d") // 10**9
+    (5400, 250000000, 604800)
+    >>> duration_ns(60)
+    Traceback (most recent call last):
+    ValueError: 60 is not a duration; write a number with a unit, such as 10s, 5m, 1h30m or 7d
+    """
+    if isinstance(value, str) and value.strip() == "0":
+        return 0
+    text = value.strip() if isinstance(value, str) else ""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{value!r} is not a duration; write a number with a unit, such as 10s, 5m, 1h30m or 7d")
+    return round(sum(float(number) * _NS[unit] for number, unit in parts))
+
+
+def size_bytes(value: object) -> int:
+    """Bytes of a size.
+
+    >>> size_bytes("64MiB"), size_bytes(1024)
+    (67108864, 1024)
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or match[2].lower() not in _BYTES:
+        raise ValueError(f"{value!r} is not a size; write bytes, or a number with a unit, such as 512KiB or 64MiB")
+    return int(float(match[1]) * _BYTES[match[2].lower()])
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How long a window is: in time (``ns``) or in rows; one of the two is 0."""
+
+    ns: int = 0
+    rows: int = 0
+
+
+def extent(value: object) -> Extent:
+    """A window's extent from ``1h`` or ``5000 rows``.
+
+    >>> extent("5000 rows")
+    Extent(ns=0, rows=5000)
+    """
+    if isinstance(value, Extent):
+        return value
+    match = _ROWS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is not None:
+        return Extent(rows=int(match[1]))
+    try:
+        return Extent(ns=duration_ns(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is neither a duration (1h) nor a number of rows (5000 rows)") from None
+
+
+def rows(value: object) -> object:
+    """A number of rows from ``5000 rows``; anything else is left for the type check.
+
+    >>> rows("5000 rows")
+    5000
+    """
+    match = _ROWS.fullmatch(value.strip()) if isinstance(value, str) else None
+    return value if match is None else int(match[1])
+
+
+def endpoint(value: object) -> str:
+    """A ``host:port`` to listen on.
+
+    >>> endpoint("localhost:4317")
+    'localhost:4317'
+    """
+    text = value if isinstance(value, str) else ""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not an address; write host:port, such as localhost:4317 or 0.0.0.0:4317")
+    return text
+
+
+Duration = Annotated[int, BeforeValidator(duration_ns)]
+"""Nanoseconds, written as a duration."""
+Bytes = Annotated[int, BeforeValidator(size_bytes)]
+"""Bytes, written as a size."""
+WindowExtent = Annotated[Extent, BeforeValidator(extent)]
+"""A window's extent, written as a duration or a number of rows."""
+Rows = Annotated[int, BeforeValidator(rows)]
+"""A number of rows, written with or without the word."""
+Endpoint = Annotated[str, BeforeValidator(endpoint)]
+"""An address to listen on, written ``host:port``."""
+
+
+def expand(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Replaces ``${env:NAME}`` and ``${env:NAME:-default}``; ``$$`` is a dollar sign.
+
+    An unset variable without default is a ``ValueError``: an empty endpoint or token must not start a service.
+
+    >>> expand("${env:HOST:-localhost}:4317", {})
+    'localhost:4317'
+    """
+    variables = os.environ if environment is None else environment
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        name: str | None = match[1]
+        if name is None:
+            raise ValueError(f"{match[0]} is not a variable; write ${{env:NAME}} or ${{env:NAME:-default}}")
+        default: str | None = match[2]
+        found = variables.get(name) or default
+        if found is None:
+            raise ValueError(f"environment variable {name} is not set; set it or write ${{env:{name}:-default}}")
+        return found
+
+    return _VARIABLE.sub(value, text)
