@@ -1,0 +1,176 @@
+"""From columns to sums: adds a batch of predictions to a pane, one pass a column."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from collector_processor.decode.batch import F64, Column, Mask, PredictionBatch
+from collector_processor.statistics.groups import segment_groups
+from collector_processor.statistics.latency import latency_bins
+from collector_processor.statistics.numbers import add_numbers, weight_of
+from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.schema import ColumnSpec, Schema
+from collector_processor.statistics.texts import as_texts
+from collector_processor.statistics.vectors import grown
+from otel_ml.semconv import ColumnRole
+
+OUTPUT_NAMES: Final[dict[ColumnRole, str]] = {"prediction": "prediction", "score": "score", "label": "label"}
+"""Name of each column that is no feature: the role itself."""
+PREDICTION_COLUMN: Final = ColumnSpec("prediction", OUTPUT_NAMES["prediction"])
+SCORE_COLUMN: Final = ColumnSpec("score", OUTPUT_NAMES["score"])
+LABEL_COLUMN: Final = ColumnSpec("label", OUTPUT_NAMES["label"])
+UNKNOWN_FEATURE: Final = "unknown_feature"
+"""Reason under which cells of features are dropped that the schema does not have."""
+
+
+def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[str, int]:
+    """Adds a batch to the pane in place and returns how many cells were dropped, by reason.
+
+    Feature columns read ``batch.features``; a feature that the whole batch lacks is missing in every row. The numeric
+    prediction column reads ``batch.value``, the categorical one ``batch.prediction``, the score column
+    :func:`score_cells`; label columns are fed by joined labels (:func:`accumulate_column`). Failed rows count in
+    ``rows``, in latency, as failed, and with their features; they have no outputs, missing or other. New categories
+    and segment values are appended to the schema's tables and the pane's vectors grow with them.
+    """
+    if not len(batch):
+        return {}
+    weights = None if (batch.weights == 1.0).all() else batch.weights
+    failed = None if batch.error is None else batch.error.is_text()
+    if failed is not None and not failed.any():
+        failed = None
+    pane.rows += (float(len(batch)) if weights is None else weights.sum(), len(batch))
+    _add_groups(pane, schema, batch, failed)
+    numeric = [_cells(schema, batch, spec, numeric=True) for spec in schema.numeric]
+    _add_numeric(pane, schema, numeric, batch, weights, failed)
+    done = None if failed is None else ~failed
+    for position, spec in enumerate(schema.categorical, len(schema.numeric)):
+        if spec.role == "label":
+            continue
+        column = _cells(schema, batch, spec, numeric=False)
+        if column is None:
+            column = Column(None, np.full(len(batch), -1, np.int32))
+        if done is None or spec.role == "feature":
+            _add_texts(pane, schema, position, column, weights)
+        else:
+            _add_texts(pane, schema, position, column.take(done), None if weights is None else weights[done])
+    return _unknown(schema, batch)
+
+
+def accumulate_column(pane: Pane, schema: Schema, position: int, column: Column, weights: F64) -> None:
+    """Adds one column's cells at ``position`` of ``schema.columns``; negative weights take cells out again.
+
+    ``weights`` is float64 ``[n]``.
+    """
+    if not len(column):
+        return
+    some_weights = None if (weights == 1.0).all() else weights
+    if position < len(schema.numeric):
+        add_numbers(pane, schema, [column], len(column), some_weights, first=position)
+    else:
+        _add_texts(pane, schema, position, column, some_weights)
+
+
+def score_cells(batch: PredictionBatch, positive_class: str) -> F64 | None:
+    """The score of each row ``[n]``: the positive class's probability, or the predicted class's if there is none.
+
+    ``batch.scores`` tell which class a probability is of, so they go before ``batch.score``: the sender may have taken
+    another class for the positive one. None if the batch has neither.
+    """
+    score = batch.score
+    if not batch.scores:
+        return score
+    looked_up = batch.scores.get(positive_class) if positive_class else _predicted_score(batch)
+    if score is None or looked_up is None:
+        return score if looked_up is None else looked_up
+    return np.where(np.isnan(looked_up), score, looked_up)
+
+
+def _predicted_score(batch: PredictionBatch) -> F64 | None:
+    if batch.prediction is None:
+        return None
+    predicted = as_texts(batch.prediction)
+    found = np.full(len(batch), np.nan)
+    for code, category in enumerate(predicted.categories):
+        scores = batch.scores.get(category)
+        if scores is not None and predicted.codes is not None:
+            rows = predicted.codes == code
+            found[rows] = scores[rows]
+    return found
+
+
+def _cells(schema: Schema, batch: PredictionBatch, spec: ColumnSpec, *, numeric: bool) -> Column | None:
+    """What the batch has for a column, or None."""
+    if spec.role == "feature":
+        return batch.features.get(spec.name)
+    if spec.role == "prediction" and not numeric:
+        return batch.prediction
+    numbers = batch.value if spec.role == "prediction" else score_cells(batch, schema.positive_class)
+    return None if numbers is None else Column(numbers)
+
+
+def _add_numeric(
+    pane: Pane,
+    schema: Schema,
+    columns: list[Column | None],
+    batch: PredictionBatch,
+    weights: F64 | None,
+    failed: Mask | None,
+) -> None:
+    """All numeric columns but labels, which split them into runs."""
+    start = 0
+    for position in [*(i for i, spec in enumerate(schema.numeric) if spec.role == "label"), len(columns)]:
+        if position > start:
+            add_numbers(pane, schema, columns[start:position], len(batch), weights, failed, first=start)
+        start = position + 1
+
+
+def _unknown(schema: Schema, batch: PredictionBatch) -> dict[str, int]:
+    """Cells of features that the schema does not have."""
+    known = {spec.name for spec in schema.columns if spec.role == "feature"}
+    cells = sum(
+        len(column) - int(np.count_nonzero(column.missing()))
+        for name, column in batch.features.items()
+        if name not in known
+    )
+    return {UNKNOWN_FEATURE: cells} if cells else {}
+
+
+def _add_texts(pane: Pane, schema: Schema, position: int, column: Column, weights: F64 | None) -> None:
+    """One categorical column: counts by slot, missing and wrong type."""
+    texts = as_texts(column)
+    wrong = 0.0
+    if texts.numbers is not None:
+        wrong = weight_of(weights, texts.is_number())
+        pane.wrong_type[position] += wrong
+    codes, size = texts.codes, len(texts.categories)
+    if codes is None:
+        codes = np.full(len(texts), -1, np.int32)
+    rows = np.bincount(codes + 1, minlength=size + 1)
+    counts = rows if weights is None else np.bincount(codes + 1, weights, size + 1)
+    pane.missing[position] += counts[0] - wrong
+    used = np.flatnonzero(rows[1:])
+    slots = schema.categories.slots(position - len(schema.numeric), [texts.categories[code] for code in used.tolist()])
+    pane.category_counts = grown(pane.category_counts, (len(schema.categories),))
+    np.add.at(pane.category_counts, slots, counts[1:][used])
+
+
+def _add_groups(pane: Pane, schema: Schema, batch: PredictionBatch, failed: Mask | None) -> None:
+    """Rows, failures and latency, for everything together and for each declared segment."""
+    groups = segment_groups(schema, batch)
+    size = len(schema.groups) + 1
+    pane.group_rows = grown(pane.group_rows, (size, 2))
+    pane.latency = grown(pane.latency, (size, pane.latency.shape[1]))
+    timed = np.flatnonzero(~np.isnan(batch.duration_s))
+    bins, timed_weights = latency_bins(batch.duration_s[timed]), batch.weights[timed]
+    failures = None if failed is None else np.where(failed, batch.weights, 0.0)
+    pane.group_rows[0] += (batch.weights.sum(), 0.0 if failures is None else failures.sum())
+    np.add.at(pane.latency[0], bins, timed_weights)
+    for group in groups.T:
+        # One place more, the first, for rows that the segment does not have.
+        pane.group_rows[:, 0] += np.bincount(group + 1, batch.weights, size + 1)[1:]
+        if failures is not None:
+            pane.group_rows[:, 1] += np.bincount(group + 1, failures, size + 1)[1:]
+        member = group[timed] >= 0
+        np.add.at(pane.latency, (group[timed][member], bins[member]), timed_weights[member])

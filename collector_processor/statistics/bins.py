@@ -1,0 +1,172 @@
+"""Bins ranged from the reference: fine ones for exact distances, deciles for the binned drift scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from collector_processor.decode.batch import F64, I32, I64
+
+FINE_BINS: Final = 1024
+"""A fine bin holds at most one part in so many of the reference, unless a single value does."""
+EDGES_LIMIT: Final = 1100
+"""Most edges that a column may have; it bounds the memory of every pane."""
+DECILES: Final = tuple(step / 10 for step in range(1, 10))
+
+
+class Bins(NamedTuple):
+    """Ascending finite edges ``[E]``, positions of the coarse ones ``[D]``, and the range of the reference."""
+
+    edges: F64
+    drift: I32
+    low: float
+    high: float
+
+
+def fine_edges(
+    values: F64,
+    weights: F64 | None = None,
+    *,
+    bins: int = FINE_BINS,
+    limit: int = EDGES_LIMIT,
+    include: Sequence[float] = (),
+) -> Bins:
+    """The edges of one numeric column from its reference values; NaN and infinite ones are left out.
+
+    Always among them: the minimum, the float just above the maximum, the deciles (those of ``numpy.quantile``, coarse
+    edges, equal ones once), quantiles that thin out by halves towards both tails, and ``include`` within the range.
+    The others cut the reference so that no bin ``[a, b)`` holds more than about ``1 / bins`` of it, except a single
+    value that does: its bin is ``[v, nextafter(v))``. Where that takes more than ``limit`` edges, the lightest such
+    bins stay open up to the next value (at most ``2 / bins`` each). A column whose deciles are all one value has that
+    value as a coarse bin of its own. Without finite values there are no edges and the range is NaN.
+
+    >>> found = fine_edges(np.arange(11.0))
+    >>> found.edges[found.drift].tolist(), found.low, found.high
+    ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 0.0, 10.0)
+    >>> constant = fine_edges(np.full(100, 7.0))
+    >>> constant.edges.tolist() == [7.0, np.nextafter(7.0, 8.0)], constant.drift.tolist()
+    (True, [0, 1])
+    """
+    used = np.isfinite(values) if weights is None else np.isfinite(values) & (weights > 0.0)
+    if not used.any():
+        return Bins(np.empty(0), np.zeros(1, np.int32), np.nan, np.nan)
+    ordered, mass = _ordered(values[used], None if weights is None else weights[used])
+    first = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    distinct = ordered[first] + 0.0  # no negative zero
+    weight = np.diff(np.append(first, len(ordered))) if mass is None else np.add.reduceat(mass, first)
+    low, high = float(distinct[0]), float(distinct[-1])
+    levels = _quantiles(ordered, distinct, weight, mass is None)
+    fixed = [distinct[:1], above(distinct[-1:]), levels, [x for x in include if low < x <= high]]
+    coarse = np.unique(levels[: len(DECILES)])
+    if len(coarse) == 1:
+        coarse = np.concatenate((coarse, above(coarse)))
+        fixed.append(coarse)
+    edges = _finite(np.concatenate([*fixed, *_cuts(distinct, weight.astype(np.float64), bins, limit, fixed)]))
+    return Bins(edges, np.searchsorted(edges, _finite(coarse)).astype(np.int32), low, high)
+
+
+def _ordered(values: F64, weights: F64 | None) -> tuple[F64, F64 | None]:
+    """Values in ascending order with their weights; equal weights are none."""
+    if weights is None or (weights == weights[0]).all():
+        return np.sort(values), None
+    order = np.argsort(values, kind="stable")
+    return values[order], weights[order]
+
+
+def _quantiles(ordered: F64, distinct: F64, weight: F64 | I64, equal: bool) -> F64:
+    """The deciles, then levels 2⁻ʲ and 1 − 2⁻ʲ, j = 11, 12, …, as long as two rows lie beyond."""
+    tails = [2.0**-j for j in range(11, 64) if len(ordered) * 2.0**-j >= 2.0]
+    levels = np.array([*DECILES, *tails, *(1.0 - tail for tail in tails)])
+    if not equal:
+        cumulative = np.cumsum(weight)
+        return distinct[np.minimum(np.searchsorted(cumulative, levels * cumulative[-1]), len(distinct) - 1)]
+    if ordered[-1] / 4.0 - ordered[0] / 4.0 > np.finfo(np.float64).max / 4.0:  # interpolation would overflow
+        return np.quantile(ordered / 4.0, levels) * 4.0 + 0.0
+    return np.quantile(ordered, levels) + 0.0
+
+
+def _cuts(distinct: F64, weight: F64, bins: int, limit: int, fixed: Sequence[F64 | list[float]]) -> tuple[F64, F64]:
+    """Values at which a new bin must start, and upper edges worth having while ``limit`` allows.
+
+    Every value starts in one of ``bins`` cells of equal mass. The first of each cell starts a bin, and so does a value
+    that is heavier than a cell. What may still be too heavy is such a value together with the gap behind it, and a cell
+    whose last value reaches far into the next cell: both get one more edge, the heaviest first.
+    """
+    share = weight.sum() / bins
+    cell = np.floor((np.cumsum(weight) - weight) / share * (1.0 + 1e-12))
+    heavy = weight > share
+    starts = np.flatnonzero(np.concatenate(([True], cell[1:] != cell[:-1])) | heavy)
+    in_bin = np.add.reduceat(weight, starts)
+    last = np.append(starts[1:], len(distinct)) - 1
+    split = (in_bin > share + weight.min()) & ~heavy[starts]
+    extra = np.concatenate((above(distinct[heavy]), distinct[last[split]]))
+    extra = extra[np.argsort(-np.concatenate((weight[heavy], in_bin[split])), kind="stable")]
+    room = limit - len(np.unique(np.concatenate([*fixed, distinct[starts]])))
+    if room < 0 and bins > 1:
+        return _cuts(distinct, weight, bins // 2, limit, fixed)
+    return distinct[starts], extra[: max(room, 0)]
+
+
+def above(values: F64) -> F64:
+    """The next float above each value."""
+    with np.errstate(over="ignore"):
+        return np.nextafter(values, np.inf)
+
+
+def _finite(edges: F64) -> F64:
+    """Distinct finite edges in order: the float above the greatest of all would be infinite, like the padding."""
+    return np.unique(edges[np.isfinite(edges)])
+
+
+def bin_index(values: F64, edges: F64) -> I64:
+    """The fine bin of each value, int64 ``[n]``: 0 below ``edges[0]``, ``b`` in ``[edges[b-1], edges[b])``.
+
+    ``edges`` ``[E]`` may be padded with ``+inf``; what lies above the last finite one, +∞ too, shares one bin. NaN gets
+    that bin as well: leave it out beforehand.
+
+    >>> bin_index(np.array([-1.0, 0.0, 0.5, 1.0, np.inf]), np.array([0.0, 1.0, np.inf])).tolist()
+    [0, 1, 1, 2, 2]
+    """
+    return np.searchsorted(edges[: finite_edges(edges)], values, side="right")
+
+
+def finite_edges(edges: F64) -> int:
+    """How many of a column's edges are no padding."""
+    return int(np.searchsorted(edges, np.inf))
+
+
+def coarse(counts: F64, drift_edges: I32) -> F64:
+    """Fine counts ``[F, B]`` summed between the coarse edges, ``[F, D + 1]``.
+
+    >>> coarse(np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([[0, 2, 2]], np.int32)).tolist()
+    [[1.0, 5.0, 0.0, 4.0]]
+    """
+    cumulative = np.cumsum(counts, axis=1)
+    below = np.take_along_axis(cumulative, drift_edges.astype(np.int64), axis=1)
+    return np.diff(below, axis=1, prepend=0.0, append=cumulative[:, -1:])
+
+
+def merge_light(reference: F64, current: F64, light: float = 1e-4) -> tuple[F64, F64]:
+    """Both counts ``[F, K]`` with stray bins joined to a neighbour, so that one outlier is no drift.
+
+    A bin is stray where the reference has nothing and the current rows less than the share ``light``: the square root
+    in Jensen–Shannon and Hellinger would make much of it. Its rows go to the nearest lower bin that the reference
+    has, else to the nearest higher one. The stray bin stays, empty on both sides, which adds nothing to any score.
+
+    >>> merge_light(np.array([[0.0, 9.0, 0.0]]), np.array([[1.0, 99_998.0, 20.0]]))[1].tolist()
+    [[0.0, 99999.0, 20.0]]
+    """
+    filled = reference > 0.0
+    total = current.sum(axis=1, keepdims=True)
+    stray = ~filled & (current > 0.0) & (current < light * total) & filled.any(axis=1, keepdims=True)
+    if not stray.any():
+        return reference, current
+    bins = np.broadcast_to(np.arange(reference.shape[1]), reference.shape)
+    lower = np.maximum.accumulate(np.where(filled, bins, -1), axis=1)
+    target = np.where(lower >= 0, lower, np.argmax(filled, axis=1)[:, None])
+    rows, columns = np.nonzero(stray)
+    merged = np.where(stray, 0.0, current)
+    np.add.at(merged, (rows, target[rows, columns]), current[rows, columns])
+    return reference, merged

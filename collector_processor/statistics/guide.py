@@ -1,0 +1,147 @@
+"""Finds bins by arithmetic: a grid over each column's edges, several times faster than a search and just as exact."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector_processor.decode.batch import F64, I64
+from collector_processor.statistics.bins import finite_edges
+
+MAX_CELLS: Final = 8192
+"""Most cells of one column's grid; its tables stay in the processor's cache."""
+ALL_CELLS: Final = 2**21
+"""Cells of all columns together, which bounds the memory of a model of very many features (6 MB)."""
+MIN_CELLS: Final = 256
+MAX_PASSES: Final = 3
+"""Most edges of one cell that every value is compared with; in a cell with more, values go on with a search."""
+_SEARCH_COST: Final = 40.0
+"""What the search of one value costs, in passes over one value."""
+_RANGES: Final = ((0.0, 1.0), (0.02, 0.98), (0.0, 0.9), (0.1, 1.0), (0.1, 0.9))
+"""Shares of the edges that a grid may span: heavy tails are better left to its outer cells."""
+
+
+class Guide:
+    """The grids of all numeric columns of a schema, from its ``edges`` ``[F, E]``.
+
+    A value's cell is ``int(clip((x − low) · scale))``. Rounded arithmetic is still monotone, so with the same formula
+    applied to the edges, a value's bin lies between the number of edges in lower cells and that number plus those in
+    its own cell: comparing with these few edges gives exactly what a search among all edges would.
+
+    >>> guide = Guide(np.array([[0.0, 1.0, 4.0], [7.0, np.inf, np.inf]]))
+    >>> guide.index(0, np.array([[-np.inf, 0.0, 3.9, 4.0], [np.nan, 6.9, 7.0, np.inf]])).tolist()
+    [[0, 1, 2, 3], [4, 4, 5, 5]]
+    """
+
+    def __init__(self, edges: F64) -> None:
+        columns, width = edges.shape
+        self.bins = width + 1
+        self.cells = max(MIN_CELLS, min(MAX_CELLS, ALL_CELLS // max(columns, 1)))
+        sizes = [finite_edges(row) for row in edges]
+        grids = [_best_grid(row[:size], self.cells) for row, size in zip(edges, sizes, strict=True)]
+        self._low = np.array([grid.low for grid in grids]).reshape(-1, 1)
+        self._scale = np.array([grid.scale for grid in grids]).reshape(-1, 1)
+        per_cell = np.array([grid.per_cell for grid in grids]).reshape(columns, self.cells)
+        self._below = (np.cumsum(per_cell, axis=1) - per_cell).astype(np.int16).ravel()
+        self._passes = _passes(per_cell)
+        left = np.maximum(per_cell - self._passes, 0).astype(np.int16).ravel()
+        self._left = left if left.any() else None
+        # No value passes NaN, not even infinity: the bin after the last finite edge is the last.
+        padded = np.where(np.isfinite(edges), edges, np.nan)
+        self._next = np.concatenate((padded, np.full((columns, 1), np.nan)), axis=1).ravel()
+        anchors = np.concatenate((edges[:, :1], edges), axis=1)
+        self.anchors = np.append(np.where(np.isfinite(anchors), anchors, 0.0), 0.0)
+        """Where each bin's ``excess`` is measured from, flat ``[F · (E + 1) + 1]``."""
+        self.edgeless = np.array(sizes, np.int64) == 0
+        """Which columns have no edges, bool ``[F]``."""
+
+    def index(self, first: int, values: F64) -> I64:
+        """The bin of each value of neighbouring columns: ``values`` ``[k, n]`` belong to columns from ``first`` on.
+
+        Returns int64 ``[k, n]``: bin ``b`` of the ``j``-th of them is ``j · (E + 1) + b``, where ``b`` is that of
+        :func:`.bin_index`. NaN gets any bin of its column.
+        """
+        columns = len(values)
+        rank = np.arange(columns).reshape(-1, 1)
+        with np.errstate(over="ignore"):
+            place = values - self._low[first : first + columns]
+            place *= self._scale[first : first + columns]
+        np.fmax(place, 0.0, out=place)
+        np.minimum(place, self.cells - 1.0, out=place)
+        cell = place.astype(np.int64)
+        cell += rank * self.cells
+        index = self._below[first * self.cells :].take(cell).astype(np.int64)
+        index += rank * self.bins
+        following = self._next[first * self.bins :]
+        for _ in range(self._passes):
+            index += values >= following.take(index)
+        if self._left is not None:
+            _search(values.reshape(-1), following, self._left[first * self.cells :].take(cell), index.reshape(-1))
+        return index
+
+
+def _search(values: F64, following: F64, left: NDArray[np.int16], index: I64) -> None:
+    """Moves ``index`` on by bisection where edges of the cell are ``left`` after the passes."""
+    unsure = np.flatnonzero(left != 0)  # several times faster than of the integers themselves
+    unsure = unsure[values.take(unsure) >= following.take(index.take(unsure))]  # these passed an edge in every pass
+    wanted, low = values.take(unsure), index.take(unsure)
+    count = left.reshape(-1).take(unsure).astype(np.int64)
+    while count.any():
+        half = count >> 1
+        beyond = (wanted >= following.take(low + half)) & (count > 0)
+        low += np.where(beyond, half + 1, 0)
+        count = np.where(beyond, count - half - 1, half)
+    index[unsure] = low
+
+
+def _passes(per_cell: I64) -> int:
+    """How many passes are worth their time, given the edges in each cell."""
+    most = min(MAX_PASSES, int(per_cell.max(initial=0)))
+    edges = max(1, int(per_cell.sum()))
+    costs = [passes + _SEARCH_COST * per_cell[per_cell > passes].sum() / edges for passes in range(most + 1)]
+    return int(np.argmin(costs))
+
+
+class _Grid:
+    """Equal cells over a part of the edges, and how many edges lie in each; the outer cells reach to infinity."""
+
+    def __init__(self, edges: F64, cells: int, first: float, last: float) -> None:
+        low, high = (float(edges[round(share * (len(edges) - 1))]) if len(edges) else 0.0 for share in (first, last))
+        with np.errstate(over="ignore", divide="ignore"):
+            scale = float(np.float64(cells) / (np.float64(high) - np.float64(low)))
+            self.low, self.scale = low, scale if 0.0 < scale < np.inf else 1.0
+            place = np.minimum(np.fmax((edges - self.low) * self.scale, 0.0), cells - 1.0)
+        self.per_cell: NDArray[np.int64] = np.bincount(place.astype(np.int64), minlength=cells)
+        self.searched = int(self.per_cell[self.per_cell > 1].sum())
+
+
+def _best_grid(edges: F64, cells: int) -> _Grid:
+    """The grid with the fewest edges in company; few edges are no trouble in any."""
+    ranges = _RANGES if len(edges) > 64 else _RANGES[:1]
+    return min((_Grid(edges, cells, *part) for part in ranges), key=lambda grid: grid.searched)
+
+
+_GUIDES: dict[int, tuple[weakref.ref[F64], Guide]] = {}
+
+
+def guide_of(edges: F64) -> Guide:
+    """The guide of a schema's ``edges``, which never change; forks of a schema share it.
+
+    A guide lives exactly as long as its array, so there are never more of them than schemas.
+    """
+    known = _GUIDES.get(id(edges))
+    if known is not None and known[0]() is edges:
+        return known[1]
+    guide = Guide(edges)
+    key = id(edges)
+
+    def forget(gone: weakref.ref[F64]) -> None:
+        current = _GUIDES.get(key)
+        if current is not None and current[0] is gone:  # the address may belong to another array by now
+            del _GUIDES[key]
+
+    _GUIDES[key] = (weakref.ref(edges, forget), guide)
+    return guide

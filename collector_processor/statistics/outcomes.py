@@ -1,0 +1,275 @@
+"""From joined labels to sums: what predictions were worth, in vectors that add and that a correction takes back.
+
+``Outcomes.errors`` ``[G, 8]`` holds for a regression, with label y, prediction ŷ and error e = ŷ − y, weighted: count,
+Σ abs(e), Σ e², Σ abs(e)/abs(y) where abs(y) ≥ ε, Σ (y − c), Σ (y − c)², Σ e, Σ abs(e) where abs(y) < ε. Here ε is
+float64's machine epsilon (scikit-learn's floor in its MAPE; the two parts are kept apart so that a label of zero does
+not swallow everybody's digits), and c the schema's :func:`label_shift`, which keeps R² exact for labels far from zero.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector_processor.decode.batch import F64, I32, I64, Column, Mask
+from collector_processor.statistics.accumulate import accumulate_column
+from collector_processor.statistics.bins import bin_index
+from collector_processor.statistics.latency import delay_bins
+from collector_processor.statistics.pane import CALIBRATION_BINS, Outcomes, Pane
+from collector_processor.statistics.schema import Schema
+from collector_processor.statistics.vectors import grown
+from otel_ml.semconv import ColumnRole
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+EPSILON: Final = float(np.finfo(np.float64).eps)
+"""Probabilities are clipped to [ε, 1 − ε] before their logarithm, and |y| to ε in the MAPE, as scikit-learn does."""
+VALUE_LIMIT: Final = 1e140
+"""Labels or predictions of a regression beyond it do not count in ``errors``: their squares would be infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeBatch:
+    """``n`` joined labels of one model: what was predicted, what was true.
+
+    - ``time_ns`` int64 ``[n]``: when the truth became known, Unix nanoseconds; it decides the pane.
+    - ``weights`` float64 ``[n]``: how many predictions a row stands for; negative takes an earlier outcome back.
+    - Classification: ``labels`` and ``predicted`` int32 ``[n]``, slots of ``schema.classes``, −1 where unknown.
+    - Regression: ``label_values`` and ``predicted_values`` float64 ``[n]``, NaN where unknown.
+    - ``scores`` float64 ``[n]``: probability of the positive class (binary) or of the predicted one; NaN for none.
+    - ``label_probability`` float64 ``[n]``: what the model gave to the true class; NaN where unknown.
+    - ``groups`` int32 ``[n, s]``: rows of the grouped vectors (:func:`.segment_groups`), −1 where missing.
+    - ``delay_s`` float64 ``[n]``: time from prediction to label, seconds.
+    """
+
+    time_ns: I64
+    weights: F64
+    scores: F64
+    label_probability: F64
+    groups: I32
+    delay_s: F64
+    labels: I32 | None = None
+    label_values: F64 | None = None
+    predicted: I32 | None = None
+    predicted_values: F64 | None = None
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+    def take(self, rows: I64 | Mask | slice) -> OutcomeBatch:
+        """The same outcomes for a selection of rows."""
+        return OutcomeBatch(
+            self.time_ns[rows],
+            self.weights[rows],
+            self.scores[rows],
+            self.label_probability[rows],
+            self.groups[rows],
+            self.delay_s[rows],
+            None if self.labels is None else self.labels[rows],
+            None if self.label_values is None else self.label_values[rows],
+            None if self.predicted is None else self.predicted[rows],
+            None if self.predicted_values is None else self.predicted_values[rows],
+        )
+
+    def plus(self, other: OutcomeBatch) -> OutcomeBatch:
+        """These outcomes followed by others of the same model."""
+
+        def both(mine: NDArray[Scalar] | None, theirs: NDArray[Scalar] | None) -> NDArray[Scalar] | None:
+            return None if mine is None or theirs is None else np.concatenate((mine, theirs))
+
+        return OutcomeBatch(
+            np.concatenate((self.time_ns, other.time_ns)),
+            np.concatenate((self.weights, other.weights)),
+            np.concatenate((self.scores, other.scores)),
+            np.concatenate((self.label_probability, other.label_probability)),
+            np.concatenate((self.groups, other.groups)),
+            np.concatenate((self.delay_s, other.delay_s)),
+            both(self.labels, other.labels),
+            both(self.label_values, other.label_values),
+            both(self.predicted, other.predicted),
+            both(self.predicted_values, other.predicted_values),
+        )
+
+
+def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> None:
+    """Adds joined labels to the pane's ``outcomes``, and to the drift vectors of the label column if there is one.
+
+    Rows without a label add nothing; rows without a prediction add to ``labels``, ``delay`` and label drift only. In a
+    binary task every class but the positive one is negative; as long as no class is known to be the positive one,
+    there is but the confusion. Scores outside 0 to 1 are no probabilities: they rank (``score_hits``) and do not
+    calibrate. A schema without a score column has no bins to rank in: no ROC AUC. Multiclass ``scored`` counts the
+    rows whose ``label_probability`` is known; its second column stays 0.
+    """
+    known = _known(outcomes)
+    if not known.all():
+        outcomes = outcomes.take(known)
+    if not len(outcomes):
+        return
+    _grow(pane.outcomes, schema)
+    members = _Members.of(outcomes)
+    members.add(pane.outcomes.labels, np.zeros(len(outcomes), np.int64), outcomes.weights)
+    _add_delay(pane.outcomes, outcomes)
+    if outcomes.labels is None:
+        _add_errors(pane.outcomes, schema, outcomes, members)
+    else:
+        _add_confusion(pane.outcomes, outcomes, outcomes.labels, members)
+        if schema.task != "binary_classification":
+            _add_log_loss(pane.outcomes, outcomes, members)
+        elif schema.positive_class:
+            _add_binary(pane.outcomes, schema, outcomes, outcomes.labels, members)
+    _add_label_column(pane, schema, outcomes)
+
+
+def label_shift(schema: Schema) -> float:
+    """The c of the regression sums: the middle of the label's range in the reference, else of the prediction's, else 0.
+
+    It is the same for all panes of a schema, or they would not add.
+    """
+    roles: tuple[ColumnRole, ...] = ("label", "prediction")
+    for role in roles:
+        position = _position(schema, role)
+        if position is not None and position < len(schema.numeric):
+            middle = float(schema.low[position]) / 2.0 + float(schema.high[position]) / 2.0
+            if math.isfinite(middle):
+                return middle
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """Which row belongs to which group: pairs ``[m]``, every row in group 0 and in those of its segments."""
+
+    row: I64
+    group: I64
+
+    @classmethod
+    def of(cls, outcomes: OutcomeBatch) -> _Members:
+        rows = np.arange(len(outcomes))
+        row, segment = np.nonzero(outcomes.groups > 0)
+        groups = outcomes.groups[row, segment].astype(np.int64)
+        return cls(np.concatenate((rows, row)), np.concatenate((np.zeros(len(rows), np.int64), groups)))
+
+    def where(self, kept: Mask) -> _Members:
+        """The pairs of the rows that are kept."""
+        if kept.all():
+            return self
+        pairs = kept[self.row]
+        return _Members(self.row[pairs], self.group[pairs])
+
+    def add(self, target: F64, cell: I64, values: F64) -> None:
+        """Adds each row's value to its cell (a flat index inside a group) of the vector ``[G, …]``."""
+        size = target.size // len(target)
+        scatter(target, self.group * size + cell[self.row], values[self.row])
+
+
+def scatter(target: F64, index: NDArray[np.integer], values: F64) -> None:
+    """Adds values at flat positions of a vector, repeated ones included; few values do not touch all of it."""
+    flat = target.reshape(-1)
+    if len(index) * 8 < len(flat):
+        np.add.at(flat, index, values)
+    else:
+        flat += np.bincount(index, values, len(flat))
+
+
+def _known(outcomes: OutcomeBatch) -> Mask:
+    if outcomes.labels is not None:
+        return outcomes.labels >= 0
+    if outcomes.label_values is not None:
+        return np.isfinite(outcomes.label_values)
+    return np.zeros(len(outcomes), np.bool_)
+
+
+def _grow(sums: Outcomes, schema: Schema) -> None:
+    """Gives the vectors the extents that the schema has now, contiguous, so that flat positions hold."""
+    groups, classes = len(schema.groups) + 1, len(schema.classes)
+    for name in ("labels", "score_hits", "calibration", "scored", "errors", "confusion"):
+        values: F64 = getattr(sums, name)
+        shape = (groups, classes, classes) if name == "confusion" else (groups, *values.shape[1:])
+        extent = tuple(max(sizes) for sizes in zip(values.shape, shape, strict=True))
+        setattr(sums, name, np.ascontiguousarray(grown(values, extent)))
+
+
+def _add_delay(sums: Outcomes, outcomes: OutcomeBatch) -> None:
+    bins = delay_bins(outcomes.delay_s)
+    counted = bins >= 0
+    scatter(sums.delay, bins[counted], outcomes.weights[counted])
+
+
+def _add_confusion(sums: Outcomes, outcomes: OutcomeBatch, labels: I32, members: _Members) -> None:
+    if outcomes.predicted is None:
+        return
+    cells = labels.astype(np.int64) * sums.confusion.shape[2] + outcomes.predicted
+    members.where(outcomes.predicted >= 0).add(sums.confusion, cells, outcomes.weights)
+
+
+def _add_binary(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels: I32, members: _Members) -> None:
+    """Ranking by fine bins, calibration table, Brier score and log loss."""
+    slot = schema.classes.find(0, schema.positive_class)
+    positive = labels == (-1 if slot is None else slot)  # without any positive label all are negative
+    score, weights = outcomes.scores, outcomes.weights
+    column = _position(schema, "score")
+    if column is not None and column < len(schema.numeric):
+        bins = bin_index(score, schema.edges[column])
+        cells = positive * np.int64(sums.score_hits.shape[2]) + bins
+        members.where(np.isfinite(score)).add(sums.score_hits, cells, weights)
+    probable = (score >= 0.0) & (score <= 1.0)
+    members, p = members.where(probable), np.where(probable, score, 0.0)
+    bins = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    for offset, values in enumerate((weights, weights * p, weights * positive)):
+        members.add(sums.calibration, bins + offset * CALIBRATION_BINS, values)
+    _add_scored(sums, members, weights, (p - positive) ** 2, np.where(positive, p, 1.0 - p))
+
+
+def _add_log_loss(sums: Outcomes, outcomes: OutcomeBatch, members: _Members) -> None:
+    p = outcomes.label_probability
+    probable = (p >= 0.0) & (p <= 1.0)
+    _add_scored(sums, members.where(probable), outcomes.weights, np.zeros(len(p)), np.where(probable, p, 1.0))
+
+
+def _add_scored(sums: Outcomes, members: _Members, weights: F64, squares: F64, probability: F64) -> None:
+    loss = -np.log(np.clip(probability, EPSILON, 1.0 - EPSILON))
+    for offset, values in enumerate((weights, weights * squares, weights * loss)):
+        members.add(sums.scored, np.full(len(weights), offset), values)
+
+
+def _add_errors(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, members: _Members) -> None:
+    y, predicted = outcomes.label_values, outcomes.predicted_values
+    if y is None or predicted is None:
+        return
+    counted = (np.abs(y) <= VALUE_LIMIT) & (np.abs(predicted) <= VALUE_LIMIT)
+    y, predicted = np.where(counted, y, 0.0), np.where(counted, predicted, 0.0)
+    members, error, size = members.where(counted), predicted - y, np.abs(y)
+    tiny, from_middle = size < EPSILON, y - label_shift(schema)
+    terms = (
+        np.ones(len(y)),
+        np.abs(error),
+        error**2,
+        np.where(tiny, 0.0, np.abs(error) / np.maximum(size, EPSILON)),
+        from_middle,
+        from_middle**2,
+        error,
+        np.where(tiny, np.abs(error), 0.0),
+    )
+    for offset, values in enumerate(terms):
+        members.add(sums.errors, np.full(len(y), offset), outcomes.weights * values)
+
+
+def _add_label_column(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> None:
+    position = _position(schema, "label")
+    if position is None:
+        return
+    if outcomes.labels is None:
+        column = Column(outcomes.label_values)
+    else:
+        slots, codes = np.unique(outcomes.labels, return_inverse=True)
+        column = Column(None, codes.astype(np.int32), tuple(schema.classes.name(slot) for slot in slots.tolist()))
+    accumulate_column(pane, schema, position, column, outcomes.weights)
+
+
+def _position(schema: Schema, role: ColumnRole) -> int | None:
+    """Where the column of an output stands in ``schema.columns``."""
+    return next((position for position, spec in enumerate(schema.columns) if spec.role == role), None)
