@@ -1,0 +1,58 @@
+"""The reference rows' own labels, joined to their predictions: what the model was worth when all was well."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from collector_processor.decode.batch import F64, I32, Column, Mask, PredictionBatch
+from collector_processor.reference.columns import Labels
+from collector_processor.statistics.accumulate import score_cells
+from collector_processor.statistics.groups import cell_slots, segment_groups
+from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.schema import Schema
+from collector_processor.statistics.texts import as_texts
+
+
+def reference_outcomes(schema: Schema, batch: PredictionBatch, labels: Labels) -> OutcomeBatch | None:
+    """One outcome a row, without a delay; None without labels. Failed rows have no prediction and no score.
+
+    The probability of the label is looked up in ``batch.scores``; in a binary task the score tells it as well.
+    """
+    if labels.classes is None and labels.values is None:
+        return None
+    failed = np.zeros(len(batch), np.bool_) if batch.error is None else batch.error.is_text()
+    scores = score_cells(batch, schema.positive_class)
+    scores = np.full(len(batch), np.nan) if scores is None else np.where(failed, np.nan, scores)
+    slots = None if labels.classes is None else cell_slots(schema.classes, 0, as_texts(labels.classes))
+    return OutcomeBatch(
+        time_ns=batch.time_ns,
+        weights=batch.weights,
+        scores=scores,
+        label_probability=np.where(failed, np.nan, _label_probability(schema, batch, scores, slots)),
+        groups=segment_groups(schema, batch),
+        delay_s=np.full(len(batch), np.nan),
+        labels=slots if labels.values is None else None,
+        label_values=labels.values,
+        predicted=_predicted(schema, batch.prediction, failed),
+        predicted_values=None if batch.value is None else np.where(failed, np.nan, batch.value),
+    )
+
+
+def _predicted(schema: Schema, prediction: Column | None, failed: Mask) -> I32 | None:
+    if prediction is None:
+        return None
+    return np.where(failed, -1, cell_slots(schema.classes, 0, as_texts(prediction))).astype(np.int32)
+
+
+def _label_probability(schema: Schema, batch: PredictionBatch, scores: F64, slots: I32 | None) -> F64:
+    found = np.full(len(batch), np.nan)
+    if slots is None:
+        return found
+    for name, probability in batch.scores.items():
+        rows = slots == schema.classes.find(0, name)
+        found[rows] = probability[rows]
+    if schema.positive_class:
+        positive = slots == schema.classes.find(0, schema.positive_class)
+        told = np.where(positive, scores, 1.0 - scores)
+        found = np.where(np.isnan(found) & (slots >= 0), told, found)
+    return found

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.reference.learn import Learner, batch_bytes, concat
+
+
+def texts(*values):
+    names = tuple(dict.fromkeys(value for value in values if value is not None))
+    return Column(None, np.array([-1 if v is None else names.index(v) for v in values], np.int32), names)
+
+
+def cells(column):
+    """Each cell as a number, a text, or None."""
+    found = []
+    for row in range(len(column)):
+        if column.codes is not None and column.codes[row] >= 0:
+            found.append(column.categories[column.codes[row]])
+        else:
+            number = np.nan if column.numbers is None else column.numbers[row]
+            found.append(None if np.isnan(number) else float(number))
+    return found
+
+
+def batch(rows, start=0, **columns):
+    return PredictionBatch(
+        ModelKey("m", "2"), np.arange(start, start + rows), np.full((rows, 2), start, np.uint64),
+        np.ones(rows), np.full(rows, 0.5), **columns,
+    )  # fmt: skip
+
+
+class TestConcat:
+    LEFT = batch(2, features={"a": Column(np.array([1.0, 2.0])), "b": texts("x", "y")}, score=np.array([0.1, 0.2]),
+                 scores={"1": np.array([0.1, 0.2])}, task="binary_classification")  # fmt: skip
+    RIGHT = batch(3, 2, features={"b": texts("y", None, "z"), "a": texts("n/a", None, "n/a"), "c": Column(np.ones(3))},
+                  segments={"s": texts("q", "q", "r")}, error=texts(None, "E", None), role="shadow",
+                  attributions={"a": np.array([1.0, 2.0, 3.0])})  # fmt: skip
+
+    def test_columns_are_united_and_absent_cells_missing(self):
+        both = concat([self.LEFT, self.RIGHT])
+        assert len(both) == 5
+        assert {name: cells(column) for name, column in both.features.items()} == {
+            "a": [1.0, 2.0, "n/a", None, "n/a"],
+            "b": ["x", "y", "y", None, "z"],
+            "c": [None, None, 1.0, 1.0, 1.0],
+        }
+        assert cells(both.segments["s"]) == [None, None, "q", "q", "r"]
+        assert cells(both.error) == [None, None, None, "E", None]
+        np.testing.assert_array_equal(both.score, [0.1, 0.2, np.nan, np.nan, np.nan])
+        np.testing.assert_array_equal(both.scores["1"], [0.1, 0.2, np.nan, np.nan, np.nan])
+        np.testing.assert_array_equal(both.attributions["a"], [np.nan, np.nan, 1.0, 2.0, 3.0])
+        assert both.time_ns.tolist() == [0, 1, 2, 3, 4]
+        assert both.ids[:, 0].tolist() == [0, 0, 2, 2, 2]
+
+    def test_what_no_batch_has_stays_absent(self):
+        both = concat([self.LEFT, self.RIGHT])
+        assert both.prediction is None
+        assert both.value is None
+        assert (both.task, both.role, both.model) == ("binary_classification", "shadow", ModelKey("m", "2"))
+
+    def test_equal_categories_share_one_code(self):
+        column = concat([self.LEFT, self.RIGHT]).features["b"]
+        assert column.categories == ("x", "y", "z")
+        assert column.numbers is None
+
+    def test_one_batch_is_itself_and_none_is_refused(self):
+        assert concat([self.LEFT]) is self.LEFT
+        with pytest.raises(ValueError, match="no batches"):
+            concat([])
+
+
+class TestLearner:
+    @staticmethod
+    def rows(count, start=0):
+        return batch(count, start, features={"a": Column(np.arange(start, start + count, dtype=float))})
+
+    def test_it_is_ready_with_the_rows_that_it_wants(self):
+        learner = Learner(rows=10)
+        assert learner.add(self.rows(9))
+        assert not learner.ready
+        assert learner.add(self.rows(1, 9))
+        assert learner.ready
+
+    def test_the_reference_is_of_the_first_rows_and_all_are_given_back(self):
+        learner = Learner(rows=10)
+        for start in (0, 6):
+            learner.add(self.rows(6, start))
+        reference = learner.finish("m", task="", segments=())
+        assert reference.source == "the first 10 rows"
+        assert (reference.pane.rows[1], reference.schema.high[0]) == (10.0, 9.0)
+        assert [len(each) for each in learner.batches] == [6, 6]
+
+    def test_memory_bounds_it_before_rows_do(self):
+        learner = Learner(rows=10**9, max_bytes=10_000)
+        while learner.add(self.rows(100)):
+            pass
+        assert learner.ready
+        assert learner.nbytes < 20_000
+        assert learner.finish("m").source == f"the first {learner.rows} rows"
+
+    def test_when_ready_it_refuses_more(self):
+        learner = Learner(rows=1)
+        learner.add(self.rows(1))
+        assert not learner.add(self.rows(1))
+        assert learner.rows == 1
+
+    def test_settings_that_the_rows_contradict_do_not_stop_it(self):
+        learner = Learner(rows=2)
+        learner.add(batch(2, prediction=texts("ok", "ok")))
+        reference = learner.finish(
+            "m", task="regression", positive_class="fraud", segments=["region"], categorical=["x"]
+        )
+        assert reference.schema.positive_class == "fraud"
+        assert reference.schema.groups.columns == ("region",)
+
+    def test_without_rows_there_is_nothing_to_learn(self):
+        with pytest.raises(ValueError, match="no batches"):
+            Learner().finish("m")
+        with pytest.raises(ValueError, match="needs rows and room"):
+            Learner(rows=0)
+
+    def test_the_bytes_of_texts_count(self):
+        long = Column(None, np.zeros(1, np.int32), ("x" * 10_000,))
+        assert batch_bytes(batch(1, features={"a": long})) > 10_000
