@@ -1,1 +1,46 @@
-"""Drift methods, one file each, pure functions over all columns at once."""
+"""Drift methods, one file each, pure functions over all columns at once.
+
+A new method is one file with one class and one line in :data:`DRIFT_METHODS`; the contract tests do the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collector_processor.drift.base import DriftMethod
+from collector_processor.drift.chi2 import ChiSquare
+from collector_processor.drift.hellinger import HellingerDistance
+from collector_processor.drift.js import JensenShannonDistance
+from collector_processor.drift.ks import KolmogorovSmirnov
+from collector_processor.drift.l_infinity import LInfinityDistance
+from collector_processor.drift.psi import PopulationStabilityIndex
+from collector_processor.drift.tvd import TotalVariationDistance
+from collector_processor.drift.wasserstein import Wasserstein
+
+DRIFT_METHODS: Final[tuple[DriftMethod, ...]] = (
+    PopulationStabilityIndex(),
+    JensenShannonDistance(),
+    HellingerDistance(),
+    LInfinityDistance(),
+    TotalVariationDistance(),
+    ChiSquare(),
+    KolmogorovSmirnov(),
+    Wasserstein(),
+)
+"""Every method, in the order in which they are listed."""
+
+
+def drift_method(name: str) -> DriftMethod:
+    """The method of that name; a ``ValueError`` that lists the choices where there is none.
+
+    >>> drift_method("psi").threshold
+    0.2
+    >>> drift_method("kl")
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown drift method 'kl'; choose from: psi, js, hellinger, l_infinity, tvd, chi2, ks, wasserstein
+    """
+    for method in DRIFT_METHODS:
+        if method.name == name:
+            return method
+    raise ValueError(f"unknown drift method '{name}'; choose from: {', '.join(m.name for m in DRIFT_METHODS)}")

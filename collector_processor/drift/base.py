@@ -24,6 +24,8 @@ class Fine:
     current_excess: F64
     spread: F64
     """Standard deviation of each column in the reference, ``[F]``."""
+    bridge: F64 | None = None
+    """∫ √(F(1 − F)) dx of each column in the reference, ``[F]``, where it is at hand (:func:`.wasserstein.bridge`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class DriftMethod(Protocol):
         """The drift score of each column, ``[F]``; NaN where a side is empty."""
         ...
 
-    def p_value(self, comparison: Comparison) -> F64 | None:
-        """The probability of such a score without drift, ``[F]``."""
+    def p_value(self, comparison: Comparison, score: F64 | None = None) -> F64 | None:
+        """The probability of such a score without drift, ``[F]``; ``score`` is :meth:`score` where it is at hand."""
         ...
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
