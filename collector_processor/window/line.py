@@ -1,0 +1,107 @@
+"""What the two kinds of windows have in common: the setting that they work in, and how rows are dealt out to panes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from collector_processor.decode.batch import I64, ModelKey, PredictionBatch
+from collector_processor.statistics.accumulate import accumulate
+from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.schema import Schema
+from collector_processor.telemetry import Telemetry
+from collector_processor.window.base import Window
+from collector_processor.window.panes import Panes
+from collector_processor.window.policy import WindowPolicy
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What a snapshot's header may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What windows need to know of their model."""
+
+    key: ModelKey
+    schema: Schema
+    policy: WindowPolicy
+    telemetry: Telemetry
+
+
+class Line(Protocol):
+    """The panes of one model in their order, and the rule by which they fill and close."""
+
+    panes: Panes
+
+    @property
+    def not_before_ns(self) -> int | None:
+        """Start of the lowest pane that takes rows, or None before anything came."""
+        ...
+
+    def add(self, batch: PredictionBatch, now_ns: int) -> int:
+        """Adds rows; returns how many were late."""
+        ...
+
+    def add_outcomes(self, outcomes: OutcomeBatch) -> None:
+        """Adds what labels say of predictions."""
+        ...
+
+    def close(self, now_ns: int) -> Iterator[Window]:
+        """The windows that are due, each closed as it is asked for."""
+        ...
+
+    def state(self) -> dict[str, Json]:
+        """Everything but the vectors, fit for JSON."""
+        ...
+
+
+def add_rows(setting: Setting, panes: Panes, number: int, batch: PredictionBatch) -> None:
+    """Adds rows to one pane and counts the cells that found no place."""
+    for reason, cells in accumulate(panes.to_add(number), setting.schema, batch).items():
+        setting.telemetry.dropped("statistics", reason, cells)
+
+
+def by_pane(numbers: I64) -> Iterator[tuple[int, I64 | None]]:
+    """Each pane's number with the positions of its rows, in their order; None stands for all rows.
+
+    >>> [(number, rows.tolist()) for number, rows in by_pane(np.array([7, 5, 7]))]
+    [(5, [1]), (7, [0, 2])]
+    >>> list(by_pane(np.array([7, 7])))
+    [(7, None)]
+    """
+    if not len(numbers):
+        return
+    if numbers.min() == numbers.max():
+        yield int(numbers[0]), None
+        return
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    yield from zip(ordered[starts].tolist(), np.split(order, starts[1:]), strict=True)
+
+
+def integer(state: Mapping[str, Json], name: str) -> int:
+    """A whole number of a saved state; ``ValueError`` when it is something else."""
+    value = state.get(name)
+    if not isinstance(value, int):
+        raise ValueError(f"the saved state has no number {name!r}")
+    return value
+
+
+def integer_or_none(state: Mapping[str, Json], name: str) -> int | None:
+    """A whole number or nothing."""
+    return None if state.get(name) is None else integer(state, name)
+
+
+def integers(state: Mapping[str, Json], name: str) -> list[int]:
+    """A list of whole numbers of a saved state."""
+    value = state.get(name)
+    if not isinstance(value, list):
+        raise ValueError(f"the saved state has no list {name!r}")
+    found = [item for item in value if isinstance(item, int)]
+    if len(found) != len(value):
+        raise ValueError(f"the saved state has something else than numbers in {name!r}")
+    return found

@@ -1,0 +1,170 @@
+"""Panes at rest: exact, but small where little happened, and cheap to add up and to save.
+
+An array of which fewer than a quarter of the cells are non-zero is kept as (index, value) pairs; values are kept in the
+narrowest of uint16, float32 and float64 that holds every one of them exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector_processor.decode.batch import F64
+from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.schema import Schema
+
+Array = NDArray[Any]
+_WIDTHS: Final[tuple[str, ...]] = ("u2", "f4", "f8")
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One array: its ``shape``, and its ``values``; ``index`` has their flat positions, or is None when all are there.
+
+    >>> packed = pack(np.array([[0.0, 0, 0, 0, 0], [0, 0, 7, 0, 0]]))
+    >>> packed.index.tolist(), packed.values.tolist(), packed.values.dtype.name
+    ([7], [7], 'uint16')
+    """
+
+    shape: tuple[int, ...]
+    index: NDArray[np.uint32] | None
+    values: Array
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.values.nbytes + (0 if self.index is None else self.index.nbytes)
+
+    def add_to(self, total: F64) -> None:
+        """Adds the array to ``total`` in place, which is at least as large along every axis."""
+        corner = total[tuple(slice(0, size) for size in self.shape)]
+        if self.index is None:
+            corner += self.values.reshape(self.shape)
+        elif len(self.index):
+            corner[np.unravel_index(self.index, self.shape)] += self.values
+
+
+def pack(values: F64) -> Packed:
+    """The packed form of a float64 array of any shape."""
+    flat = values.reshape(-1)
+    index = np.flatnonzero(flat)
+    if 4 * len(index) >= max(len(flat), 1):
+        return Packed(values.shape, None, _narrow(flat))
+    return Packed(values.shape, index.astype(np.uint32), _narrow(flat[index]))
+
+
+def _narrow(values: F64) -> Array:
+    """A copy in the narrowest type that holds every value exactly."""
+    if not len(values):
+        return np.zeros(0, np.uint16)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max:
+            counts = values.astype(np.uint16)
+            if np.array_equal(counts, values):
+                return counts
+        single = values.astype(np.float32)
+        return single if np.array_equal(single, values) else values.copy()
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPane:
+    """A whole pane, packed array by array under their dotted names."""
+
+    parts: Mapping[str, Packed]
+
+    @classmethod
+    def of(cls, pane: Pane) -> PackedPane:
+        """The packed form of a pane; the pane itself is not kept."""
+        return cls({name: pack(values) for name, values in pane.arrays().items()})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(part.nbytes for part in self.parts.values())
+
+    def add_to(self, pane: Pane) -> None:
+        """Adds this pane to another in place, which has at least its extents."""
+        totals = pane.arrays()
+        for name, part in self.parts.items():
+            part.add_to(totals[name])
+
+    def unpacked(self, schema: Schema) -> Pane:
+        """The pane again, in the extents that the schema has now."""
+        pane = Pane.empty(schema)
+        self.add_to(pane)
+        return pane
+
+
+def to_arrays(panes: Sequence[PackedPane]) -> dict[str, Array]:
+    """Many panes of one model as a few arrays: what a snapshot holds.
+
+    For each array of a pane: ``<name>.layout`` int64 ``[panes, 3 + axes]`` with position in the widths ``u2``, ``f4``,
+    ``f8``, whether it is sparse, number of values, and shape; ``<name>.index``; and ``<name>.<width>`` values.
+    """
+    found: dict[str, Array] = {}
+    for name in panes[0].parts if panes else ():
+        parts = [pane.parts[name] for pane in panes]
+        layout = [
+            (_WIDTHS.index(part.values.dtype.str[1:]), part.index is not None, len(part.values), *part.shape)
+            for part in parts
+        ]
+        found[f"{name}.layout"] = np.array(layout, np.int64)
+        found[f"{name}.index"] = _joined([part.index for part in parts if part.index is not None], "u4")
+        for width in _WIDTHS:
+            same = [part.values for part in parts if part.values.dtype.str[1:] == width]
+            found[f"{name}.{width}"] = _joined(same, width)
+    return found
+
+
+def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list[PackedPane]:
+    """The ``count`` panes that :func:`to_arrays` came from.
+
+    ``ValueError`` where an array is missing, or does not fit the schema: then the snapshot is of another reference.
+    """
+    panes: list[dict[str, Packed]] = [{} for _ in range(count)]
+    if not panes:
+        return []
+    for name, extents in Pane.empty(schema).arrays().items():
+        try:
+            layout = arrays[f"{name}.layout"]
+            stores = {width: arrays[f"{name}.{width}"] for width in (*_WIDTHS, "index")}
+        except KeyError as error:
+            raise ValueError(f"the saved panes lack {error.args[0]!r}") from None
+        if layout.shape != (count, 3 + extents.ndim):
+            raise ValueError(f"the saved panes do not fit: {name} has {layout.shape[0]} entries instead of {count}")
+        cursor = dict.fromkeys(stores, 0)
+        for parts, (width, sparse, length, *shape) in zip(panes, layout.tolist(), strict=True):
+            if any(not 0 <= saved <= allowed for saved, allowed in zip(shape, extents.shape, strict=True)):
+                raise ValueError(f"the saved panes do not fit the reference: {name} is {shape}, not {extents.shape}")
+            if not (0 <= width < len(_WIDTHS) and length >= 0):
+                raise ValueError(f"the saved panes are not whole: {name}")
+            index = _taken(stores, cursor, "index", length) if sparse else None
+            parts[name] = _checked(name, Packed(tuple(shape), index, _taken(stores, cursor, _WIDTHS[width], length)))
+    return [PackedPane(parts) for parts in panes]
+
+
+def _taken(stores: Mapping[str, Array], cursor: dict[str, int], store: str, length: int) -> Array:
+    """The next ``length`` values of a store, as a copy that does not keep the whole snapshot in memory."""
+    start = cursor[store]
+    cursor[store] = start + length
+    return stores[store][start : start + length].copy()
+
+
+def _checked(name: str, part: Packed) -> Packed:
+    """The part, if its pieces belong together."""
+    size = int(np.prod(part.shape, dtype=np.int64))
+    if part.index is None:
+        whole = len(part.values) == size
+    else:
+        whole = len(part.index) == len(part.values) and bool((part.index < size).all())
+    if not whole:
+        raise ValueError(f"the saved panes are not whole: {name}")
+    return part
+
+
+def _joined(pieces: Sequence[Array], width: str) -> Array:
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.dtype(width))

@@ -1,0 +1,118 @@
+"""The panes of one model by number: open ones that rows are added to, closed ones that windows still need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.schema import Schema
+from collector_processor.window.packed import Array, PackedPane, from_arrays, to_arrays
+
+_HOT: Final = 4
+"""Open panes kept unpacked; rows nearly always belong to the newest one or two."""
+
+
+class Panes:
+    """Numbered panes; a number stands for a slice of time, or for a count of rows. Not for use by several threads.
+
+    Packing keeps memory low, and is exact: closed panes and all but the last few touched open ones are packed.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._hot: dict[int, Pane] = {}
+        self._cold: dict[int, PackedPane] = {}
+        self._closed: dict[int, PackedPane] = {}
+
+    @property
+    def open_count(self) -> int:
+        """How many panes are open."""
+        return len(self._hot) + len(self._cold)
+
+    @property
+    def open(self) -> list[int]:
+        """The numbers of the open panes, ascending."""
+        return sorted([*self._hot, *self._cold])
+
+    @property
+    def closed(self) -> list[int]:
+        """The numbers of the closed panes, ascending."""
+        return sorted(self._closed)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by all panes."""
+        hot = sum(sum(values.nbytes for values in pane.arrays().values()) for pane in self._hot.values())
+        return hot + sum(pane.nbytes for pane in [*self._cold.values(), *self._closed.values()])
+
+    def is_open(self, number: int) -> bool:
+        """Whether rows were added to this pane and it was not closed."""
+        return number in self._hot or number in self._cold
+
+    def is_closed(self, number: int) -> bool:
+        """Whether this pane was closed and is still there."""
+        return number in self._closed
+
+    def to_add(self, number: int) -> Pane:
+        """The open pane of a number, made if need be, unpacked to be added to."""
+        pane = self._hot.pop(number, None)
+        if pane is None:
+            packed = self._cold.pop(number, None)
+            pane = Pane.empty(self._schema) if packed is None else packed.unpacked(self._schema)
+        self._hot[number] = pane
+        if len(self._hot) > _HOT:
+            coldest = next(iter(self._hot))
+            self._cold[coldest] = PackedPane.of(self._hot.pop(coldest))
+        return pane
+
+    def to_amend(self, number: int) -> Pane:
+        """A copy of a closed pane; :meth:`amend` puts it back."""
+        return self._closed[number].unpacked(self._schema)
+
+    def amend(self, number: int, pane: Pane) -> None:
+        """Replaces a closed pane."""
+        self._closed[number] = PackedPane.of(pane)
+
+    def close(self, number: int) -> None:
+        """Closes an open pane; does nothing where there is none."""
+        pane = self._hot.pop(number, None)
+        packed = self._cold.pop(number, None) if pane is None else PackedPane.of(pane)
+        if packed is not None:
+            self._closed[number] = packed
+
+    def discard(self, number: int) -> float:
+        """Forgets an open pane with all that is in it; returns its (unweighted) rows."""
+        pane = self._hot.pop(number, None)
+        if pane is None:
+            pane = self._cold.pop(number).unpacked(self._schema)
+        return float(pane.rows[1])
+
+    def forget_before(self, number: int) -> None:
+        """Lets go of closed panes below a number."""
+        for old in [known for known in self._closed if known < number]:
+            del self._closed[old]
+
+    def total(self, first: int, last: int) -> Pane:
+        """The sum of the closed panes from ``first`` to ``last``, newest first so that the order is always the same."""
+        total = Pane.empty(self._schema)
+        for number in sorted((known for known in self._closed if first <= known <= last), reverse=True):
+            self._closed[number].add_to(total)
+        return total
+
+    def arrays(self) -> dict[str, Array]:
+        """All vectors for a snapshot: open panes first, then closed ones, each ascending."""
+        cold = {**self._cold, **{number: PackedPane.of(pane) for number, pane in self._hot.items()}}
+        ordered = [cold[number] for number in self.open] + [self._closed[number] for number in self.closed]
+        return to_arrays(ordered)
+
+    @classmethod
+    def from_arrays(
+        cls, schema: Schema, opened: Sequence[int], closed: Sequence[int], arrays: Mapping[str, Array]
+    ) -> Panes:
+        """The panes that :attr:`open`, :attr:`closed` and :meth:`arrays` tell; ``ValueError`` where they do not fit."""
+        panes = cls(schema)
+        packed = from_arrays(arrays, schema, len(opened) + len(closed))
+        panes._cold = dict(zip(opened, packed[: len(opened)], strict=True))
+        panes._closed = dict(zip(closed, packed[len(opened) :], strict=True))
+        return panes

@@ -1,0 +1,171 @@
+"""Windows of time: rows go to the pane of their event time, the watermark closes panes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+
+from collector_processor.decode.batch import PredictionBatch
+from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
+from collector_processor.window.base import Window
+from collector_processor.window.line import Json, Setting, add_rows, by_pane, integer, integer_or_none, integers
+from collector_processor.window.packed import Array
+from collector_processor.window.panes import Panes
+from collector_processor.window.policy import MAX_PANES
+from collector_processor.window.watermark import Watermark, believed
+
+_LOWEST: Final = int(np.iinfo(np.int64).min)
+_HIGHEST: Final = int(np.iinfo(np.int64).max)
+
+
+class TimedWindows:
+    """Pane ``i`` holds the event times from ``i · every`` up to ``(i + 1) · every``; see :class:`.ModelWindows`.
+
+    ``boundary`` is the first pane that is not closed. The lowest pane that still takes rows is the boundary, or the
+    last of ``policy.open_panes`` counted backwards from the newest where that is higher.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._every = setting.policy.every_ns
+        self.panes = Panes(setting.schema)
+        self.watermark = Watermark(setting.policy.allowed_lateness_ns)
+        self._boundary: int | None = None
+        self._newest: int | None = None
+        self._trailing = False
+        """Whether the last window had something in it, so that one more is owed."""
+
+    @property
+    def not_before_ns(self) -> int | None:
+        """Start of the lowest pane that takes rows, or None before anything came."""
+        floor = self._floor()
+        return None if floor is None else floor * self._every
+
+    def _floor(self) -> int | None:
+        return self._boundary if self._newest is None else self._lowest(self._newest)
+
+    def _lowest(self, newest: int) -> int:
+        """The lowest pane that takes rows when the newest row is in pane ``newest``."""
+        lowest = max(newest - self._setting.policy.open_panes + 1, _LOWEST)
+        return lowest if self._boundary is None else max(lowest, self._boundary)
+
+    def add(self, batch: PredictionBatch, now_ns: int) -> int:
+        """Adds rows; returns how many were late."""
+        policy, telemetry = self._setting.policy, self._setting.telemetry
+        times, clamped = believed(batch.time_ns, now_ns, policy.max_clock_ahead_ns)
+        telemetry.clamped("window", "clock_ahead", clamped)
+        numbers = times // self._every
+        newest = int(numbers.max())
+        self._newest = newest if self._newest is None else max(newest, self._newest)
+        late = numbers < self._lowest(self._newest)
+        count = int(np.count_nonzero(late))
+        if count:
+            telemetry.dropped("window", "late", count)
+            batch, numbers, times = batch.take(~late), numbers[~late], times[~late]
+        if not len(batch):
+            return count
+        self.watermark.observe(int(times.max()), now_ns)
+        for number, rows in by_pane(numbers):
+            add_rows(self._setting, self.panes, number, batch if rows is None else batch.take(rows))
+        self._evict()
+        return count
+
+    def _evict(self) -> None:
+        """Pushes out the oldest panes that wait to be closed, should nobody call :meth:`close`."""
+        limit = max(MAX_PANES, 2 * self._setting.policy.open_panes)
+        while self.panes.open_count > limit:
+            rows = self.panes.discard(self.panes.open[0])
+            self._setting.telemetry.evicted("panes", "limit", rows)
+
+    def add_outcomes(self, outcomes: OutcomeBatch) -> None:
+        """Adds what labels say; see :meth:`.ModelWindows.add_outcomes`."""
+        numbers = outcomes.time_ns // self._every
+        floor = self._floor()
+        if floor is not None:
+            joined = outcomes.weights >= 0
+            ceiling = min(floor + self._setting.policy.open_panes - 1, _HIGHEST)
+            numbers[joined] = np.clip(numbers[joined], floor, ceiling)
+        lost = 0
+        for number, rows in by_pane(numbers):
+            part = outcomes if rows is None else outcomes.take(rows)
+            if self.panes.is_closed(number):
+                pane = self.panes.to_amend(number)
+                accumulate_outcomes(pane, self._setting.schema, part)
+                self.panes.amend(number, pane)
+                continue
+            if not self.panes.is_open(number):
+                kept = part.weights >= 0
+                lost += len(kept) - int(np.count_nonzero(kept))
+                part = part.take(kept)
+            if len(part.time_ns):
+                accumulate_outcomes(self.panes.to_add(number), self._setting.schema, part)
+        self._setting.telemetry.dropped("window", "retraction_expired", lost)
+        self._evict()
+
+    def close(self, now_ns: int) -> Iterator[Window]:
+        """The windows that are due, each closed as it is asked for."""
+        mark = self.watermark.at(now_ns)
+        if mark is None:
+            return
+        target = mark // self._every
+        while (number := self._next_due(target)) is not None:
+            yield self._closed_at(number)
+
+    def _next_due(self, target: int) -> int | None:
+        """The next pane below ``target`` whose end gives a window; stretches without any are stepped over."""
+        boundary = self._boundary
+        if boundary is not None and boundary >= target:
+            return None
+        if boundary is not None and self._trailing:
+            return boundary
+        waiting = self.panes.open
+        if waiting and waiting[0] < target:
+            return waiting[0]
+        self._boundary = target
+        return None
+
+    def _closed_at(self, number: int) -> Window:
+        """Closes a pane and gives the window that ends with it."""
+        first = number - self._setting.policy.panes + 1
+        self.panes.close(number)
+        self.panes.forget_before(first)
+        self._boundary = number + 1
+        self._trailing = bool(self.panes.closed)
+        start_ns, end_ns = first * self._every, (number + 1) * self._every
+        pane = self.panes.total(first, number)
+        self.panes.forget_before(first + 1)
+        return Window(self._setting.key, start_ns, end_ns, self._setting.schema, pane)
+
+    def state(self) -> dict[str, Json]:
+        """Everything but the vectors, fit for JSON."""
+        return {
+            "pane_ns": self._every,
+            "boundary": self._boundary,
+            "newest": self._newest,
+            "trailing": self._trailing,
+            "newest_event_ns": self.watermark.newest_event_ns,
+            "reached_ns": self.watermark.reached_ns,
+            "open": [*self.panes.open],
+            "closed": [*self.panes.closed],
+        }
+
+    @classmethod
+    def from_state(
+        cls, setting: Setting, state: Mapping[str, Json], arrays: Mapping[str, Array], now_ns: int
+    ) -> TimedWindows:
+        """The windows that :meth:`state` and the panes' arrays came from; ``ValueError`` if they do not fit."""
+        if state.get("pane_ns") != setting.policy.every_ns:
+            raise ValueError("the saved panes are of another width: window.every was changed")
+        windows = cls(setting)
+        windows._boundary, windows._newest = integer_or_none(state, "boundary"), integer_or_none(state, "newest")
+        windows._trailing = bool(integer(state, "trailing"))
+        windows.watermark = Watermark.resumed(
+            setting.policy.allowed_lateness_ns,
+            integer_or_none(state, "newest_event_ns"),
+            integer_or_none(state, "reached_ns"),
+            now_ns,
+        )
+        windows.panes = Panes.from_arrays(setting.schema, integers(state, "open"), integers(state, "closed"), arrays)
+        return windows

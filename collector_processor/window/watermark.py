@@ -1,0 +1,72 @@
+"""The watermark: up to which event time all rows are taken to have come. All rules of time stand here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from collector_processor.decode.batch import I64
+
+
+@dataclass(slots=True)
+class Watermark:
+    """How far one model's event time has come; nanoseconds, as exact Python integers.
+
+    The watermark is the newest event time minus the allowed lateness. When no row came for longer than the allowed
+    lateness (by the service's clock), it goes on with that clock, so that windows close when traffic stops. It never
+    goes back, whatever event times or the clock do. A clock that was set back counts as no time passed.
+
+    >>> watermark = Watermark(allowed_lateness_ns=10)
+    >>> watermark.at(now_ns=5000) is None  # nothing came yet
+    True
+    >>> watermark.observe(event_ns=100, now_ns=5000)
+    >>> watermark.at(5010), watermark.at(5011), watermark.at(5020)  # the traffic has stopped
+    (90, 101, 110)
+    """
+
+    allowed_lateness_ns: int
+    newest_event_ns: int | None = None
+    arrived_ns: int = 0
+    reached_ns: int | None = None
+
+    def observe(self, event_ns: int, now_ns: int) -> None:
+        """Takes note of rows that were counted: their newest event time, and when they came."""
+        self.arrived_ns = now_ns
+        if self.newest_event_ns is None or event_ns > self.newest_event_ns:
+            self.newest_event_ns = event_ns
+
+    def at(self, now_ns: int) -> int | None:
+        """The watermark now, or None as long as nothing came."""
+        if self.newest_event_ns is None:
+            return None
+        self.arrived_ns = min(self.arrived_ns, now_ns)
+        idle_ns = now_ns - self.arrived_ns
+        reached = self.newest_event_ns - self.allowed_lateness_ns
+        if idle_ns > self.allowed_lateness_ns:
+            reached += idle_ns
+        if self.reached_ns is None or reached > self.reached_ns:
+            self.reached_ns = reached
+        return self.reached_ns
+
+    @classmethod
+    def resumed(
+        cls, allowed_lateness_ns: int, newest_event_ns: int | None, reached_ns: int | None, now_ns: int
+    ) -> Watermark:
+        """The watermark after a restart.
+
+        The time that the service was down is no lack of traffic: senders get the allowed lateness from ``now_ns`` on to
+        send what they have kept.
+        """
+        return cls(allowed_lateness_ns, newest_event_ns, now_ns, reached_ns)
+
+
+def believed(time_ns: I64, now_ns: int, max_ahead_ns: int) -> tuple[I64, int]:
+    """Event times int64 ``[n]`` with those too far ahead of the clock set to the arrival, and how many those were.
+
+    >>> believed(np.array([5, 200, 111]), now_ns=100, max_ahead_ns=10)
+    (array([  5, 100, 100]), 2)
+    """
+    ahead = time_ns > min(now_ns + max_ahead_ns, np.iinfo(np.int64).max)
+    count = int(np.count_nonzero(ahead))
+    return (np.where(ahead, np.int64(now_ns), time_ns), count) if count else (time_ns, 0)

@@ -1,0 +1,126 @@
+"""The windows of one model version: rows and outcomes in, finished windows out, everything saved and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from collector_processor.decode.batch import ModelKey, PredictionBatch
+from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.schema import Schema
+from collector_processor.telemetry import Telemetry
+from collector_processor.window.base import Window
+from collector_processor.window.counted import CountedWindows
+from collector_processor.window.line import Json, Line, Setting
+from collector_processor.window.packed import Array
+from collector_processor.window.policy import WindowPolicy
+from collector_processor.window.timed import TimedWindows
+
+WINDOW_BYTES: Final = 256 * 2**20
+"""How many bytes of windows one call of :meth:`ModelWindows.close` may give."""
+
+
+class ModelWindows:
+    """Cuts one model's traffic into panes and sums them up to windows, as a :class:`.WindowPolicy` says.
+
+    Not for use by several threads. ``schema`` belongs to the windows: its tables grow with what comes.
+
+    Panes are bounded in number: from the newest event time backwards there are at most ``policy.open_panes`` that take
+    rows, and what is older is late. A closed pane stays, packed, as long as a window needs it. All times are Unix
+    nanoseconds; negative ones (before 1970) are times like any other.
+
+    Counted: ``otel_ml_dropped{stage="window"}`` with reason ``late`` and ``retraction_expired``;
+    ``otel_ml_clamped{stage="window", reason="clock_ahead"}``; ``otel_ml_evicted{store="panes"}`` when :meth:`close` is
+    not called for ten thousand panes.
+    """
+
+    def __init__(self, key: ModelKey, schema: Schema, policy: WindowPolicy, telemetry: Telemetry) -> None:
+        setting = Setting(key, schema, policy, telemetry)
+        self.key = key
+        self.schema = schema
+        self.policy = policy
+        self._line: Line = CountedWindows(setting) if policy.by_rows else TimedWindows(setting)
+
+    @property
+    def not_before_ns(self) -> int:
+        """Start of the earliest pane that still takes rows; the smallest int64 before anything came."""
+        start = self._line.not_before_ns
+        lowest = int(np.iinfo(np.int64).min)
+        return lowest if start is None else max(start, lowest)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all panes hold."""
+        return self._line.panes.nbytes
+
+    def add(self, batch: PredictionBatch, now_ns: int) -> int:
+        """Adds predictions that arrived at ``now_ns`` to the panes of their event times; returns how many were late.
+
+        Late rows are those of panes that are closed, or too old to be opened; they are counted and left out.
+        """
+        return self._line.add(batch, now_ns) if len(batch) else 0
+
+    def add_outcomes(self, outcomes: OutcomeBatch) -> None:
+        """Adds what labels say of predictions.
+
+        Windows of time: an outcome goes to the pane of its time, or to the nearest one that is open. Windows of rows:
+        to the current pane. A retraction (negative weight) goes to the pane of its time, even if that is closed; when
+        no window needs that pane any more, it is dropped and counted. Give retractions the time that the outcome had,
+        not earlier than :attr:`not_before_ns` was then.
+        """
+        if len(outcomes):
+            self._line.add_outcomes(outcomes)
+
+    def close(self, now_ns: int, limit_bytes: int = WINDOW_BYTES) -> list[Window]:
+        """The windows that are due at ``now_ns``, oldest first, each the sum of its panes.
+
+        At most about ``limit_bytes`` at a time, and at least one: call again for the rest. After traffic stops, windows
+        go on to close until the last row has left them; the last one is empty, and nothing comes then until traffic
+        resumes.
+        """
+        found: list[Window] = []
+        size = 0
+        for window in self._line.close(now_ns):
+            found.append(window)
+            size += sum(values.nbytes for values in window.pane.arrays().values())
+            if size >= limit_bytes:
+                break
+        return found
+
+    def arrays(self) -> dict[str, Array]:
+        """The vectors of all panes for a snapshot; nothing is closed by it. Arrays may share memory with the panes."""
+        return self._line.panes.arrays()
+
+    def state(self) -> dict[str, Json]:
+        """The rest of a snapshot: watermark, boundaries and the panes' numbers, fit for JSON."""
+        return self._line.state()
+
+    @classmethod
+    def from_state(
+        cls,
+        key: ModelKey,
+        schema: Schema,
+        policy: WindowPolicy,
+        telemetry: Telemetry,
+        state: Mapping[str, Json],
+        arrays: Mapping[str, Array],
+        now_ns: int,
+    ) -> ModelWindows:
+        """The windows that :meth:`state` and :meth:`arrays` came from, with the schema that they had then.
+
+        ``ValueError`` when the snapshot does not fit: another reference, or panes of another width. The size of a
+        window and the allowed lateness may have changed. Time that passed while the service was down is not taken for
+        a lack of traffic.
+        """
+        windows = cls(key, schema, policy, telemetry)
+        setting = Setting(key, schema, policy, telemetry)
+        try:
+            if policy.by_rows:
+                windows._line = CountedWindows.from_state(setting, state, arrays)
+            else:
+                windows._line = TimedWindows.from_state(setting, state, arrays, now_ns)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"model '{key}': {error}") from error
+        return windows
