@@ -1,0 +1,257 @@
+"""The journal in memory: bounded by bytes and by entries, one cursor a consumer.
+
+What is held is what somebody still has to commit. When there is no room, the oldest request that no essential consumer
+waits for makes way: the destinations that had not read it lose it, counted. When essential consumers alone fill the
+journal, the append is refused, and the sender told to come back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from collector_processor.decode.batch import Column, Decoded
+from collector_processor.journal.base import Entry, JournalFullError, Request, Signal
+from collector_processor.telemetry import Telemetry
+
+DEFAULT_MAX_BYTES: Final = 256 * 2**20
+DEFAULT_MAX_ENTRIES: Final = 10_000
+_ENTRY_BYTES: Final = 512
+"""What a request weighs before its content, so that empty ones are not free."""
+_CATEGORY_BYTES: Final = 64
+"""What a category's text weighs on average, object and all."""
+
+
+@dataclass(slots=True)
+class _Consumer:
+    """One reader. ``unread`` and ``taken`` (read, not committed) are offsets in order; dicts, so any one can leave."""
+
+    name: str
+    essential: bool
+    signals: frozenset[str]
+    unread: OrderedDict[int, None] = field(default_factory=OrderedDict[int, None])
+    taken: OrderedDict[int, None] = field(default_factory=OrderedDict[int, None])
+
+    def wants(self, signal: str) -> bool:
+        return not self.signals or signal in self.signals
+
+    def lag(self) -> int:
+        return len(self.unread) + len(self.taken)
+
+
+@dataclass(slots=True)
+class _Held:
+    """An entry, and how many consumers (of them essential) have yet to commit it."""
+
+    entry: Entry
+    size: int
+    waiting: int
+    essential: int
+
+
+class MemoryJournal:
+    """Implements :class:`~collector_processor.journal.base.Journal`; what it holds is gone with the process.
+
+    ``max_bytes`` bounds bodies and decoded columns together. A request that is larger than all of it is taken when
+    nothing else is held, so that it is not refused for ever. A request that no consumer wants is not kept.
+    Subscribing again under the same name reads again what was not committed.
+
+    >>> from collector_processor.decode.batch import Decoded
+    >>> journal = MemoryJournal(Telemetry(), max_entries=2)
+    >>> journal.subscribe("statistics", essential=True)
+    >>> for body in (b"a", b"b"):
+    ...     _ = journal.append(Request("traces", body, Decoded(), 1, 0))
+    >>> journal.append(Request("traces", b"c", Decoded(), 1, 0))
+    Traceback (most recent call last):
+    collector_processor.journal.base.JournalFullError: the journal is full: 'statistics' is 2 requests behind
+    >>> [entry.request.body for entry in journal.read("statistics")]
+    [b'a', b'b']
+    >>> journal.commit("statistics", 0)
+    >>> journal.append(Request("traces", b"c", Decoded(), 1, 0))
+    2
+    """
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_entries: int = DEFAULT_MAX_ENTRIES,
+    ) -> None:
+        if max_bytes < 1 or max_entries < 1:
+            raise ValueError(f"journal: max_bytes and max_entries must be at least 1, not {max_bytes}, {max_entries}")
+        self._telemetry = telemetry
+        self._max_bytes = max_bytes
+        self._max_entries = max_entries
+        self._changed = threading.Condition()
+        self._consumers: dict[str, _Consumer] = {}
+        self._held: OrderedDict[int, _Held] = OrderedDict()
+        self._bytes = 0
+        self._essential_entries = 0
+        self._essential_bytes = 0
+        self._next = 0
+        self._closed = False
+        telemetry.journal_entries.set_function(lambda: len(self._held))
+        telemetry.journal_bytes.set_function(lambda: self._bytes)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held now: bodies and decoded columns."""
+        return self._bytes
+
+    def lag(self, consumer: str) -> int:
+        """Requests that ``consumer`` has yet to commit."""
+        with self._changed:
+            return self._consumer(consumer).lag()
+
+    def subscribe(self, consumer: str, *, essential: bool = False, signals: Sequence[Signal] = ()) -> None:
+        """Registers a consumer from the next offset on, or rewinds a known one to its last commit."""
+        with self._changed:
+            known = self._consumers.get(consumer)
+            if known is not None:
+                known.signals = frozenset(signals)
+                known.taken.update(known.unread)
+                known.unread, known.taken = known.taken, OrderedDict()
+                self._changed.notify_all()
+                return
+            added = self._consumers[consumer] = _Consumer(consumer, essential, frozenset(signals))
+        self._telemetry.journal_lag.labels(consumer).set_function(lambda: len(added.unread))
+        if not essential:
+            self._telemetry.queue_size.labels(consumer).set_function(added.lag)
+            self._telemetry.queue_capacity.labels(consumer).set(self._max_entries)
+
+    def append(self, request: Request) -> int:
+        """Adds a request and returns its offset; raises :class:`JournalFullError` when full or closed."""
+        size = request_bytes(request)
+        with self._changed:
+            if self._closed:
+                raise JournalFullError("the journal is closed")
+            wanting = [consumer for consumer in self._consumers.values() if consumer.wants(request.signal)]
+            if wanting:
+                self._make_room(size)
+                self._hold(Entry(self._next, request), size, wanting)
+                self._changed.notify_all()
+            self._next += 1
+            return self._next - 1
+
+    def read(self, consumer: str, *, limit: int = 64, timeout_s: float | None = None) -> Sequence[Entry]:
+        """Up to ``limit`` entries after what was last read; without ``timeout_s`` waits for one, or for the close."""
+        if limit < 1:
+            raise ValueError(f"journal: limit must be at least 1, not {limit}")
+        with self._changed:
+            reader = self._consumer(consumer)
+            self._changed.wait_for(lambda: bool(reader.unread) or self._closed, timeout_s)
+            entries: list[Entry] = []
+            while reader.unread and len(entries) < limit:
+                offset, _ = reader.unread.popitem(last=False)
+                reader.taken[offset] = None
+                entries.append(self._held[offset].entry)
+            return entries
+
+    def commit(self, consumer: str, offset: int) -> None:
+        """Frees everything up to and including ``offset`` as far as ``consumer`` goes, read or not."""
+        with self._changed:
+            reader = self._consumer(consumer)
+            for offsets in (reader.taken, reader.unread):
+                while offsets and next(iter(offsets)) <= offset:
+                    done, _ = offsets.popitem(last=False)
+                    self._release(done, reader)
+
+    def close(self) -> None:
+        """Refuses further appends and wakes all readers; what is held can still be read."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _consumer(self, name: str) -> _Consumer:
+        known = self._consumers.get(name)
+        if known is None:
+            raise ValueError(f"journal has no consumer '{name}'; it has: {', '.join(self._consumers) or 'none'}")
+        return known
+
+    def _hold(self, entry: Entry, size: int, wanting: Sequence[_Consumer]) -> None:
+        essential = sum(consumer.essential for consumer in wanting)
+        self._held[entry.offset] = _Held(entry, size, len(wanting), essential)
+        self._bytes += size
+        if essential:
+            self._essential_entries += 1
+            self._essential_bytes += size
+        for consumer in wanting:
+            consumer.unread[entry.offset] = None
+
+    def _release(self, offset: int, consumer: _Consumer) -> None:
+        held = self._held[offset]
+        held.waiting -= 1
+        if consumer.essential:
+            held.essential -= 1
+            if not held.essential:
+                self._essential_entries -= 1
+                self._essential_bytes -= held.size
+        if not held.waiting:
+            del self._held[offset]
+            self._bytes -= held.size
+
+    def _make_room(self, size: int) -> None:
+        """Evicts the oldest that only lagging destinations wait for; refuses before anything is lost in vain."""
+        entries, held_bytes = self._essential_entries, self._essential_bytes
+        if entries and (entries >= self._max_entries or held_bytes + size > self._max_bytes):
+            slowest = max((c for c in self._consumers.values() if c.essential), key=_Consumer.lag)
+            raise JournalFullError(f"the journal is full: '{slowest.name}' is {slowest.lag()} requests behind")
+        entries, held_bytes = len(self._held), self._bytes
+        victims: list[_Held] = []
+        for held in self._held.values():
+            if entries < self._max_entries and held_bytes + size <= self._max_bytes:
+                break
+            if not held.essential:
+                victims.append(held)
+                entries -= 1
+                held_bytes -= held.size
+        for held in victims:
+            self._evict(held)
+
+    def _evict(self, held: _Held) -> None:
+        offset, request = held.entry.offset, held.entry.request
+        for consumer in self._consumers.values():
+            if offset in consumer.unread:
+                del consumer.unread[offset]
+                self._telemetry.exported("enqueue_failed", request.signal, consumer.name, request.items)
+                self._telemetry.dropped("journal", "destination_lagging", request.items)
+            # What was read already is being delivered, and is not lost by leaving here.
+            consumer.taken.pop(offset, None)
+        del self._held[offset]
+        self._bytes -= held.size
+
+
+def request_bytes(request: Request) -> int:
+    """Bytes that holding a request costs: its body, its columns, its categories.
+
+    >>> request_bytes(Request("traces", b"12345678", Decoded(), 0, 0))
+    520
+    """
+    return _ENTRY_BYTES + len(request.body) + _decoded_bytes(request.decoded)
+
+
+def _decoded_bytes(decoded: Decoded) -> int:
+    total = 0
+    for batch in decoded.predictions:
+        total += batch.time_ns.nbytes + batch.ids.nbytes + batch.weights.nbytes + batch.duration_s.nbytes
+        total += sum(values.nbytes for values in (batch.score, batch.value) if values is not None)
+        total += sum(values.nbytes for values in (*batch.scores.values(), *batch.attributions.values()))
+        total += _columns_bytes((batch.prediction, batch.error, *batch.features.values(), *batch.segments.values()))
+    for labels in decoded.labels:
+        total += labels.time_ns.nbytes + labels.ids.nbytes + _columns_bytes((labels.classes,))
+        total += 0 if labels.values is None else labels.values.nbytes
+    return total
+
+
+def _columns_bytes(columns: Iterable[Column | None]) -> int:
+    total = 0
+    for column in columns:
+        if column is None:
+            continue
+        total += _CATEGORY_BYTES * len(column.categories)
+        total += sum(part.nbytes for part in (column.numbers, column.codes) if part is not None)
+    return total
