@@ -59,6 +59,9 @@ class Telemetry:
             "otel_ml_dropped", "rows, labels or cells left out", ["stage", "reason", "intentional"]
         )
         self._evicted = self._counter("otel_ml_evicted", "entries that a limit pushed out", ["store", "reason"])
+        self._clamped = self._counter(
+            "otel_ml_clamped", "values that were not believed and set to a limit, but counted", ["stage", "reason"]
+        )
         self.rows = self._counter("otel_ml_rows", "predictions decoded", ["model"])
         self.labels = self._counter("otel_ml_labels", "labels by what became of them", ["model", "outcome"])
         self.windows = self._counter("otel_ml_windows_closed", "windows closed", ["model"])
@@ -92,6 +95,11 @@ class Telemetry:
         """Counts what a stage left out, and why."""
         if count:
             self._dropped.labels(stage, reason, str(intentional).lower()).inc(count)
+
+    def clamped(self, stage: str, reason: str, count: float) -> None:
+        """Counts values that a stage set to a limit instead of dropping their rows."""
+        if count:
+            self._clamped.labels(stage, reason).inc(count)
 
     def evicted(self, store: str, reason: str, count: float) -> None:
         """Counts entries that a bounded store pushed out."""

@@ -1,0 +1,89 @@
+"""Names as Prometheus knows them: the standard translation of OTLP, so that scraped and pushed series are the same.
+
+Follows the OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility", with unit and type suffixes, as
+Prometheus's own OTLP endpoint and the Collector's exporters do by default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, Literal
+
+_UNITS: Final = {
+    "d": "days", "h": "hours", "min": "minutes", "s": "seconds", "ms": "milliseconds", "us": "microseconds",
+    "ns": "nanoseconds", "By": "bytes", "KiBy": "kibibytes", "MiBy": "mebibytes", "GiBy": "gibibytes",
+    "TiBy": "tibibytes", "KBy": "kilobytes", "MBy": "megabytes", "GBy": "gigabytes", "TBy": "terabytes",
+    "m": "meters", "V": "volts", "A": "amperes", "J": "joules", "W": "watts", "g": "grams", "Cel": "celsius",
+    "Hz": "hertz", "1": "", "%": "percent",
+}  # fmt: skip
+_PER: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}
+_NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9:]+")
+_NOT_IN_A_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
+
+
+@lru_cache(maxsize=4096)
+def prometheus_name(name: str, unit: str, kind: Literal["gauge", "counter"]) -> str:
+    """The series name of a metric, ``_total`` of counters included; ``ValueError`` when no letter or digit is left.
+
+    Dots and all other foreign characters become one ``_``; the unit's word is appended unless the name holds it, a unit
+    in braces has none; counters end in ``_total``, gauges of unit 1 in ``_ratio``.
+
+    >>> prometheus_name("ml.latency.p50", "s", "gauge"), prometheus_name("ml.predictions", "{prediction}", "counter")
+    ('ml_latency_p50_seconds', 'ml_predictions_total')
+    >>> prometheus_name("ml.quality.missing", "1", "gauge"), prometheus_name("ml.drift.score", "{score}", "gauge")
+    ('ml_quality_missing_ratio', 'ml_drift_score')
+    """
+    words = [word for word in _NOT_IN_A_NAME.split(name) if word]
+    main, per = _unit_words(unit)
+    words += [word for word in (main, per) if word and word not in words]
+    if kind == "counter":
+        words = [word for word in words if word != "total"] + ["total"]
+    elif unit == "1":
+        words = [word for word in words if word != "ratio"] + ["ratio"]
+    found = "_".join(words)
+    if not _NOT_IN_A_NAME.sub("", name):
+        raise ValueError(f"metric {name!r} has no letter or digit to make a name of")
+    return f"_{found}" if found[0].isdigit() else found
+
+
+def _unit_words(unit: str) -> tuple[str, str]:
+    """The words of a UCUM unit: of what is measured, and ``per_…`` of what it is divided by."""
+    main, _, per = (part.strip() for part in unit.partition("/"))
+    main_word = "" if "{" in main or "}" in main else _UNITS.get(main, main)
+    per_word = "" if "{" in per or "}" in per else _PER.get(per, per)
+    return _cleaned(main_word), _cleaned(f"per_{per_word}") if _cleaned(per_word) else ""
+
+
+def _cleaned(word: str) -> str:
+    return _NOT_IN_A_NAME.sub("_", word).strip("_")
+
+
+@lru_cache(maxsize=4096)
+def label_name(key: str) -> str:
+    """The label name of an attribute.
+
+    >>> label_name("ml.model.name"), label_name("2nd"), label_name("_hidden"), label_name("größe")
+    ('ml_model_name', 'key_2nd', 'key_hidden', 'gr__e')
+    """
+    found = _NOT_IN_A_LABEL.sub("_", key)
+    if found[:1].isdigit():
+        return f"key_{found}"
+    return f"key{found}" if found.startswith("_") and not found.startswith("__") else found
+
+
+def labels(attributes: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Attributes as sorted labels; values of keys that become one label are joined with ``;`` in the keys' order.
+
+    An empty value is the same as no label in Prometheus, so it is left out.
+
+    >>> labels([("ml.model.name", "fraud"), ("a.b", "2"), ("a-b", "1"), ("ml.model.version", "")])
+    (('a_b', '1;2'), ('ml_model_name', 'fraud'))
+    """
+    found: dict[str, str] = {}
+    for key, value in sorted(attributes):
+        name = label_name(key)
+        if value:
+            found[name] = f"{found[name]};{value}" if name in found else value
+    return tuple(sorted(found.items()))

@@ -1,0 +1,105 @@
+"""Fixtures for all tests: a real Prometheus that scrapes what a test serves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+Sample = tuple[dict[str, str], float]
+DEADLINE_S = 30.0
+
+
+class PrometheusServer:
+    """Debian's Prometheus on a free port of this machine, asked over its HTTP API."""
+
+    def __init__(self, binary: str, directory: Path, scrape_ports: Sequence[int], rules: str = "") -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        targets = ", ".join(f"'127.0.0.1:{port}'" for port in scrape_ports)
+        (directory / "rules.yml").write_text(rules or "groups: []\n")
+        (directory / "prometheus.yml").write_text(
+            "global: { scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms }\n"
+            "rule_files: [rules.yml]\n"
+            "scrape_configs:\n"
+            f"- {{ job_name: otel-ml, static_configs: [ {{ targets: [{targets}] }} ] }}\n"
+        )
+        with (directory / "log.txt").open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    binary,
+                    f"--config.file={directory / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={directory / 'tsdb'}",
+                    f"--web.listen-address=127.0.0.1:{self.port}",
+                    "--query.lookback-delta=2s",
+                    "--log.level=warn",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        self._log = directory / "log.txt"
+
+    def get(self, path: str, **parameters: str) -> object:
+        """The ``data`` of an API answer."""
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}?{query}", timeout=5) as answer:
+            return json.load(answer)["data"]
+
+    def query(self, promql: str) -> list[Sample]:
+        """The instant vector that an expression gives now: labels and value of each series."""
+        result = self.get("query", query=promql)["result"]  # type: ignore[index]  # the API's own shape
+        return [(series["metric"], float(series["value"][1])) for series in result]
+
+    def wait_for(self, promql: str, accept: Callable[[list[Sample]], bool] = bool) -> list[Sample]:
+        """Asks until the answer is accepted; fails with the last answer and the log when that takes too long."""
+        deadline = time.monotonic() + DEADLINE_S
+        found: list[Sample] = []
+        while time.monotonic() < deadline:
+            try:
+                found = self.query(promql)
+            except (urllib.error.URLError, ConnectionError):
+                pass  # still starting
+            else:
+                if accept(found):
+                    return found
+            if self._process.poll() is not None:
+                break
+            threading.Event().wait(0.05)
+        raise AssertionError(f"{promql} gave {found}; Prometheus said: {self._log.read_text()}")
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., PrometheusServer]]:
+    """Starts a Prometheus: ``prometheus([port, …], rules="…")`` scrapes these ports of this machine.
+
+    It takes five seconds to its first scrape, so share one among the tests of a file; it lives as long as these.
+    """
+    binary = shutil.which("prometheus")
+    if binary is None:
+        pytest.skip("prometheus is not installed: apt-get install --no-install-recommends prometheus")
+    started: list[PrometheusServer] = []
+
+    def start(scrape_ports: Sequence[int], rules: str = "") -> PrometheusServer:
+        server = PrometheusServer(binary, tmp_path_factory.mktemp("prometheus"), scrape_ports, rules)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
