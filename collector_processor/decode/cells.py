@@ -1,0 +1,113 @@
+"""The rules that turn a value on the wire into a cell, one value at a time; columns apply them many at a time.
+
+A scalar is a float, int, bool or str; None is a missing one. An empty ``AnyValue`` and NaN are missing. What a scalar
+becomes depends on where it stands:
+
+- **mixed** (``ml.feature.<key>``): numbers stay numbers, texts texts, booleans are the texts ``true`` and ``false``.
+- **text** (classes, segments, ids, ``error.type``): the text of the scalar, see :func:`text_of`.
+- **number** (scores, values, attributions): numbers only; a text or boolean there is missing and counted as
+  ``unsupported_value``.
+
+A map, an array in an array, or bytes where a scalar is due is missing and counted as ``unsupported_value``. Integers
+become the nearest float64. Infinities are numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from otel_ml import semconv
+
+Scalar: TypeAlias = float | int | bool | str
+Kind = Literal["mixed", "text", "number"]
+Part = Literal[
+    "feature", "segment", "attribution", "scores", "class", "score", "value", "id", "label_class", "label_value"
+]
+
+_BEYOND_INTEGERS: Final = 2.0**63
+
+
+class UnreadableError(ValueError):
+    """A span or record of ours contradicts the contract and is rejected; the text says how, for the sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a contract name belongs in a batch, and of which kind its cells are; ``key`` is empty but for templates."""
+
+    part: Part
+    kind: Kind
+    key: str = ""
+
+
+_EXACT: Final[dict[str, Place]] = {
+    semconv.PREDICTION_ID: Place("id", "text"),
+    semconv.PREDICTION_CLASS: Place("class", "text"),
+    semconv.PREDICTION_SCORE: Place("score", "number"),
+    semconv.PREDICTION_VALUE: Place("value", "number"),
+    semconv.LABEL_CLASS: Place("label_class", "text"),
+    semconv.LABEL_VALUE: Place("label_value", "number"),
+}
+SCORES: Final = semconv.PREDICTION_SCORES + "."
+"""Prefix of one class's probability, as attribute or column: the flat form of the map ``ml.prediction.scores``."""
+_TEMPLATES: Final[tuple[tuple[str, Part, Kind], ...]] = (
+    (semconv.FEATURE, "feature", "mixed"),
+    (semconv.SEGMENT, "segment", "text"),
+    (semconv.ATTRIBUTION, "attribution", "number"),
+    (SCORES, "scores", "number"),
+)
+MAPS: Final[dict[str, str]] = {semconv.FEATURES: semconv.FEATURE, semconv.PREDICTION_SCORES: SCORES}
+"""Names whose value is a map, and the prefix that makes a flat name of each of its keys."""
+
+
+def place_of(name: str) -> Place | None:
+    """Where the attribute or column of this name belongs; None for names that are no cells of ours.
+
+    >>> place_of("ml.feature.age")
+    Place(part='feature', kind='mixed', key='age')
+    >>> place_of("http.route"), place_of("ml.feature.")
+    (None, None)
+    """
+    place = _EXACT.get(name)
+    if place is not None:
+        return place
+    for prefix, part, kind in _TEMPLATES:
+        if name.startswith(prefix) and len(name) > len(prefix):
+            return Place(part, kind, name[len(prefix) :])
+    return None
+
+
+def text_of(value: Scalar | None) -> str | None:
+    """The text of a scalar where a text is due; None for a missing one.
+
+    Strings as they are; booleans ``true`` and ``false``; integers in decimal; doubles that are whole and below 2⁶³ in
+    size as integers (so ``1``, ``1.0`` and ``"1"`` are one class), others in the shortest form that reads back.
+
+    >>> text_of(1), text_of(1.0), text_of(True), text_of(0.5), text_of(-0.0), text_of(1e300), text_of("é")
+    ('1', '1', 'true', '0.5', '0', '1e+300', 'é')
+    >>> text_of(float("nan")) is None
+    True
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if math.isnan(value):
+        return None
+    if value.is_integer() and abs(value) < _BEYOND_INTEGERS:
+        return str(int(value))
+    return repr(value)
+
+
+def shorten(text: str, longest: int) -> str:
+    """The longest prefix of whole characters that has at most ``longest`` UTF-8 bytes.
+
+    >>> shorten("naïve", 3), shorten("naïve", 4), shorten("naïve", 6)
+    ('na', 'naï', 'naïve')
+    """
+    encoded = text.encode()
+    return text if len(encoded) <= longest else encoded[:longest].decode(errors="ignore")

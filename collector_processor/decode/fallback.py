@@ -1,0 +1,254 @@
+"""Decodes traces and logs in pure Python, with the classes that protobuf generates: slow, plain, always there.
+
+It is the decoder where none is compiled, and the oracle against which a compiled one is tested. The rules are written
+where they are applied: what is ours in :mod:`.identify`, values and cells in :mod:`.cells` and :mod:`.attributes`,
+``ml.batch`` in :mod:`.arrow`, ids in :mod:`.identity`, weights in :mod:`.sampling`, limits in :mod:`.limits`. What is
+left is here:
+
+- **Forms.** A span with neither an array (under a name that belongs to a batch) nor ``ml.batch`` is one row; with
+  ``ml.prediction.rows`` = N it is one row that weighs N times as much. Arrays and ``ml.batch`` make as many rows as
+  they are long, whatever ``ml.prediction.rows`` says; scalars beside them stand in every row. Where a name comes twice,
+  an Arrow column goes before an attribute, and a flat attribute before an entry of ``ml.features`` or
+  ``ml.prediction.scores``. Of a repeated attribute or key of a map the last counts, and only the last is looked at.
+- **Ids.** A row without an id has ``{trace id}:{span id}``; row i of arrays or of ``ml.batch`` appends ``:{i}``, to
+  these or to an id that all rows share. An empty id is no id. A label without id is rejected.
+- **Time.** The span's start; if absent (0, or beyond 2⁶³ − 1) its end, if that is absent too the time of receipt. A
+  record's time, else the time it was observed, else that of receipt. The duration is end − start where both are there
+  and the end is later (a span without length measures nothing), on the first row.
+- **Errors.** With status ERROR every row's ``error`` is the text of ``error.type``, or ``error`` without one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final, TypeVar, cast
+
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from collector_processor.decode.arrow import read_stream
+from collector_processor.decode.attributes import Value, batch_of, read, shaped
+from collector_processor.decode.batch import Decoded, MalformedRequestError
+from collector_processor.decode.cells import MAPS, Scalar, UnreadableError, text_of
+from collector_processor.decode.identify import (
+    Defaults,
+    defaults_of,
+    has_label,
+    identity_of,
+    is_prediction,
+    may_be_label,
+)
+from collector_processor.decode.identity import default_id
+from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits, Tally
+from collector_processor.decode.prediction_rows import Call, PredictionRows, Row
+from collector_processor.decode.request import Request
+from collector_processor.decode.sampling import weight
+from collector_processor.decode.table import Table
+from otel_ml import semconv
+
+_Request = TypeVar("_Request", bound=Message)
+_Known = dict[tuple[Value, Value, Value, Value], PredictionRows]
+"""Where the rows go of spans that name model, version, task and role in these words, in one resource."""
+
+_LATEST: Final = 2**63 - 1
+_NAME_TOLD: Final = 80
+_DEFAULT_ERROR: Final = "error"
+_EVENT_NAME: Final = "event.name"
+"""Attribute that held a record's event name before the field of that name."""
+_BEYOND_SCALARS: Final = frozenset((semconv.BATCH, semconv.PREDICTION_ROWS, *MAPS))
+"""Names that make a span more than one plain row of scalars."""
+
+
+def decode_traces(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LIMITS) -> Decoded:
+    """Predictions and labels of an ``ExportTraceServiceRequest``; raises :class:`.batch.MalformedRequestError`.
+
+    >>> decode_traces(b"", received_ns=0).items
+    0
+    """
+    request, items = Request(received_ns, limits), 0
+    for resource_spans in parsed(ExportTraceServiceRequest, body).resource_spans:
+        defaults = defaults_of(resource_spans.resource.attributes)
+        known: _Known = {}
+        for scope_spans in resource_spans.scope_spans:
+            items += len(scope_spans.spans)
+            for span in scope_spans.spans:
+                _take_span(request, span, defaults, known)
+    return request.decoded(items)
+
+
+def decode_logs(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LIMITS) -> Decoded:
+    """Labels of an ``ExportLogsServiceRequest``; raises :class:`.batch.MalformedRequestError`.
+
+    >>> decode_logs(b"", received_ns=0).items
+    0
+    """
+    request, items = Request(received_ns, limits), 0
+    for resource_logs in parsed(ExportLogsServiceRequest, body).resource_logs:
+        defaults = defaults_of(resource_logs.resource.attributes)
+        for scope_logs in resource_logs.scope_logs:
+            items += len(scope_logs.log_records)
+            for record in scope_logs.log_records:
+                _take_record(request, record, defaults)
+    return request.decoded(items)
+
+
+def parsed(kind: type[_Request], body: bytes) -> _Request:
+    """The message that the bytes hold; raises :class:`.batch.MalformedRequestError`.
+
+    >>> parsed(ExportTraceServiceRequest, b"nonsense")
+    Traceback (most recent call last):
+    collector_processor.decode.batch.MalformedRequestError: not an ExportTraceServiceRequest: ...
+    """
+    try:
+        return kind.FromString(body)
+    except DecodeError as error:
+        raise MalformedRequestError(f"not an {kind.DESCRIPTOR.name}: {error}") from error
+
+
+def _take_span(request: Request, span: Span, defaults: Defaults, known: _Known) -> None:
+    """Adds the span to the request, if it is one of ours; the usual one on a short path."""
+    values, nested = read(span.attributes)
+    get = values.get
+    naming = (get(semconv.MODEL_NAME), get(semconv.MODEL_VERSION), get(semconv.MODEL_TASK), get(semconv.MODEL_ROLE))
+    if nested or not span.name.startswith(semconv.SPAN_PREDICT) or not _BEYOND_SCALARS.isdisjoint(values):
+        _take_any(request, span, values, defaults)
+    elif (rows := known.get(naming)) is not None:
+        # One row, all scalars, of a model that was named before in the same words.
+        rows.add(cast("dict[str, Scalar | None]", values), _call(request, span, values))
+    else:
+        rows = _take_any(request, span, values, defaults)
+        # Only texts: as keys, the versions 1 and True would be the same.
+        if rows is not None and all(text is None or isinstance(text, str) for text in naming):
+            known[naming] = rows
+
+
+def _take_any(request: Request, span: Span, values: Mapping[str, Value], defaults: Defaults) -> PredictionRows | None:
+    """Adds the span to the request, if it is one of ours; where to, if it was a prediction."""
+    name = span.name
+    label = may_be_label(name, values)
+    if not label and not is_prediction(name, values, defaults):
+        return None
+    try:
+        identity = identity_of(values, defaults, request.limits.text_length)
+        contents = _contents(values, request.tally)
+        if contents is None:
+            return None
+        call = _call(request, span, values)
+        if label and has_label(contents.places() if isinstance(contents, Table) else contents):
+            _add_labels(request, identity.name, contents, call.time_ns)
+            return None
+        rows = request.predictions_of(identity)
+        if rows is not None:
+            _add_predictions(request, rows, contents, values, call)
+        return rows
+    except UnreadableError as error:
+        request.tally.reject(f"span {name[:_NAME_TOLD]!r} (span_id {span.span_id.hex()})", str(error))
+        return None
+
+
+def _take_record(request: Request, record: LogRecord, defaults: Defaults) -> None:
+    """Adds the record's label to the request, if it has one."""
+    if record.event_name != semconv.EVENT_LABEL and not any(
+        attribute.key == _EVENT_NAME and attribute.value.string_value == semconv.EVENT_LABEL
+        for attribute in record.attributes
+    ):
+        return
+    values, _ = read(record.attributes)
+    try:
+        identity = identity_of(values, defaults, request.limits.text_length)
+        contents = _contents(values, request.tally)
+        if contents is not None:
+            time_ns = _first_time(record.time_unix_nano, record.observed_time_unix_nano, request.received_ns)
+            _add_labels(request, identity.name, contents, time_ns)
+    except UnreadableError as error:
+        request.tally.reject(f"log record {semconv.EVENT_LABEL!r}", str(error))
+
+
+def _contents(values: Mapping[str, Value], tally: Tally) -> Table | Row | None:
+    """The cells in whatever form: those of many rows, or of one plain row; None where a limit dropped them all."""
+    stream = batch_of(values)
+    shape = shaped(values, tally)
+    if stream is None:
+        return shape.scalars if shape.rows is None else Table(shape.rows, {}, shape.lists, shape.scalars)
+    arrow = read_stream(stream, tally)
+    if arrow is None:
+        return None
+    if shape.rows not in (None, arrow.rows):
+        raise UnreadableError(f"{semconv.BATCH} has {arrow.rows} rows but the arrays beside it {shape.rows} values")
+    return Table(arrow.rows, arrow.columns, shape.lists, shape.scalars)
+
+
+def _add_predictions(
+    request: Request, rows: PredictionRows, contents: Table | Row, values: Mapping[str, Value], call: Call
+) -> None:
+    if isinstance(contents, Table):
+        rows.add_table(contents, call)
+        return
+    count = _row_count(values.get(semconv.PREDICTION_ROWS), request.tally)
+    if count > request.limits.rows:
+        request.tally.drop("rows_over_limit")
+    elif count:
+        rows.add(contents, call._replace(weight=call.weight * count))
+
+
+def _row_count(value: Value, tally: Tally) -> int:
+    """``ml.prediction.rows`` of a span without columns: 1 where it is absent or makes no sense."""
+    if value is None:
+        return 1
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and 0 <= value <= _LATEST
+        and value == int(value)
+    ):
+        return int(value)
+    tally.drop("unsupported_value")
+    return 1
+
+
+def _add_labels(request: Request, model_name: str, contents: Table | Row, time_ns: int) -> None:
+    rows = request.labels_of(model_name)
+    if rows is None:
+        return
+    if isinstance(contents, Table):
+        if not has_label(contents.places()):
+            raise UnreadableError(f"has neither {semconv.LABEL_CLASS} nor {semconv.LABEL_VALUE}")
+        rows.add_table(contents, time_ns)
+        return
+    prediction_id = text_of(contents.get(semconv.PREDICTION_ID))
+    if not prediction_id:
+        raise UnreadableError(f"{semconv.PREDICTION_ID} is missing")
+    label_class, value = text_of(contents.get(semconv.LABEL_CLASS)), contents.get(semconv.LABEL_VALUE)
+    if isinstance(value, (str, bool)):
+        request.tally.drop("unsupported_value")
+        value = None
+    if label_class is None and (value is None or math.isnan(value)):
+        raise UnreadableError(f"has neither {semconv.LABEL_CLASS} nor {semconv.LABEL_VALUE}")
+    rows.add(prediction_id, time_ns, label_class, value)
+
+
+def _call(request: Request, span: Span, values: Mapping[str, Value]) -> Call:
+    start, end = span.start_time_unix_nano, span.end_time_unix_nano
+    duration_s = (end - start) / 1e9 if 0 < start < end <= _LATEST else math.nan
+    prediction_id, error = values.get(semconv.PREDICTION_ID), None
+    if span.status.code == Status.STATUS_CODE_ERROR:
+        kind = values.get(semconv.ERROR_TYPE)
+        error = (None if isinstance(kind, AnyValue) else text_of(kind)) or _DEFAULT_ERROR
+    has_id = isinstance(prediction_id, str) and prediction_id
+    return Call(
+        start if 0 < start <= _LATEST else _first_time(end, request.received_ns),
+        weight(span.trace_state),
+        duration_s,
+        "" if has_id else default_id(span.trace_id, span.span_id),
+        error,
+    )
+
+
+def _first_time(*times: int) -> int:
+    """The first time that is there and fits, else the last."""
+    return next((time for time in times if 0 < time <= _LATEST), times[-1])

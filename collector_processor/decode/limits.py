@@ -1,0 +1,155 @@
+"""How much one request may hold, and the count of what is refused or left out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+DropReason = Literal[
+    "attributions_over_limit",
+    "categories_over_limit",
+    "cells_over_limit",
+    "classes_over_limit",
+    "features_over_limit",
+    "label_without_id",
+    "label_without_value",
+    "models_over_limit",
+    "name_too_long",
+    "rows_over_limit",
+    "segments_over_limit",
+    "text_truncated",
+    "unsupported_value",
+]
+"""Why something of a request was left out (``Decoded.dropped``); the request itself was accepted."""
+DROP_REASONS: Final[tuple[DropReason, ...]] = get_args(DropReason)
+
+_REASONS_TOLD: Final = 3
+"""Rejections whose reasons the message to the sender holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """Bounds of one request; all but the last two drop what is over them and count it by reason.
+
+    ========================  =========================================  ===============================================
+    limit                     per                                        what is over it
+    ========================  =========================================  ===============================================
+    ``models``                request (model, version, task and role)    rows of further ones: ``models_over_limit``
+    ``rows``                  request, predictions and labels            the whole span or record, counted in rows:
+                                                                         ``rows_over_limit``
+    ``cells``                 request: rows × columns of every batch     the whole batch, counted in rows:
+                                                                         ``cells_over_limit``
+    ``features``              model and request; attributions likewise   cells of further features:
+                                                                         ``features_over_limit``, ``attributions_…``
+    ``segments``              model and request                          cells of further ones: ``segments_over_limit``
+    ``classes``               model and request, in ``scores``           cells of further ones: ``classes_over_limit``
+    ``categories``            column of a batch                          cells of further texts:
+                                                                         ``categories_over_limit``
+    ``text_length``           text, in UTF-8 bytes                       the rest of the text, at a whole character:
+                                                                         ``text_truncated``; a key so long is no column:
+                                                                         ``name_too_long``
+    ``arrow_bytes``           request: all Arrow streams, unpacked       rejected
+    ``arrow_messages``        Arrow stream                               rejected
+    ========================  =========================================  ===============================================
+
+    Prediction ids are never truncated, for their hash must stay that of the whole text.
+
+    >>> DecodeLimits(rows=0)
+    Traceback (most recent call last):
+    ValueError: DecodeLimits: rows is 0; a limit is at least 1
+    """
+
+    models: int = 1_000
+    rows: int = 1_000_000
+    cells: int = 20_000_000
+    features: int = 2_000
+    segments: int = 100
+    classes: int = 1_000
+    categories: int = 100_000
+    text_length: int = 256
+    arrow_bytes: int = 256 * 1024 * 1024
+    arrow_messages: int = 16_384
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 1:
+                raise ValueError(f"DecodeLimits: {name} is {getattr(self, name)}; a limit is at least 1")
+
+
+DEFAULT_LIMITS: Final = DecodeLimits()
+
+
+class Tally:
+    """Keeps the account of one request: what it has used up of its limits, what was rejected, what dropped.
+
+    >>> tally = Tally(DecodeLimits(rows=10))
+    >>> tally.take_rows(8), tally.take_rows(3), tally.take_rows(2)
+    (True, False, True)
+    >>> dict(tally.dropped)
+    {'rows_over_limit': 3}
+    """
+
+    def __init__(self, limits: DecodeLimits) -> None:
+        self.limits = limits
+        self.dropped: dict[str, int] = {}
+        self.rejected = 0
+        self._reasons: list[str] = []
+        self._rows_left = limits.rows
+        self._cells_left = limits.cells
+        self.arrow_bytes_left = limits.arrow_bytes
+
+    def drop(self, reason: DropReason, count: int = 1) -> None:
+        """Counts what a limit or an unreadable value left out."""
+        if count:
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+
+    def reject(self, what: str, reason: str) -> None:
+        """Counts one span or record that could not be read."""
+        self.rejected += 1
+        if len(self._reasons) < _REASONS_TOLD:
+            self._reasons.append(f"{what}: {reason}")
+
+    def take_rows(self, rows: int) -> bool:
+        """Whether so many more rows fit, which uses them up; if not they are counted as dropped."""
+        if rows > self._rows_left:
+            self.drop("rows_over_limit", rows)
+            return False
+        self._rows_left -= rows
+        return True
+
+    def take_cells(self, rows: int, columns: int) -> bool:
+        """Whether ``rows`` × ``columns`` more cells fit, which uses them up; if not the rows are counted as dropped."""
+        if rows * columns > self._cells_left:
+            self.drop("cells_over_limit", rows)
+            return False
+        self._cells_left -= rows * columns
+        return True
+
+    def fits(self, rows: int, columns: int) -> bool:
+        """Whether so many more rows and cells would fit, which uses nothing up; if not the rows are counted."""
+        if rows > self._rows_left:
+            self.drop("rows_over_limit", rows)
+            return False
+        if rows * columns > self._cells_left:
+            self.drop("cells_over_limit", rows)
+            return False
+        return True
+
+    def take_arrow_bytes(self, size: int) -> bool:
+        """Whether so many more bytes of Arrow streams may be unpacked."""
+        if size > self.arrow_bytes_left:
+            return False
+        self.arrow_bytes_left -= size
+        return True
+
+    def message(self) -> str:
+        """The first reasons for rejections, and how many more there were; empty without any.
+
+        >>> tally = Tally(DecodeLimits())
+        >>> for i in range(5):
+        ...     tally.reject(f"span {i}", "ml.model.name is missing")
+        >>> tally.message()
+        'span 0: ...; span 1: ...; span 2: ml.model.name is missing; and 2 more'
+        """
+        more = self.rejected - len(self._reasons)
+        return "; ".join([*self._reasons, *([f"and {more} more"] if more else [])])
