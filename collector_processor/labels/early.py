@@ -1,0 +1,97 @@
+"""Labels of one model that came before their prediction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from collector_processor.decode.batch import F64, I32, U64, Column, LabelBatch, Mask
+from collector_processor.labels.generation import Defaults, Values
+from collector_processor.labels.generations import Dropped, Found, Generations
+from collector_processor.labels.truth import cells
+from collector_processor.statistics.groups import cell_slots
+from collector_processor.statistics.schema import Categories
+
+CLASSES_LIMIT: Final = 1000
+"""Different class texts that are kept for one model; further ones wait as ``other``."""
+_DEFAULTS: Final[Defaults] = {"class": np.array(-1, np.int16), "value": np.array(np.nan)}
+_CLASSES: Final = "classes"
+
+
+class EarlyLabels:
+    """Bounded by count and by time, one label for an id: another one for it takes its place.
+
+    They are kept as they came, for nobody may know the model's task yet. A label stays when a prediction has taken it
+    (it is *settled* then), since another version may predict the same id; it leaves with its generation.
+    """
+
+    def __init__(self, model_name: str, *, capacity: int, wait_ns: int) -> None:
+        self.model_name = model_name
+        self.store = Generations(_DEFAULTS, capacity=capacity, wait_ns=wait_ns)
+        self._classes = Categories((_CLASSES,), CLASSES_LIMIT)
+
+    def __len__(self) -> int:
+        """Labels in memory."""
+        return len(self.store)
+
+    def insert(self, labels: LabelBatch) -> Dropped:
+        """Keeps labels of ids that have none here; returns what the capacity pushed out."""
+        classes, values = self._encoded(labels)
+        return self.store.insert(labels.ids, labels.time_ns, {"class": classes, "value": values})
+
+    def find(self, ids: U64) -> Found:
+        """Where the labels of some ids (uint64 ``[n, 2]``) are."""
+        return self.store.find(ids)
+
+    def equals(self, found: Found, labels: LabelBatch) -> Mask:
+        """Which of the labels say what is already kept at their places, bool ``[n]``."""
+        classes, values = self._encoded(labels)
+        kept: F64 = self.store.take("value", found)
+        same_value = (kept == values) | (np.isnan(kept) & np.isnan(values))
+        return same_value & (self.store.take("class", found) == classes)
+
+    def replace(self, found: Found, labels: LabelBatch) -> None:
+        """Puts labels in the place of what is kept there."""
+        classes, values = self._encoded(labels)
+        self.store.put("class", found, classes)
+        self.store.put("value", found, values)
+        self.store.put("time_ns", found, labels.time_ns)
+
+    def at(self, found: Found, ids: U64) -> LabelBatch:
+        """The labels at some places, all hits, which are those of ``ids``."""
+        slots, codes = np.unique(self.store.take("class", found), return_inverse=True)
+        names = tuple("" if slot < 0 else self._classes.name(slot) for slot in slots.tolist())
+        known = codes.astype(np.int32)
+        known[slots[codes] < 0] = -1
+        return LabelBatch(
+            self.model_name,
+            self.store.take("time_ns", found),
+            ids,
+            Column(None, known, names),
+            self.store.take("value", found),
+        )
+
+    def arrays(self) -> dict[str, Values]:
+        """Everything, as arrays by name, for a snapshot."""
+        names = json.dumps(self._classes.names(0)).encode()
+        return {_CLASSES: np.frombuffer(names, np.uint8), **self.store.arrays()}
+
+    @classmethod
+    def from_arrays(
+        cls, model_name: str, arrays: Mapping[str, Values], *, capacity: int, wait_ns: int
+    ) -> tuple[EarlyLabels, Dropped]:
+        """The labels that :meth:`arrays` came from, and what a smaller capacity no longer takes of them."""
+        early = cls(model_name, capacity=capacity, wait_ns=wait_ns)
+        early._classes.slots(0, json.loads(arrays[_CLASSES].tobytes()))
+        return early, early.store.load(arrays)
+
+    def _encoded(self, labels: LabelBatch) -> tuple[I32, F64]:
+        """Class slots (−1 for none) and values (NaN for none) of labels."""
+        cell = cells(labels)
+        numbers = cell.numbers
+        if labels.values is not None:
+            numbers = np.where(np.isfinite(labels.values), labels.values, numbers)
+        return cell_slots(self._classes, 0, Column(None, cell.codes, cell.categories)), numbers

@@ -1,0 +1,234 @@
+"""A bounded store of rows under 128-bit ids: generations, as in a log-structured tree, that leave as a whole.
+
+Rows go into the newest generation. It is closed at an eighth of the capacity or of the wait, and the oldest is dropped
+as soon as the store is over its capacity, or the generation's newest row has waited long enough. So nothing is ever
+moved or removed one by one, at the price that a row leaves up to an eighth early (capacity) or late (wait).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from collector_processor.decode.batch import I32, I64, U64, Mask
+from collector_processor.labels.generation import Defaults, Generation, Values
+from collector_processor.labels.table import hashed
+
+PARTS: Final = 8
+"""Generations into which the capacity and the wait are cut."""
+MOST_GENERATIONS: Final = 4 * PARTS
+"""From here on only a full generation is closed, so that wild event times cannot make the look-up long."""
+
+
+class Dropped(NamedTuple):
+    """Rows that left together: those that still waited, and those that were settled."""
+
+    waiting: int = 0
+    settled: int = 0
+
+    def plus(self, other: Dropped) -> Dropped:
+        """Both together."""
+        return Dropped(self.waiting + other.waiting, self.settled + other.settled)
+
+
+class Found:
+    """Where the rows of ``n`` ids are, valid until the next insert or expiry: int32 ``[n]`` each, −1 where nowhere."""
+
+    __slots__ = ("_parts", "generation", "row")
+
+    def __init__(self, generation: I32, row: I32) -> None:
+        self.generation = generation
+        self.row = row
+        self._parts: list[tuple[int, I64, I32]] | None = None
+
+    def hits(self) -> Mask:
+        """Which ids have a row, bool ``[n]``."""
+        return self.generation >= 0
+
+    def take(self, which: I64 | Mask) -> Found:
+        """The places of some of the ids."""
+        return Found(self.generation[which], self.row[which])
+
+    def parts(self) -> list[tuple[int, I64, I32]]:
+        """Places that are all hits, by generation: its position, which of the ids are there, and their rows."""
+        if self._parts is None:
+            order = np.argsort(self.generation, kind="stable")
+            ordered = self.generation[order]
+            first = np.flatnonzero(np.append([True], ordered[1:] != ordered[:-1]))
+            self._parts = [
+                (int(self.generation[which[0]]), which, self.row[which])
+                for which in np.split(order, first[1:])
+                if len(which)
+            ]
+        return self._parts
+
+
+class Generations:
+    """The store. ``defaults`` names its columns; ``len`` is the rows in memory, the superseded ones included.
+
+    Rows wait ``wait_ns`` in event time: the clock of :meth:`expire` stands at the newest row's time and runs on from
+    there while nothing comes, so that history replayed at any speed waits as long as live traffic.
+    """
+
+    def __init__(self, defaults: Defaults, *, capacity: int, wait_ns: int) -> None:
+        if capacity < 1 or wait_ns < 1:
+            raise ValueError(f"capacity ({capacity}) and wait ({wait_ns} ns) must be at least 1")
+        self.capacity = capacity
+        self.wait_ns = wait_ns
+        self._defaults = {**defaults, "time_ns": np.array(0, np.int64)}
+        self._generations: list[Generation] = []  # oldest first
+        self._newest_ns = np.iinfo(np.int64).min
+        self._behind_ns: int | None = None  # how far event time lags the clock; None until expire() has looked
+
+    def __len__(self) -> int:
+        return sum(generation.rows for generation in self._generations)
+
+    @property
+    def waiting(self) -> int:
+        """Rows that can be found and are not settled."""
+        return sum(generation.waiting for generation in self._generations)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory, bytes."""
+        return sum(generation.nbytes for generation in self._generations)
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """Time of the newest row of the oldest generation; None when empty. Stores compare by it who evicts."""
+        return self._generations[0].newest_ns if self._generations else None
+
+    def insert(self, ids: U64, time_ns: I64, values: Mapping[str, Values]) -> Dropped:
+        """Adds rows and returns those that the capacity pushed out.
+
+        ``ids`` uint64 ``[n, 2]``, ``time_ns`` int64 ``[n]``; ``values`` by column name, ``[n]`` or ``[n, k]``.
+        """
+        dropped, hashes, start = Dropped(), hashed(ids), 0
+        if len(ids):
+            self._newest_ns = max(self._newest_ns, int(time_ns.max()))
+            self._behind_ns = None
+        while start < len(ids):
+            generation = self._open()
+            rows = slice(start, start + generation.room)
+            generation.insert(ids[rows], time_ns[rows], hashes[rows], {name: v[rows] for name, v in values.items()})
+            start = rows.stop
+            while len(self) > self.capacity:
+                dropped = dropped.plus(self.evict_oldest())
+        return dropped
+
+    def find(self, ids: U64) -> Found:
+        """The row of each id: the settled one, else the newest."""
+        found = Found(np.full(len(ids), -1, np.int32), np.full(len(ids), -1, np.int32))
+        wanted, hashes = np.arange(len(ids)), hashed(ids)
+        for position in range(len(self._generations) - 1, -1, -1):
+            generation = self._generations[position]
+            row = generation.find(ids, hashes)
+            hit = row >= 0
+            if not hit.any():
+                continue
+            final = np.zeros(len(ids), np.bool_)
+            final[hit] = generation.settled(row[hit])
+            better = hit & (final | (found.row[wanted] < 0))
+            found.generation[wanted[better]] = position
+            found.row[wanted[better]] = row[better]
+            if final.any():
+                ids, hashes, wanted = ids[~final], hashes[~final], wanted[~final]
+        return found
+
+    def take(self, name: str, found: Found, width: int | None = None) -> Values:
+        """A column's values at places that are hits: ``[n]``, or ``[n, width]`` for a column of columns."""
+        default = self._defaults[name]
+        values = np.full(len(found.row) if width is None else (len(found.row), width), default)
+        for position, which, rows in found.parts():
+            part = self._generations[position].take(name, rows)
+            values = values.astype(np.promote_types(values.dtype, part.dtype), copy=False)
+            if part.ndim == 1:
+                values[which] = part if width is None else part[:, None]
+            else:
+                values[which, : part.shape[1]] = part[:, :width]
+        return values
+
+    def put(self, name: str, found: Found, values: Values) -> None:
+        """Sets a column at places that are hits."""
+        for position, which, rows in found.parts():
+            self._generations[position].put(name, rows, values[which])
+
+    def settled(self, found: Found) -> Mask:
+        """Which of the places, all hits, are settled, bool ``[n]``."""
+        settled = np.zeros(len(found.row), np.bool_)
+        for position, which, rows in found.parts():
+            settled[which] = self._generations[position].settled(rows)
+        return settled
+
+    def settle(self, found: Found) -> None:
+        """Settles places that are hits: what comes later under their ids does not supersede them."""
+        for position, _, rows in found.parts():
+            self._generations[position].settle(rows)
+
+    def expire(self, now_ns: int) -> Dropped:
+        """Drops the generations that have waited long enough at ``now_ns`` (Unix nanoseconds)."""
+        if not self._generations:
+            return Dropped()
+        if self._behind_ns is None:
+            self._behind_ns = max(0, now_ns - self._newest_ns)
+        dropped = Dropped()
+        kept: list[Generation] = []
+        for generation in self._generations:
+            # What is here at this moment is not from the future, whatever a wrong clock says.
+            generation.newest_ns = min(generation.newest_ns, now_ns)
+            if generation.newest_ns < now_ns - self._behind_ns - self.wait_ns:
+                dropped = dropped.plus(Dropped(generation.waiting, generation.settled_rows))
+            else:
+                kept.append(generation)
+        self._generations = kept
+        return dropped
+
+    def evict_oldest(self) -> Dropped:
+        """Drops the oldest generation."""
+        oldest = self._generations.pop(0)
+        return Dropped(oldest.waiting, oldest.settled_rows)
+
+    def arrays(self) -> dict[str, Values]:
+        """Everything that can be found, as arrays by name, for a snapshot; independent of the store."""
+        found: dict[str, Values] = {}
+        for position, generation in enumerate(self._generations):
+            found[f"{position}.opened_ns"] = np.array(generation.opened_ns, np.int64)
+            found |= {f"{position}.{name}": values for name, values in generation.arrays().items()}
+        return found
+
+    def load(self, arrays: Mapping[str, Values]) -> Dropped:
+        """Fills an empty store from :meth:`arrays`; returns what a smaller capacity no longer takes."""
+        position = 0
+        while f"{position}.ids" in arrays:
+            prefix = f"{position}."
+            part = {name.removeprefix(prefix): v for name, v in arrays.items() if name.startswith(prefix)}
+            opened_ns = int(part.pop("opened_ns"))
+            generation = Generation.from_arrays(part, self._defaults, self._limit, opened_ns)
+            if self._generations:
+                self._generations[-1].close()
+            if generation.rows:
+                self._generations.append(generation)
+                self._newest_ns = max(self._newest_ns, generation.newest_ns)
+            position += 1
+        dropped = Dropped()
+        while len(self) > self.capacity:
+            dropped = dropped.plus(self.evict_oldest())
+        return dropped
+
+    @property
+    def _limit(self) -> int:
+        return max(1, self.capacity // PARTS)
+
+    def _open(self) -> Generation:
+        """The generation that takes rows now."""
+        if self._generations:
+            newest = self._generations[-1]
+            few = len(self._generations) < MOST_GENERATIONS
+            if newest.room and not (few and self._newest_ns - newest.opened_ns > self.wait_ns // PARTS):
+                return newest
+            newest.close()
+        generation = Generation(self._defaults, self._limit, self._newest_ns)
+        self._generations.append(generation)
+        return generation

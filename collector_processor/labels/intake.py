@@ -1,0 +1,86 @@
+"""What of a prediction is kept until its label comes: the outputs as class slots and scores, however they were sent."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from collector_processor.decode.batch import F64, I32, I64, U64, PredictionBatch
+from collector_processor.labels.pending import SCORES_LIMIT, Rows
+from collector_processor.statistics.accumulate import score_cells
+from collector_processor.statistics.groups import cell_slots
+from collector_processor.statistics.schema import Schema
+from collector_processor.statistics.texts import as_texts
+
+DECISION_THRESHOLD = 0.5
+"""From this score on a binary prediction that names no class is the positive one."""
+
+
+def pending_rows(schema: Schema, batch: PredictionBatch, groups: I32) -> Rows:
+    """The rows of a batch, without the failed ones, as they are kept; ``groups`` int32 ``[n, s]``.
+
+    A binary prediction without a class is positive if its score is at least 0.5, a multiclass one is its likeliest.
+    """
+    if batch.error is not None:
+        done = ~batch.error.is_text()
+        if not done.all():
+            batch, groups = batch.take(done), groups[done]
+    if schema.task == "regression":
+        return Rows(batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value)
+    predicted = np.full(len(batch), -1, np.int32)
+    if batch.prediction is not None:
+        predicted = cell_slots(schema.classes, 0, as_texts(batch.prediction))
+    scores = score_cells(batch, schema.positive_class)
+    if schema.task == "binary_classification":
+        predicted = _decided(schema, predicted, scores)
+        return Rows(batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores)
+    class_scores = _class_scores(schema, batch)
+    predicted = _likeliest(predicted, class_scores)
+    return Rows(batch.ids, batch.time_ns, batch.weights, groups, predicted, None, scores, class_scores)
+
+
+def latest_rows(ids: U64) -> I64:
+    """For each id the last row that it has, int64 ``[n]``.
+
+    >>> latest_rows(np.array([[7, 1], [7, 2], [7, 1]], np.uint64)).tolist()
+    [2, 1, 2]
+    """
+    rows = np.arange(len(ids))
+    first = np.sort(ids[:, 0])
+    if not (first[1:] == first[:-1]).any():
+        return rows
+    order = np.lexsort((ids[:, 1], ids[:, 0]))
+    ordered = ids[order]
+    last = np.append((ordered[1:] != ordered[:-1]).any(axis=1), [True])
+    rows[order] = order[last][np.cumsum(last) - last]
+    return rows
+
+
+def _decided(schema: Schema, predicted: I32, scores: F64 | None) -> I32:
+    """Binary classes, from the score where none was sent."""
+    undecided = predicted < 0
+    if scores is None or not schema.positive_class or not undecided.any():
+        return predicted
+    positive = schema.classes.slots(0, (schema.positive_class,))[0]
+    # Without a name for it yet the other class is "other": all but the positive one count as negative.
+    name = next((name for name in schema.classes.names(0) if name != schema.positive_class), None)
+    negative = 0 if name is None else schema.classes.slots(0, (name,))[0]
+    decided = np.where(scores >= DECISION_THRESHOLD, positive, negative)
+    return np.where(undecided & ~np.isnan(scores), decided, predicted).astype(np.int32)
+
+
+def _class_scores(schema: Schema, batch: PredictionBatch) -> dict[int, F64]:
+    """Probabilities by class slot; the classes that only fit into ``other`` have none."""
+    names = tuple(batch.scores)[:SCORES_LIMIT]
+    slots = schema.classes.slots(0, names).tolist()
+    return {slot: batch.scores[name] for slot, name in zip(slots, names, strict=True) if slot}
+
+
+def _likeliest(predicted: I32, class_scores: dict[int, F64]) -> I32:
+    undecided = predicted < 0
+    if not class_scores or not undecided.any():
+        return predicted
+    matrix = np.stack([np.where(np.isnan(scores), -1.0, scores)[undecided] for scores in class_scores.values()])
+    best = np.array(list(class_scores), np.int32)[np.argmax(matrix, axis=0)]
+    predicted = predicted.copy()
+    predicted[undecided] = np.where(matrix.max(axis=0) >= 0.0, best, -1)
+    return predicted

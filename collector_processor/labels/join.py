@@ -1,0 +1,328 @@
+"""The join: labels find the predictions that they belong to, whichever came first, and as often as they change.
+
+What became of each label is counted once at its arrival (``joined``, ``early``, ``corrected``, ``duplicate``,
+``wrong_kind``) and once more when an early one leaves (``joined_early``, ``expired``, ``evicted``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector_processor.decode.batch import I32, I64, U64, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.labels.early import EarlyLabels
+from collector_processor.labels.generation import Values
+from collector_processor.labels.generations import Dropped, Found
+from collector_processor.labels.intake import latest_rows, pending_rows
+from collector_processor.labels.pending import PendingPredictions
+from collector_processor.labels.snapshot import packed, unpacked
+from collector_processor.labels.truth import Truth, cells, labels_at, same_labels, truth
+from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.schema import Schema
+from collector_processor.telemetry import Telemetry
+
+WAIT_NS: Final = 7 * 86_400 * 1_000_000_000
+CAPACITY: Final = 10_000_000
+NAMES_LIMIT: Final = 1000
+"""Model names whose early labels are kept, and that have a counter of their own; further names count as ``other``."""
+
+Fate = Literal["joined", "corrected", "duplicate", "wrong_kind", "early", "joined_early", "expired", "evicted"]
+_OTHER: Final = "other"
+# What became of a label that several versions saw is the greatest of what became of it in each.
+_NONE, _WRONG_KIND, _DUPLICATE, _CORRECTED, _JOINED, _EARLY = range(6)
+Fates = NDArray[np.int8]
+_FATES: Final[dict[int, Fate]] = {
+    _WRONG_KIND: "wrong_kind", _DUPLICATE: "duplicate", _CORRECTED: "corrected", _JOINED: "joined", _EARLY: "early",
+}  # fmt: skip
+
+
+class LabelJoin:
+    """Predictions and labels of all models that wait for each other; used by one thread.
+
+    A label joins every version of its model that predicted its id. The last label wins, by order of arrival: a
+    different one takes the earlier outcome back and gives a new one, an equal one changes nothing. Of predictions the
+    last one before the label wins; one that is repeated afterwards changes nothing. A label that has joined one version
+    is not kept for a version whose prediction comes later; an early one is.
+
+    Predictions wait ``wait_ns`` in event time, and so do early labels. ``capacity`` bounds the predictions of all
+    models together: the oldest generation of any of them leaves first. Early labels have an eighth of it beside.
+    """
+
+    def __init__(self, *, wait_ns: int = WAIT_NS, capacity: int = CAPACITY, telemetry: Telemetry | None = None) -> None:
+        self.wait_ns = wait_ns
+        self.capacity = capacity
+        self.early_capacity = max(1, capacity // 8)
+        self._telemetry = telemetry if telemetry is not None else Telemetry()
+        self._pending: dict[ModelKey, PendingPredictions] = {}
+        self._early: dict[str, EarlyLabels] = {}
+        self._counted: set[str] = set()
+
+    def __len__(self) -> int:
+        """Predictions in memory, of all models."""
+        return sum(map(len, self._pending.values()))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of predictions and early labels, bytes."""
+        stores = [*self._pending.values(), *(early.store for early in self._early.values())]
+        return sum(store.nbytes for store in stores)
+
+    def predictions(
+        self, key: ModelKey, schema: Schema, batch: PredictionBatch, groups: I32, not_before_ns: int = 0
+    ) -> OutcomeBatch | None:
+        """Keeps a batch's predictions, the failed ones not, and returns the outcomes of those whose label was early.
+
+        ``groups`` are the batch's :func:`.segment_groups`. An outcome's time is when the truth became known: the later
+        of label, prediction and ``not_before_ns``.
+        """
+        rows = pending_rows(schema, batch, groups)
+        if not len(rows.ids):
+            return None
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = PendingPredictions(capacity=self.capacity, wait_ns=self.wait_ns)
+        early = self._early.get(key.name)
+        new_ids = None if early is None else _unlabelled(pending, early, rows.ids)
+        self._drop_predictions("capacity", pending.insert(rows))
+        outcomes = None
+        if early is not None and new_ids is not None and len(new_ids):
+            outcomes = self._join_early(pending, early, new_ids, schema, not_before_ns)
+        self._make_room()
+        self._gauge_pending(key)
+        self._gauge_early(key.name)
+        return outcomes
+
+    def labels(
+        self, batch: LabelBatch, schemas: Mapping[ModelKey, Schema], not_before_ns: Mapping[ModelKey, int]
+    ) -> list[tuple[ModelKey, OutcomeBatch]]:
+        """Joins labels and returns the outcomes for each model version, a corrected outcome's retraction included.
+
+        ``schemas`` are those of the models under watch; unknown classes are appended to them. A retraction has the
+        time of the outcome that it takes back and its weight, negative; other outcomes are timed as in
+        :meth:`predictions`. Labels that no version predicted wait as early ones.
+        """
+        if not len(batch):
+            return []
+        name = batch.model_name
+        batch = self._last_labels(batch)
+        fates = np.full(len(batch), _NONE, np.int8)
+        joined: list[tuple[ModelKey, OutcomeBatch]] = []
+        for key, schema in schemas.items():
+            pending = self._pending.get(key)
+            if key.name != name or pending is None:
+                continue
+            outcomes = _join(pending, schema, batch, not_before_ns.get(key, 0), fates)
+            if outcomes is not None:
+                joined.append((key, outcomes))
+            self._gauge_pending(key)
+        self._keep_early(batch, fates)
+        for fate, outcome in _FATES.items():
+            self._count(name, outcome, int(np.count_nonzero(fates == fate)))
+        self._gauge_early(name)
+        return joined
+
+    def expire(self, now_ns: int) -> None:
+        """Lets go of what has waited long enough at ``now_ns`` (Unix nanoseconds); cheap to call often."""
+        for key, pending in self._pending.items():
+            dropped = pending.store.expire(now_ns)
+            if any(dropped):
+                self._drop_predictions("expired", dropped)
+                self._gauge_pending(key)
+        for name, early in list(self._early.items()):
+            dropped = early.store.expire(now_ns)
+            if any(dropped):
+                self._drop_early(name, "expired", dropped)
+
+    def forget(self, key: ModelKey) -> None:
+        """Drops the predictions of a model version; call it too when the version gets another schema."""
+        pending = self._pending.pop(key, None)
+        if pending is not None:
+            self._telemetry.evicted("pending_predictions", "forgotten", pending.store.waiting)
+            self._telemetry.pending.remove(str(key))
+
+    def arrays(self) -> dict[str, Values]:
+        """Everything that waits, as arrays by name, for a snapshot: no objects, no pickle."""
+        pending = {key: store.arrays() for key, store in self._pending.items()}
+        early = {ModelKey(name): store.arrays() for name, store in self._early.items()}
+        return {**packed("pending", pending), **packed("early", early)}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, Values],
+        *,
+        wait_ns: int = WAIT_NS,
+        capacity: int = CAPACITY,
+        telemetry: Telemetry | None = None,
+    ) -> LabelJoin:
+        """The join that :meth:`arrays` came from; what a smaller capacity no longer takes is dropped and counted.
+
+        The schemas, with their class slots and groups, must come back from the same snapshot.
+        """
+        join = cls(wait_ns=wait_ns, capacity=capacity, telemetry=telemetry)
+        for key, part in unpacked(arrays, "pending").items():
+            join._pending[key], dropped = PendingPredictions.from_arrays(part, capacity=capacity, wait_ns=wait_ns)
+            join._drop_predictions("capacity", dropped)
+        for key, part in unpacked(arrays, "early").items():
+            early, dropped = EarlyLabels.from_arrays(key.name, part, capacity=join.early_capacity, wait_ns=wait_ns)
+            join._early[key.name] = early
+            join._drop_early(key.name, "evicted", dropped)
+        join._make_room()
+        for key in join._pending:
+            join._gauge_pending(key)
+        return join
+
+    def _join_early(
+        self, pending: PendingPredictions, early: EarlyLabels, ids: U64, schema: Schema, not_before_ns: int
+    ) -> OutcomeBatch | None:
+        """Gives predictions that are pending now the labels that came before them."""
+        places = early.find(ids)
+        labels = early.at(places, ids)
+        taken = early.store.settled(places)
+        early.store.settle(places)
+        said, at = truth(schema, labels), pending.find(ids)
+        usable = said.known() & at.hits()
+        self._count(early.model_name, "joined_early", int(np.count_nonzero(usable & ~taken)))
+        self._count(early.model_name, "wrong_kind", int(np.count_nonzero(~said.known() & ~taken)))
+        at = at.take(usable)
+        _settle(pending, at, said.take(usable), labels.time_ns[usable], not_before_ns)
+        return pending.outcomes(at, schema) if len(at.row) else None
+
+    def _last_labels(self, batch: LabelBatch) -> LabelBatch:
+        """One label an id, the last; the others are counted."""
+        latest = latest_rows(batch.ids)
+        replaced = latest != np.arange(len(batch))
+        if not replaced.any():
+            return batch
+        same = same_labels(labels_at(batch, replaced), labels_at(batch, latest[replaced]))
+        self._count(batch.model_name, "duplicate", int(np.count_nonzero(same)))
+        self._count(batch.model_name, "corrected", int(np.count_nonzero(~same)))
+        return labels_at(batch, ~replaced)
+
+    def _keep_early(self, batch: LabelBatch, fates: Fates) -> None:
+        """Keeps the labels that met no prediction, and renews those that wait for one of another version."""
+        early = self._early.get(batch.model_name)
+        there = np.zeros(len(batch), np.bool_)
+        if early is not None:
+            places = early.find(batch.ids)
+            there = places.hits()
+            places, labels = places.take(there), labels_at(batch, there)
+            same = early.equals(places, labels)
+            early.replace(places.take(~same), labels_at(labels, ~same))
+            seen = np.where(same, _DUPLICATE, _CORRECTED)
+            fates[there] = np.where(fates[there] == _NONE, seen, fates[there])
+        left = (fates == _NONE) & ~there
+        empty = cells(batch).empty()
+        fates[left & empty] = _WRONG_KIND
+        left &= ~empty
+        if not left.any():
+            return
+        fates[left] = _EARLY
+        if early is None:
+            early = self._early_labels(batch.model_name)
+        self._drop_early(batch.model_name, "evicted", early.insert(labels_at(batch, left)))
+        while sum(map(len, self._early.values())) > self.early_capacity:
+            self._evict_early()
+
+    def _early_labels(self, name: str) -> EarlyLabels:
+        while len(self._early) >= NAMES_LIMIT:
+            self._evict_early()
+        early = EarlyLabels(name, capacity=self.early_capacity, wait_ns=self.wait_ns)
+        self._early[name] = early
+        return early
+
+    def _evict_early(self) -> None:
+        name, early = min(self._early.items(), key=lambda item: _age(item[1].store.oldest_ns))
+        self._drop_early(name, "evicted", early.store.evict_oldest())
+
+    def _make_room(self) -> None:
+        """Evicts the oldest generations of any model until all together are within the capacity."""
+        while len(self) > self.capacity:
+            key, pending = min(self._pending.items(), key=lambda item: _age(item[1].store.oldest_ns))
+            self._drop_predictions("capacity", pending.store.evict_oldest())
+            self._gauge_pending(key)
+
+    def _drop_predictions(self, reason: Literal["capacity", "expired"], dropped: Dropped) -> None:
+        self._telemetry.evicted("pending_predictions", reason, dropped.waiting)
+        self._telemetry.evicted("pending_predictions", f"{reason}_labelled", dropped.settled)
+
+    def _drop_early(self, name: str, fate: Literal["expired", "evicted"], dropped: Dropped) -> None:
+        self._count(name, fate, dropped.waiting)
+        self._telemetry.evicted("early_labels", "capacity" if fate == "evicted" else fate, dropped.waiting)
+        if not len(self._early[name]):
+            del self._early[name]
+        self._gauge_early(name)
+
+    def _count(self, name: str, fate: Fate, count: int) -> None:
+        if count:
+            self._telemetry.labels.labels(self._series(name), fate).inc(count)
+
+    def _gauge_pending(self, key: ModelKey) -> None:
+        self._telemetry.pending.labels(str(key)).set(self._pending[key].store.waiting)
+
+    def _gauge_early(self, name: str) -> None:
+        series = self._series(name)
+        early = self._early.get(name)
+        if series == name:
+            self._telemetry.early_labels.labels(series).set(0 if early is None else early.store.waiting)
+
+    def _series(self, name: str) -> str:
+        """The model's name for the service's own metrics, whose number is bounded too."""
+        if name in self._counted or len(self._counted) < NAMES_LIMIT:
+            self._counted.add(name)
+            return name
+        return _OTHER
+
+
+def _unlabelled(pending: PendingPredictions, early: EarlyLabels, ids: U64) -> U64:
+    """The ids, each once, that have an early label and whose prediction, if there was one before, has none yet."""
+    hits = np.flatnonzero(early.find(ids).hits())
+    ids = ids[hits]
+    ids = ids[latest_rows(ids) == np.arange(len(ids))]
+    known = pending.find(ids)
+    labelled = known.hits()
+    labelled[labelled] = pending.settled(known.take(labelled))
+    return ids[~labelled]
+
+
+def _join(
+    pending: PendingPredictions, schema: Schema, batch: LabelBatch, not_before_ns: int, fates: Fates
+) -> OutcomeBatch | None:
+    """Joins labels, one an id, with one version's predictions, and notes in ``fates`` what became of each."""
+    found = pending.find(batch.ids)
+    rows = np.flatnonzero(found.hits())
+    if not len(rows):
+        return None
+    said = truth(schema, labels_at(batch, rows))
+    known = said.known()
+    fates[rows[~known]] = np.maximum(fates[rows[~known]], _WRONG_KIND)
+    rows, said = rows[known], said.take(known)
+    at = found.take(rows)
+    labelled = pending.settled(at)
+    same = labelled & said.equals(pending.truth(at, schema))
+    changed = labelled & ~same
+    fate = np.where(same, _DUPLICATE, np.where(changed, _CORRECTED, _JOINED))
+    fates[rows] = np.maximum(fates[rows], fate)
+    if same.all():
+        return None
+    taken_back = pending.outcomes(at.take(changed), schema, -1.0)
+    at = at.take(~same)
+    _settle(pending, at, said.take(~same), batch.time_ns[rows[~same]], not_before_ns)
+    outcomes = pending.outcomes(at, schema)
+    return taken_back.plus(outcomes) if len(taken_back) else outcomes
+
+
+def _settle(pending: PendingPredictions, at: Found, said: Truth, label_ns: I64, not_before_ns: int) -> None:
+    """Gives predictions their labels, dated by when the truth became known."""
+    predicted_ns = pending.time_ns(at)
+    outcome_ns = np.maximum(np.maximum(label_ns, predicted_ns), not_before_ns)
+    pending.settle(at, said, outcome_ns, np.maximum(label_ns - predicted_ns, 0) / 1e9)
+
+
+def _age(oldest_ns: int | None) -> float:
+    """What a store's oldest generation is compared by; an empty store has nothing to give."""
+    return math.inf if oldest_ns is None else oldest_ns

@@ -1,0 +1,181 @@
+"""Predictions of one model version that wait for their label, and those that have it, lest it be corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from collector_processor.decode.batch import F64, I32, I64, U64, Mask
+from collector_processor.labels.generation import Defaults, Values
+from collector_processor.labels.generations import Dropped, Found, Generations
+from collector_processor.labels.truth import Truth
+from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.schema import Schema
+
+SCORES_LIMIT: Final = 32
+"""Classes of which a row's own probability is kept (float32); the log loss leaves labels of further classes out."""
+_NAN: Final = np.array(np.nan)
+_DEFAULTS: Final[Defaults] = {
+    "weight": np.array(1.0),
+    "predicted": np.array(-1, np.int16),
+    "predicted_value": _NAN,
+    "score": _NAN,
+    "class_scores": np.array(np.nan, np.float32),
+    "groups": np.array(-1, np.int16),
+    "label": np.array(-1, np.int16),
+    "label_value": _NAN,
+    "outcome_ns": np.array(0, np.int64),
+    "delay_s": np.array(np.nan, np.float32),
+}
+_SLOTS: Final = "score_slots"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Predictions as they are kept: ``n`` rows; what is None is unknown everywhere.
+
+    ``predicted`` are slots of ``schema.classes`` (−1 unknown), ``groups`` ``[n, s]`` rows of the grouped vectors,
+    ``class_scores`` probabilities ``[n]`` by class slot (multiclass). The rest is as in ``PredictionBatch``.
+    """
+
+    ids: U64
+    time_ns: I64
+    weights: F64
+    groups: I32
+    predicted: I32 | None = None
+    predicted_values: F64 | None = None
+    scores: F64 | None = None
+    class_scores: Mapping[int, F64] | None = None
+
+
+class PendingPredictions:
+    """Bounded by count and by time; the last prediction of an id is the one that a label joins.
+
+    A prediction that has its label is *settled*: it stays findable for corrections, and the same id predicted again
+    (an export retried) neither replaces it nor counts twice. ``capacity`` bounds the rows in memory, those that a
+    repeated id made useless included. Without sampling and segments an entry of a classification takes about 43 bytes,
+    15 more once it has its label; each segment 2 bytes, a sampling weight 8, each class of a multiclass score 4.
+
+    >>> pending = PendingPredictions(capacity=100, wait_ns=10)
+    >>> ids = np.array([[1, 1], [2, 2]], np.uint64)
+    >>> pending.insert(Rows(ids, np.array([5, 6]), np.ones(2), np.empty((2, 0), np.int32), np.array([1, 2], np.int32)))
+    Dropped(waiting=0, settled=0)
+    >>> pending.find(ids[1:]).row.tolist(), len(pending)
+    ([1], 2)
+    """
+
+    def __init__(self, *, capacity: int, wait_ns: int) -> None:
+        self.store = Generations(_DEFAULTS, capacity=capacity, wait_ns=wait_ns)
+        self._score_slots: list[int] = []
+
+    def __len__(self) -> int:
+        """Predictions in memory."""
+        return len(self.store)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory, bytes."""
+        return self.store.nbytes
+
+    def insert(self, rows: Rows) -> Dropped:
+        """Keeps predictions; returns what the capacity pushed out."""
+        values: dict[str, Values] = {"weight": rows.weights}
+        if rows.groups.shape[1]:
+            values["groups"] = rows.groups
+        if rows.predicted is not None:
+            values["predicted"] = rows.predicted
+        if rows.predicted_values is not None:
+            values["predicted_value"] = rows.predicted_values
+        if rows.scores is not None:
+            values["score"] = rows.scores
+        if rows.class_scores:
+            values["class_scores"] = self._matrix(rows.class_scores, len(rows.ids))
+        return self.store.insert(rows.ids, rows.time_ns, values)
+
+    def find(self, ids: U64) -> Found:
+        """Where the predictions of some ids (uint64 ``[n, 2]``) are."""
+        return self.store.find(ids)
+
+    def time_ns(self, found: Found) -> I64:
+        """The event time of predictions, int64 ``[n]``."""
+        return self.store.take("time_ns", found)
+
+    def settled(self, found: Found) -> Mask:
+        """Which predictions have their label, bool ``[n]``."""
+        return self.store.settled(found)
+
+    def truth(self, found: Found, schema: Schema) -> Truth:
+        """The labels of predictions that are settled."""
+        if schema.task == "regression":
+            return Truth(values=self.store.take("label_value", found))
+        return Truth(labels=self.store.take("label", found).astype(np.int32))
+
+    def settle(self, found: Found, truth: Truth, outcome_ns: I64, delay_s: F64) -> None:
+        """Gives predictions their labels, or other ones; each prediction is named once."""
+        if truth.labels is not None:
+            self.store.put("label", found, truth.labels)
+        if truth.values is not None:
+            self.store.put("label_value", found, truth.values)
+        self.store.put("outcome_ns", found, outcome_ns)
+        self.store.put("delay_s", found, delay_s.astype(np.float32))
+        self.store.settle(found)
+
+    def outcomes(self, found: Found, schema: Schema, sign: float = 1.0) -> OutcomeBatch:
+        """What settled predictions count as; with ``sign`` −1, what takes that back."""
+        take, truth = self.store.take, self.truth(found, schema)
+        scores: F64 = take("score", found)
+        regression = schema.task == "regression"
+        return OutcomeBatch(
+            time_ns=take("outcome_ns", found),
+            weights=sign * take("weight", found),
+            scores=scores,
+            label_probability=self._label_probability(found, schema, truth.labels, scores),
+            groups=take("groups", found, len(schema.groups.columns)).astype(np.int32),
+            delay_s=take("delay_s", found).astype(np.float64),
+            labels=truth.labels,
+            label_values=truth.values,
+            predicted=None if regression else take("predicted", found).astype(np.int32),
+            predicted_values=take("predicted_value", found) if regression else None,
+        )
+
+    def arrays(self) -> dict[str, Values]:
+        """Everything that can be found, as arrays by name, for a snapshot."""
+        return {_SLOTS: np.array(self._score_slots, np.int32), **self.store.arrays()}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, Values], *, capacity: int, wait_ns: int
+    ) -> tuple[PendingPredictions, Dropped]:
+        """The store that :meth:`arrays` came from, and what a smaller capacity no longer takes of it."""
+        pending = cls(capacity=capacity, wait_ns=wait_ns)
+        pending._score_slots = arrays[_SLOTS].tolist()
+        return pending, pending.store.load(arrays)
+
+    def _matrix(self, class_scores: Mapping[int, F64], rows: int) -> Values:
+        """Probabilities float32 ``[n, k]``, a column for each class slot that came so far."""
+        for slot in class_scores:
+            if slot not in self._score_slots and len(self._score_slots) < SCORES_LIMIT:
+                self._score_slots.append(slot)
+        matrix = np.full((rows, len(self._score_slots)), np.nan, np.float32)
+        for column, slot in enumerate(self._score_slots):
+            if slot in class_scores:
+                matrix[:, column] = class_scores[slot]
+        return matrix
+
+    def _label_probability(self, found: Found, schema: Schema, labels: I32 | None, scores: F64) -> F64:
+        """What the model gave to the true class, ``[n]``; NaN where unknown."""
+        if labels is None:
+            return np.full(len(scores), np.nan)
+        if schema.task == "binary_classification":
+            positive = schema.classes.find(0, schema.positive_class)
+            return np.where(labels == (-1 if positive is None else positive), scores, 1.0 - scores)
+        if not self._score_slots:
+            return np.full(len(scores), np.nan)
+        matrix = self.store.take("class_scores", found, len(self._score_slots)).astype(np.float64)
+        columns = np.full(max(len(schema.classes), *self._score_slots) + 1, -1)
+        columns[self._score_slots] = np.arange(len(self._score_slots))
+        column = columns[labels]
+        return np.where(column >= 0, matrix[np.arange(len(labels)), column], np.nan)
