@@ -1,1 +1,10 @@
 """Model monitoring for OpenTelemetry: every prediction as a span with its features, score and identity."""
+
+from __future__ import annotations
+
+from otel_ml.config import Config
+from otel_ml.last import last_prediction_ids
+from otel_ml.model import Model
+from otel_ml.prediction import Prediction
+
+__all__ = ["Config", "Model", "Prediction", "last_prediction_ids"]

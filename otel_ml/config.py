@@ -1,0 +1,300 @@
+"""Options of the instrumentation: from arguments (:class:`Config`), then ``OTEL_ML_*`` variables, then defaults.
+
+A bad argument raises at once, naming what is allowed. A bad variable must not break the application: it is logged,
+and where it concerns what may leave the process the *private* side is taken: nothing of the features is captured.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+_logger = logging.getLogger(__name__)
+
+ENV_ENABLED: Final = "OTEL_ML_ENABLED"
+ENV_CAPTURE_FEATURES: Final = "OTEL_ML_CAPTURE_FEATURES"
+ENV_FEATURES_ALLOW: Final = "OTEL_ML_FEATURES_ALLOW"
+ENV_FEATURES_DENY: Final = "OTEL_ML_FEATURES_DENY"
+ENV_FEATURES_HASH: Final = "OTEL_ML_FEATURES_HASH"
+ENV_HASH_SALT: Final = "OTEL_ML_HASH_SALT"
+ENV_FEATURES_BUCKET: Final = "OTEL_ML_FEATURES_BUCKET"
+ENV_REFERENCE: Final = "OTEL_ML_REFERENCE"
+ENV_MODEL_NAME: Final = "OTEL_ML_MODEL_NAME"
+ENV_MODEL_VERSION: Final = "OTEL_ML_MODEL_VERSION"
+ENV_MAX_SPAN_BYTES: Final = "OTEL_ML_MAX_SPAN_BYTES"
+
+DEFAULT_MAX_SPAN_BYTES: Final = 512 * 1024
+DEFAULT_MAX_STRING_CHARS: Final = 256
+DEFAULT_MAX_FLAT_FEATURES: Final = 64
+MIN_SPAN_BYTES: Final = 4096
+HASH_DIGITS: Final = 16
+"""Hex digits kept of a hash: 64 bits, so that among a million categories two collide once in 30 million times."""
+SDK_ATTRIBUTES: Final = 128
+"""Attributes a span holds by default; beyond, the SDK drops the oldest."""
+RESERVED_ATTRIBUTES: Final = 24
+"""Of those, kept free for identity, outputs and what the application itself sets on the span."""
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Options for one :class:`~otel_ml.Model`; whatever stays ``None`` comes from its variable, else its default.
+
+    - ``enabled`` (``OTEL_ML_ENABLED``, true): false makes every call a no-op.
+    - ``capture_features`` (``OTEL_ML_CAPTURE_FEATURES``, true): false keeps features and attributions inside the
+      process, and segments that are taken from features; predictions, scores and identity are still emitted.
+    - ``features_allow`` (``OTEL_ML_FEATURES_ALLOW``, all): only these features leave. Names or glob patterns,
+      comma-separated in the variable; likewise below.
+    - ``features_deny`` (``OTEL_ML_FEATURES_DENY``): these never leave; stronger than the allow list.
+    - ``features_hash`` (``OTEL_ML_FEATURES_HASH``): these leave as 16 hex digits of HMAC-SHA256 keyed with
+      ``hash_salt`` (``OTEL_ML_HASH_SALT``), so that categories can be told apart but not read.
+    - ``features_bucket`` (``OTEL_ML_FEATURES_BUCKET``, ``age=10,income=1000``): these leave rounded down to a
+      multiple of the width.
+    - ``reference`` (``OTEL_ML_REFERENCE``): path of a reference profile; switches the
+      ``ml.feature.observations`` metric on.
+    - ``max_span_bytes`` (``OTEL_ML_MAX_SPAN_BYTES``, 524288): a batch is cut into spans of about this payload.
+    - ``max_string_chars`` (256, at least 16): longer texts are cut.
+    - ``max_flat_features`` (64): a row with more features travels as one map attribute.
+
+    Rules about a key hold for the feature, the segment and the attribution of that name; the allow list and
+    ``capture_features`` do not hold for segments given explicitly to ``predict`` or ``record``.
+
+    >>> Config(features_bucket={"age": 0})
+    Traceback (most recent call last):
+    ...
+    ValueError: features_bucket: width of 'age' is 0, it must be a finite number above 0
+    """
+
+    enabled: bool | None = None
+    capture_features: bool | None = None
+    features_allow: Collection[str] | None = None
+    features_deny: Collection[str] | None = None
+    features_hash: Collection[str] | None = None
+    hash_salt: str | None = field(default=None, repr=False)
+    features_bucket: Mapping[str, float] | None = None
+    reference: str | os.PathLike[str] | None = None
+    max_span_bytes: int | None = None
+    max_string_chars: int | None = None
+    max_flat_features: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("features_allow", "features_deny", "features_hash"):
+            _check_patterns(name, getattr(self, name))
+        if self.features_bucket is not None:
+            _check_widths(self.features_bucket, "features_bucket: ")
+        _check_at_least("max_span_bytes", self.max_span_bytes, MIN_SPAN_BYTES)
+        _check_at_least("max_string_chars", self.max_string_chars, HASH_DIGITS)
+        _check_at_least("max_flat_features", self.max_flat_features, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every option decided: what :func:`resolve` makes of a :class:`Config` and the environment."""
+
+    enabled: bool = True
+    capture_features: bool = True
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+    hashed: tuple[str, ...] = ()
+    salt: str = field(default="", repr=False)
+    widths: Mapping[str, float] = field(default_factory=dict[str, float])
+    reference: str | None = None
+    reference_from_environment: bool = False
+    max_span_bytes: int = DEFAULT_MAX_SPAN_BYTES
+    max_string_chars: int = DEFAULT_MAX_STRING_CHARS
+    max_flat_features: int = DEFAULT_MAX_FLAT_FEATURES
+    attribute_room: int = SDK_ATTRIBUTES - RESERVED_ATTRIBUTES
+    """Attributes that features, segments and attributions of one span may take together."""
+
+
+def identity(name: str | None, version: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """Name and version of a model: as given, else from the environment.
+
+    >>> identity(None, "", {"OTEL_ML_MODEL_NAME": "fraud", "OTEL_ML_MODEL_VERSION": "7"})
+    ('fraud', '7')
+    """
+    env = os.environ if environ is None else environ
+    if name is None:
+        name = env.get(ENV_MODEL_NAME, "").strip()
+    if not name:
+        raise ValueError(f"a model needs a name: Model('fraud'), or {ENV_MODEL_NAME} in the environment")
+    return str(name), str(version) or env.get(ENV_MODEL_VERSION, "").strip()
+
+
+def resolve(
+    config: Config | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    reference: str | os.PathLike[str] | None = None,
+) -> Settings:
+    """Decide every option: argument, else variable, else default; ``reference`` overrules that of ``config``.
+
+    Raises :class:`ValueError` for arguments that contradict each other (a hash list without a salt). A bad variable
+    is logged as an error; one that concerns privacy turns all feature capture off.
+
+    >>> resolve(Config(features_deny=["ssn"]), {"OTEL_ML_CAPTURE_FEATURES": "false"}).capture_features
+    False
+    """
+    chosen = config or Config()
+    env = _Environment(os.environ if environ is None else environ)
+    hashed = _tuple(chosen.features_hash)
+    salt = chosen.hash_salt if chosen.hash_salt is not None else env.text(ENV_HASH_SALT)
+    if hashed and not salt:
+        raise ValueError(f"features_hash needs a salt: pass hash_salt=… or set {ENV_HASH_SALT}")
+    if hashed is None:
+        hashed = env.patterns(ENV_FEATURES_HASH)
+        if hashed and not salt:
+            env.refuse(ENV_FEATURES_HASH, f"needs a salt in {ENV_HASH_SALT}", private=True)
+    allow = _tuple(chosen.features_allow)
+    reference = chosen.reference if reference is None else reference
+    path = None if reference is None else os.fspath(reference)
+    settings = Settings(
+        enabled=_first(chosen.enabled, lambda: env.switch(ENV_ENABLED), True),
+        capture_features=_first(chosen.capture_features, lambda: env.switch(ENV_CAPTURE_FEATURES), True),
+        allow=env.patterns(ENV_FEATURES_ALLOW) if allow is None else allow,
+        deny=_first(_tuple(chosen.features_deny), lambda: env.patterns(ENV_FEATURES_DENY), ()),
+        hashed=hashed or (),
+        salt=salt or "",
+        widths=_first(chosen.features_bucket, lambda: env.widths(ENV_FEATURES_BUCKET), {}),
+        reference=path or env.text(ENV_REFERENCE),
+        reference_from_environment=path is None,
+        max_span_bytes=_first(
+            chosen.max_span_bytes, lambda: env.whole(ENV_MAX_SPAN_BYTES, MIN_SPAN_BYTES), DEFAULT_MAX_SPAN_BYTES
+        ),
+        max_string_chars=_first(chosen.max_string_chars, lambda: None, DEFAULT_MAX_STRING_CHARS),
+        max_flat_features=_first(chosen.max_flat_features, lambda: None, DEFAULT_MAX_FLAT_FEATURES),
+        attribute_room=env.attribute_room(),
+    )
+    return _private(settings) if env.private else settings
+
+
+def _private(settings: Settings) -> Settings:
+    # Denying every key also covers explicit segments, attributions and the observation counts.
+    return Settings(
+        enabled=settings.enabled,
+        capture_features=False,
+        deny=("*",),
+        max_span_bytes=settings.max_span_bytes,
+        max_string_chars=settings.max_string_chars,
+        max_flat_features=settings.max_flat_features,
+        attribute_room=settings.attribute_room,
+    )
+
+
+class _Environment:
+    """Reads variables; what cannot be read is logged, and ``private`` is set where it matters for privacy."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.private = False
+
+    def refuse(self, name: str, why: str, *, private: bool) -> None:
+        consequence = "no feature is captured" if private else "the default is used"
+        _logger.error("%s: %s; %s", name, why, consequence)
+        self.private = self.private or private
+
+    def text(self, name: str) -> str | None:
+        return self._environ.get(name, "").strip() or None
+
+    def switch(self, name: str) -> bool | None:
+        raw = self.text(name)
+        if raw is None:
+            return None
+        if raw.lower() in _TRUE | _FALSE:
+            return raw.lower() in _TRUE
+        self.refuse(name, f"{raw!r} is not a switch; allowed: true, false, 1, 0, yes, no, on, off", private=True)
+        return None
+
+    def patterns(self, name: str) -> tuple[str, ...] | None:
+        raw = self.text(name)
+        return None if raw is None else tuple(part.strip() for part in raw.split(",") if part.strip())
+
+    def widths(self, name: str) -> dict[str, float] | None:
+        raw = self.text(name)
+        if raw is None:
+            return None
+        try:
+            return parse_widths(raw)
+        except ValueError as error:
+            self.refuse(name, str(error), private=True)
+            return None
+
+    def whole(self, name: str, least: int) -> int | None:
+        raw = self.text(name)
+        if raw is None:
+            return None
+        if raw.isdecimal() and int(raw) >= least:
+            return int(raw)
+        self.refuse(name, f"{raw!r} is not a whole number of at least {least}", private=False)
+        return None
+
+    def attribute_room(self) -> int:
+        """What the SDK's own attribute limit, which a variable may move, leaves for features and the like."""
+        for name in ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"):
+            raw = self.text(name)
+            if raw is not None and raw.isdecimal():
+                return max(0, int(raw) - RESERVED_ATTRIBUTES)
+        return SDK_ATTRIBUTES - RESERVED_ATTRIBUTES
+
+
+def parse_widths(text: str) -> dict[str, float]:
+    """Read bucket widths as the variable has them; the last ``=`` splits, so that names may hold one.
+
+    >>> parse_widths("age=10, income=1000")
+    {'age': 10.0, 'income': 1000.0}
+    >>> parse_widths("age:10")
+    Traceback (most recent call last):
+    ...
+    ValueError: 'age:10' is not name=width, for example age=10,income=1000
+    """
+    widths: dict[str, float] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, _, width = part.rpartition("=")
+        try:
+            widths[name.strip()] = float(width)
+        except ValueError:
+            name = ""
+        if not name.strip():
+            raise ValueError(f"{part!r} is not name=width, for example age=10,income=1000")
+    _check_widths(widths)
+    return widths
+
+
+def _first(argument: _T | None, read: Callable[[], _T | None], default: _T) -> _T:
+    if argument is not None:
+        return argument
+    found = read()
+    return default if found is None else found
+
+
+def _tuple(patterns: Collection[str] | None) -> tuple[str, ...] | None:
+    return None if patterns is None else tuple(patterns)
+
+
+def _check_patterns(name: str, patterns: object) -> None:
+    if patterns is None:
+        return
+    if isinstance(patterns, str) or not isinstance(patterns, Collection):
+        raise ValueError(f"{name}: {patterns!r} is not a list of feature names or glob patterns")
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not pattern:
+            raise ValueError(f"{name}: {pattern!r} is not a feature name or glob pattern")
+
+
+def _check_widths(widths: Mapping[str, float], where: str = "") -> None:
+    for feature, width in widths.items():
+        if not math.isfinite(width) or width <= 0:
+            raise ValueError(f"{where}width of {feature!r} is {width:g}, it must be a finite number above 0")
+
+
+def _check_at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ValueError(f"{name} is {value}, it must be at least {least}")

@@ -1,0 +1,107 @@
+"""What all calls of one model share: identity, rules, tracer and instruments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from otel_ml import instruments
+from otel_ml.config import Config, identity, resolve
+from otel_ml.encode.scalar import class_text
+from otel_ml.encode.table import Limits
+from otel_ml.observations import Observations, load_profile
+from otel_ml.redaction import Redaction
+from otel_ml.semconv import (
+    FEATURE_BUCKET,
+    FEATURE_NAME,
+    FRAMEWORK_NAME,
+    MODEL_NAME,
+    MODEL_ROLE,
+    MODEL_TASK,
+    MODEL_VERSION,
+    ROLES,
+    SPAN_LABEL,
+    SPAN_PREDICT,
+    TASKS,
+    Role,
+    Task,
+)
+
+_T = TypeVar("_T", bound=str)
+
+
+class Emitter:
+    """One model's part of every emission; made by :class:`~otel_ml.Model`, whose arguments these are."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        version: str = "",
+        task: Task | None = None,
+        features: Sequence[str] | None = None,
+        role: Role | None = None,
+        framework: str | None = None,
+        positive_class: object = None,
+        segments: Collection[str] = (),
+        reference: str | None = None,
+        config: Config | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        self.name, self.version = identity(name, version)
+        self.task = _one_of("task", task, TASKS)
+        self.role = _one_of("role", role, ROLES)
+        self.positive_class = class_text(positive_class)
+        self.feature_names = None if features is None else tuple(features)
+        self.segment_names = tuple(segments)
+        self.settings = resolve(config, reference=reference)
+        self.redaction = Redaction(self.settings)
+        self.enabled = self.settings.enabled
+        self.flat_limit = min(self.settings.max_flat_features, self.settings.attribute_room)
+        self.limits = Limits(
+            self.settings.max_span_bytes,
+            self.settings.max_string_chars,
+            self.settings.max_flat_features,
+            self.settings.attribute_room,
+        )
+        self.predict_span = f"{SPAN_PREDICT} {self.name}"
+        self.label_span = f"{SPAN_LABEL} {self.name}"
+        self.model_attributes = _present({MODEL_NAME: self.name, MODEL_VERSION: self.version})
+        self.identity = _present(
+            {**self.model_attributes, MODEL_TASK: self.task, MODEL_ROLE: self.role, FRAMEWORK_NAME: framework}
+        )
+        self._profile = load_profile(self.settings, self.name)
+        self._providers = (tracer_provider, meter_provider)
+        self.observations: Observations | None = None
+        self.bind()
+        instruments.follow(self)
+
+    def bind(self) -> None:
+        """Take tracer and instruments anew, and start the observations at zero."""
+        tracer_provider, meter_provider = self._providers
+        self.tracer = instruments.tracer(tracer_provider)
+        self.meters = instruments.meters(meter_provider)
+        if self._profile is not None and self.enabled:
+            self.observations = Observations(self._profile, self.redaction)
+            self.meters.observe(self)
+
+    def observed(self) -> Iterator[tuple[Mapping[str, str], int]]:
+        """Attributes and count of each series of ``ml.feature.observations``."""
+        if self.observations is None:
+            return
+        for feature, bucket, count in self.observations.read():
+            yield {**self.model_attributes, FEATURE_NAME: feature, FEATURE_BUCKET: bucket}, count
+
+
+def _present(attributes: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in attributes.items() if value}
+
+
+def _one_of(what: str, value: _T | None, choices: Collection[_T]) -> _T | None:
+    if value is not None and value not in choices:
+        raise ValueError(f"{what} {value!r} is unknown; allowed: {', '.join(choices)}")
+    return value

@@ -1,0 +1,1 @@
+"""Values to bounded attributes: one row to scalars, many rows to columns."""

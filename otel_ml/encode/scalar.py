@@ -1,0 +1,187 @@
+"""One value to what an attribute can hold: number, text, truth value, or missing."""
+
+from __future__ import annotations
+
+import math
+import sys
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from numbers import Integral, Real
+from typing import Any, Final, Union
+from uuid import UUID
+
+Scalar = Union[bool, int, float, str]  # noqa: UP007 - also evaluated at run time on Python 3.10
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+MAX_KEY_CHARS: Final = 256
+MAX_ID_CHARS: Final = 512
+_UNLIMITED: Final = sys.maxsize
+
+
+class UnsupportedValueError(TypeError):
+    """The value has no place in an attribute: nested, an object, bytes that are no text."""
+
+
+def scalar(value: object, limit: int = _UNLIMITED) -> Scalar | None:
+    """Convert any value to a number, text or truth value; None where it is missing.
+
+    Missing are None, NaN, NaT and ``pandas.NA``. Infinities stay. Numpy scalars, 0-d arrays, ``Decimal`` and
+    fractions become Python numbers, integers beyond 64 bits floats. Times become seconds: Unix seconds for
+    ``datetime`` and ``date`` (without a zone: UTC), a length for ``timedelta``. Enumerations give their value, UTF-8
+    bytes their text. Texts are cut after ``limit`` characters. Raises :class:`UnsupportedValueError` for the rest.
+
+    >>> scalar(Decimal("1.5")), scalar(2**70), scalar(float("nan")), scalar("abcdef", limit=3)
+    (1.5, 1.1805916207174113e+21, None, 'abc')
+    >>> scalar(datetime(1970, 1, 2))
+    86400.0
+    >>> scalar([1, 2])
+    Traceback (most recent call last):
+    ...
+    otel_ml.encode.scalar.UnsupportedValueError: a value of type list cannot be an attribute
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    try:
+        return _convert(value, limit)
+    except UnsupportedValueError:
+        raise
+    except Exception as error:  # a value's own methods may raise anything
+        raise _unsupported(value) from error
+
+
+def _convert(value: object, limit: int) -> Scalar | None:
+    if isinstance(value, str):
+        return clean_text(str.__str__(value), limit)
+    if isinstance(value, Enum):
+        return scalar(value.value, limit)
+    if isinstance(value, float):
+        return None if value != value else float(value)
+    if isinstance(value, int):
+        return bounded_int(int(value))
+    if isinstance(value, (datetime, date, timedelta)):
+        return _seconds(value)
+    if isinstance(value, (bytes, bytearray)):
+        return clean_text(value.decode("utf-8"), limit)
+    if isinstance(value, UUID):
+        return str(value)
+    return _foreign(value, limit)
+
+
+def _foreign(value: object, limit: int) -> Scalar | None:
+    """Scalars of libraries that may not be loaded: pandas.NA, numpy times, 0-d arrays and tensors; other numbers."""
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and value is getattr(pandas, "NA", None):
+        return None
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, (numpy.datetime64, numpy.timedelta64)):
+        if numpy.isnat(value):
+            return None
+        time: Any = value
+        kind = "datetime64[us]" if isinstance(value, numpy.datetime64) else "timedelta64[us]"
+        return int(time.astype(kind).astype("int64")) / 1e6
+    if isinstance(value, Integral):
+        return bounded_int(int(value))
+    if isinstance(value, (Real, Decimal)):
+        number = float(value)
+        return None if number != number else number
+    item = getattr(value, "item", None)
+    if item is None or getattr(value, "ndim", 0) != 0:
+        raise _unsupported(value)
+    plain = item()
+    if type(plain) is type(value):
+        raise _unsupported(value)
+    return scalar(plain, limit)
+
+
+def _seconds(value: datetime | date | timedelta) -> float | None:
+    if value != value:  # pandas.NaT is a datetime
+        return None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime):
+        return (value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value).timestamp()
+    return datetime(value.year, value.month, value.day, tzinfo=timezone.utc).timestamp()
+
+
+def bounded_int(value: int) -> int | float:
+    """The integer itself, or the nearest float where 64 bits cannot hold it; infinity beyond the floats.
+
+    >>> bounded_int(7), bounded_int(-(2**63)), bounded_int(2**63), bounded_int(-(10**400))
+    (7, -9223372036854775808, 9.223372036854776e+18, -inf)
+    """
+    if INT64_MIN <= value <= INT64_MAX:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def clean_text(text: str, limit: int) -> str:
+    """Cut a text to ``limit`` characters and replace what UTF-8 cannot hold (lone surrogates) by ``?``."""
+    text = text[:limit]
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def clean_key(key: object) -> str | None:
+    """A key as text, or None where it cannot name an attribute: empty, over 256 characters, or without a text form.
+
+    >>> clean_key("age"), clean_key(3), clean_key(""), clean_key("k" * 300)
+    ('age', '3', None, None)
+    """
+    try:
+        text = str.__str__(key) if isinstance(key, str) else str(key)
+    except Exception:  # noqa: BLE001 - the key's own __str__ may raise anything
+        return None
+    if not text or len(text) > MAX_KEY_CHARS:
+        return None
+    return clean_text(text, MAX_KEY_CHARS)
+
+
+def class_text(value: object, limit: int = _UNLIMITED) -> str | None:
+    """The text of a class or segment, the same for every way a model may spell it; None where it is missing.
+
+    Truth values are ``true`` and ``false``, integral numbers their integer, other numbers their shortest decimal form.
+    So a classifier that says ``1``, ``1.0`` or ``numpy.int64(1)`` means the class ``1``, and a label of any of these
+    agrees with it.
+
+    >>> class_text(True), class_text(1), class_text(1.0), class_text(0.5), class_text("delayed"), class_text(None)
+    ('true', '1', '1', '0.5', 'delayed', None)
+    """
+    plain = scalar(value, limit)
+    if plain is None or isinstance(plain, str):
+        return plain
+    if isinstance(plain, bool):
+        return "true" if plain else "false"
+    if isinstance(plain, float):
+        return str(int(plain)) if plain.is_integer() and abs(plain) <= INT64_MAX else repr(plain)
+    return str(plain)
+
+
+def identifier(value: object) -> str | None:
+    """A prediction id as text, cut after 512 characters; None where it is missing.
+
+    The id of a label goes the same way, so the two join.
+    """
+    return class_text(value, MAX_ID_CHARS)
+
+
+def number(value: object) -> float | None:
+    """A score, probability or predicted value as a float; None where it is missing.
+
+    Raises :class:`UnsupportedValueError` for texts; a truth value counts as 1 or 0.
+    """
+    plain = scalar(value)
+    if plain is None:
+        return None
+    if isinstance(plain, str):
+        raise UnsupportedValueError("it is a text where a number is due")
+    return float(plain)
+
+
+def _unsupported(value: object) -> UnsupportedValueError:
+    return UnsupportedValueError(f"a value of type {type(value).__name__} cannot be an attribute")

@@ -1,0 +1,259 @@
+"""The shape of what a model was called with: one row or many, whatever library holds it.
+
+Libraries are recognised through :data:`sys.modules`: what is not loaded cannot have made the value.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, cast
+
+from otel_ml.encode.scalar import UnsupportedValueError
+
+MAX_FEATURES: Final = 10_000
+"""Features of one call that are looked at; the rest is dropped."""
+SNAPSHOT_BYTES: Final = 16 * 1024 * 1024
+"""Arrays up to this size are copied at entry."""
+
+PLAIN: Final = frozenset({float, int, str, bool, type(None)})
+"""Types whose values are cells, never columns."""
+_TOLIST_KINDS: Final = frozenset("fiubUO")
+
+
+class ShapeError(UnsupportedValueError):
+    """Neither a row nor a table; the message says what it is."""
+
+
+class Rows(NamedTuple):
+    """How many rows, and the one row or the columns of several; ``number`` None where the input does not tell."""
+
+    number: int | None = None
+    row: Mapping[Any, object] | None = None
+    columns: Mapping[Any, object] | None = None
+
+    def names(self) -> list[object]:
+        """The keys of the features, in order."""
+        return list(self.row or self.columns or ())
+
+
+NO_ROWS: Final = Rows()
+
+
+def read(features: object, names: Sequence[str] | None = None) -> Rows:
+    """Find the row or the columns in ``features``; ``names`` are those of the columns of arrays and lists.
+
+    Raises :class:`ShapeError` for what is neither, and for names that do not fit.
+
+    >>> read({"age": 37}).row, read([[1, 2], [3, 4]], ("a", "b")).columns
+    ({'age': 37}, {'a': (1, 3), 'b': (2, 4)})
+    >>> read([1, 2], ("a", "b")).row
+    {'a': 1, 'b': 2}
+    """
+    if features is None:
+        return NO_ROWS
+    if isinstance(features, Mapping):
+        return _from_mapping(cast("Mapping[object, object]", features))
+    if isinstance(features, (list, tuple)):
+        return _from_sequence(cast("Sequence[Any]", features), names)
+    for library, kind, reader in _READERS:
+        found = getattr(sys.modules.get(library), kind, None)
+        if found is not None and isinstance(features, found):
+            return reader(features, names)
+    return _from_protocol(features, names)
+
+
+def snapshot(features: object) -> object:
+    """What must be copied at entry so that changes during the call do not show: cheap, shallow, bounded."""
+    if type(features) is dict:
+        return cast("dict[object, object]", features).copy()
+    if type(features) is list:
+        return cast("list[object]", features).copy()
+    library = type(features).__module__.partition(".")[0]
+    value: Any = features
+    if library == "numpy" and getattr(value, "nbytes", SNAPSHOT_BYTES + 1) <= SNAPSHOT_BYTES:
+        return value.copy()
+    if library == "pandas":
+        return value.copy(deep=False)
+    if library == "polars":
+        return value.clone()
+    return value
+
+
+def is_column(value: object) -> bool:
+    """Whether a value holds one cell for each row: a list, a 1-D array, a column of a frame.
+
+    >>> is_column([1, 2]), is_column("ab"), is_column({"a": 1}), is_column(1.5)
+    (True, False, False, False)
+    """
+    if type(value) in PLAIN:
+        return False
+    if isinstance(value, (list, tuple)):
+        return True
+    if isinstance(value, (str, bytes, bytearray, Mapping)):
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and getattr(value, "ndim", 1) == 1
+
+
+def length(column: object) -> int:
+    """Cells of a column."""
+    return len(cast("Sequence[object]", column))
+
+
+def items(column: object) -> list[Any]:
+    """The cells of a column as a list; numpy times stay numpy scalars, since their list form loses the unit."""
+    value: Any = column
+    if isinstance(value, (list, tuple)):
+        return list(cast("Sequence[Any]", value))
+    for method in ("to_pylist", "to_list"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    if hasattr(value, "tolist") and getattr(getattr(value, "dtype", None), "kind", "") in _TOLIST_KINDS:
+        return value.tolist()
+    return list(value)
+
+
+def flatten(value: object) -> object:
+    """An array of shape ``[n, 1]`` as ``[n]``; everything else as it is."""
+    array: Any = value
+    if getattr(array, "ndim", 1) == 2 and array.shape[1] == 1 and hasattr(array, "reshape"):
+        return array.reshape(-1)
+    return value
+
+
+def count(features: object) -> int | None:
+    """Rows of the features without reading them, None where that is not known."""
+    value: Any = features
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[object, object]", value)
+        first = next(iter(mapping.values()), None)
+        return length(first) if is_column(first) and all(map(is_column, mapping.values())) else 1
+    if isinstance(value, (list, tuple)):
+        sequence = cast("Sequence[object]", value)
+        nested = bool(sequence) and (isinstance(sequence[0], Mapping) or is_column(sequence[0]))
+        return len(sequence) if nested or not sequence else 1
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return cast("int", shape[0]) if len(cast("tuple[object, ...]", shape)) == 2 else 1
+    return None
+
+
+def _from_mapping(features: Mapping[object, object]) -> Rows:
+    first = next(iter(features.values()), None)
+    if not is_column(first) or not all(map(is_column, features.values())):
+        return Rows(1, row=features)
+    lengths = {length(column) for column in features.values()}
+    if len(lengths) > 1:
+        raise ShapeError(f"columns have different lengths: {', '.join(map(str, sorted(lengths)))}")
+    return _table(lengths.pop(), features)
+
+
+def _table(rows: int, columns: Mapping[Any, object]) -> Rows:
+    if rows == 1:
+        return Rows(1, row={name: items(column)[0] for name, column in columns.items()})
+    return Rows(rows, columns=columns)
+
+
+def _from_sequence(features: Sequence[Any], names: Sequence[str] | None) -> Rows:
+    if not features:
+        return Rows(0)
+    first = features[0]
+    if isinstance(first, Mapping):
+        return _from_records(cast("Sequence[Mapping[object, object]]", features))
+    if hasattr(features, "_asdict"):
+        return Rows(1, row=cast(Any, features)._asdict())
+    if not is_column(first):
+        return Rows(1, row=_named(features, names))
+    rows = [items(row) for row in features]
+    widths = {len(row) for row in rows}
+    if len(widths) > 1:
+        raise ShapeError(f"rows have different lengths: {', '.join(map(str, sorted(widths)))}")
+    if len(rows) == 1:
+        return Rows(1, row=_named(rows[0], names))
+    return Rows(len(rows), columns=_named(list(zip(*rows, strict=True)), names))
+
+
+def _from_records(records: Sequence[Mapping[object, object]]) -> Rows:
+    if len(records) == 1:
+        return Rows(1, row=records[0])
+    keys = dict.fromkeys(key for record in records for key in record)
+    return Rows(len(records), columns={key: [record.get(key) for record in records] for key in keys})
+
+
+def _named(values: Sequence[Any], names: Sequence[str] | None) -> dict[Any, object]:
+    if names is None:
+        names = _default_names(len(values))
+    if len(names) != len(values):
+        raise ShapeError(f"{len(values)} columns, but the model names {len(names)} features")
+    return dict(zip(names, values, strict=True))
+
+
+@lru_cache(maxsize=16)
+def _default_names(width: int) -> tuple[str, ...]:
+    return tuple(f"x{position}" for position in range(width))
+
+
+def _from_numpy(array: Any, names: Sequence[str] | None) -> Rows:
+    if array.dtype.names and array.ndim == 1:
+        return _table(len(array), {name: array[name] for name in array.dtype.names})
+    if array.ndim == 1:
+        if names is not None and len(names) == 1 and len(array) != 1:
+            return Rows(len(array), columns={names[0]: array})
+        return Rows(1, row=_named(items(array), names))
+    if array.ndim != 2:
+        raise ShapeError(f"an array of {array.ndim} dimensions is neither a row nor a table")
+    if len(array) == 1:
+        return Rows(1, row=_named(items(array[0]), names))
+    columns = array.T if array.dtype.kind == "O" else sys.modules["numpy"].ascontiguousarray(array.T)
+    return Rows(len(array), columns=_named(list(columns), names))
+
+
+def _from_pandas(frame: Any, names: Sequence[str] | None) -> Rows:
+    if len(frame) == 1:
+        return Rows(1, row=dict(zip(frame.columns, frame.to_numpy(dtype=object)[0], strict=True)))
+    return Rows(len(frame), columns=dict(frame.items()))
+
+
+def _from_pandas_series(series: Any, names: Sequence[str] | None) -> Rows:
+    return Rows(1, row=dict(zip(series.index, series.tolist(), strict=True)))
+
+
+def _from_polars(frame: Any, names: Sequence[str] | None) -> Rows:
+    if frame.height == 1:
+        return Rows(1, row=frame.row(0, named=True))
+    return Rows(frame.height, columns={column.name: column for column in frame.get_columns()})
+
+
+def _from_polars_series(series: Any, names: Sequence[str] | None) -> Rows:
+    return Rows(1, row=_named(series.to_list(), names))
+
+
+def _from_arrow(table: Any, names: Sequence[str] | None) -> Rows:
+    return _table(table.num_rows, dict(zip(table.schema.names, table.columns, strict=True)))
+
+
+def _from_protocol(features: object, names: Sequence[str] | None) -> Rows:
+    """Tensors and frames of other libraries, by numpy's array protocol."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and hasattr(features, "__array__"):
+        try:
+            return _from_numpy(numpy.asarray(features), names)
+        except ShapeError:
+            raise
+        except Exception as error:  # the value's own conversion may raise anything
+            kind, reason = type(features).__name__, type(error).__name__
+            raise ShapeError(f"{kind} does not convert to an array ({reason})") from error
+    raise ShapeError(f"{type(features).__name__} is neither a mapping, list, array nor frame")
+
+
+_Reader = Callable[[Any, "Sequence[str] | None"], Rows]
+_READERS: Final[Iterable[tuple[str, str, _Reader]]] = (
+    ("numpy", "ndarray", _from_numpy),
+    ("pandas", "DataFrame", _from_pandas),
+    ("pandas", "Series", _from_pandas_series),
+    ("polars", "DataFrame", _from_polars),
+    ("polars", "Series", _from_polars_series),
+    ("pyarrow", "Table", _from_arrow),
+    ("pyarrow", "RecordBatch", _from_arrow),
+)

@@ -1,0 +1,203 @@
+"""Replaces methods in classes so that nobody can tell, and puts every one back as it was.
+
+What a class holds afterwards is a plain function (or a descriptor, where a descriptor was), so ``inspect``, metadata
+routing and ``super()`` see what they saw. Nothing is added to instances, and a function that is pickled by value,
+as cloudpickle does with classes of ``__main__``, travels as the original: the reader needs no otel_ml.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import threading
+from collections.abc import Callable
+from types import FunctionType, MethodType
+from typing import Any, TypeAlias, cast
+from weakref import WeakSet
+
+Around: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+"""``around(original, instance, args, kwargs)`` runs in place of a method and returns what the method would."""
+
+_SEAM = "__otel_ml_seam__"
+
+
+class _Seam:
+    """Where a call leaves the user's code for ours, for as long as the patches are active."""
+
+    __slots__ = ("around", "call", "face", "home", "original")
+
+    def __init__(self, home: Patches, original: Any, around: Around) -> None:
+        self.home = home
+        self.original = original
+        self.around = around
+        self.face: Any = None
+        # a callable that is no function (another tool's wrapper, say) must see its instance as it would unpatched
+        self.call = original if isinstance(original, FunctionType) else functools.partial(_call_bound, original)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if not args or not self.home.active:
+            return self.call(*args, **kwargs)
+        return self.around(self.call, args[0], args[1:], kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # itemgetter(0)((original,)) is the original, and needs nothing of ours where it is unpickled
+        return operator.itemgetter(0), ((self.original,),)
+
+
+def _call_bound(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return original.__get__(instance, type(instance))(*args, **kwargs)
+
+
+def _patched_function(seam: _Seam) -> FunctionType:
+    @functools.wraps(seam.original)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return seam(*args, **kwargs)
+
+    _mark(method, seam)
+    return cast(FunctionType, method)
+
+
+def _mark(face: Any, seam: _Seam) -> None:
+    # the seam knows its face: functools.wraps, in anybody's hands, copies the mark to functions that are not ours
+    seam.face = face
+    setattr(face, _SEAM, seam)
+
+
+class _PatchedDescriptor:
+    """Stands in for a descriptor that makes methods on access, such as scikit-learn's ``available_if``.
+
+    The original decides whether the attribute exists and raises what it always raised; only the method it hands out
+    is wrapped.
+    """
+
+    def __init__(self, home: Patches, original: Any, around: Around) -> None:
+        functools.update_wrapper(cast(Any, self), original)
+        self._home = home
+        self._around = around
+        self._original = original
+        self._methods: dict[int, FunctionType] = {}
+        _mark(self, _Seam(home, original, around))
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        bound: Any = self._original.__get__(instance, owner)
+        if instance is None:
+            return self._wrapped(bound) if isinstance(bound, FunctionType) else bound
+        if not isinstance(bound, MethodType) or bound.__self__ is not instance:
+            return bound
+        function = bound.__func__
+        method = self._methods.get(id(function))
+        if method is None:
+            method = self._wrapped(function)
+            # a descriptor that makes a new function on every access would never be found again: keep the last only
+            self._methods = {id(function): method}
+        return MethodType(method, instance)
+
+    def _wrapped(self, function: Callable[..., Any]) -> FunctionType:
+        return _patched_function(_Seam(self._home, function, self._around))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return operator.itemgetter(0), ((self._original,),)
+
+
+class Patches:
+    """Every method that one instrumentor replaced.
+
+    Calls go through ``around`` only while ``active``; a method that somebody kept from then (a bound method, an
+    alias under another name) is the original in all but name afterwards. Classes are held weakly.
+
+    >>> class Model:
+    ...     def predict(self, x):
+    ...         return x
+    >>> before = vars(Model)["predict"]
+    >>> patches = Patches()
+    >>> patches.active = True
+    >>> patches.replace(Model, "predict", lambda original, instance, args, kwargs: original(instance, *args) + 1)
+    True
+    >>> Model().predict(1)
+    2
+    >>> patches.restore()
+    >>> vars(Model)["predict"] is before
+    True
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+        self._classes: WeakSet[type] = WeakSet()
+        self._hooks: list[tuple[type, Any, Any]] = []
+        self._lock = threading.RLock()
+
+    def replace(self, cls: type, name: str, around: Around) -> bool:
+        """Replace the method that ``cls`` itself defines; false where it defines none or ours is there already.
+
+        Coroutines, properties, class and static methods are left alone: they are no prediction calls.
+        """
+        with self._lock:
+            current = vars(cls).get(name)
+            if current is None:
+                return False
+            if _is_ours(current, self):  # an alias, or a class rebuilt from another's namespace
+                self._classes.add(cls)
+                return False
+            replacement = self._replacement(current, around)
+            if replacement is None:
+                return False
+            try:
+                type.__setattr__(cls, name, replacement)
+            except TypeError:  # a class of C that cannot be changed
+                return False
+            self._classes.add(cls)
+            return True
+
+    def on_subclass(self, base: type, seen: Callable[[type], object]) -> None:
+        """Call ``seen`` with every class defined under ``base`` from now on; ``seen`` must not raise."""
+        own = vars(base).get("__init_subclass__")
+
+        def init_subclass(cls: type, **kwargs: Any) -> None:
+            if own is None:
+                super(base, cls).__init_subclass__(**kwargs)
+            else:
+                own.__get__(None, cls)(**kwargs)
+            if self.active:
+                seen(cls)
+
+        init_subclass.__name__ = "__init_subclass__"
+        hook = classmethod(init_subclass)
+        with self._lock:
+            type.__setattr__(base, "__init_subclass__", hook)
+            self._hooks.append((base, own, hook))
+
+    def restore(self) -> None:
+        """Put back every original that is still ours to put back, and take the hooks out."""
+        self.active = False
+        with self._lock:
+            for base, own, hook in self._hooks:
+                if vars(base).get("__init_subclass__") is not hook:
+                    continue  # somebody patched over it since; theirs calls ours, which is idle
+                if own is None:
+                    type.__delattr__(base, "__init_subclass__")
+                else:
+                    type.__setattr__(base, "__init_subclass__", own)
+            self._hooks.clear()
+            for cls in list(self._classes):
+                for name, value in list(vars(cls).items()):
+                    if _is_ours(value, self):
+                        type.__setattr__(cls, name, getattr(value, _SEAM).original)
+            self._classes.clear()
+
+    def _replacement(self, current: Any, around: Around) -> Any:
+        if isinstance(current, (classmethod, staticmethod, property, type)):
+            return None
+        if inspect.iscoroutinefunction(current) or inspect.isgeneratorfunction(current):
+            return None
+        if callable(current) and hasattr(current, "__get__"):
+            return _patched_function(_Seam(self, current, around))
+        if hasattr(current, "__get__") and callable(getattr(current, "__wrapped__", None)):
+            return _PatchedDescriptor(self, current, around)
+        return None
+
+
+def _is_ours(value: Any, home: Patches) -> bool:
+    # by the value's own namespace: asking a stranger's descriptor with getattr could run its code
+    seam = getattr(value, "__dict__", {}).get(_SEAM)
+    return isinstance(seam, _Seam) and seam.home is home and seam.face is value

@@ -1,0 +1,177 @@
+"""Tracer, meter and instruments: made once for each provider, and moved all at once while a test captures."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, Protocol
+from weakref import WeakKeyDictionary, WeakSet
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, NoOpHistogram, Observation
+from opentelemetry.trace import Tracer, TracerProvider
+
+from otel_ml.semconv import (
+    INSTRUMENTATION_SCOPE,
+    METRIC_FEATURE_OBSERVATIONS,
+    METRIC_PREDICTION_DURATION,
+    METRIC_PREDICTION_ROWS,
+    METRIC_PREDICTION_SCORE,
+    SCHEMA_URL,
+    UNIT_OBSERVATION,
+    UNIT_RATIO,
+    UNIT_ROW,
+    UNIT_SECOND,
+)
+
+DURATION_EDGES_S: Final = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ROW_EDGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000)
+SCORE_EDGES: Final = tuple(step / 20 for step in range(1, 21))
+"""Twenty buckets from 0 to 1; a score that is no probability falls beyond."""
+
+
+class Source(Protocol):
+    """Something whose feature observations a meter reads."""
+
+    def observed(self) -> Iterable[tuple[Mapping[str, str], int]]:
+        """Attributes and count of each series."""
+        ...
+
+
+class Movable(Protocol):
+    """Something that follows when the providers change."""
+
+    def bind(self) -> None:
+        """Take tracer and instruments anew."""
+        ...
+
+
+class Meters:
+    """The instruments of section 3 of the contract on one meter."""
+
+    def __init__(self, provider: MeterProvider | None) -> None:
+        meter = metrics.get_meter(INSTRUMENTATION_SCOPE, package_version(), provider, SCHEMA_URL)
+        self.duration = meter.create_histogram(
+            METRIC_PREDICTION_DURATION,
+            UNIT_SECOND,
+            "Duration of a prediction call.",
+            explicit_bucket_boundaries_advisory=DURATION_EDGES_S,
+        )
+        self.rows = meter.create_histogram(
+            METRIC_PREDICTION_ROWS,
+            UNIT_ROW,
+            "Rows of a prediction call.",
+            explicit_bucket_boundaries_advisory=ROW_EDGES,
+        )
+        self.score = meter.create_histogram(
+            METRIC_PREDICTION_SCORE,
+            UNIT_RATIO,
+            "Scores of predictions; of a batch an even sample.",
+            explicit_bucket_boundaries_advisory=SCORE_EDGES,
+        )
+        self._meter = meter
+        self._sources: WeakSet[Source] = WeakSet()
+        self._observing = False
+
+    def active(self) -> bool:
+        """Whether measurements go anywhere, as far as the API tells."""
+        # A proxy waits for a provider; should it stop to show that, recording into it is harmless.
+        real: Histogram | None = getattr(self.duration, "_real_instrument", self.duration)
+        return real is not None and type(real) is not NoOpHistogram
+
+    def observe(self, source: Source) -> None:
+        """Read the source's feature observations at each collection, as long as it lives."""
+        self._sources.add(source)
+        if self._observing:
+            return
+        self._observing = True
+        self._meter.create_observable_counter(
+            METRIC_FEATURE_OBSERVATIONS,
+            [self._read],
+            UNIT_OBSERVATION,
+            "Feature values by bucket of the reference profile.",
+        )
+
+    def _read(self, options: CallbackOptions) -> Iterator[Observation]:
+        # Sources of one model name and version share their series; a series must be told once.
+        totals: dict[tuple[tuple[str, str], ...], int] = {}
+        for source in list(self._sources):
+            for attributes, count in source.observed():
+                key = tuple(attributes.items())
+                totals[key] = totals.get(key, 0) + count
+        for key, count in totals.items():
+            yield Observation(count, dict(key))
+
+
+_lock = threading.Lock()
+_global_meters: Meters | None = None
+_meters: WeakKeyDictionary[MeterProvider, Meters] = WeakKeyDictionary()
+_movable: WeakSet[Movable] = WeakSet()
+_captured: tuple[TracerProvider, MeterProvider] | None = None
+
+
+def follow(movable: Movable) -> None:
+    """Have ``bind`` called whenever the providers change."""
+    _movable.add(movable)
+
+
+def tracer(provider: TracerProvider | None) -> Tracer:
+    """The tracer of this package: of ``provider``, of a running capture, or of the global provider."""
+    if provider is None and _captured is not None:
+        provider = _captured[0]
+    return trace.get_tracer(INSTRUMENTATION_SCOPE, package_version(), provider, SCHEMA_URL)
+
+
+def meters(provider: MeterProvider | None) -> Meters:
+    """The instruments of ``provider``, of a running capture, or of the global provider; made once."""
+    global _global_meters
+    if provider is None and _captured is not None:
+        provider = _captured[1]
+    with _lock:
+        if provider is None:
+            _global_meters = _global_meters or Meters(None)
+            return _global_meters
+        found = _meters.get(provider)
+        if found is None:
+            found = _meters[provider] = Meters(provider)
+        return found
+
+
+@contextmanager
+def captured(tracer_provider: TracerProvider, meter_provider: MeterProvider) -> Generator[None]:
+    """Send what goes to the global providers to these instead, from every model, until the end of the block."""
+    global _captured
+    before, _captured = _captured, (tracer_provider, meter_provider)
+    _move()
+    try:
+        yield
+    finally:
+        _captured = before
+        _move()
+
+
+def _move() -> None:
+    for movable in list(_movable):
+        movable.bind()
+
+
+@lru_cache(maxsize=1)
+def package_version() -> str:
+    """Version of this distribution, empty where it is not installed as one."""
+    try:
+        return version("otel-ml")
+    except PackageNotFoundError:
+        return ""
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

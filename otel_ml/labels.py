@@ -1,0 +1,105 @@
+"""Labels as spans: what turned out to be true, for one prediction or for many."""
+
+from __future__ import annotations
+
+import re
+from time import time_ns as now_ns
+
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import Link, Span, SpanContext, TraceFlags
+
+from otel_ml.emitter import Emitter
+from otel_ml.encode.batch import payloads
+from otel_ml.encode.row import Attributes, number_of, text_of
+from otel_ml.encode.scalar import identifier
+from otel_ml.encode.shape import flatten, is_column, length
+from otel_ml.encode.table import Field, Kind, Table
+from otel_ml.problems import report
+from otel_ml.semconv import LABEL_CLASS, LABEL_VALUE, MODEL_NAME, PREDICTION_ID
+
+_OWN_ID = re.compile(r"([0-9a-f]{32}):([0-9a-f]{16})(?::[0-9]+)?")
+
+
+def emit_label(emitter: Emitter, prediction_id: object, class_: object, value: object, time_ns: int | None) -> None:
+    """One label as a span without length; see :meth:`Model.label <otel_ml.Model.label>`."""
+    if not emitter.settings.enabled or not is_instrumentation_enabled():
+        return
+    try:
+        _emit_one(emitter, prediction_id, class_, value, now_ns() if time_ns is None else time_ns)
+    except Exception as error:  # noqa: BLE001 - a label that cannot be sent must not break the application
+        report("label", "model %r: a label is not sent", emitter.name, error=error)
+
+
+def _emit_one(emitter: Emitter, prediction_id: object, class_: object, value: object, time_ns: int) -> None:
+    identity = identifier(prediction_id)
+    attributes: Attributes = {}
+    text = text_of(class_, emitter.settings.max_string_chars, LABEL_CLASS)
+    number = number_of(value, LABEL_VALUE)
+    if text is not None:
+        attributes[LABEL_CLASS] = text
+    if number is not None:
+        attributes[LABEL_VALUE] = number
+    if not identity or not attributes:
+        report("empty label", "model %r: a label needs a prediction id and class_ or value; dropped", emitter.name)
+        return
+    attributes[PREDICTION_ID] = identity
+    attributes[MODEL_NAME] = emitter.name
+    span = emitter.tracer.start_span(
+        emitter.label_span,
+        attributes={**emitter.model_attributes, **attributes},
+        links=_links(identity),
+        start_time=time_ns,
+    )
+    span.end(time_ns)
+
+
+def emit_labels(emitter: Emitter, ids: object, classes: object, values: object, time_ns: int | None) -> None:
+    """Many labels in as few spans as their size allows; see :meth:`Model.labels <otel_ml.Model.labels>`."""
+    if not emitter.settings.enabled or not is_instrumentation_enabled():
+        return
+    try:
+        _emit_many(emitter, ids, classes, values, now_ns() if time_ns is None else time_ns)
+    except Exception as error:  # noqa: BLE001 - nor may many
+        report("labels", "model %r: labels are not sent", emitter.name, error=error)
+
+
+def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, time_ns: int) -> None:
+    columns: list[tuple[str, object, Kind]] = [
+        (PREDICTION_ID, flatten(ids), "id"),
+        (LABEL_CLASS, flatten(classes), "text"),
+        (LABEL_VALUE, flatten(values), "number"),
+    ]
+    given = [Field(attribute, cells, kind) for attribute, cells, kind in columns if is_column(cells)]
+    lengths = {length(item.cells) for item in given}
+    if len(given) < 2 or given[0].attribute != PREDICTION_ID or len(lengths) != 1:
+        report(
+            "uneven labels",
+            "model %r: labels need ids and classes or values of the same length, not %s; dropped",
+            emitter.name,
+            {item.attribute: length(item.cells) for item in given},
+        )
+        return
+    if lengths == {0}:
+        return
+    first = _start(emitter, time_ns)
+    if not first.is_recording():
+        return
+    for position, part in enumerate(payloads(Table(lengths.pop(), given), emitter.limits)):
+        span = _start(emitter, time_ns) if position else first
+        part[MODEL_NAME] = emitter.name
+        span.set_attributes(part)
+        span.end(time_ns)
+
+
+def _start(emitter: Emitter, time_ns: int) -> Span:
+    return emitter.tracer.start_span(emitter.label_span, attributes=emitter.model_attributes, start_time=time_ns)
+
+
+def _links(prediction_id: str) -> list[Link]:
+    """A link to the prediction's span, where the id tells which it is."""
+    match = _OWN_ID.fullmatch(prediction_id)
+    if match is None:
+        return []
+    trace_id, span_id = int(match[1], 16), int(match[2], 16)
+    context = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    return [Link(context)]

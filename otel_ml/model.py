@@ -1,0 +1,203 @@
+"""The public handle: a :class:`Model` whose predictions and labels become spans and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import ParamSpec, TypeVar, overload
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from otel_ml.config import Config
+from otel_ml.emitter import Emitter
+from otel_ml.labels import emit_label, emit_labels
+from otel_ml.observe import ResultReader, watched
+from otel_ml.prediction import Prediction
+from otel_ml.semconv import Role, Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Model:
+    """A predictive model under observation. Make one per model and keep it: it is thread-safe and fork-safe.
+
+    - ``name``, ``version``: identity; where not given, ``OTEL_ML_MODEL_NAME`` and ``OTEL_ML_MODEL_VERSION``.
+    - ``task``: ``binary_classification``, ``multiclass_classification`` or ``regression``.
+    - ``features``: column names of arrays and lists (frames and mappings bring their own); without, ``x0``, ``x1``, ….
+    - ``role``: ``champion``, ``challenger`` or ``shadow``. ``framework``: the library behind it (``sklearn``).
+    - ``positive_class``: which class ``score`` is the probability of, where ``record`` gets ``scores`` only; without,
+      the second of two classes.
+    - ``segments``: names of features whose values are also slices (``ml.segment.<key>``).
+    - ``reference``: path of a reference profile, counted against in ``ml.feature.observations``; without,
+      ``OTEL_ML_REFERENCE``, if that profile is this model's.
+    - ``config``: see :class:`~otel_ml.Config`. ``tracer_provider``, ``meter_provider``: instead of the global ones.
+
+    Raises :class:`ValueError` for a name, task or role that cannot be. Nothing raises after that: what cannot be
+    emitted is logged once per kind of problem, and the application goes on.
+
+    >>> from otel_ml import Model
+    >>> from otel_ml.testing import capture
+    >>> with capture() as captured:
+    ...     model = Model("flight-delay", version="3", task="binary_classification")
+    ...     with model.predict({"carrier": "UA", "distance": 1400}) as prediction:
+    ...         prediction.record(class_="delayed", score=0.81)
+    ...     model.label(prediction.id, class_="on_time")
+    >>> [seen] = captured.predictions
+    >>> seen.features, seen.class_, seen.score
+    ({'carrier': 'UA', 'distance': 1400}, 'delayed', 0.81)
+    >>> captured.labels[0].id == seen.id
+    True
+    """
+
+    __slots__ = ("__weakref__", "_emitter")
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        version: str = "",
+        task: Task | None = None,
+        features: Sequence[str] | None = None,
+        role: Role | None = None,
+        framework: str | None = None,
+        positive_class: object = None,
+        segments: Collection[str] = (),
+        reference: str | None = None,
+        config: Config | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        self._emitter = Emitter(
+            name,
+            version=version,
+            task=task,
+            features=features,
+            role=role,
+            framework=framework,
+            positive_class=positive_class,
+            segments=segments,
+            reference=reference,
+            config=config,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+        )
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._emitter.name
+
+    @property
+    def version(self) -> str:
+        """The model's version, empty where there is none."""
+        return self._emitter.version
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, version={self.version!r})"
+
+    def predict(
+        self,
+        features: object = None,
+        *,
+        id: object = None,
+        segments: Mapping[str, object] | None = None,
+        time_ns: int | None = None,
+    ) -> Prediction:
+        """Observe one call of the model, of one row or of many, as a context manager.
+
+        ``features`` is a mapping, a list, a numpy array, a pandas or polars frame, a pyarrow table, a list of mappings
+        or a mapping of columns; its shape decides whether the call has one row or many (a frame of one row is one
+        row). A function without arguments that returns one of these is called only if something is recorded. What may
+        change during the call is read at entry (the top level of a mapping or list, arrays up to 16 MiB); the rest is
+        read at exit.
+
+        ``id`` is the join key for labels, or one for each row; without, ``{trace id}:{span id}``, with ``:{i}`` behind
+        it for row i of many. ``segments`` are slices, one value or one for each row. ``time_ns`` (Unix) sets the
+        event time, for replays.
+
+        A batch is cut into several spans where it would exceed ``Config.max_span_bytes``: the first spans the call, the
+        others, its children, have no length, so that latency counts once.
+
+        >>> from otel_ml.testing import capture
+        >>> with capture() as captured:
+        ...     model = Model("price", task="regression", features=["rooms", "area"])
+        ...     with model.predict([[3, 70.5], [2, 50.0]]) as prediction:
+        ...         prediction.record(value=[310.0, 220.0])
+        >>> [(seen.features["rooms"], seen.value) for seen in captured.predictions]
+        [(3, 310.0), (2, 220.0)]
+        """
+        return Prediction(self._emitter, features, id, segments, time_ns)
+
+    @overload
+    def observe(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def observe(
+        self,
+        /,
+        *,
+        features: str | int | None = None,
+        id: str | None = None,
+        result: str | ResultReader | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def observe(
+        self,
+        function: Callable[P, R] | None = None,
+        /,
+        *,
+        features: str | int | None = None,
+        id: str | None = None,
+        result: str | ResultReader | None = None,
+    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate a prediction function, plain or ``async``; each call is a prediction.
+
+        ``features`` is the argument that holds the features (a name or a position; the first that is not
+        ``self`` or ``cls`` by default), ``id`` the argument that holds the prediction's id. ``result`` says what the
+        function returns: an argument of :meth:`Prediction.record <otel_ml.Prediction.record>` (``"score"``), or a
+        function from the result to a mapping of such arguments. Without, floats are the score (the value for a
+        regression), texts, truth values and integers the class, and mappings with names of such arguments are those.
+
+        >>> from otel_ml.testing import capture
+        >>> with capture() as captured:
+        ...     model = Model("fraud")
+        ...     @model.observe(features="order", result=lambda row: {"class_": row[0], "score": row[1]})
+        ...     def is_fraud(customer, order):
+        ...         return order["amount"] > 100, 0.7
+        ...     answer = is_fraud("anna", {"amount": 250.0})
+        >>> answer, captured.predictions[0].class_, captured.predictions[0].features
+        ((True, 0.7), 'true', {'amount': 250.0})
+        """
+
+        def decorate(target: Callable[P, R]) -> Callable[P, R]:
+            return watched(self._emitter, target, features, id, result)
+
+        return decorate if function is None else decorate(function)
+
+    def label(
+        self, prediction_id: object, *, class_: object = None, value: object = None, time_ns: int | None = None
+    ) -> None:
+        """Report what turned out to be true for one prediction: its class or its value.
+
+        Labels may come any time later, from any process, and again when corrected. ``time_ns`` (Unix) is when the truth
+        was known, now by default.
+
+        >>> from otel_ml.testing import capture
+        >>> with capture() as captured:
+        ...     Model("price").label("order-7", value=305)
+        >>> captured.labels[0].id, captured.labels[0].value
+        ('order-7', 305.0)
+        """
+        emit_label(self._emitter, prediction_id, class_, value, time_ns)
+
+    def labels(self, ids: object, *, classes: object = None, values: object = None, time_ns: int | None = None) -> None:
+        """Report the truth for many predictions at once: ``ids`` and ``classes`` or ``values``, of equal length.
+
+        Each is a list, array, or column of a frame. They travel in one span, or several of bounded size.
+
+        >>> from otel_ml.testing import capture
+        >>> with capture() as captured:
+        ...     Model("fraud").labels(["a", "b"], classes=[True, False])
+        >>> [(label.id, label.class_) for label in captured.labels]
+        [('a', 'true'), ('b', 'false')]
+        """
+        emit_labels(self._emitter, ids, classes, values, time_ns)

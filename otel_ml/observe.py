@@ -1,0 +1,133 @@
+"""The decorator: a function whose calls are predictions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from otel_ml.emitter import Emitter
+from otel_ml.prediction import Prediction
+from otel_ml.problems import report
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ResultReader = Callable[[Any], Mapping[str, Any]]
+"""From a function's result to arguments of :meth:`Prediction.record <otel_ml.Prediction.record>`."""
+
+RECORD_ARGUMENTS: Final = ("class_", "score", "value", "scores", "attributions", "id", "segments")
+
+
+def watched(
+    emitter: Emitter,
+    target: Callable[P, R],
+    features: str | int | None,
+    id: str | None,
+    result: str | ResultReader | None,
+) -> Callable[P, R]:
+    """The function with every call observed; see :meth:`Model.observe <otel_ml.Model.observe>`.
+
+    Raises :class:`ValueError` where an argument is named that the function does not have.
+    """
+    signature = inspect.signature(target)
+    find_features = _finder(signature, target, features if features is not None else _first_argument(signature))
+    find_id = None if id is None else _finder(signature, target, id)
+    read_result = _reader(emitter, result)
+
+    def prediction(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Prediction:
+        found = find_features(args, kwargs)
+        return Prediction(emitter, found, None if find_id is None else find_id(args, kwargs), None, None)
+
+    if inspect.iscoroutinefunction(target):
+
+        @wraps(target)
+        async def observed_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with prediction(args, kwargs) as current:
+                answer = await cast(Any, target(*args, **kwargs))
+                _record(current, read_result, answer)
+            return answer
+
+        return cast("Callable[P, R]", observed_async)
+
+    @wraps(target)
+    def observed(*args: P.args, **kwargs: P.kwargs) -> R:
+        with prediction(args, kwargs) as current:
+            answer = target(*args, **kwargs)
+            _record(current, read_result, answer)
+        return answer
+
+    return observed
+
+
+def _record(current: Prediction, read_result: ResultReader, answer: object) -> None:
+    if not current.recording:
+        return
+    try:
+        current.record(**read_result(answer))
+    except Exception as error:  # noqa: BLE001 - the reader is the application's, its failure must not cost the answer
+        report("result", "the result of an observed function cannot be read", error=error)
+
+
+def _first_argument(signature: inspect.Signature) -> str | None:
+    names = [name for name in signature.parameters if name not in ("self", "cls")]
+    return names[0] if names else None
+
+
+_Finder = Callable[[tuple[Any, ...], Mapping[str, Any]], object]
+
+
+def _finder(signature: inspect.Signature, target: Callable[..., object], wanted: str | int | None) -> _Finder:
+    """Where an argument is found in a call; None for functions without arguments."""
+    parameters = list(signature.parameters.values())
+    if wanted is None:
+        return lambda args, kwargs: None
+    if isinstance(wanted, int):
+        position = wanted
+        name = parameters[wanted].name if 0 <= wanted < len(parameters) else ""
+    else:
+        name = wanted
+        names = [parameter.name for parameter in parameters]
+        if name not in names and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            function = getattr(target, "__qualname__", target)
+            raise ValueError(f"{function} has no argument {name!r}; it has: {', '.join(names)}")
+        position = names.index(name) if name in names else len(names)
+    default = signature.parameters[name].default if name in signature.parameters else None
+    if default is inspect.Parameter.empty:
+        default = None
+
+    def find(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> object:
+        if name in kwargs:
+            return kwargs[name]
+        return args[position] if position < len(args) else default
+
+    return find
+
+
+def _reader(emitter: Emitter, result: str | ResultReader | None) -> ResultReader:
+    if result is None:
+        return lambda answer: by_kind(answer, emitter.task)
+    if callable(result):
+        return result
+    if result not in RECORD_ARGUMENTS:
+        raise ValueError(f"result {result!r} is unknown; allowed: {', '.join(RECORD_ARGUMENTS)} or a function")
+    return lambda answer: {result: answer}
+
+
+def by_kind(answer: Any, task: str | None) -> dict[str, Any]:
+    """What a result most likely is: arguments of ``record`` by name, a value or score if floating, else a class.
+
+    >>> by_kind(0.7, None), by_kind(310.0, "regression"), by_kind("spam", None), by_kind({"score": 0.2}, None)
+    ({'score': 0.7}, {'value': 310.0}, {'class_': 'spam'}, {'score': 0.2})
+    """
+    if answer is None:
+        return {}
+    if isinstance(answer, Mapping):
+        named = cast("Mapping[Any, Any]", answer)
+        return {str(name): value for name, value in named.items() if name in RECORD_ARGUMENTS}
+    if task == "regression":
+        return {"value": answer}
+    first = cast("list[Any]", answer)[0] if isinstance(answer, (list, tuple)) and answer else answer
+    floating = isinstance(first, float) or getattr(getattr(answer, "dtype", None), "kind", "") == "f"
+    return {"score" if floating else "class_": answer}

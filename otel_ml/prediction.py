@@ -1,0 +1,242 @@
+"""One call of a model, from entry to exit: the span's life and what was recorded in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextvars import Token
+from time import perf_counter, time_ns
+from types import TracebackType
+from typing import Any
+
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import Span, StatusCode, set_span_in_context
+
+from otel_ml.call import (
+    Call,
+    add_outputs,
+    choose_score,
+    plain_row,
+    read_rows,
+    row_attributes,
+    row_count,
+    safe_identifier,
+    single,
+    table_payloads,
+)
+from otel_ml.emitter import Emitter
+from otel_ml.encode.row import Attributes
+from otel_ml.encode.shape import Rows, flatten, is_column, items, length, snapshot
+from otel_ml.measure import count_features, measure_call, measure_row, measure_table
+from otel_ml.problems import report
+from otel_ml.semconv import ERROR_TYPE, MODEL_NAME, PREDICTION_ID
+
+
+class Prediction(Call):
+    """What one call of :meth:`Model.predict <otel_ml.Model.predict>` is to the application: record the outputs in it.
+
+    An exception of the application passes through untouched and marks the span as failed (``error.type``; its message
+    stays out, because messages often quote feature values).
+    """
+
+    __slots__ = ("_attached", "_default_id", "_emitter", "_recorded", "_span", "_start_ns", "_started_s")
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        features: object,
+        id: object,
+        segments: Mapping[str, object] | None,
+        time_ns: int | None,
+    ) -> None:
+        # The parent's fields are set here: this runs once a prediction, and a second call costs a twentieth of it.
+        self.features = features
+        self.id_given = id
+        self.segments = segments
+        self.class_: object = None
+        self.score: object = None
+        self.value: object = None
+        self.scores: Mapping[Any, object] | None = None
+        self.attributions: object = None
+        self._emitter = emitter
+        self._default_id: str | None = None
+        self._span: Span | None = None
+        self._recorded = False
+        self._attached: Token[Context] | None = None
+        self._start_ns = time_ns
+        self._started_s = 0.0
+
+    @property
+    def recording(self) -> bool:
+        """Whether anything is made of this call (a sampled span, metrics); if not, outputs need no work."""
+        return self._span is not None and (self._recorded or self._emitter.meters.active())
+
+    @property
+    def id(self) -> str:
+        """The prediction id that labels join on; of a call of many rows the part before ``:{i}``.
+
+        Where tracing is off, a random one of the same form.
+        """
+        given = flatten(self.id_given)
+        if given is None or (is_column(given) and length(given) != 1):
+            return self._own_id()
+        return safe_identifier(single(given, PREDICTION_ID)) or self._own_id()
+
+    @property
+    def ids(self) -> list[str]:
+        """The prediction id of every row; the number of rows must be known from features or outputs by then."""
+        given = flatten(self.id_given)
+        rows = row_count(self)
+        if is_column(given) and length(given) == rows:
+            own = self._own_id()
+            return [safe_identifier(cell) or f"{own}:{row}" for row, cell in enumerate(items(given))]
+        return [self.id] if rows == 1 else [f"{self.id}:{row}" for row in range(rows)]
+
+    def record(
+        self,
+        *,
+        class_: object = None,
+        score: object = None,
+        value: object = None,
+        scores: Mapping[Any, object] | None = None,
+        attributions: object = None,
+        id: object = None,
+        segments: Mapping[str, object] | None = None,
+    ) -> None:
+        """Record the outputs of the call; call it again to add to them.
+
+        - ``class_``: the predicted class; ``score``: the probability of the positive class (binary) or of the predicted
+          class; ``scores``: all of them by class; ``value``: a regression's prediction.
+        - ``attributions``: contributions by feature name, or an array in the order of the features.
+        - ``id``, ``segments``: as in ``predict``, when they are known only now.
+
+        For a call of many rows each is an array, list or column of as many values. Never raises.
+        """
+        if class_ is not None:
+            self.class_ = class_
+        if score is not None:
+            self.score = score
+        if value is not None:
+            self.value = value
+        if scores is not None:
+            self.scores = scores
+        if attributions is not None:
+            self.attributions = attributions
+        if id is not None:
+            self.id_given = id
+        if segments is not None:
+            self.segments = {**self.segments, **segments} if self.segments else segments
+
+    def __enter__(self) -> Prediction:
+        emitter = self._emitter
+        if not emitter.enabled or not is_instrumentation_enabled():
+            return self
+        try:
+            if self._start_ns is None:
+                self._start_ns = time_ns()
+            # Name and version go in at the start, where samplers see them.
+            span = self._span = emitter.tracer.start_span(
+                emitter.predict_span, attributes=emitter.identity, start_time=self._start_ns
+            )
+            recorded = self._recorded = span.is_recording()
+            if recorded or emitter.observations is not None:
+                self.features = snapshot(self.features)
+            # A span that is not sampled must be current as well, or its children would be; an invalid one need not.
+            if recorded or span.get_span_context().is_valid:
+                self._attached = attach(set_span_in_context(span))
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the application's prediction goes on
+            report("start", "a prediction of model %r is not observed", emitter.name, error=error)
+        self._started_s = perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        span = self._span
+        if span is None:
+            return
+        duration_s = perf_counter() - self._started_s
+        measuring = self._emitter.meters.active()
+        if measuring or self._recorded:
+            try:
+                self._leave(span, duration_s, measuring, None if kind is None else error_type(kind))
+            except Exception as failure:  # noqa: BLE001 - nor may leaving break it
+                report("emit", "a prediction of model %r is not fully recorded", self._emitter.name, error=failure)
+        if self._attached is not None:
+            detach(self._attached)
+        # What encoding took is not the model's latency.
+        span.end((self._start_ns or 0) + int(duration_s * 1e9))
+
+    def _leave(self, span: Span, duration_s: float, measuring: bool, failed: str | None) -> None:
+        emitter, recorded = self._emitter, self._recorded
+        row = plain_row(self.features)
+        if row is None or emitter.observations is not None:
+            observing = measuring and emitter.observations is not None
+            rows = read_rows(emitter, self) if recorded or observing else Rows(row_count(self))
+            row = rows.row
+            if observing:
+                count_features(emitter, rows)
+            if rows.number != 1:
+                self._leave_table(span, rows, duration_s, measuring, failed)
+                return
+        if measuring:
+            measure_call(emitter, duration_s, 1, failed)
+        attributes: Attributes = {}
+        if recorded:
+            attributes = row_attributes(emitter, self, row)
+        else:
+            add_outputs(emitter, self, attributes)
+        if measuring:
+            measure_row(emitter, attributes)
+        if recorded:
+            _fill(span, emitter, attributes, failed)
+
+    def _leave_table(self, span: Span, rows: Rows, duration_s: float, measuring: bool, failed: str | None) -> None:
+        """The first payload goes on the call's span, each further one on a child without length."""
+        emitter, start_ns = self._emitter, self._start_ns or 0
+        total = rows.number or 0
+        choose_score(emitter, self, total)
+        if measuring:
+            measure_call(emitter, duration_s, total, failed)
+            measure_table(emitter, self, total)
+        if not self._recorded:
+            return
+        parts = table_payloads(emitter, self, rows, self._own_id())
+        _fill(span, emitter, next(parts), failed)
+        context = set_span_in_context(span)
+        for part in parts:
+            child = emitter.tracer.start_span(
+                emitter.predict_span, context=context, attributes=emitter.identity, start_time=start_ns
+            )
+            _fill(child, emitter, part, failed)
+            child.end(start_ns)
+
+    def _own_id(self) -> str:
+        if self._default_id is None:
+            span = self._span
+            if span is not None and self._recorded:
+                context = span.get_span_context()
+                self._default_id = f"{context.trace_id:032x}:{context.span_id:016x}"
+            else:
+                self._default_id = f"{os.urandom(16).hex()}:{os.urandom(8).hex()}"
+        return self._default_id
+
+
+def _fill(span: Span, emitter: Emitter, attributes: Attributes, failed: str | None) -> None:
+    if failed:
+        span.set_status(StatusCode.ERROR)
+        attributes[ERROR_TYPE] = failed
+    # Set again, the name is the newest attribute: an SDK that drops the oldest over its limit cannot lose it.
+    attributes[MODEL_NAME] = emitter.name
+    span.set_attributes(attributes)
+
+
+def error_type(kind: type[BaseException]) -> str:
+    """An exception's name as ``error.type`` has it: with its module, unless that is ``builtins``.
+
+    >>> from json import JSONDecodeError
+    >>> error_type(ValueError), error_type(JSONDecodeError)
+    ('ValueError', 'json.decoder.JSONDecodeError')
+    """
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,420 @@
+"""What each kind of estimator emits: one prediction a call, the same results as without us."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse
+from sklearn import set_config
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import RFE
+from sklearn.frozen import FrozenEstimator
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, RandomizedSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, LocalOutlierFactor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, SVR
+from sklearn.tree import DecisionTreeClassifier
+
+from otel_ml.instrumentation import estimators
+
+RNG = np.random.default_rng(7)
+X = pd.DataFrame(RNG.random((48, 3)), columns=["age", "amount", "hour"])
+BINARY = np.where(X["age"] + X["amount"] > 1, "good", "bad")
+THREE = np.array(["a", "b", "c"])[np.digitize(X["age"], [0.3, 0.6])]
+VALUES = (X["age"] * 3 + X["hour"]).to_numpy()
+BOTH = np.c_[BINARY == "good", X["hour"] > 0.5].astype(int)
+
+
+class Late(ClassifierMixin, BaseEstimator):
+    """An application's own classifier, whose fit and proba lean on its own predict."""
+
+    def __init__(self, cut=0.5):
+        self.cut = cut
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.training_accuracy_ = np.mean(self.predict(X) == y)
+        return self
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X):
+        high = np.clip(np.asarray(X, dtype=float)[:, 0] / self.cut / 2, 0, 1)
+        return np.c_[1 - high, high]
+
+
+class Halved(RandomForestRegressor):
+    """Builds on the library's predict."""
+
+    def predict(self, X):
+        return super().predict(X) / 2
+
+
+def steps(model):
+    return make_pipeline(StandardScaler(), model)
+
+
+CLASSIFIERS = {
+    "logistic": (LogisticRegression(), "LogisticRegression"),
+    "pipeline": (steps(LogisticRegression()), "LogisticRegression"),
+    "nested pipeline": (steps(steps(GaussianNB())), "GaussianNB"),
+    "grid search": (GridSearchCV(steps(LogisticRegression()), {"logisticregression__C": [1, 9]}), "LogisticRegression"),
+    "random search": (
+        RandomizedSearchCV(DecisionTreeClassifier(random_state=1), {"max_depth": [1, 2]}, n_iter=2, random_state=1),
+        "DecisionTreeClassifier",
+    ),
+    "calibrated": (CalibratedClassifierCV(SVC(), ensemble=False), "CalibratedClassifierCV"),
+    "voting": (VotingClassifier([("a", GaussianNB()), ("b", LogisticRegression())], voting="soft"), "VotingClassifier"),
+    "stacking": (StackingClassifier([("a", GaussianNB()), ("b", SVC())], cv=2), "StackingClassifier"),
+    "hist gradient boosting": (HistGradientBoostingClassifier(max_iter=3), "HistGradientBoostingClassifier"),
+    "gradient boosting": (GradientBoostingClassifier(n_estimators=3, random_state=1), "GradientBoostingClassifier"),
+    "forest in threads": (RandomForestClassifier(6, n_jobs=2, random_state=1), "RandomForestClassifier"),
+    "bagging": (BaggingClassifier(n_estimators=3, random_state=1), "BaggingClassifier"),
+    "boosting": (AdaBoostClassifier(n_estimators=3, random_state=1), "AdaBoostClassifier"),
+    "network": (MLPClassifier(hidden_layer_sizes=(4,), solver="lbfgs", max_iter=2000, random_state=1), "MLPClassifier"),
+    "neighbours": (KNeighborsClassifier(), "KNeighborsClassifier"),
+    "support vectors": (SVC(), "SVC"),
+    "gradient descent": (SGDClassifier(loss="log_loss", random_state=1), "SGDClassifier"),
+    "one against the rest": (OneVsRestClassifier(LogisticRegression()), "OneVsRestClassifier"),
+    "elimination": (RFE(LogisticRegression()), "RFE"),
+    "dummy": (DummyClassifier(strategy="stratified", random_state=1), "DummyClassifier"),
+    "own": (Late(), "Late"),
+    "own in a pipeline": (steps(Late()), "Late"),
+}
+REGRESSORS = {
+    "ridge": (Ridge(), "Ridge"),
+    "pipeline": (steps(LinearRegression()), "LinearRegression"),
+    "search": (GridSearchCV(Ridge(), {"alpha": [1, 2]}), "Ridge"),
+    "forest in threads": (RandomForestRegressor(6, n_jobs=2, random_state=1), "RandomForestRegressor"),
+    "extra trees": (ExtraTreesRegressor(4, random_state=1), "ExtraTreesRegressor"),
+    "hist gradient boosting": (HistGradientBoostingRegressor(max_iter=3), "HistGradientBoostingRegressor"),
+    "voting": (VotingRegressor([("a", Ridge()), ("b", LinearRegression())]), "VotingRegressor"),
+    "stacking": (StackingRegressor([("a", Ridge()), ("b", SVR())], cv=2), "StackingRegressor"),
+    "transformed target": (TransformedTargetRegressor(Ridge()), "TransformedTargetRegressor"),
+    "network": (MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", max_iter=2000, random_state=1), "MLPRegressor"),
+    "support vectors": (SVR(), "SVR"),
+    "dummy": (DummyRegressor(), "DummyRegressor"),
+    "own subclass": (Halved(3, random_state=1), "Halved"),
+}
+
+
+def features_of(row):
+    return {name: pytest.approx(X[name].iloc[row]) for name in X.columns}
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+@pytest.mark.parametrize(("model", "name"), CLASSIFIERS.values(), ids=CLASSIFIERS)
+def test_a_classifier_emits_one_prediction_a_call_and_answers_as_before(
+    model, name, method, instrumentor, captured
+):
+    plain = model.fit(X, BINARY)
+    if not hasattr(plain, method):
+        instrumentor.instrument()
+        assert not hasattr(plain, method)
+        return
+    signature = inspect.signature(getattr(plain, method))
+    expected = getattr(plain, method)(X[:4])
+    instrumentor.instrument()
+    assert inspect.signature(getattr(plain, method)) == signature
+    if model is CLASSIFIERS["dummy"][0]:
+        plain.random_state = 1
+    seen = getattr(plain, method)(X[:4])
+    assert type(seen) is type(expected)
+    assert seen.dtype == expected.dtype
+    assert np.array_equal(seen, expected)
+    [span] = captured.spans
+    assert span.name == f"predict {name}"
+    predictions = captured.predictions
+    assert [prediction.features for prediction in predictions] == [features_of(row) for row in range(4)]
+    if method == "predict":
+        assert [prediction.class_ for prediction in predictions] == expected.tolist()
+        assert {prediction.score for prediction in predictions} == {None}
+    else:
+        assert [prediction.class_ for prediction in predictions] == plain.classes_[expected.argmax(axis=1)].tolist()
+        assert [prediction.score for prediction in predictions] == expected[:, 1].tolist()
+    assert span.attributes["ml.model.task"] == "binary_classification"
+    assert span.attributes["ml.framework.name"] == "sklearn"
+
+
+@pytest.mark.parametrize(("model", "name"), REGRESSORS.values(), ids=REGRESSORS)
+def test_a_regressor_emits_one_prediction_a_call_and_answers_as_before(model, name, instrumentor, captured):
+    model.fit(X, VALUES)
+    expected = model.predict(X[:4])
+    instrumentor.instrument()
+    assert np.array_equal(model.predict(X[:4]), expected)
+    [span] = captured.spans
+    assert span.name == f"predict {name}"
+    assert span.attributes["ml.model.task"] == "regression"
+    assert [prediction.value for prediction in captured.predictions] == expected.tolist()
+    assert [prediction.features for prediction in captured.predictions] == [features_of(row) for row in range(4)]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_three_classes_have_the_score_of_the_predicted_one_and_all_of_them(instrumented, rows):
+    expected = LogisticRegression().fit(X, THREE).predict_proba(X[:rows])
+    assert len(instrumented.predictions) == rows
+    for prediction, probabilities in zip(instrumented.predictions, expected, strict=True):
+        assert dict(prediction.scores) == dict(zip("abc", probabilities.tolist(), strict=True))
+        assert prediction.score == probabilities.max()
+        assert prediction.class_ == "abc"[probabilities.argmax()]
+    assert instrumented.spans[0].attributes["ml.model.task"] == "multiclass_classification"
+
+
+def test_many_classes_have_no_map_of_scores(instrumented):
+    labels = np.arange(48) % (estimators.MAX_SCORES + 1)
+    model = GaussianNB().fit(X, labels)
+    model.predict_proba(X[:2])
+    assert [dict(prediction.scores) for prediction in instrumented.predictions] == [{}, {}]
+    assert all(prediction.score is not None for prediction in instrumented.predictions)
+
+
+@pytest.mark.parametrize("labels", [[False, True], [0, 1], [0.0, 1.0], [-1, 1]])
+def test_class_labels_of_any_kind_are_recorded(instrumented, labels):
+    y = np.array(labels)[(BINARY == "good").astype(int)]
+    model = LogisticRegression().fit(X, y)
+    model.predict(X[:1])
+    model.predict_proba(X[:1])
+    texts = {str(label).lower().removesuffix(".0") for label in labels}
+    assert {prediction.class_ for prediction in instrumented.predictions} < texts
+
+
+def test_a_single_class_is_recorded(instrumented):
+    model = DummyClassifier(strategy="prior").fit(X, np.zeros(48, int))
+    model.predict_proba(X[:1])
+    [seen] = instrumented.predictions
+    assert (seen.class_, seen.score) == ("0", 1.0)
+
+
+def test_a_threshold_model_has_a_score_and_leaves_the_class_to_predict(instrumented):
+    model = FixedThresholdClassifier(LogisticRegression(), threshold=0.9).fit(X, BINARY)
+    model.predict_proba(X[:1])
+    model.predict(X[:1])
+    first, second = instrumented.predictions
+    assert (first.class_, second.score) == (None, None)
+    assert first.score is not None
+    assert second.class_ in ("good", "bad")
+
+
+def test_a_column_of_values_and_a_pair_with_deviations_are_values(instrumented):
+    LinearRegression().fit(X, VALUES.reshape(-1, 1)).predict(X[:2])
+    GaussianProcessRegressor().fit(X, VALUES).predict(X[:2], return_std=True)
+    assert [prediction.value for prediction in instrumented.predictions].count(None) == 0
+    assert len(instrumented.predictions) == 4
+
+
+TEXTS = ["cheap pills", "see you at noon"] * 8
+NOT_ONE_OUTPUT = {
+    "clusters": KMeans(2, n_init=1, random_state=1).fit(X),
+    "outliers": IsolationForest(n_estimators=3, random_state=1).fit(X),
+    "novelties": LocalOutlierFactor(novelty=True).fit(X.to_numpy()),
+    "mixture": GaussianMixture(2, random_state=1).fit(X),
+    "several regressions": MultiOutputRegressor(Ridge()).fit(X, np.c_[VALUES, VALUES]),
+    "several values": LinearRegression().fit(X, np.c_[VALUES, VALUES]),
+    "several values of trees": RandomForestRegressor(2).fit(X, np.c_[VALUES, VALUES]),
+    "several classes": MultiOutputClassifier(LogisticRegression()).fit(X, BOTH),
+    "chain": ClassifierChain(LogisticRegression()).fit(X, BOTH),
+    "several classes of trees": RandomForestClassifier(2).fit(X, BOTH),
+    "labels of a network": MLPClassifier(hidden_layer_sizes=(2,), solver="lbfgs", max_iter=3000, random_state=1).fit(X, BOTH),
+    "labels one by one": OneVsRestClassifier(LogisticRegression()).fit(X, BOTH),
+    "labels of a pipeline": steps(OneVsRestClassifier(LogisticRegression())).fit(X, BOTH),
+    "neither": type("Neither", (BaseEstimator,), {"predict": lambda self, X: X})(),
+}
+
+
+@pytest.mark.parametrize("model", NOT_ONE_OUTPUT.values(), ids=NOT_ONE_OUTPUT)
+def test_what_is_no_single_class_or_value_emits_nothing(model, instrumented, caplog):
+    rows = X[:3] if hasattr(model, "feature_names_in_") else X[:3].to_numpy()
+    for method in ("predict", "predict_proba"):
+        if hasattr(model, method):
+            getattr(model, method)(rows)
+    assert instrumented.spans == ()
+    assert caplog.text == ""
+
+
+class Boosted(Late):
+    """Takes the arguments of LightGBM and XGBoost that ask for something else than predictions."""
+
+    def predict(self, X, raw_score=False, output_margin=False):
+        return np.linspace(-3.5, 3.5, len(X)) if raw_score or output_margin else super().predict(X)
+
+    def predict_proba(self, X, pred_contrib=False):
+        return np.zeros((len(X), 2)) if pred_contrib else super().predict_proba(X)
+
+
+def test_margins_and_contributions_are_no_predictions(instrumented):
+    model = Boosted().fit(X, BINARY)
+    model.predict(X[:3], raw_score=True)
+    model.predict(X[:3], True)
+    model.predict(X[:3], output_margin=True)
+    model.predict_proba(X[:3], pred_contrib=True)
+    assert instrumented.spans == ()
+    model.predict(X[:3], raw_score=False)
+    assert len(instrumented.spans) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        (X[:2], list(X.columns)),
+        (pl.DataFrame(X[:2].to_dict("list")), list(X.columns)),
+        (X[:1], list(X.columns)),
+    ],
+    ids=["pandas", "polars", "one row"],
+)
+def test_frames_bring_their_names(instrumented, table, names):
+    steps(LogisticRegression()).fit(X, BINARY).predict(table)
+    assert [list(prediction.features) for prediction in instrumented.predictions] == [names] * len(table)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("make", [np.asarray, lambda table: np.asarray(table).tolist()], ids=["array", "lists"])
+def test_arrays_have_the_names_that_the_model_learned_or_numbers(instrumented, make, rows):
+    class Lax(Late):
+        def fit(self, X, y):
+            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+            return super().fit(X, y)
+
+    Lax().fit(X, BINARY).predict(make(X[:rows]))
+    LogisticRegression().fit(X.to_numpy(), BINARY).predict(make(X[:rows]))
+    names = [tuple(prediction.features) for prediction in instrumented.predictions]
+    assert names == [("age", "amount", "hour")] * rows + [("x0", "x1", "x2")] * rows
+
+
+def test_one_row_of_any_shape_is_one_prediction_not_a_batch(instrumented):
+    LogisticRegression().fit(X, BINARY).predict_proba(X[:1])
+    [span] = instrumented.spans
+    assert "ml.prediction.rows" not in span.attributes
+    assert span.attributes["ml.feature.age"] == X["age"].iloc[0]
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_texts_and_sparse_tables_are_predictions_without_features(instrumented, rows, caplog):
+    texts = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(TEXTS, ["spam", "ham"] * 8)
+    texts.predict(TEXTS[:rows])
+    texts.predict(np.array(TEXTS[:rows]))
+    texts.predict(pd.Series(TEXTS[:rows]))
+    LogisticRegression().fit(X.to_numpy(), BINARY).predict(sparse.csr_array(X[:rows].to_numpy()))
+    assert len(instrumented.predictions) == 4 * rows
+    assert all(prediction.class_ and not prediction.features for prediction in instrumented.predictions)
+    assert caplog.text == ""
+
+
+def test_features_are_those_before_the_call_even_if_a_step_works_in_place(instrumented):
+    model = make_pipeline(StandardScaler(copy=False), LogisticRegression()).fit(X.to_numpy().copy(), BINARY)
+    row = X[:1].to_numpy().copy()
+    model.predict(row)
+    assert list(instrumented.predictions[0].features.values()) == X.iloc[0].tolist()
+
+
+def test_mixed_columns_through_a_column_transformer_keep_their_raw_form(instrumented):
+    frame = X.assign(city=np.where(X["hour"] > 0.5, "Bern", "Basel"))
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough"), LogisticRegression()
+    )
+    model.fit(frame, BINARY).predict(frame[:1])
+    assert instrumented.predictions[0].features == {**features_of(0), "city": frame["city"].iloc[0]}
+
+
+def test_the_output_container_setting_changes_nothing(instrumented):
+    set_config(transform_output="pandas")
+    try:
+        steps(LogisticRegression()).fit(X, BINARY).predict(X[:2])
+    finally:
+        set_config(transform_output="default")
+    assert len(instrumented.predictions) == 2
+
+
+def test_a_frozen_estimator_is_the_model_inside(instrumented):
+    FrozenEstimator(LogisticRegression().fit(X, BINARY)).predict(X[:1])
+    assert [prediction.model for prediction in instrumented.predictions] == ["LogisticRegression"]
+
+
+def test_a_duck_typed_wrapper_lets_the_model_inside_speak(instrumented):
+    class Service(BaseEstimator):
+        def __init__(self, model):
+            self.model = model
+
+        def predict(self, X):
+            return self.model.predict_proba(X)[:, 1]
+
+    Service(LogisticRegression().fit(X, BINARY)).predict(X[:1])
+    assert [prediction.model for prediction in instrumented.predictions] == ["LogisticRegression"]
+
+
+def test_classes_without_mixins_or_tags_are_known_by_their_estimator_type(instrumented):
+    class Old(BaseEstimator):
+        _estimator_type = "regressor"
+
+        def predict(self, X):
+            return [1.5] * len(X)
+
+        def __sklearn_tags__(self):
+            raise RuntimeError("no tags here")
+
+    class Typed(RegressorMixin, BaseEstimator):
+        def predict(self, X):
+            return np.ones(len(X))
+
+    assert Old().predict(X[:2]) == [1.5, 1.5]
+    Typed().predict(X=X[:1])
+    assert [prediction.value for prediction in instrumented.predictions] == [1.5, 1.5, 1.0]
+
+
+def test_an_estimator_fitted_again_is_described_anew(instrumented):
+    model = LogisticRegression().fit(X, BINARY)
+    model.predict(X[:1])
+    model.fit(X.rename(columns={"age": "years"}), THREE)
+    model.predict(X[:1].rename(columns={"age": "years"}))
+    first, second = instrumented.spans
+    assert first.attributes["ml.model.task"] == "binary_classification"
+    assert second.attributes["ml.model.task"] == "multiclass_classification"
+    assert "ml.feature.years" in second.attributes
+
+
+def test_a_step_fitted_behind_its_pipeline_keeps_scores_right(instrumented):
+    model = make_pipeline(LogisticRegression()).fit(X, BINARY)
+    model.predict_proba(X[:1])
+    model[-1].fit(X, THREE)
+    expected = model.predict_proba(X[:1])[0]
+    assert dict(instrumented.predictions[-1].scores) == dict(zip("abc", expected.tolist(), strict=True))
+
+
+def test_subclasses_of_other_libraries_are_named_after_them(instrumented):
+    booster = type("LGBMClassifier", (Late,), {"__module__": "lightgbm.sklearn"})
+    mine = type("Mine", (booster,), {"__module__": "app.models"})
+    steps(mine()).fit(X, BINARY).predict(X[:1])
+    [span] = instrumented.spans
+    assert (span.name, span.attributes["ml.framework.name"]) == ("predict Mine", "lightgbm")

@@ -1,0 +1,257 @@
+"""Feature values counted by reference bucket, whether or not features may leave."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from otel_ml import Config, Model, problems
+from otel_ml.config import Settings
+from otel_ml.observations import (
+    Observations,
+    Profile,
+    categorical_buckets,
+    load_profile,
+    numeric_buckets,
+    read_profile,
+)
+from otel_ml.redaction import Redaction
+from otel_ml.testing import Captured, capture
+
+CONTENT = {
+    "format": "otel-ml-reference/1",
+    "model": "m",
+    "buckets": {
+        "age": {"kind": "numeric", "edges": [18, 65.5]},
+        "city": {"kind": "categorical", "categories": ["Bern", "7", "true"]},
+    },
+}
+
+
+@pytest.fixture
+def captured() -> Iterator[Captured]:
+    problems.forget()
+    with capture() as found:
+        yield found
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> str:
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(CONTENT))
+    return str(path)
+
+
+def counted(captured: Captured) -> dict[tuple[str, str], float]:
+    return {
+        (point.attributes["ml.feature.name"], point.attributes["ml.feature.bucket"]): point.value
+        for point in captured.metric("ml.feature.observations")
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "age", "city"),
+    [
+        ({"age": 17.9, "city": "Bern"}, "(-inf,18)", "Bern"),
+        ({"age": 18, "city": 7}, "[18,65.5)", "7"),
+        ({"age": 65.5, "city": 7.0}, "[65.5,+inf)", "7"),
+        ({"age": math.inf, "city": True}, "[65.5,+inf)", "true"),
+        ({"age": -math.inf, "city": "Rome"}, "(-inf,18)", "other"),
+        ({"age": math.nan, "city": None}, "missing", "missing"),
+        ({"age": "old", "city": ["x"]}, "other", "other"),
+        ({"age": True, "city": pd.NA}, "other", "missing"),
+        ({"age": np.float32(20), "city": np.str_("Bern")}, "[18,65.5)", "Bern"),
+        ({}, "missing", "missing"),
+    ],
+)
+def test_a_value_falls_into_its_bucket(
+    captured: Captured, profile: str, row: dict[str, object], age: str, city: str
+) -> None:
+    with Model("m", reference=profile).predict(row):
+        pass
+    assert counted(captured) == {("age", age): 1, ("city", city): 1}
+
+
+BATCHES = {
+    "numpy": {"age": np.array([17, 18, 70, math.nan]), "city": np.array(["Bern", "Bern", "x", None], dtype=object)},
+    "lists": {"age": [17, 18, 70, None], "city": ["Bern", "Bern", "x", None]},
+    "pandas": pd.DataFrame({"age": [17, 18, 70, None], "city": ["Bern", "Bern", "x", None]}),
+    "pandas categories": pd.DataFrame(
+        {"age": pd.array([17, 18, 70, None], "Int64"), "city": pd.Categorical(["Bern", "Bern", "x", None])}
+    ),
+    "polars": pl.DataFrame({"age": [17, 18, 70, None], "city": ["Bern", "Bern", "x", None]}),
+    "arrow": pa.table({"age": [17, 18, 70, None], "city": ["Bern", "Bern", "x", None]}),
+}
+
+
+@pytest.mark.parametrize("library", BATCHES)
+def test_many_rows_count_as_one_by_one(captured: Captured, profile: str, library: str) -> None:
+    with Model("m", reference=profile).predict(BATCHES[library]):
+        pass
+    assert counted(captured) == {
+        ("age", "(-inf,18)"): 1,
+        ("age", "[18,65.5)"): 1,
+        ("age", "[65.5,+inf)"): 1,
+        ("age", "missing"): 1,
+        ("city", "Bern"): 2,
+        ("city", "other"): 1,
+        ("city", "missing"): 1,
+    }
+
+
+def test_numbers_by_column_agree_with_numbers_by_row() -> None:
+    buckets = numeric_buckets([0.0, 0.1, 0.30000000000000004, 5])
+    cells = np.concatenate([np.random.default_rng(1).normal(0, 3, 500), [0.0, 0.1, math.inf, -math.inf, math.nan]])
+    one_by_one = [0] * len(buckets.labels)
+    for cell in cells.tolist():
+        one_by_one[buckets.place(cell)] += 1
+    assert list(buckets.counts(cells)) == one_by_one
+
+
+def test_a_feature_without_a_column_is_missing_in_every_row(captured: Captured, profile: str) -> None:
+    with Model("m", reference=profile).predict({"age": [1, 2]}):
+        pass
+    assert counted(captured)["city", "missing"] == 2
+
+
+def test_counting_needs_neither_capture_nor_sampling(profile: str) -> None:
+    with capture(sampler=ALWAYS_OFF) as captured:
+        with Model("m", reference=profile, config=Config(capture_features=False)).predict({"age": 20}):
+            pass
+        assert captured.spans == ()
+        assert counted(captured)["age", "[18,65.5)"] == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        (Config(features_deny=["city"]), {"age"}),
+        (Config(features_allow=["age"]), {"age"}),
+        (Config(features_hash=["city"], hash_salt="p"), {"age"}),
+        (Config(features_bucket={"age": 10}), {"age", "city"}),
+    ],
+)
+def test_what_may_not_be_read_is_not_counted(captured: Captured, profile: str, config: Config, names: set[str]) -> None:
+    with Model("m", reference=profile, config=config).predict({"age": 20, "city": "Bern"}):
+        pass
+    assert {name for name, _ in counted(captured)} == names
+
+
+def test_counts_add_up_over_calls_and_over_handles_of_one_model(captured: Captured, profile: str) -> None:
+    models = [Model("m", reference=profile), Model("m", reference=profile)]
+    for model in models:
+        for _ in range(2):
+            with model.predict({"age": 20, "city": "Bern"}):
+                pass
+    assert counted(captured) == {("age", "[18,65.5)"): 4, ("city", "Bern"): 4}
+
+
+def test_series_carry_the_models_identity(captured: Captured, profile: str) -> None:
+    model = Model("m", version="2", reference=profile)
+    with model.predict({"age": 20}):
+        pass
+    attributes = captured.metric("ml.feature.observations")[0].attributes
+    assert attributes["ml.model.name"] == "m"
+    assert attributes["ml.model.version"] == "2"
+
+
+def test_a_variable_names_the_profile_of_its_model_only(
+    captured: Captured, profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_ML_REFERENCE", profile)
+    models = [Model("m"), Model("other")]
+    for model in models:
+        with model.predict({"age": 20}):
+            pass
+    assert counted(captured)["age", "[18,65.5)"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "not a reference profile of format 'otel-ml-reference/1'"),
+        ('{"format": "other"}', "not a reference profile"),
+        ('{"format": "otel-ml-reference/1"}', "malformed 'buckets'"),
+        ('{"format": "otel-ml-reference/1", "buckets": {"a": {}}}', "malformed 'buckets'"),
+        ('{"format": "otel-ml-reference/1", "buckets": {"a": 1}}', "malformed 'buckets'"),
+        ('{"format": "otel-ml-reference/1", "buckets": {"a": {"kind": "odd"}}}', "allowed: numeric, categorical"),
+        ('{"format": "otel-ml-reference/1", "buckets": {"a": {"kind": "numeric", "edges": []}}}', "at least one"),
+        ('{"format": "otel-ml-reference/1", "buckets": {"a": {"kind": "numeric", "edges": [2, 1]}}}', "ascend"),
+        ('{"format": "otel-ml-reference/1", "buckets": {"a": {"kind": "numeric", "edges": [NaN]}}}', "finite"),
+    ],
+)
+def test_a_bad_profile_says_why_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, message: str
+) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_profile(str(path))
+    assert load_profile(Settings(reference=str(path)), "m") is None
+    assert "model 'm': no feature observations" in caplog.text
+
+
+def test_a_missing_profile_stops_nothing(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    with Model("m", reference=str(tmp_path / "none.json")).predict({"age": 1}):
+        pass
+    assert "No such file" in caplog.text
+
+
+def test_labels_are_distinct() -> None:
+    close = numeric_buckets([1_700_000_000.0, 1_700_000_001.0])
+    assert len(set(close.labels)) == len(close.labels)
+    assert close.labels[1] == "[1.7e+09,1.700000001e+09)" or close.labels[1] == "[1700000000,1700000001)"
+    named = categorical_buckets(["a", "other", "missing", "a"])
+    assert named.labels == ("a", "other", "missing")
+    assert named.place("other") == named.other
+
+
+def test_threads_lose_no_count() -> None:
+    observations = Observations(Profile("", {"a": numeric_buckets([0])}), Redaction(Settings()))
+
+    def work() -> None:
+        for _ in range(500):
+            observations.add_row({"a": 1})
+            observations.add_columns({"a": [1, -1]}, 2)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(observations.read()) == [("a", "(-inf,0)", 2000), ("a", "[0,+inf)", 4000)]
+
+
+def test_a_column_of_another_length_is_not_counted() -> None:
+    observations = Observations(Profile("", {"a": numeric_buckets([0])}), Redaction(Settings()))
+    observations.add_columns({"a": [1]}, 2)
+    assert list(observations.read()) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_starts_at_zero_though_the_lock_was_held() -> None:
+    observations = Observations(Profile("", {"a": numeric_buckets([0])}), Redaction(Settings()))
+    observations.add_row({"a": 1})
+    reader, writer = os.pipe()
+    with observations._lock:
+        child = os.fork()
+        if child == 0:
+            observations.add_row({"a": 1})
+            os.write(writer, repr(list(observations.read())).encode())
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        assert told.read() == "[('a', '[0,+inf)', 1)]"
+    os.waitpid(child, 0)
