@@ -1,0 +1,202 @@
+"""The command ``otel-ml``: serve, validate, components, reference build, reference show, demo."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from collector_processor.config import Config, ConfigError, default_config, load_config
+from collector_processor.service import load_references, run_service
+from otel_ml.semconv import TASKS
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (ConfigError, ValueError) as error:
+        _fail(str(error))
+        return EXIT_USAGE
+    except OSError as error:
+        _fail(str(error))
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print("error:", message, style="red", markup=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="otel-ml", description="Model monitoring for OpenTelemetry.")
+    parser.add_argument("--version", action="version", version=f"otel-ml {version('otel-ml')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the processor service")
+    serve.add_argument("--config", type=Path, metavar="FILE", help="configuration; a working default without")
+    serve.set_defaults(run=_serve)
+
+    validate = commands.add_parser("validate", help="check a configuration as serve would; start nothing")
+    validate.add_argument("--config", type=Path, metavar="FILE", required=True)
+    validate.set_defaults(run=_validate)
+
+    components = commands.add_parser("components", help="list receivers, exporters, monitors, drift methods, …")
+    components.set_defaults(run=_components)
+
+    reference = commands.add_parser("reference", help="build or show a reference profile")
+    _reference_parser(reference)
+
+    demo = commands.add_parser("demo", help="the whole path on real data, on this machine")
+    demo.add_argument("--duration", default="180s", help="how long the replay takes, such as 60s (default 180s)")
+    demo.add_argument("--no-live", action="store_true", help="no live screen; end with the final table")
+    demo.add_argument("--port", type=int, default=9464, help="port of the Prometheus endpoint (default 9464)")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _reference_parser(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    build = commands.add_parser(
+        "build",
+        help="training or validation data → a reference profile: statistics only, no rows",
+        description="Columns that carry the contract's names (ml.feature.age, ml.prediction.score, …) need no option.",
+    )
+    build.add_argument("table", metavar="DATA", type=Path, help="Parquet, CSV or Arrow file")
+    build.add_argument("--model", required=True, metavar="NAME")
+    build.add_argument("--out", required=True, type=Path, metavar="FILE")
+    build.add_argument("--task", choices=TASKS, default="", help="told by the columns when absent")
+    build.add_argument("--positive-class", default="", metavar="CLASS")
+    build.add_argument("--features", type=_names, default=None, metavar="A,B", help="default: all other columns")
+    build.add_argument("--categorical", type=_names, default=(), metavar="A,B", help="take these as categories")
+    build.add_argument("--segments", type=_names, default=(), metavar="A,B")
+    for name, text in (
+        ("prediction", "predicted class or value"),
+        ("score", "probability of the positive class"),
+        ("label", "true class or value"),
+        ("weight", "weight of a row"),
+    ):
+        build.add_argument(f"--{name}", default=None, metavar="COLUMN", help=text)
+    build.set_defaults(run=_reference_build)
+
+    show = commands.add_parser("show", help="print a reference profile")
+    show.add_argument("file", metavar="FILE", type=Path)
+    show.set_defaults(run=_reference_show)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _config(path: Path | None) -> Config:
+    return default_config() if path is None else load_config(path)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    config = _config(options.config)
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
+    )
+    return run_service(config)
+
+
+def _validate(options: argparse.Namespace) -> int:
+    config = load_config(options.config)
+    references = load_references(config)
+    out = Console(soft_wrap=True, highlight=False)
+    out.print(f"{options.config}: valid", style="green", markup=False)
+    for signal, pipeline in config.pipelines.items():
+        out.print(f"  {signal}: {', '.join(pipeline.receivers)} → {', '.join(pipeline.exporters)}", markup=False)
+    for name, reference in references.items():
+        rows = reference.pane.rows[1]
+        out.print(f"  model '{name}': reference of {rows:,.0f} rows from {reference.source}", markup=False)
+    for path in config.unused:
+        out.print(f"  {path}: configured but not used", style="yellow", markup=False)
+    return EXIT_OK
+
+
+def _components(_: argparse.Namespace) -> int:
+    from collector_processor.components import components
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("kind", "name", "what it is"):
+        table.add_column(heading)
+    for component in components():
+        table.add_row(component.kind, component.name, component.text)
+    Console(soft_wrap=True, highlight=False).print(table)
+    return EXIT_OK
+
+
+def _reference_build(options: argparse.Namespace) -> int:
+    from collector_processor.reference.build import build_reference
+    from collector_processor.reference.file import save_reference
+    from collector_processor.reference.table import ColumnMapping, read_table
+
+    mapping = ColumnMapping(
+        features=options.features,
+        prediction=options.prediction,
+        score=options.score,
+        label=options.label,
+        weight=options.weight,
+        segments=options.segments,
+    )
+    out = Console(stderr=True, soft_wrap=True, highlight=False)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(), console=out, transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("reading", total=None)
+
+        def progress(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        table = read_table(options.table, mapping, model=options.model, task=options.task, progress=progress)
+        reference = build_reference(
+            options.model,
+            table.predictions,
+            task=options.task,
+            positive_class=options.positive_class,
+            segments=options.segments,
+            categorical=options.categorical,
+            label_classes=table.label_classes,
+            label_values=table.label_values,
+            source=options.table.name,
+            progress=progress,
+        )
+    save_reference(reference, options.out)
+    rows = reference.pane.rows[1]
+    out.print(f"{options.out}: {rows:,.0f} rows, {len(reference.schema.columns)} columns", style="green", markup=False)
+    return EXIT_OK
+
+
+def _reference_show(options: argparse.Namespace) -> int:
+    from collector_processor.reference.file import load_reference
+    from collector_processor.reference.show import describe
+
+    Console(highlight=False).print(describe(load_reference(options.file)))
+    return EXIT_OK
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from collector_processor.config.values import duration_ns
+
+    try:
+        from collector_processor.demo import run_demo
+    except ModuleNotFoundError as error:
+        raise OSError(f"the demo needs {error.name}; install it with: pip install 'otel-ml[demo]'") from None
+    return run_demo(duration_s=duration_ns(options.duration) / 1e9, live=not options.no_live, port=options.port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

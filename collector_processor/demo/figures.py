@@ -1,0 +1,82 @@
+"""What the service says, read as Prometheus would read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The derived figures at one moment."""
+
+    rows: float = 0.0
+    accuracy: float | None = None
+    recall: float | None = None
+    roc_auc: float | None = None
+    latency_p95_s: float | None = None
+    coverage: float | None = None
+    drift_share: float | None = None
+    drift: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    """Score and threshold of PSI by feature."""
+
+
+def scrape(url: str) -> list[tuple[str, Mapping[str, str], float]]:
+    """All samples of a metrics page: name, labels, value."""
+    page = requests.get(url, timeout=5)
+    page.raise_for_status()
+    return [
+        (sample.name, sample.labels, sample.value)
+        for family in text_string_to_metric_families(page.text)
+        for sample in family.samples
+    ]
+
+
+def read_figures(url: str) -> Figures:
+    """The latest window's figures, those of segments left out."""
+    single: dict[str, float] = {}
+    scores: dict[str, float] = {}
+    thresholds: dict[str, float] = {}
+    for name, labels, value in scrape(url):
+        if "ml_segment_name" in labels:
+            continue
+        by_feature = {"ml_drift_score": scores, "ml_drift_threshold": thresholds}.get(name)
+        if by_feature is None:
+            single[name] = value
+        elif labels.get("ml_drift_method") == "psi" and "ml_feature_name" in labels:
+            by_feature[labels["ml_feature_name"]] = value
+    return Figures(
+        rows=single.get("ml_window_rows", 0.0),
+        accuracy=single.get("ml_performance_accuracy_ratio"),
+        recall=single.get("ml_performance_recall_ratio"),
+        roc_auc=single.get("ml_performance_roc_auc_ratio"),
+        latency_p95_s=single.get("ml_latency_p95_seconds"),
+        coverage=single.get("ml_labels_coverage_ratio"),
+        drift_share=single.get("ml_drift_share_ratio"),
+        drift={name: (score, thresholds.get(name, 0.0)) for name, score in scores.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What went through the service since it started."""
+
+    decoded: int
+    joined: int
+    rejected: int
+
+
+def read_totals(url: str, model: str) -> Totals:
+    """The service's own counters for one model."""
+    decoded = joined = rejected = 0
+    for name, labels, value in scrape(url):
+        if name == "otel_ml_rows_total" and labels["model"] == model:
+            decoded += int(value)
+        elif name == "otel_ml_labels_total" and labels["outcome"] in ("joined", "joined_early"):
+            joined += int(value)
+        elif name.startswith(("otelcol_receiver_refused", "otelcol_receiver_failed")) and name.endswith("_total"):
+            rejected += int(value)
+    return Totals(decoded, joined, rejected)

@@ -1,0 +1,63 @@
+"""What a person sees of the demo: the year so far, month by month, and the features that drift now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.box import SIMPLE
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from collector_processor.demo.figures import Figures
+
+_BAR_WIDTH = 24
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def year_table(months: Mapping[str, Figures]) -> Table:
+    """One line a month: the figures at its end."""
+    table = Table(
+        title="Windows of about a month of flights, against the first quarter", title_justify="left", box=SIMPLE
+    )
+    for heading in ("until", "accuracy", "recall", "ROC AUC", "drifted", "strongest drift (PSI)"):
+        table.add_column(
+            heading, justify="left" if heading in ("until", "strongest drift (PSI)") else "right", no_wrap=True
+        )
+    for month, figures in months.items():
+        top = sorted(figures.drift.items(), key=lambda item: -item[1][0])[:2]
+        table.add_row(
+            month,
+            _percent(figures.accuracy),
+            _percent(figures.recall),
+            "–" if figures.roc_auc is None else f"{figures.roc_auc:.3f}",
+            _percent(figures.drift_share),
+            ", ".join(f"{name} {score:.2f}" for name, (score, _) in top) or "–",
+        )
+    return table
+
+
+def drift_table(figures: Figures) -> Table:
+    """The features by drift, a bar each; red in breach."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, (score, threshold) in sorted(figures.drift.items(), key=lambda item: -item[1][0]):
+        breached = score > threshold
+        filled = min(_BAR_WIDTH, round(score / 2 * _BAR_WIDTH))
+        bar = Text("█" * filled + "·" * (_BAR_WIDTH - filled), style="red" if breached else "green")
+        table.add_row(name, bar, f"{score:.3f}", "drift" if breached else "")
+    return table
+
+
+def live_screen(share: float, now: str, months: Mapping[str, Figures], latest: Figures, url: str) -> RenderableType:
+    """The whole screen at one moment; ``share`` of the replay is done."""
+    head = Table.grid(padding=(0, 2))
+    latency = "" if latest.latency_p95_s is None else f"p95 {latest.latency_p95_s * 1000:.0f} ms a call"
+    bar = ProgressBar(total=1.0, completed=share, width=30)
+    head.add_row(Text(f"2013 in fast motion: {now}", style="bold"), bar, Text(latency, style="dim"))
+    panel = Panel(drift_table(latest), title=f"drift now, against the first quarter ({latest.rows:,.0f} flights)")
+    return Group(head, year_table(months), panel, Text(f"Prometheus scrapes {url}", style="dim"))

@@ -1,0 +1,209 @@
+"""From checked settings to components; the only place that knows both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collector_processor.config import Config, ConfigError, DebugExporter, OtlpExporter, PrometheusExporter
+from collector_processor.config.load import ALIASES
+from collector_processor.decode.otlp_json import json_to_protobuf
+from collector_processor.export import debug, otlp, prometheus
+from collector_processor.export.base import Exporter
+from collector_processor.export.originals import OriginalsForwarder
+from collector_processor.export.retry import RetryPolicy
+from collector_processor.export.sender_grpc import GrpcSender
+from collector_processor.export.sender_http import HttpSender
+from collector_processor.journal.base import Journal, Signal
+from collector_processor.monitor import MONITOR_TYPES
+from collector_processor.monitor.predictions import PREDICTIONS
+from collector_processor.receiver.admission import Admission
+from collector_processor.receiver.grpc import GrpcReceiver
+from collector_processor.receiver.http import HttpReceiver
+from collector_processor.reference.file import load_reference
+from collector_processor.reference.profile import Reference
+from collector_processor.telemetry import Telemetry
+
+Receiver = GrpcReceiver | HttpReceiver
+_S = 1e9
+_ROWS_EXPIRATION_S = 7 * 86_400.0
+"""Windows by rows are for low traffic: how long one may take cannot be told beforehand."""
+
+
+def component_type(name: str) -> str:
+    """The type of a component id, former names replaced.
+
+    >>> component_type("otlphttp/backup")
+    'otlp_http'
+    """
+    kind = name.partition("/")[0]
+    return ALIASES.get(kind, kind)
+
+
+def is_monitor(name: str) -> bool:
+    """Whether a pipeline's end is the connector."""
+    return component_type(name) == "ml_monitor"
+
+
+def load_references(config: Config) -> dict[str, Reference]:
+    """The reference profiles that the models name; :class:`ConfigError` with every one that cannot be used."""
+    found: dict[str, Reference] = {}
+    problems: list[str] = []
+    for name, model in config.monitor.models.items():
+        if model.reference is None:
+            continue
+        path = f"connectors.ml_monitor.models.{name}"
+        try:
+            found[name] = load_reference(model.reference)
+        except OSError as error:
+            problems.append(f"{path}.reference: {model.reference} cannot be read: {error.strerror or error}")
+            continue
+        except ValueError as error:
+            problems.append(f"{path}.reference: {error}")
+            continue
+        problems += _contradictions(path, found[name], model.task or "", model.positive_class, model.segments)
+    if problems:
+        raise ConfigError("the configuration", problems)
+    return found
+
+
+def _contradictions(
+    path: str, reference: Reference, task: str, positive_class: str, segments: tuple[str, ...]
+) -> Iterator[str]:
+    """Where the configuration says something else than the reference was built with."""
+    schema = reference.schema
+    if task and schema.task and task != schema.task:
+        yield f"{path}.task: {task}, but its reference was built for {schema.task}"
+    if positive_class and schema.positive_class and positive_class != schema.positive_class:
+        yield f"{path}.positive_class: {positive_class!r}, but its reference was built for {schema.positive_class!r}"
+    unknown = [name for name in segments if name not in schema.groups.columns]
+    if unknown:
+        there = ", ".join(schema.groups.columns) or "none; build it with --segments"
+        yield f"{path}.segments: {', '.join(unknown)} not in its reference, which has: {there}"
+
+
+def build_receivers(config: Config, admission: Admission) -> list[Receiver]:
+    """All receivers that a pipeline uses."""
+    found: list[Receiver] = []
+    for name, settings in config.receivers.items():
+        key = f"receivers.{name}.protocols"
+        grpc, http = settings.protocols.grpc, settings.protocols.http
+        if grpc is not None:
+            found.append(
+                GrpcReceiver(
+                    grpc.endpoint, admission, max_bytes=grpc.max_recv_msg_size, tls=grpc.tls, key=f"{key}.grpc"
+                )
+            )
+        if http is not None:
+            found.append(
+                HttpReceiver(
+                    http.endpoint,
+                    admission,
+                    json_to_protobuf,
+                    max_bytes=http.max_request_body_size,
+                    tls=http.tls,
+                    key=f"{key}.http",
+                )
+            )
+    return found
+
+
+def build_exporters(config: Config, telemetry: Telemetry, instance_id: str) -> list[Exporter]:
+    """The exporters of the metrics pipeline, if the connector feeds it."""
+    pipeline = config.pipelines.get("metrics")
+    if pipeline is None or not any(is_monitor(name) for name in pipeline.receivers):
+        return []
+    return [_exporter(config, name, telemetry, instance_id) for name in pipeline.exporters]
+
+
+def _exporter(config: Config, name: str, telemetry: Telemetry, instance_id: str) -> Exporter:
+    settings = config.exporters[name]
+    metrics = [PREDICTIONS, *(metric for monitor in MONITOR_TYPES for metric in monitor().metrics)]
+    descriptions = {metric.name: metric.description for metric in metrics}
+    match settings:
+        case PrometheusExporter():
+            return prometheus.PrometheusExporter(
+                name,
+                settings.endpoint,
+                telemetry,
+                expiration_s=_expiration_s(config, settings),
+                max_series=config.monitor.limits.series,
+                descriptions=descriptions,
+            )
+        case DebugExporter():
+            return debug.DebugExporter(name, verbosity=settings.verbosity)
+        case OtlpExporter():
+            return otlp.OtlpExporter(
+                name,
+                protocol="grpc" if component_type(name) == "otlp_grpc" else "http",
+                endpoint=settings.endpoint,
+                telemetry=telemetry,
+                instance_id=instance_id,
+                headers=_headers(settings),
+                insecure=settings.tls.insecure,
+                ca_file=settings.tls.ca_file,
+                cert_file=settings.tls.cert_file,
+                key_file=settings.tls.key_file,
+                compression=settings.compression,
+                timeout_s=settings.timeout / _S,
+                temporality=settings.temporality,
+                retry=_retry(settings),
+                queue_size=settings.sending_queue.queue_size,
+                descriptions=descriptions,
+            )
+
+
+def build_forwarders(config: Config, journal: Journal, telemetry: Telemetry) -> list[OriginalsForwarder]:
+    """One forwarder an OTLP exporter that a pipeline of originals names, for the signals of those pipelines."""
+    wanted: dict[str, list[Signal]] = {}
+    signals: tuple[Signal, ...] = ("traces", "logs", "metrics")
+    for signal in signals:
+        pipeline = config.pipelines.get(signal)
+        if pipeline is None or all(is_monitor(name) for name in pipeline.receivers):
+            continue
+        for name in pipeline.exporters:
+            if isinstance(config.exporters.get(name), OtlpExporter):
+                wanted.setdefault(name, []).append(signal)
+    return [_forwarder(config, name, signals, journal, telemetry) for name, signals in wanted.items()]
+
+
+def _forwarder(
+    config: Config, name: str, signals: list[Signal], journal: Journal, telemetry: Telemetry
+) -> OriginalsForwarder:
+    settings = config.exporters[name]
+    if not isinstance(settings, OtlpExporter):
+        raise TypeError(f"exporters.{name} does not send OTLP")
+    sender = GrpcSender if component_type(name) == "otlp_grpc" else HttpSender
+    return OriginalsForwarder(
+        name,
+        journal,
+        sender(settings.endpoint, tls=settings.tls, headers=_headers(settings), compression=settings.compression),
+        telemetry,
+        signals=signals,
+        retry=_retry(settings),
+        timeout_s=settings.timeout / _S,
+    )
+
+
+def _expiration_s(config: Config, settings: PrometheusExporter) -> float:
+    """How long a series stays without news: longer than the windows of any model are apart, unless told otherwise."""
+    if settings.metric_expiration is not None:
+        return settings.metric_expiration / _S
+    windows = [config.monitor.window, *(model.window for model in config.monitor.models.values() if model.window)]
+    if any(window.step.rows for window in windows):
+        return _ROWS_EXPIRATION_S
+    return max(300.0, *(3 * window.step.ns / _S for window in windows))
+
+
+def _retry(settings: OtlpExporter) -> RetryPolicy:
+    retry = settings.retry_on_failure
+    return RetryPolicy(
+        enabled=retry.enabled,
+        initial_s=retry.initial_interval / _S,
+        multiplier=retry.multiplier,
+        max_s=retry.max_interval / _S,
+        max_elapsed_s=retry.max_elapsed_time / _S,
+    )
+
+
+def _headers(settings: OtlpExporter) -> dict[str, str]:
+    return {name: value.get_secret_value() for name, value in settings.headers.items()}

@@ -1,0 +1,166 @@
+"""The order of things: decoded requests in, measurements out.
+
+    journal ─▶ predictions ─▶ reference (loaded, or learned first) ─▶ panes ─▶ windows ─▶ monitors ─▶ measurements
+            └▶ labels ─▶ join with the predictions that wait ─▶ outcomes ─▶ panes ┘
+
+One thread runs it, so nothing here locks. Models are bounded in number: a new one takes the place of the longest idle
+one if that has nothing left in its windows, else its rows are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+
+from collector_processor.config import MlMonitor, ModelConfig
+from collector_processor.decode.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.labels.join import LabelJoin
+from collector_processor.monitor.base import Measurement
+from collector_processor.monitor.predictions import PredictionCounter
+from collector_processor.reference.learn import Learner
+from collector_processor.reference.profile import Reference
+from collector_processor.statistics.groups import segment_groups
+from collector_processor.telemetry import Telemetry
+from collector_processor.watch import Model, Watch, begin
+from collector_processor.window.windows import ModelWindows
+
+_log = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """Statistics of all models. ``references`` are the loaded profiles by model name.
+
+    Feed it with :meth:`process` and call :meth:`tick` often: it closes what is due and gives the measurements.
+    """
+
+    def __init__(
+        self, config: MlMonitor, references: Mapping[str, Reference], telemetry: Telemetry, start_ns: int
+    ) -> None:
+        self.config = config
+        self.telemetry = telemetry
+        self.references = dict(references)
+        self.models: dict[ModelKey, Model] = {}
+        self._versions: dict[str, list[ModelKey]] = {}
+        self.join = LabelJoin(wait_ns=config.labels.wait, capacity=config.labels.capacity, telemetry=telemetry)
+        self._start_ns = start_ns
+
+    def process(self, decoded: Decoded, now_ns: int) -> None:
+        """Counts everything of one request."""
+        for reason, count in decoded.dropped.items():
+            self.telemetry.dropped("decode", reason, count)
+        for batch in decoded.predictions:
+            self._predictions(batch, now_ns)
+        for labels in decoded.labels:
+            self._labels(labels)
+
+    def tick(self, now_ns: int) -> list[Measurement]:
+        """Closes every window that is due at ``now_ns`` and returns what the monitors say of it."""
+        found: list[Measurement] = []
+        for model in self.models.values():
+            if model.watch is None:
+                continue
+            # A long gap may leave more windows than fit in memory at once; they come a part at a time.
+            while windows := model.watch.windows.close(now_ns):
+                for window in windows:
+                    found += model.watch.evaluate(window)
+                    self.telemetry.windows.labels(str(model.key)).inc()
+                found += model.counter.measurements(windows[-1].end_ns)
+        self.join.expire(now_ns)
+        return found
+
+    def model(self, key: ModelKey, now_ns: int) -> Model | None:
+        """The model version, new if there is room for it."""
+        known = self.models.get(key)
+        if known is not None:
+            known.last_seen_ns = now_ns
+            return known
+        if len(self.models) >= self.config.limits.models and not self._evict(now_ns):
+            return None
+        settings = self.config.models.get(key.name, ModelConfig())
+        counter = PredictionCounter(key, self._start_ns, self.config.limits.classes)
+        model = self.models[key] = Model(key, settings, counter, now_ns)
+        self._versions.setdefault(key.name, []).append(key)
+        self.telemetry.models.set(len(self.models))
+        reference = self.references.get(key.name)
+        if reference is not None:
+            begin(model, reference, self.config, self.telemetry)
+        else:
+            model.learner = Learner(rows=self.config.reference.learn)
+            _log.info("model '%s': no reference; learning one from the first %d rows", key, self.config.reference.learn)
+        return model
+
+    def watch_from(self, model: Model, reference: Reference) -> Watch:
+        """Puts a model under watch with a learned or restored reference."""
+        return begin(model, reference, self.config, self.telemetry)
+
+    def _evict(self, now_ns: int) -> bool:
+        """Makes room by forgetting the longest idle model; whether one was idle for its whole window."""
+        oldest = min(self.models.values(), key=lambda model: model.last_seen_ns)
+        window = oldest.settings.window or self.config.window
+        if now_ns - oldest.last_seen_ns <= max(window.size.ns, window.step.ns) + window.allowed_lateness:
+            return False
+        del self.models[oldest.key]
+        self._versions[oldest.key.name].remove(oldest.key)
+        self.join.forget(oldest.key)
+        self.telemetry.evicted("models", "limit", 1)
+        _log.warning(
+            "model '%s' was forgotten to make room: limits.models is %d", oldest.key, self.config.limits.models
+        )
+        return True
+
+    def _predictions(self, batch: PredictionBatch, now_ns: int) -> None:
+        model = self.model(batch.model, now_ns)
+        if model is None:
+            self.telemetry.dropped("models", "limit", len(batch))
+            return
+        self.telemetry.rows.labels(str(batch.model)).inc(len(batch))
+        model.counter.add(batch)
+        for ready in self._with_reference(model, batch):
+            self._count(model, ready, now_ns)
+
+    def _with_reference(self, model: Model, batch: PredictionBatch) -> Iterator[PredictionBatch]:
+        """The batches to count now: this one, none while the reference is learned, or all that it was learned from."""
+        if model.learner is None:
+            yield batch
+            return
+        model.learner.add(batch)
+        if not model.learner.ready:
+            return
+        learner, limits = model.learner, self.config.limits
+        reference = learner.finish(
+            model.key.name,
+            task=model.settings.task or "",
+            positive_class=model.settings.positive_class,
+            segments=model.settings.segments,
+            categorical=model.settings.categorical,
+            max_features=limits.features,
+            max_categories=limits.categories,
+            max_classes=limits.classes,
+            max_segment_values=limits.segment_values,
+        )
+        self.watch_from(model, reference)
+        _log.info("model '%s': reference learned from %s", model.key, reference.source)
+        yield from learner.batches
+
+    def _count(self, model: Model, batch: PredictionBatch, now_ns: int) -> None:
+        watch = model.watch
+        if watch is None:
+            return
+        model.check_features(batch)
+        watch.windows.add(batch, now_ns)
+        windows = watch.windows
+        groups = segment_groups(windows.schema, batch)
+        outcomes = self.join.predictions(model.key, windows.schema, batch, groups, windows.not_before_ns)
+        if outcomes is not None:
+            windows.add_outcomes(outcomes)
+
+    def _labels(self, batch: LabelBatch) -> None:
+        versions: dict[ModelKey, ModelWindows] = {}
+        for key in self._versions.get(batch.model_name, ()):
+            watch = self.models[key].watch
+            if watch is not None:
+                versions[key] = watch.windows
+        schemas = {key: windows.schema for key, windows in versions.items()}
+        not_before = {key: windows.not_before_ns for key, windows in versions.items()}
+        for key, outcomes in self.join.labels(batch, schemas, not_before):
+            versions[key].add_outcomes(outcomes)

@@ -1,0 +1,164 @@
+"""The service: every component built, started in an order in which nothing is lost, and drained in reverse.
+
+Start: state → exporters → statistics → originals → receivers → health. Stop: health → receivers (what is in flight is
+finished) → journal closed → statistics work it off and save → originals and exporters drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+import uuid
+from functools import partial
+
+from collector_processor.config import Config
+from collector_processor.decode import DecodeLimits, decode
+from collector_processor.export.metrics_server import MetricsServer
+from collector_processor.factory import (
+    Receiver,
+    build_exporters,
+    build_forwarders,
+    build_receivers,
+    is_monitor,
+    load_references,
+)
+from collector_processor.health import HealthServer
+from collector_processor.journal.base import Signal
+from collector_processor.journal.memory import MemoryJournal
+from collector_processor.pipeline import Pipeline
+from collector_processor.receiver.admission import Admission
+from collector_processor.state import StateStore
+from collector_processor.statistics_worker import CONSUMER, StatisticsWorker
+from collector_processor.telemetry import Telemetry
+
+STOP_TIMEOUT_S = 20.0
+"""How long a drain may take; Kubernetes kills after 30 s."""
+_log = logging.getLogger(__name__)
+
+
+class Service:
+    """One processor service. :meth:`start`, then :meth:`stop`; both once.
+
+    Raises at construction or start what is wrong with the configuration, the references, the state or an address;
+    after that nothing that comes over the network ends it.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.telemetry = Telemetry()
+        instance_id = str(uuid.uuid4())
+        limits = config.monitor.limits
+        self.journal = MemoryJournal(self.telemetry, max_bytes=limits.journal)
+        self.pipeline = Pipeline(config.monitor, load_references(config), self.telemetry, time.time_ns())
+        self.exporters = build_exporters(config, self.telemetry, instance_id)
+        self.forwarders = build_forwarders(config, self.journal, self.telemetry)
+        self.admission = Admission(
+            self.journal,
+            partial(decode, limits=DecodeLimits(features=limits.features), own_instance_id=instance_id),
+            self.telemetry,
+            memory_limit_bytes=limits.memory,
+        )
+        self.receivers: list[Receiver] = build_receivers(config, self.admission)
+        storage = config.file_storage
+        self.store = None if storage is None else StateStore(storage.directory, self.telemetry)
+        self.worker = StatisticsWorker(
+            self.journal,
+            self.pipeline,
+            self.exporters,
+            self.telemetry,
+            save=None if self.store is None else self.store.save,
+            save_interval_s=60.0 if storage is None else storage.interval / 1e9,
+        )
+        health = config.health_check
+        self.health = None if health is None else HealthServer(health.endpoint, self._status)
+        self.own_metrics = MetricsServer(
+            "service.telemetry.metrics.endpoint", config.metrics_endpoint, self.telemetry.registry
+        )
+
+    def _status(self) -> str:
+        return "" if self.worker.alive else "the statistics have stopped"
+
+    async def start(self) -> None:
+        """Starts everything; what has been started is stopped again when something cannot."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        if self.store is not None:
+            self.store.open()
+            self.store.restore(self.pipeline, time.time_ns())
+        self.own_metrics.start()
+        for exporter in self.exporters:
+            exporter.start()
+        signals: tuple[Signal, ...] = ("traces", "logs")
+        pipelines = self.config.pipelines
+        watched: list[Signal] = [
+            name for name in signals if name in pipelines and any(map(is_monitor, pipelines[name].exporters))
+        ]
+        if watched:
+            self.journal.subscribe(CONSUMER, essential=True, signals=watched)
+        self.worker.start()
+        for forwarder in self.forwarders:
+            forwarder.start()
+        for receiver in self.receivers:
+            await receiver.start()
+        if self.health is not None:
+            self.health.start()
+
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+        """Drains and stops everything within the time; whether all that was admitted was worked off."""
+        deadline = time.monotonic() + timeout_s
+
+        def left() -> float:
+            return max(0.1, deadline - time.monotonic())
+
+        if self.health is not None:
+            self.health.stop()
+        await asyncio.gather(*(receiver.stop(left() / 2) for receiver in self.receivers))
+        await asyncio.to_thread(self.admission.close)
+        self.journal.close()
+        drained = await asyncio.to_thread(self.worker.stop, left())
+        if not drained:
+            _log.error("the statistics did not work off the journal in time")
+        for forwarder in self.forwarders:
+            await asyncio.to_thread(forwarder.shutdown, left() / 2)
+        for exporter in self.exporters:
+            await asyncio.to_thread(exporter.shutdown, left() / 2)
+        await asyncio.to_thread(self.own_metrics.stop, left())
+        if self.store is not None:
+            self.store.close()
+        return drained
+
+    def addresses(self) -> list[str]:
+        """What is listened on, for the log line at start."""
+        return [f"{type(receiver).__name__.removesuffix('Receiver')} :{receiver.port}" for receiver in self.receivers]
+
+
+async def _run(config: Config) -> int:
+    service = Service(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await service.start()
+    _log.info("ready: %s", ", ".join(service.addresses()))
+    for path in config.unused:
+        _log.warning("%s is configured but in no pipeline", path)
+    await stop.wait()
+    _log.info("stopping")
+    drained = await service.stop()
+    _log.info("stopped")
+    return 0 if drained else 1
+
+
+def run_service(config: Config) -> int:
+    """Runs until SIGTERM or SIGINT, drains, and returns the exit code; a second signal ends it at once."""
+    with contextlib.suppress(KeyboardInterrupt):
+        return asyncio.run(_run(config))
+    return 130

@@ -1,0 +1,94 @@
+"""The thread that runs the pipeline: reads the journal, ticks the clock, hands measurements out, keeps snapshots."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from collector_processor.export.base import Exporter
+from collector_processor.journal.base import Journal
+from collector_processor.pipeline import Pipeline
+from collector_processor.survive import survived
+from collector_processor.telemetry import Telemetry
+
+CONSUMER = "ml_monitor"
+"""The statistics' name in the journal; an essential consumer."""
+_TICK_S = 0.25
+
+
+class StatisticsWorker:
+    """Owns the pipeline: nobody else touches it while the thread runs.
+
+    ``save`` is called with the pipeline every ``save_interval_s`` and once at the end. An entry that fails is counted
+    and passed over: one bad batch must not stop the models' statistics.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        pipeline: Pipeline,
+        exporters: Sequence[Exporter],
+        telemetry: Telemetry,
+        *,
+        save: Callable[[Pipeline], None] | None = None,
+        save_interval_s: float = 60.0,
+    ) -> None:
+        self._journal = journal
+        self._pipeline = pipeline
+        self._exporters = tuple(exporters)
+        self._telemetry = telemetry
+        self._save = save
+        self._save_interval_s = save_interval_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Works off what is in the (closed) journal, saves and ends; whether it did so in time."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        next_tick = next_save = time.monotonic()
+        next_save += self._save_interval_s
+        while True:
+            entries = self._journal.read(CONSUMER, timeout_s=max(0.0, next_tick - time.monotonic()))
+            for entry in entries:
+                with survived("statistics", self._telemetry):
+                    self._pipeline.process(entry.request.decoded, time.time_ns())
+                self._journal.commit(CONSUMER, entry.offset)
+            now_s = time.monotonic()
+            if now_s >= next_tick:
+                self._tick()
+                next_tick = time.monotonic() + _TICK_S
+            if now_s >= next_save:
+                self._store()
+                next_save = time.monotonic() + self._save_interval_s
+            if self._stopping.is_set() and not entries:
+                break
+        self._tick()
+        self._store()
+
+    def _tick(self) -> None:
+        with survived("evaluate", self._telemetry):
+            measurements = self._pipeline.tick(time.time_ns())
+            if not measurements:
+                return
+            for exporter in self._exporters:
+                exporter.export(measurements)
+
+    def _store(self) -> None:
+        if self._save is not None:
+            with survived("snapshot", self._telemetry):
+                self._save(self._pipeline)

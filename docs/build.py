@@ -1,0 +1,179 @@
+"""Writes the reference pages from the code itself: ``python docs/build.py`` (``--check`` only compares).
+
+Metrics come from the monitors' registry and the service's own registry, keys from the settings' classes, so no page can
+name what does not exist.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+from pydantic_core import PydanticUndefined
+
+from collector_processor.config.components import GrpcProtocol, HttpProtocol, OtlpReceiver
+from collector_processor.config.load import CONNECTOR_TYPES, EXPORTER_TYPES, EXTENSION_TYPES
+from collector_processor.config.values import Extent
+from collector_processor.drift import DRIFT_METHODS
+from collector_processor.export.naming import prometheus_name
+from collector_processor.monitor import MONITOR_TYPES
+from collector_processor.monitor.predictions import PREDICTIONS
+from collector_processor.telemetry import Telemetry
+
+HERE = Path(__file__).parent
+GENERATED = "<!-- Written by docs/build.py; change the code, not this page. -->"
+_DURATION_KEYS = {
+    "allowed_lateness", "wait", "timeout", "interval", "metric_expiration", "initial_interval", "max_interval",
+    "max_elapsed_time",
+}  # fmt: skip
+_SIZE_KEYS = {"max_recv_msg_size", "max_request_body_size", "journal", "memory"}
+
+
+def metrics_page() -> str:
+    """Every metric that the service derives or tells about itself."""
+    lines = [
+        GENERATED,
+        "# Metrics",
+        "",
+        "## What the service derives",
+        "",
+        "Gauges hold for the window that ended at their time stamp; all carry `ml.model.name` and `ml.model.version`.",
+        "",
+        "| metric | Prometheus | unit | kind | attributes | meaning |",
+        "|---|---|---|---|---|---|",
+    ]
+    metrics = [metric for monitor in MONITOR_TYPES for metric in monitor().metrics] + [PREDICTIONS]
+    for metric in metrics:
+        own = ", ".join(f"`{name}`" for name in metric.attributes if not name.startswith("ml.model."))
+        name = prometheus_name(metric.name, metric.unit, metric.kind)
+        row = (f"`{metric.name}`", f"`{name}`", f"`{metric.unit}`", metric.kind, own, metric.description)
+        lines.append("| " + " | ".join(row) + " |")
+    lines += ["", "## Drift methods", "", "| method | columns | default threshold | meaning |", "|---|---|---|---|"]
+    for method in DRIFT_METHODS:
+        text = (type(method).__doc__ or "").partition("\n")[0]
+        lines.append(f"| `{method.name}` | {', '.join(method.kinds)} | {method.threshold:g} | {text} |")
+    lines += ["", "## What the service tells about itself", ""]
+    lines += ["At `service.telemetry.metrics.endpoint`, `/metrics`.", ""]
+    lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    lines += sorted(_own_metrics())
+    return "\n".join(lines) + "\n"
+
+
+def _own_metrics() -> Iterator[str]:
+    telemetry = Telemetry()
+    collectors: Mapping[object, list[str]] = telemetry.registry._collector_to_names
+    for collector in collectors:
+        labels = ", ".join(f"`{name}`" for name in getattr(collector, "_labelnames", ()))
+        for family in collector.collect():
+            name = family.name + ("_total" if family.type == "counter" else "")
+            yield f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
+
+
+def configuration_page() -> str:
+    """Every key of the configuration file."""
+    lines = [
+        GENERATED,
+        "# Configuration",
+        "",
+        "The grammar is the OpenTelemetry Collector's: `type/name` ids, `${env:NAME}` and `${env:NAME:-default}`,",
+        "durations such as `10m` or `7d`, sizes such as `64MiB`. A file is checked as a whole (`otel-ml validate",
+        "--config FILE`) and refused at start with the path of each mistake. Relative paths of references and of the",
+        "state are taken from the file's folder. With no file the service listens on localhost, learns references and",
+        "serves `/metrics` on port 9464.",
+        "",
+    ]
+    sections: list[tuple[str, type[BaseModel]]] = [
+        ("receivers.otlp", OtlpReceiver),
+        ("receivers.otlp.protocols.grpc", GrpcProtocol),
+        ("receivers.otlp.protocols.http", HttpProtocol),
+        *((f"connectors.{name}", settings) for name, settings in CONNECTOR_TYPES.items()),
+        *((f"exporters.{name}", settings) for name, settings in EXPORTER_TYPES.items()),
+        *((f"extensions.{name}", settings) for name, settings in EXTENSION_TYPES.items()),
+    ]
+    for path, settings in sections:
+        text = (settings.__doc__ or "").partition("\n")[0]
+        lines += [f"## `{path}`", "", text, "", "| key | default | meaning |", "|---|---|---|"]
+        lines += list(_keys(settings, ""))
+        lines.append("")
+    lines += [
+        "## `service`", "", "| key | default | meaning |", "|---|---|---|",
+        "| `pipelines.traces`, `.logs`, `.metrics` | | `receivers` and `exporters` of each signal; `ml_monitor` is an "
+        "exporter of traces and logs and a receiver of metrics |",
+        "| `extensions` | | the extensions to start |",
+        "| `telemetry.metrics.endpoint` | `localhost:8888` | the service's own metrics |",
+        "| `telemetry.logs.level` | `info` | debug, info, warning, error |",
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _keys(settings: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, item in settings.model_fields.items():
+        nested = _nested(item.annotation)
+        if nested in (GrpcProtocol, HttpProtocol):
+            continue
+        path = f"{prefix}{name}"
+        if nested is not None and _is_mapping(item.annotation):
+            path += ".<name>"
+        default = item.get_default(call_default_factory=True) if nested is None else None
+        shown = "required" if item.is_required() else _shown(name, default)
+        yield f"| `{path}` | {shown} | {(item.description or '').replace('|', ', ')} |"
+        if nested is not None and nested not in (settings,):
+            yield from _keys(nested, path + ".")
+
+
+def _is_mapping(annotation: object) -> bool:
+    return typing.get_origin(annotation) is dict
+
+
+def _nested(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation if issubclass(annotation, BaseModel) and annotation is not SecretStr else None
+    for part in typing.get_args(annotation):
+        found = _nested(part)
+        if found is not None:
+            return found
+    return None
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None or value is PydanticUndefined or value in ("", (), {}):
+        return ""
+    if isinstance(value, Extent):
+        return f"`{value.rows} rows`" if value.rows else f"`{_duration(value.ns)}`"
+    if name in _DURATION_KEYS and isinstance(value, int):
+        return f"`{_duration(value)}`"
+    if name in _SIZE_KEYS and isinstance(value, int):
+        return f"`{value // 2**20}MiB`"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(str(item) for item in value)}]`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _duration(value_ns: int) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if value_ns % (size * 10**9) == 0:
+            return f"{value_ns // (size * 10**9)}{unit}"
+    return f"{value_ns // 10**6}ms"
+
+
+PAGES = {"metrics.md": metrics_page, "configuration.md": configuration_page}
+
+
+def main(check: bool) -> int:
+    """Writes the pages, or says which are out of date."""
+    stale = [name for name, page in PAGES.items() if not (HERE / name).exists() or (HERE / name).read_text() != page()]
+    if check:
+        print("out of date: " + ", ".join(stale) if stale else "up to date")
+        return 1 if stale else 0
+    for name in stale:
+        (HERE / name).write_text(PAGES[name]())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
