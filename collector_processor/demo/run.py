@@ -86,16 +86,17 @@ def run_demo(duration_s: float, *, live: bool = True, port: int = 9464) -> int:
     ports = _Ports(port, *_free_ports(4))
     with tempfile.TemporaryDirectory(prefix="otel-ml-demo-") as folder, contextlib.ExitStack() as stack:
         directory = Path(folder)
-        with console.status("reading the flights of 2013"):
-            training, rest = load_flights()
-        with console.status(f"training on the first quarter ({len(training):,} flights)"):
-            model = train(training)
-            (directory / "model.pickle").write_bytes(pickle.dumps(model))
-        with console.status("building the reference profile"):
-            save_reference(_reference(model, training), directory / "reference.json")
-        with console.status("starting the service and the serving app"):
-            stack.enter_context(_service(directory, ports))
-            stack.enter_context(_app(directory, ports))
+        console.print("Reading the flights of 2013")
+        training, rest = load_flights()
+        console.print(f"Training on the first quarter: {len(training):,} flights")
+        model = train(training)
+        (directory / "model.pickle").write_bytes(pickle.dumps(model))
+        console.print("Building the reference profile")
+        save_reference(_reference(model, training), directory / "reference.json")
+        console.print("Starting the service and the serving app")
+        stack.enter_context(_service(directory, ports))
+        stack.enter_context(_app(directory, ports))
+        console.print(f"Replaying April to December, {len(rest):,} flights, in {duration_s:g} s")
         replay = Replay(rest, f"http://localhost:{ports.app}", f"localhost:{ports.grpc}", duration_s)
         replay.start()
         stack.callback(replay.stop)
@@ -218,15 +219,19 @@ def _watch(replay: Replay, flights: Flights, ports: _Ports, console: Console, li
     """Follows the replay to its end; the last figures of each month."""
     url = f"http://localhost:{ports.prometheus}/metrics"
     months: dict[str, Figures] = {}
+    told = ""
     with Live(console=console, refresh_per_second=4, transient=True) if live else contextlib.nullcontext() as screen:
         while not replay.progress.done:
             time.sleep(0.5)
             now = replay.progress.now
             if now is None:
                 continue
-            latest = read_figures(url)
+            latest, month = read_figures(url), now.strftime("%B")
+            if screen is None and month != told:
+                console.print(f"  {month}")
+                told = month
             if latest.rows:
-                months[now.strftime("%B")] = latest
+                months[month] = latest
             if screen is not None:
                 share = replay.progress.predictions / len(flights)
                 screen.update(live_screen(share, now.strftime("%d %B"), months, latest, url))

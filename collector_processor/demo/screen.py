@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -23,12 +23,11 @@ def _percent(value: float | None) -> str:
 def year_table(months: Mapping[str, Figures]) -> Table:
     """One line a month: the figures at its end."""
     table = Table(
-        title="Windows of about a month of flights, against the first quarter", title_justify="left", box=SIMPLE
+        title="Windows of about a month of flights, against the first quarter", box=None, padding=(0, 2, 0, 0)
     )
-    for heading in ("until", "accuracy", "recall", "ROC AUC", "drifted", "strongest drift (PSI)"):
-        table.add_column(
-            heading, justify="left" if heading in ("until", "strongest drift (PSI)") else "right", no_wrap=True
-        )
+    for heading in ("until", "accuracy", "recall", "AUC", "drifted", "strongest drift (PSI)"):
+        left = heading in ("until", "strongest drift (PSI)")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for month, figures in months.items():
         top = sorted(figures.drift.items(), key=lambda item: -item[1][0])[:2]
         table.add_row(
@@ -47,7 +46,7 @@ def drift_table(figures: Figures) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, (score, threshold) in sorted(figures.drift.items(), key=lambda item: -item[1][0]):
         breached = score > threshold
-        filled = min(_BAR_WIDTH, round(score / 2 * _BAR_WIDTH))
+        filled = min(_BAR_WIDTH, round(math.sqrt(score) * _BAR_WIDTH / 3))  # a root: 0.2 is drift, 8 happens
         bar = Text("█" * filled + "·" * (_BAR_WIDTH - filled), style="red" if breached else "green")
         table.add_row(name, bar, f"{score:.3f}", "drift" if breached else "")
     return table
