@@ -14,8 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from collector_processor.config import Config, ConfigError, default_config, load_config
-from collector_processor.service import load_references, run_service
-from otel_ml.semconv import TASKS
+from collector_processor.factory import check_files, load_references
+from collector_processor.service import run_service
+from otel_ml import semconv
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -71,12 +72,12 @@ def _reference_parser(parser: argparse.ArgumentParser) -> None:
     build = commands.add_parser(
         "build",
         help="training or validation data → a reference profile: statistics only, no rows",
-        description="Columns that carry the contract's names (ml.feature.age, ml.prediction.score, …) need no option.",
+        description=f"Columns with names such as {semconv.FEATURE}age or {semconv.PREDICTION_SCORE} need no option.",
     )
     build.add_argument("table", metavar="DATA", type=Path, help="Parquet, CSV or Arrow file")
     build.add_argument("--model", required=True, metavar="NAME")
     build.add_argument("--out", required=True, type=Path, metavar="FILE")
-    build.add_argument("--task", choices=TASKS, default="", help="told by the columns when absent")
+    build.add_argument("--task", choices=semconv.TASKS, default="", help="told by the columns when absent")
     build.add_argument("--positive-class", default="", metavar="CLASS")
     build.add_argument("--features", type=_names, default=None, metavar="A,B", help="default: all other columns")
     build.add_argument("--categorical", type=_names, default=(), metavar="A,B", help="take these as categories")
@@ -113,6 +114,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     config = load_config(options.config)
+    check_files(config)
     references = load_references(config)
     out = Console(soft_wrap=True, highlight=False)
     out.print(f"{options.config}: valid", style="green", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from collector_processor.config import Config, ConfigError, DebugExporter, OtlpExporter, PrometheusExporter
 from collector_processor.config.load import ALIASES
@@ -19,6 +20,7 @@ from collector_processor.monitor.predictions import PREDICTIONS
 from collector_processor.receiver.admission import Admission
 from collector_processor.receiver.grpc import GrpcReceiver
 from collector_processor.receiver.http import HttpReceiver
+from collector_processor.receiver.listen import check_tls
 from collector_processor.reference.file import load_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.telemetry import Telemetry
@@ -64,6 +66,33 @@ def load_references(config: Config) -> dict[str, Reference]:
     if problems:
         raise ConfigError("the configuration", problems)
     return found
+
+
+def check_files(config: Config) -> None:
+    """Raises :class:`ConfigError` with every certificate or key of receivers and exporters that cannot be read."""
+    problems: list[str] = []
+    for name, receiver in config.receivers.items():
+        for protocol, settings in (("grpc", receiver.protocols.grpc), ("http", receiver.protocols.http)):
+            if settings is not None and settings.tls is not None:
+                try:
+                    check_tls(settings.tls, f"receivers.{name}.protocols.{protocol}")
+                except OSError as error:
+                    problems.append(str(error))
+    for name, settings in config.exporters.items():
+        if isinstance(settings, OtlpExporter):
+            tls = settings.tls
+            for key, path in (("ca_file", tls.ca_file), ("cert_file", tls.cert_file), ("key_file", tls.key_file)):
+                problems += _unreadable(f"exporters.{name}.tls.{key}", path)
+    if problems:
+        raise ConfigError("the configuration", problems)
+
+
+def _unreadable(key: str, path: Path | None) -> Iterator[str]:
+    try:
+        if path is not None:
+            path.read_bytes()
+    except OSError as error:
+        yield f"{key}: cannot read {path}: {error.strerror or error}"
 
 
 def _contradictions(
@@ -172,11 +201,19 @@ def _forwarder(
     settings = config.exporters[name]
     if not isinstance(settings, OtlpExporter):
         raise TypeError(f"exporters.{name} does not send OTLP")
-    sender = GrpcSender if component_type(name) == "otlp_grpc" else HttpSender
+    # As for measurements: a scheme decides about TLS, and where there is none tls.insecure does.
+    scheme, separator, address = settings.endpoint.rpartition("://")
+    secure = scheme == "https" if separator else not settings.tls.insecure
+    tls = settings.tls.model_copy(update={"insecure": False}) if secure else None
+    if component_type(name) == "otlp_grpc":
+        sender = GrpcSender(address, tls=tls, headers=_headers(settings), compression=settings.compression)
+    else:
+        url = f"{'https' if secure else 'http'}://{address}"
+        sender = HttpSender(url, tls=tls, headers=_headers(settings), compression=settings.compression)
     return OriginalsForwarder(
         name,
         journal,
-        sender(settings.endpoint, tls=settings.tls, headers=_headers(settings), compression=settings.compression),
+        sender,
         telemetry,
         signals=signals,
         retry=_retry(settings),

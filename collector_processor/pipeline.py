@@ -9,6 +9,7 @@ one if that has nothing left in its windows, else its rows are dropped and count
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 
@@ -20,6 +21,7 @@ from collector_processor.monitor.predictions import PredictionCounter
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.groups import segment_groups
+from collector_processor.survive import survived
 from collector_processor.telemetry import Telemetry
 from collector_processor.watch import Model, Watch, begin
 from collector_processor.window.windows import ModelWindows
@@ -43,30 +45,37 @@ class Pipeline:
         self._versions: dict[str, list[ModelKey]] = {}
         self.join = LabelJoin(wait_ns=config.labels.wait, capacity=config.labels.capacity, telemetry=telemetry)
         self._start_ns = start_ns
+        self._full_told = False
 
     def process(self, decoded: Decoded, now_ns: int) -> None:
         """Counts everything of one request."""
         for reason, count in decoded.dropped.items():
             self.telemetry.dropped("decode", reason, count)
+        # One batch that fails must not take the others of its request with it.
         for batch in decoded.predictions:
-            self._predictions(batch, now_ns)
+            with survived("statistics", self.telemetry):
+                self._predictions(batch, now_ns)
         for labels in decoded.labels:
-            self._labels(labels)
+            with survived("labels", self.telemetry):
+                self._labels(labels)
 
     def tick(self, now_ns: int) -> list[Measurement]:
         """Closes every window that is due at ``now_ns`` and returns what the monitors say of it."""
         found: list[Measurement] = []
         for model in self.models.values():
-            if model.watch is None:
-                continue
-            # A long gap may leave more windows than fit in memory at once; they come a part at a time.
-            while windows := model.watch.windows.close(now_ns):
-                for window in windows:
-                    found += model.watch.evaluate(window)
-                    self.telemetry.windows.labels(str(model.key)).inc()
-                found += model.counter.measurements(windows[-1].end_ns)
+            if model.watch is not None:
+                with survived("evaluate", self.telemetry):
+                    found.extend(self._close(model, model.watch, now_ns))
         self.join.expire(now_ns)
         return found
+
+    def _close(self, model: Model, watch: Watch, now_ns: int) -> Iterator[Measurement]:
+        # A long gap may leave more windows than fit in memory at once; they come a part at a time.
+        while windows := watch.windows.close(now_ns):
+            for window in windows:
+                yield from watch.evaluate(window)
+                self.telemetry.windows.labels(str(model.key)).inc()
+            yield from model.counter.measurements(windows[-1].end_ns)
 
     def model(self, key: ModelKey, now_ns: int) -> Model | None:
         """The model version, new if there is room for it."""
@@ -89,9 +98,10 @@ class Pipeline:
             _log.info("model '%s': no reference; learning one from the first %d rows", key, self.config.reference.learn)
         return model
 
-    def watch_from(self, model: Model, reference: Reference) -> Watch:
-        """Puts a model under watch with a learned or restored reference."""
-        return begin(model, reference, self.config, self.telemetry)
+    def add_rows(self, model: Model, batch: PredictionBatch, now_ns: int) -> None:
+        """Counts rows into the model's windows, or keeps them while its reference is learned."""
+        for ready in self._with_reference(model, batch):
+            self._count(model, ready, now_ns)
 
     def _evict(self, now_ns: int) -> bool:
         """Makes room by forgetting the longest idle model; whether one was idle for its whole window."""
@@ -99,34 +109,50 @@ class Pipeline:
         window = oldest.settings.window or self.config.window
         if now_ns - oldest.last_seen_ns <= max(window.size.ns, window.step.ns) + window.allowed_lateness:
             return False
-        del self.models[oldest.key]
-        self._versions[oldest.key.name].remove(oldest.key)
-        self.join.forget(oldest.key)
+        key, versions = oldest.key, self._versions[oldest.key.name]
+        del self.models[key]
+        versions.remove(key)
+        if not versions:
+            del self._versions[key.name]
+        self.join.forget(key)
+        for metric in (self.telemetry.rows, self.telemetry.windows):
+            with contextlib.suppress(KeyError):
+                metric.remove(str(key))
         self.telemetry.evicted("models", "limit", 1)
-        _log.warning(
-            "model '%s' was forgotten to make room: limits.models is %d", oldest.key, self.config.limits.models
-        )
+        _log.warning("model '%s' was forgotten to make room: limits.models is %d", key, self.config.limits.models)
         return True
 
     def _predictions(self, batch: PredictionBatch, now_ns: int) -> None:
         model = self.model(batch.model, now_ns)
         if model is None:
             self.telemetry.dropped("models", "limit", len(batch))
+            self._tell_full(batch.model)
             return
         self.telemetry.rows.labels(str(batch.model)).inc(len(batch))
         model.counter.add(batch)
-        for ready in self._with_reference(model, batch):
-            self._count(model, ready, now_ns)
+        self.add_rows(model, batch, now_ns)
+
+    def _tell_full(self, key: ModelKey) -> None:
+        """Says once that models are left out; the counters tell how many of their rows."""
+        if not self._full_told:
+            self._full_told = True
+            _log.warning(
+                "model '%s' is left out, as any further one: limits.models is %d and none of them is idle",
+                key,
+                self.config.limits.models,
+            )
 
     def _with_reference(self, model: Model, batch: PredictionBatch) -> Iterator[PredictionBatch]:
         """The batches to count now: this one, none while the reference is learned, or all that it was learned from."""
-        if model.learner is None:
+        learner, limits = model.learner, self.config.limits
+        if learner is None:
             yield batch
             return
-        model.learner.add(batch)
-        if not model.learner.ready:
+        taken = learner.add(batch)
+        if not learner.ready:
             return
-        learner, limits = model.learner, self.config.limits
+        # Should the rows be of no use, the model learns from the next ones instead of keeping these for ever.
+        model.learner = Learner(rows=self.config.reference.learn)
         reference = learner.finish(
             model.key.name,
             task=model.settings.task or "",
@@ -138,9 +164,11 @@ class Pipeline:
             max_classes=limits.classes,
             max_segment_values=limits.segment_values,
         )
-        self.watch_from(model, reference)
+        begin(model, reference, self.config, self.telemetry)
         _log.info("model '%s': reference learned from %s", model.key, reference.source)
         yield from learner.batches
+        if not taken:
+            yield batch
 
     def _count(self, model: Model, batch: PredictionBatch, now_ns: int) -> None:
         watch = model.watch

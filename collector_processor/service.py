@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import time
 import uuid
 from functools import partial
+from typing import Final
 
 from collector_processor.config import Config
 from collector_processor.decode import DecodeLimits, decode
@@ -22,6 +24,7 @@ from collector_processor.factory import (
     build_exporters,
     build_forwarders,
     build_receivers,
+    check_files,
     is_monitor,
     load_references,
 )
@@ -36,6 +39,7 @@ from collector_processor.telemetry import Telemetry
 
 STOP_TIMEOUT_S = 20.0
 """How long a drain may take; Kubernetes kills after 30 s."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +51,7 @@ class Service:
     """
 
     def __init__(self, config: Config) -> None:
+        check_files(config)
         self.config = config
         self.telemetry = Telemetry()
         instance_id = str(uuid.uuid4())
@@ -79,7 +84,7 @@ class Service:
         )
 
     def _status(self) -> str:
-        return "" if self.worker.alive else "the statistics have stopped"
+        return "the statistics have stopped" if self.worker.failed else ""
 
     async def start(self) -> None:
         """Starts everything; what has been started is stopped again when something cannot."""
@@ -103,7 +108,7 @@ class Service:
         ]
         if watched:
             self.journal.subscribe(CONSUMER, essential=True, signals=watched)
-        self.worker.start()
+            self.worker.start()
         for forwarder in self.forwarders:
             forwarder.start()
         for receiver in self.receivers:
@@ -144,7 +149,7 @@ async def _run(config: Config) -> int:
     service = Service(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     await service.start()
     _log.info("ready: %s", ", ".join(service.addresses()))
@@ -152,6 +157,8 @@ async def _run(config: Config) -> int:
         _log.warning("%s is configured but in no pipeline", path)
     await stop.wait()
     _log.info("stopping")
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, os._exit, 128 + number)
     drained = await service.stop()
     _log.info("stopped")
     return 0 if drained else 1

@@ -1,12 +1,16 @@
 """What survives a restart: panes, watermarks, learned references, grown tables, predictions that wait for labels.
 
-Counters start anew, as Prometheus expects of a new process. A learned reference is in the snapshot; a model with
-a reference file is restored only while that file still means the same: otherwise its panes and its pending
-predictions are dropped, counted and told, and it starts from the file.
+Counters start anew, as Prometheus expects of a new process. A learned reference is in the snapshot, and so are the rows
+of a model that is still learning one. Saved windows come back only while they mean the same: when a reference file has
+other columns or bins, or the settings that a reference was learned with have changed, the model's windows and
+its pending predictions are dropped, counted and told, and it starts afresh. When only the windows' own setting has
+changed, reference and pending predictions stay.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,20 +19,24 @@ from typing import Any, Final
 
 import numpy as np
 
+from collector_processor.config import ModelConfig
 from collector_processor.decode.batch import ModelKey
+from collector_processor.decode.merge import concatenate
 from collector_processor.labels.join import LabelJoin
 from collector_processor.pipeline import Pipeline
 from collector_processor.reference.file import parse_reference, reference_text
+from collector_processor.reference.kept import batch_arrays, batch_from_arrays
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.lock import DirectoryLock
 from collector_processor.storage.snapshot import Array, Json, load, save
 from collector_processor.telemetry import Telemetry
-from collector_processor.watch import Watch, begin, window_policy
+from collector_processor.watch import Model, begin, window_policy
 from collector_processor.window.windows import ModelWindows
 
 _NAME: Final = "state"
 _TABLES: Final = ("categories", "classes", "groups")
+_PANES, _REFERENCE, _KEPT = "panes.", "reference", "kept."
 _log = logging.getLogger(__name__)
 
 
@@ -52,24 +60,11 @@ class StateStore:
         """Writes the pipeline's state; what was there stays until the new file is whole."""
         models: list[Json] = []
         arrays: dict[str, Array] = {f"join.{name}": values for name, values in pipeline.join.arrays().items()}
-        for position, model in enumerate(pipeline.models.values()):
-            if model.watch is None:
-                continue
-            windows, learned = model.watch.windows, model.key.name not in pipeline.references
-            models.append(
-                {
-                    "position": position,
-                    "name": model.key.name,
-                    "version": model.key.version,
-                    "learned": learned,
-                    "windows": windows.state(),
-                    "tables": {name: _pairs(getattr(windows.schema, name)) for name in _TABLES},
-                }
-            )
-            arrays |= {f"model.{position}.{name}": values for name, values in windows.arrays().items()}
-            if learned:
-                text = reference_text(model.watch.reference).encode()
-                arrays[f"reference.{position}"] = np.frombuffer(text, np.uint8)
+        for model in pipeline.models.values():
+            learned = model.key.name not in pipeline.references
+            entry, own = _saved(model, learned)
+            arrays |= {f"model.{len(models)}.{name}": values for name, values in own.items()}
+            models.append({"name": model.key.name, "version": model.key.version, "learned": learned, **entry})
         save(self._directory, _NAME, {"models": models}, arrays)
 
     def restore(self, pipeline: Pipeline, now_ns: int) -> None:
@@ -77,18 +72,15 @@ class StateStore:
         snapshot = load(self._directory, _NAME, self._telemetry)
         if snapshot is None:
             return
-        config, arrays = pipeline.config, snapshot.arrays
+        labels = pipeline.config.labels
         pipeline.join = LabelJoin.from_arrays(
-            _under("join.", arrays),
-            wait_ns=config.labels.wait,
-            capacity=config.labels.capacity,
-            telemetry=self._telemetry,
+            _under("join.", snapshot.arrays), wait_ns=labels.wait, capacity=labels.capacity, telemetry=self._telemetry
         )
         saved: Any = snapshot.header["models"]
-        for entry in saved:
+        for position, entry in enumerate(saved):
             key = ModelKey(entry["name"], entry["version"])
             try:
-                self._restore_model(pipeline, key, entry, arrays, now_ns)
+                self._restore_model(pipeline, key, entry, _under(f"model.{position}.", snapshot.arrays), now_ns)
             except (ValueError, KeyError) as error:
                 pipeline.join.forget(key)
                 self._telemetry.dropped("state", "does_not_fit", 1)
@@ -96,36 +88,82 @@ class StateStore:
         _log.info("state restored: %d models, %d predictions wait for labels", len(saved), len(pipeline.join))
 
     def _restore_model(
-        self, pipeline: Pipeline, key: ModelKey, entry: Any, arrays: Mapping[str, Array], now_ns: int
+        self, pipeline: Pipeline, key: ModelKey, entry: Any, own: Mapping[str, Array], now_ns: int
     ) -> None:
         model = pipeline.model(key, now_ns)
         if model is None:
             raise ValueError(f"limits.models is {pipeline.config.limits.models}")
-        reference = self._reference(pipeline, key, entry, arrays)
+        if "windows" not in entry:
+            kept = _under(_KEPT, own)
+            if kept:
+                pipeline.add_rows(model, batch_from_arrays(key, kept), now_ns)
+            return
+        reference = _reference(pipeline, model, entry, own)
         schema = _grown(reference.schema, entry["tables"])
-        window = model.settings.window or pipeline.config.window
-        windows = ModelWindows.from_state(
-            key,
-            schema,
-            window_policy(window),
-            self._telemetry,
-            entry["windows"],
-            _under(f"model.{entry['position']}.", arrays),
-            now_ns,
-        )
-        watch: Watch = begin(model, reference, pipeline.config, self._telemetry)
-        model.watch = replace(watch, windows=windows)
+        policy = window_policy(model.settings.window or pipeline.config.window)
+        try:
+            windows = ModelWindows.from_state(
+                key, schema, policy, self._telemetry, entry["windows"], _under(_PANES, own), now_ns
+            )
+        except ValueError as error:
+            self._telemetry.dropped("state", "does_not_fit", 1)
+            _log.warning("%s; its saved windows were dropped, its reference was not", error)
+            windows = ModelWindows(key, schema, policy, self._telemetry)
+        model.watch = replace(begin(model, reference, pipeline.config, self._telemetry), windows=windows)
 
-    def _reference(self, pipeline: Pipeline, key: ModelKey, entry: Any, arrays: Mapping[str, Array]) -> Reference:
-        """The reference that the saved windows were counted with, or the file's that must match them."""
-        given = pipeline.references.get(key.name)
-        if given is not None and not entry["learned"]:
-            return given
-        if given is not None:
-            raise ValueError("it was learned then and has a reference file now")
-        if not entry["learned"]:
-            raise ValueError("its reference file is no longer configured")
-        return parse_reference(arrays[f"reference.{entry['position']}"].tobytes(), "the snapshot")
+
+def _saved(model: Model, learned: bool) -> tuple[dict[str, Json], dict[str, Array]]:
+    """One model as a header's entry and arrays; one that is still learning has rows instead of windows."""
+    if model.watch is None:
+        batches = [] if model.learner is None else model.learner.batches
+        kept = batch_arrays(concatenate(batches)) if batches else {}
+        return {}, {f"{_KEPT}{name}": values for name, values in kept.items()}
+    windows, reference = model.watch.windows, model.watch.reference
+    arrays = {f"{_PANES}{name}": values for name, values in windows.arrays().items()}
+    entry: dict[str, Json] = {
+        "windows": windows.state(),
+        "tables": {name: _pairs(getattr(windows.schema, name)) for name in _TABLES},
+        "meaning": _meaning(reference.schema),
+    }
+    if learned:
+        entry["settings"] = _learned_with(model.settings)
+        arrays[_REFERENCE] = np.frombuffer(reference_text(reference).encode(), np.uint8)
+    return entry, arrays
+
+
+def _reference(pipeline: Pipeline, model: Model, entry: Any, own: Mapping[str, Array]) -> Reference:
+    """The reference that the saved windows were counted with; ``ValueError`` when it is another one now."""
+    given = pipeline.references.get(model.key.name)
+    if given is not None:
+        if entry["learned"]:
+            raise ValueError("its reference was learned then and is a file now")
+        if entry["meaning"] != _meaning(given.schema):
+            raise ValueError("its reference file has other columns or bins now")
+        return given
+    if not entry["learned"]:
+        raise ValueError("its reference file is no longer configured")
+    then, now = entry["settings"], _learned_with(model.settings)
+    changed = [name for name, value in now.items() if then.get(name) != value]
+    if changed:
+        raise ValueError(f"{', '.join(changed)} changed since its reference was learned")
+    return parse_reference(own[_REFERENCE].tobytes(), "the snapshot")
+
+
+def _learned_with(settings: ModelConfig) -> dict[str, Json]:
+    """The settings that a learned reference depends on."""
+    return {
+        "task": settings.task,
+        "positive_class": settings.positive_class,
+        "segments": [*settings.segments],
+        "categorical": [*settings.categorical],
+    }
+
+
+def _meaning(schema: Schema) -> str:
+    """A digest of what a pane's vectors mean, tables aside: two schemas with the same one can share panes."""
+    columns = [[(spec.role, spec.name) for spec in part] for part in (schema.numeric, schema.categorical)]
+    words = json.dumps([schema.task, schema.positive_class, columns, schema.groups.columns])
+    return hashlib.blake2b(schema.edges.astype("<f8").tobytes() + words.encode(), digest_size=16).hexdigest()
 
 
 def _pairs(table: Categories) -> Json:

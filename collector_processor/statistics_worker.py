@@ -44,20 +44,21 @@ class StatisticsWorker:
         self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts the thread; the journal must know :data:`CONSUMER` by then."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Works off what is in the (closed) journal, saves and ends; whether it did so in time."""
+        """Works off what is in the (closed) journal, saves and ends; whether it did so, and in time."""
+        failed = self.failed
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return not failed and not self._thread.is_alive()
 
     @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+    def failed(self) -> bool:
+        """Whether the thread was started and has ended although nobody stopped it."""
+        return self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set()
 
     def _run(self) -> None:
         next_tick = next_save = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, cast
 
 from otel_ml.emitter import Emitter
@@ -16,9 +17,21 @@ from otel_ml.encode.row import (
     segment_attributes,
     text_of,
 )
-from otel_ml.encode.scalar import UnsupportedValueError, clean_key, identifier
+from otel_ml.encode.scalar import INT64_MAX, UnsupportedValueError, clean_key, identifier
 from otel_ml.encode.scores import column_score, row_score
-from otel_ml.encode.shape import NO_ROWS, PLAIN, Rows, count, flatten, is_column, items, length, read
+from otel_ml.encode.shape import (
+    MAX_CLASSES,
+    MAX_FEATURES,
+    NO_ROWS,
+    PLAIN,
+    Rows,
+    count,
+    flatten,
+    is_column,
+    items,
+    length,
+    read,
+)
 from otel_ml.encode.table import Field, Kind, Table, misfit
 from otel_ml.problems import report
 from otel_ml.semconv import (
@@ -188,7 +201,10 @@ def table_payloads(emitter: Emitter, call: Call, rows: Rows, default_id: str) ->
 
 
 def _feature_fields(emitter: Emitter, rows: Rows) -> Iterator[Field]:
-    for name, cells in (rows.columns or {}).items():
+    columns = rows.columns or {}
+    if len(columns) > MAX_FEATURES:
+        report("columns over limit", "%d columns, the limit is %d; others are dropped", len(columns), MAX_FEATURES)
+    for name, cells in islice(columns.items(), MAX_FEATURES):
         route = emitter.redaction.features[name]
         if route is not None:
             yield Field(route[0], cells, "feature", route[1])
@@ -238,7 +254,9 @@ def choose_score(emitter: Emitter, call: Call, rows: int) -> None:
 
 def class_columns(scores: Mapping[Any, object]) -> Iterator[tuple[str, object]]:
     """Class texts with what belongs to them; a class without a text is left out."""
-    for class_, values in scores.items():
+    if len(scores) > MAX_CLASSES:
+        report("classes over limit", "%d classes, the limit is %d; others are dropped", len(scores), MAX_CLASSES)
+    for class_, values in islice(scores.items(), MAX_CLASSES):
         name = clean_key(text_of(class_, 256, PREDICTION_SCORES))
         if name is not None and class_ is not None:
             yield name, values
@@ -251,6 +269,27 @@ def _attributions(attributions: object, features: Mapping[Any, object]) -> Rows:
     except UnsupportedValueError as error:
         report("attributions", "attributions are not captured: %s", error)
         return NO_ROWS
+
+
+def mapping(value: object, what: str) -> Mapping[Any, object] | None:
+    """The mapping itself; None, and a report, for anything else."""
+    if isinstance(value, Mapping):
+        return cast("Mapping[Any, object]", value)
+    report(f"no mapping {what}", "%s must be a mapping by name, not %s; dropped", what, type(value).__name__)
+    return None
+
+
+def event_time(time_ns: object) -> int | None:
+    """A time that a span can hold (Unix nanoseconds); None, and a report, for anything else: now is used then.
+
+    >>> event_time(1_700_000_000_000_000_000)
+    1700000000000000000
+    """
+    plain = getattr(time_ns, "item", lambda: time_ns)()
+    if isinstance(plain, int) and 0 < plain <= INT64_MAX:
+        return plain
+    report("time_ns", "time_ns must be Unix nanoseconds from 1 to 2⁶³ − 1; now is used instead")
+    return None
 
 
 def single(output: object, attribute: str) -> object:

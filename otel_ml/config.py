@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from otel_ml.encode.scalar import clean_text
+
 _logger = logging.getLogger(__name__)
 
 ENV_ENABLED: Final = "OTEL_ML_ENABLED"
@@ -126,7 +128,8 @@ def identity(name: str | None, version: str, environ: Mapping[str, str] | None =
         name = env.get(ENV_MODEL_NAME, "").strip()
     if not name:
         raise ValueError(f"a model needs a name: Model('fraud'), or {ENV_MODEL_NAME} in the environment")
-    return str(name), str(version) or env.get(ENV_MODEL_VERSION, "").strip()
+    version = str(version) or env.get(ENV_MODEL_VERSION, "").strip()
+    return clean_text(str(name), DEFAULT_MAX_STRING_CHARS), clean_text(version, DEFAULT_MAX_STRING_CHARS)
 
 
 def resolve(

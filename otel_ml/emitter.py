@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 from opentelemetry.metrics import MeterProvider
@@ -10,13 +10,11 @@ from opentelemetry.trace import TracerProvider
 
 from otel_ml import instruments
 from otel_ml.config import Config, identity, resolve
-from otel_ml.encode.scalar import class_text
+from otel_ml.encode.scalar import class_text, clean_text
 from otel_ml.encode.table import Limits
 from otel_ml.observations import Observations, load_profile
 from otel_ml.redaction import Redaction
 from otel_ml.semconv import (
-    FEATURE_BUCKET,
-    FEATURE_NAME,
     FRAMEWORK_NAME,
     MODEL_NAME,
     MODEL_ROLE,
@@ -56,8 +54,8 @@ class Emitter:
         self.task = _one_of("task", task, TASKS)
         self.role = _one_of("role", role, ROLES)
         self.positive_class = class_text(positive_class)
-        self.feature_names = None if features is None else tuple(features)
-        self.segment_names = tuple(segments)
+        self.feature_names = None if features is None else _names("features", features)
+        self.segment_names = _names("segments", segments)
         self.settings = resolve(config, reference=reference)
         self.redaction = Redaction(self.settings)
         self.enabled = self.settings.enabled
@@ -68,11 +66,12 @@ class Emitter:
             self.settings.max_flat_features,
             self.settings.attribute_room,
         )
+        named = None if framework is None else clean_text(framework, self.settings.max_string_chars)
         self.predict_span = f"{SPAN_PREDICT} {self.name}"
         self.label_span = f"{SPAN_LABEL} {self.name}"
         self.model_attributes = _present({MODEL_NAME: self.name, MODEL_VERSION: self.version})
         self.identity = _present(
-            {**self.model_attributes, MODEL_TASK: self.task, MODEL_ROLE: self.role, FRAMEWORK_NAME: framework}
+            {**self.model_attributes, MODEL_TASK: self.task, MODEL_ROLE: self.role, FRAMEWORK_NAME: named}
         )
         self._profile = load_profile(self.settings, self.name)
         self._providers = (tracer_provider, meter_provider)
@@ -81,20 +80,18 @@ class Emitter:
         instruments.follow(self)
 
     def bind(self) -> None:
-        """Take tracer and instruments anew, and start the observations at zero."""
+        """Take tracer and instruments anew."""
         tracer_provider, meter_provider = self._providers
         self.tracer = instruments.tracer(tracer_provider)
         self.meters = instruments.meters(meter_provider)
         if self._profile is not None and self.enabled:
-            self.observations = Observations(self._profile, self.redaction)
-            self.meters.observe(self)
+            self.observations = self.meters.observe(self.model_attributes, self._profile, self.redaction)
 
-    def observed(self) -> Iterator[tuple[Mapping[str, str], int]]:
-        """Attributes and count of each series of ``ml.feature.observations``."""
-        if self.observations is None:
-            return
-        for feature, bucket, count in self.observations.read():
-            yield {**self.model_attributes, FEATURE_NAME: feature, FEATURE_BUCKET: bucket}, count
+
+def _names(what: str, names: Collection[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise ValueError(f"{what}: {names!r} is one text; give a list of names")
+    return tuple(names)
 
 
 def _present(attributes: Mapping[str, str | None]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +15,12 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, NoOpHistogram, Observation
 from opentelemetry.trace import Tracer, TracerProvider
 
+from otel_ml.observations import Observations, Profile
+from otel_ml.problems import report
+from otel_ml.redaction import Redaction
 from otel_ml.semconv import (
+    FEATURE_BUCKET,
+    FEATURE_NAME,
     INSTRUMENTATION_SCOPE,
     METRIC_FEATURE_OBSERVATIONS,
     METRIC_PREDICTION_DURATION,
@@ -34,12 +39,8 @@ SCORE_EDGES: Final = tuple(step / 20 for step in range(1, 21))
 """Twenty buckets from 0 to 1; a score that is no probability falls beyond."""
 
 
-class Source(Protocol):
-    """Something whose feature observations a meter reads."""
-
-    def observed(self) -> Iterable[tuple[Mapping[str, str], int]]:
-        """Attributes and count of each series."""
-        ...
+MAX_OBSERVED: Final = 256
+"""Models whose feature observations one meter holds."""
 
 
 class Movable(Protocol):
@@ -74,8 +75,7 @@ class Meters:
             explicit_bucket_boundaries_advisory=SCORE_EDGES,
         )
         self._meter = meter
-        self._sources: WeakSet[Source] = WeakSet()
-        self._observing = False
+        self._observations: dict[object, tuple[Mapping[str, str], Observations]] = {}
 
     def active(self) -> bool:
         """Whether measurements go anywhere, as far as the API tells."""
@@ -83,25 +83,39 @@ class Meters:
         real: Histogram | None = getattr(self.duration, "_real_instrument", self.duration)
         return real is not None and type(real) is not NoOpHistogram
 
-    def observe(self, source: Source) -> None:
-        """Read the source's feature observations at each collection, as long as it lives."""
-        self._sources.add(source)
-        if self._observing:
-            return
-        self._observing = True
-        self._meter.create_observable_counter(
-            METRIC_FEATURE_OBSERVATIONS,
-            [self._read],
-            UNIT_OBSERVATION,
-            "Feature values by bucket of the reference profile.",
-        )
+    def observe(
+        self, model_attributes: Mapping[str, str], profile: Profile, redaction: Redaction
+    ) -> Observations | None:
+        """The counts of a model's features by the profile's buckets, read at each collection from now on.
+
+        Every handle of one model shares them, and they outlive the handle, because a counter must not fall. None, and a
+        report, beyond :data:`MAX_OBSERVED` of them.
+        """
+        observations = Observations(profile, redaction)
+        key = (tuple(model_attributes.items()), observations.series())
+        with _lock:
+            known = self._observations.get(key)
+            if known is not None:
+                return known[1]
+            if len(self._observations) >= MAX_OBSERVED:
+                report("observed models", "%d models are observed; no features are counted for others", MAX_OBSERVED)
+                return None
+            if not self._observations:
+                self._meter.create_observable_counter(
+                    METRIC_FEATURE_OBSERVATIONS,
+                    [self._read],
+                    UNIT_OBSERVATION,
+                    "Feature values by bucket of the reference profile.",
+                )
+            self._observations[key] = (model_attributes, observations)
+        return observations
 
     def _read(self, options: CallbackOptions) -> Iterator[Observation]:
-        # Sources of one model name and version share their series; a series must be told once.
+        # One model under two profiles or redactions has series in common; a series must be told once.
         totals: dict[tuple[tuple[str, str], ...], int] = {}
-        for source in list(self._sources):
-            for attributes, count in source.observed():
-                key = tuple(attributes.items())
+        for model_attributes, observations in list(self._observations.values()):
+            for feature, bucket, count in observations.read():
+                key = (*model_attributes.items(), (FEATURE_NAME, feature), (FEATURE_BUCKET, bucket))
                 totals[key] = totals.get(key, 0) + count
         for key, count in totals.items():
             yield Observation(count, dict(key))

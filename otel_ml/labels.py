@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from time import time_ns as now_ns
+from time import time_ns
 
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Link, Span, SpanContext, TraceFlags
 
+from otel_ml.call import event_time
 from otel_ml.emitter import Emitter
 from otel_ml.encode.batch import payloads
 from otel_ml.encode.row import Attributes, number_of, text_of
@@ -20,17 +21,17 @@ from otel_ml.semconv import LABEL_CLASS, LABEL_VALUE, MODEL_NAME, PREDICTION_ID
 _OWN_ID = re.compile(r"([0-9a-f]{32}):([0-9a-f]{16})(?::[0-9]+)?")
 
 
-def emit_label(emitter: Emitter, prediction_id: object, class_: object, value: object, time_ns: int | None) -> None:
+def emit_label(emitter: Emitter, prediction_id: object, class_: object, value: object, at_ns: int | None) -> None:
     """One label as a span without length; see :meth:`Model.label <otel_ml.Model.label>`."""
     if not emitter.settings.enabled or not is_instrumentation_enabled():
         return
     try:
-        _emit_one(emitter, prediction_id, class_, value, now_ns() if time_ns is None else time_ns)
+        _emit_one(emitter, prediction_id, class_, value, _time(at_ns))
     except Exception as error:  # noqa: BLE001 - a label that cannot be sent must not break the application
         report("label", "model %r: a label is not sent", emitter.name, error=error)
 
 
-def _emit_one(emitter: Emitter, prediction_id: object, class_: object, value: object, time_ns: int) -> None:
+def _emit_one(emitter: Emitter, prediction_id: object, class_: object, value: object, at_ns: int) -> None:
     identity = identifier(prediction_id)
     attributes: Attributes = {}
     text = text_of(class_, emitter.settings.max_string_chars, LABEL_CLASS)
@@ -48,22 +49,22 @@ def _emit_one(emitter: Emitter, prediction_id: object, class_: object, value: ob
         emitter.label_span,
         attributes={**emitter.model_attributes, **attributes},
         links=_links(identity),
-        start_time=time_ns,
+        start_time=at_ns,
     )
-    span.end(time_ns)
+    span.end(at_ns)
 
 
-def emit_labels(emitter: Emitter, ids: object, classes: object, values: object, time_ns: int | None) -> None:
+def emit_labels(emitter: Emitter, ids: object, classes: object, values: object, at_ns: int | None) -> None:
     """Many labels in as few spans as their size allows; see :meth:`Model.labels <otel_ml.Model.labels>`."""
     if not emitter.settings.enabled or not is_instrumentation_enabled():
         return
     try:
-        _emit_many(emitter, ids, classes, values, now_ns() if time_ns is None else time_ns)
+        _emit_many(emitter, ids, classes, values, _time(at_ns))
     except Exception as error:  # noqa: BLE001 - nor may many
         report("labels", "model %r: labels are not sent", emitter.name, error=error)
 
 
-def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, time_ns: int) -> None:
+def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, at_ns: int) -> None:
     columns: list[tuple[str, object, Kind]] = [
         (PREDICTION_ID, flatten(ids), "id"),
         (LABEL_CLASS, flatten(classes), "text"),
@@ -81,18 +82,22 @@ def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, t
         return
     if lengths == {0}:
         return
-    first = _start(emitter, time_ns)
+    first = _start(emitter, at_ns)
     if not first.is_recording():
         return
     for position, part in enumerate(payloads(Table(lengths.pop(), given), emitter.limits)):
-        span = _start(emitter, time_ns) if position else first
+        span = _start(emitter, at_ns) if position else first
         part[MODEL_NAME] = emitter.name
         span.set_attributes(part)
-        span.end(time_ns)
+        span.end(at_ns)
 
 
-def _start(emitter: Emitter, time_ns: int) -> Span:
-    return emitter.tracer.start_span(emitter.label_span, attributes=emitter.model_attributes, start_time=time_ns)
+def _time(given_ns: int | None) -> int:
+    return (None if given_ns is None else event_time(given_ns)) or time_ns()
+
+
+def _start(emitter: Emitter, at_ns: int) -> Span:
+    return emitter.tracer.start_span(emitter.label_span, attributes=emitter.model_attributes, start_time=at_ns)
 
 
 def _links(prediction_id: str) -> list[Link]:

@@ -103,9 +103,15 @@ class Buckets:
 
 
 def numeric_buckets(edges: Sequence[float]) -> Buckets:
-    """Buckets between ascending edges; numbers in labels have six digits, or as many as it takes to tell them apart."""
+    """Buckets between ascending edges; numbers in labels have six digits, or as many as it takes to tell them apart.
+
+    >>> numeric_buckets([]).labels
+    ('(-inf,+inf)', 'other', 'missing')
+    """
     forms = ([f"{edge:.{digits}g}" for edge in edges] for digits in _DIGITS)
     texts = next((form for form in forms if len(set(form)) == len(form)), [repr(edge) for edge in edges])
+    if not texts:
+        return Buckets(("(-inf,+inf)", BUCKET_OTHER, BUCKET_MISSING), edges=())
     inner = [f"[{low},{high})" for low, high in pairwise(texts)]
     labels = [f"(-inf,{texts[0]})", *inner, f"[{texts[-1]},+inf)"]
     return Buckets((*labels, BUCKET_OTHER, BUCKET_MISSING), edges=tuple(edges))
@@ -151,8 +157,8 @@ def _buckets(name: str, entry: Mapping[str, Any]) -> Buckets:
         raise ValueError(f"feature {name!r} has buckets of kind {kind!r}; allowed: {', '.join(KINDS)}")
     edges = [float(edge) for edge in entry["edges"]]
     ascending = all(low < high for low, high in pairwise(edges))
-    if not edges or not ascending or not all(map(math.isfinite, edges)):
-        raise ValueError(f"feature {name!r}: edges must be finite and ascend, at least one")
+    if not ascending or not all(map(math.isfinite, edges)):
+        raise ValueError(f"feature {name!r}: edges must be finite and ascend")
     return numeric_buckets(edges)
 
 
@@ -190,6 +196,10 @@ class Observations:
         self._counts: dict[str, list[int]] = {}
         self.restart()
         _living.add(self)
+
+    def series(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The features that are counted, with the labels of their buckets."""
+        return tuple((name, buckets.labels) for name, buckets in self._buckets.items())
 
     def restart(self) -> None:
         """Start at zero with a new lock: a fork may have copied a held one, and the parent reports what it counted."""

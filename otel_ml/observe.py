@@ -79,28 +79,28 @@ _Finder = Callable[[tuple[Any, ...], Mapping[str, Any]], object]
 
 
 def _finder(signature: inspect.Signature, target: Callable[..., object], wanted: str | int | None) -> _Finder:
-    """Where an argument is found in a call; None for functions without arguments."""
-    parameters = list(signature.parameters.values())
+    """Where an argument is found in a call; nothing for functions without arguments."""
     if wanted is None:
         return lambda args, kwargs: None
+    names = list(signature.parameters)
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
     if isinstance(wanted, int):
-        position = wanted
-        name = parameters[wanted].name if 0 <= wanted < len(parameters) else ""
+        position, name = wanted, names[wanted] if 0 <= wanted < len(names) else ""
+        free = inspect.Parameter.VAR_POSITIONAL in kinds and wanted >= 0
     else:
-        name = wanted
-        names = [parameter.name for parameter in parameters]
-        if name not in names and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            function = getattr(target, "__qualname__", target)
-            raise ValueError(f"{function} has no argument {name!r}; it has: {', '.join(names)}")
-        position = names.index(name) if name in names else len(names)
-    default = signature.parameters[name].default if name in signature.parameters else None
-    if default is inspect.Parameter.empty:
-        default = None
+        position, name = names.index(wanted) if wanted in names else len(names), wanted
+        free = inspect.Parameter.VAR_KEYWORD in kinds
+    if name not in names and not free:
+        function = getattr(target, "__qualname__", target)
+        raise ValueError(f"{function} has no argument {wanted!r}; it has: {', '.join(names)}")
+    default = signature.parameters[name].default if name in names else inspect.Parameter.empty
 
     def find(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> object:
         if name in kwargs:
             return kwargs[name]
-        return args[position] if position < len(args) else default
+        if position < len(args):
+            return args[position]
+        return None if default is inspect.Parameter.empty else default
 
     return find
 

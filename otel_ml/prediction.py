@@ -17,6 +17,8 @@ from otel_ml.call import (
     Call,
     add_outputs,
     choose_score,
+    event_time,
+    mapping,
     plain_row,
     read_rows,
     row_attributes,
@@ -53,7 +55,7 @@ class Prediction(Call):
         # The parent's fields are set here: this runs once a prediction, and a second call costs a twentieth of it.
         self.features = features
         self.id_given = id
-        self.segments = segments
+        self.segments = segments if segments is None else mapping(segments, "segments")
         self.class_: object = None
         self.score: object = None
         self.value: object = None
@@ -64,7 +66,7 @@ class Prediction(Call):
         self._span: Span | None = None
         self._recorded = False
         self._attached: Token[Context] | None = None
-        self._start_ns = time_ns
+        self._start_ns = time_ns if time_ns is None else event_time(time_ns)
         self._started_s = 0.0
 
     @property
@@ -87,7 +89,11 @@ class Prediction(Call):
     def ids(self) -> list[str]:
         """The prediction id of every row; the number of rows must be known from features or outputs by then."""
         given = flatten(self.id_given)
-        rows = row_count(self)
+        try:
+            rows = row_count(self)
+        except Exception as error:  # noqa: BLE001 - a foreign container's own methods may raise anything
+            report("ids", "the rows of a call of model %r cannot be counted", self._emitter.name, error=error)
+            rows = 1
         if is_column(given) and length(given) == rows:
             own = self._own_id()
             return [safe_identifier(cell) or f"{own}:{row}" for row, cell in enumerate(items(given))]
@@ -120,13 +126,13 @@ class Prediction(Call):
         if value is not None:
             self.value = value
         if scores is not None:
-            self.scores = scores
+            self.scores = mapping(scores, "scores")
         if attributions is not None:
             self.attributions = attributions
         if id is not None:
             self.id_given = id
         if segments is not None:
-            self.segments = {**self.segments, **segments} if self.segments else segments
+            self.segments = {**(self.segments or {}), **(mapping(segments, "segments") or {})}
 
     def __enter__(self) -> Prediction:
         emitter = self._emitter
@@ -159,14 +165,19 @@ class Prediction(Call):
         duration_s = perf_counter() - self._started_s
         measuring = self._emitter.meters.active()
         if measuring or self._recorded:
+            failed = None if kind is None else error_type(kind)
             try:
-                self._leave(span, duration_s, measuring, None if kind is None else error_type(kind))
+                self._leave(span, duration_s, measuring, failed)
             except Exception as failure:  # noqa: BLE001 - nor may leaving break it
                 report("emit", "a prediction of model %r is not fully recorded", self._emitter.name, error=failure)
+                _fill(span, self._emitter, {}, failed)
         if self._attached is not None:
             detach(self._attached)
-        # What encoding took is not the model's latency.
-        span.end((self._start_ns or 0) + int(duration_s * 1e9))
+        try:
+            # What encoding took is not the model's latency.
+            span.end((self._start_ns or 0) + int(duration_s * 1e9))
+        except Exception as failure:  # noqa: BLE001 - a span processor of the application may raise
+            report("end", "a span of model %r is not ended", self._emitter.name, error=failure)
 
     def _leave(self, span: Span, duration_s: float, measuring: bool, failed: str | None) -> None:
         emitter, recorded = self._emitter, self._recorded

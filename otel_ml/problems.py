@@ -8,7 +8,7 @@ from contextlib import suppress
 
 _logger = logging.getLogger("otel_ml")
 
-_LIMIT = 1000
+_LIMIT = 200
 """Kinds remembered; beyond it new kinds stay silent, so that neither memory nor the log grows."""
 
 _seen: set[str] = set()

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import types
 
-from collector_processor.decode.arrow_columns import Array, DataType, encoded, is_scalar, is_text
+from collector_processor.decode.arrow_columns import Array, DataType, encoded, is_scalar, is_string_view, is_text
 from collector_processor.decode.arrow_size import unpacked_size
 from collector_processor.decode.batch import I64
 from collector_processor.decode.cells import MAPS, UnreadableError, place_of
@@ -31,7 +31,7 @@ from otel_ml import semconv
 Table: TypeAlias = Any
 """``pyarrow.Table``; pyarrow ships no types."""
 
-_ERRORS: Final = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
+_ERRORS: Final = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, MemoryError)
 """What pyarrow, and the extension types that are registered with it, raise on bytes that are no stream of theirs."""
 _NAMES_TOLD: Final = 5
 
@@ -151,7 +151,7 @@ def _viewed_bytes(chunk: Array) -> int:
         return _viewed_bytes(array.keys) + _viewed_bytes(array.items)
     if types.is_dictionary(array.type):
         return _viewed_bytes(array.dictionary)
-    if not types.is_string_view(array.type) or not len(array):
+    if not is_string_view(array.type) or not len(array):
         return 0
     views = np.frombuffer(array.buffers()[1], np.int32)[array.offset * 4 : (array.offset + len(array)) * 4]
     return int(np.maximum(views[::4], 0)[array.is_valid().to_numpy(zero_copy_only=False)].sum(dtype=np.int64))

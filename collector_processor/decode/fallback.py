@@ -71,11 +71,14 @@ def decode_traces(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_
     0
     """
     request, items = Request(received_ns, limits), 0
-    for resource_spans in parsed(ExportTraceServiceRequest, body).resource_spans:
+    message = parsed(ExportTraceServiceRequest, body)
+    request.tally.take_items(len(message.resource_spans))
+    for resource_spans in message.resource_spans:
         defaults = defaults_of(resource_spans.resource.attributes)
         known: _Known = {}
+        request.tally.take_items(len(resource_spans.scope_spans))
         for scope_spans in resource_spans.scope_spans:
-            items += len(scope_spans.spans)
+            items += request.tally.take_items(len(scope_spans.spans))
             for span in scope_spans.spans:
                 _take_span(request, span, defaults, known)
     return request.decoded(items)
@@ -88,10 +91,13 @@ def decode_logs(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LI
     0
     """
     request, items = Request(received_ns, limits), 0
-    for resource_logs in parsed(ExportLogsServiceRequest, body).resource_logs:
+    message = parsed(ExportLogsServiceRequest, body)
+    request.tally.take_items(len(message.resource_logs))
+    for resource_logs in message.resource_logs:
         defaults = defaults_of(resource_logs.resource.attributes)
+        request.tally.take_items(len(resource_logs.scope_logs))
         for scope_logs in resource_logs.scope_logs:
-            items += len(scope_logs.log_records)
+            items += request.tally.take_items(len(scope_logs.log_records))
             for record in scope_logs.log_records:
                 _take_record(request, record, defaults)
     return request.decoded(items)

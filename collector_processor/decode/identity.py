@@ -81,7 +81,7 @@ def hash_packed(octets: Octets, offsets: I64) -> U64:
         _hash_block(windows, block[:-1], np.diff(block), hashes[begin : begin + _BLOCK])
     for row in np.flatnonzero(np.diff(offsets) > LONGEST_ID):
         long_id = octets[offsets[row] : offsets[row + 1]].tobytes()
-        hashes[row] = hash_ids([hashlib.blake2b(long_id, digest_size=32).digest()])[0]
+        hashes[row] = hash_ids([_digest(long_id).digest()])[0]
     return hashes
 
 
@@ -110,23 +110,55 @@ def row_ids(call_id: str, rows: int) -> U64:
     >>> bool((row_ids("call", 12)[[0, 11]] == hash_ids(["call:0", "call:11"])).all())
     True
     """
-    prefix = np.frombuffer(call_id.encode() + b":", np.uint8)
+    prefix = call_id.encode() + b":"
     hashes = np.empty((rows, 2), np.uint64)
     begin, digits = 0, 1
     while begin < rows:
         end = min(rows, 10**digits)
-        for first in range(begin, end, _BLOCK):
-            last = min(end, first + _BLOCK)
-            octets = np.empty((last - first, len(prefix) + digits), np.uint8)
-            octets[:, : len(prefix)] = prefix
-            rest = np.arange(first, last)
-            for place in range(digits):
-                octets[:, -1 - place] = rest % 10 + ord("0")
-                rest //= 10
-            offsets = np.arange(last - first + 1, dtype=np.int64) * octets.shape[1]
-            hashes[first:last] = hash_packed(octets.ravel(), offsets)
+        if len(prefix) + digits > LONGEST_ID:
+            hashes[begin:end] = _hash_long_rows(prefix, begin, end)
+        else:
+            _hash_rows(prefix, digits, begin, hashes[begin:end])
         begin, digits = end, digits + 1
     return hashes
+
+
+def _hash_long_rows(prefix: bytes, begin: int, end: int) -> U64:
+    """Hashes ``prefix`` with the numbers from ``begin`` to ``end``, which reads a prefix of any length only once."""
+    shared = _digest(prefix)
+    digests: list[bytes] = []
+    for row in range(begin, end):
+        digest = shared.copy()
+        digest.update(b"%d" % row)
+        digests.append(digest.digest())
+    return hash_ids(digests)
+
+
+def _digest(octets: bytes) -> hashlib.blake2b:
+    """Step 1 of the hash."""
+    return hashlib.blake2b(octets, digest_size=32)
+
+
+def _hash_rows(prefix: bytes, digits: int, begin: int, out: U64) -> None:
+    """Hashes ``prefix`` with numbers of so many ``digits`` from ``begin`` on into ``out`` ``[n, 2]``."""
+    shared = len(prefix) // _WORD * _WORD
+    lead, rest = np.frombuffer(prefix[:shared], "<u8").astype(np.uint64), np.frombuffer(prefix[shared:], np.uint8)
+    a, b = _seeds(np.array([len(prefix) + digits], np.uint64))
+    for word in lead:  # the words that all rows share are mixed once
+        a, b = _absorb(a, b, word[None])
+    width = -(-(len(rest) + digits) // _WORD) * _WORD
+    for first in range(0, len(out), _BLOCK):
+        block = out[first : first + _BLOCK]
+        octets = np.zeros((len(block), width), np.uint8)
+        octets[:, : len(rest)] = rest
+        number = np.arange(begin + first, begin + first + len(block), dtype=np.uint32)
+        for place in range(digits):
+            octets[:, len(rest) + digits - 1 - place] = number % 10 + ord("0")
+            number //= 10
+        lanes = a, b
+        for word in octets.view("<u8").T:
+            lanes = _absorb(*lanes, word.astype(np.uint64))
+        block[:, 0], block[:, 1] = _finish(*lanes)
 
 
 def _offsets(ids: Sequence[bytes | str]) -> I64:
@@ -137,8 +169,7 @@ def _offsets(ids: Sequence[bytes | str]) -> I64:
 
 def _hash_block(windows: Octets, starts: I64, lengths: I64, out: U64) -> None:
     """Hashes the ids at ``starts`` into ``out`` ``[n, 2]``; a too long one gets nonsense that the caller replaces."""
-    size = lengths.astype(np.uint64)
-    a, b = _SEED_A ^ (size * _P), _SEED_B + size * _Q
+    a, b = _seeds(lengths.astype(np.uint64))
     for at in range(0, min(int(lengths.max(initial=0)), LONGEST_ID), _WORD):
         left = lengths - at
         if (left > 0).all():
@@ -147,6 +178,11 @@ def _hash_block(windows: Octets, starts: I64, lengths: I64, out: U64) -> None:
         live = np.flatnonzero(left > 0)
         a[live], b[live] = _absorb(a[live], b[live], _words(windows, starts[live] + at, left[live]))
     out[:, 0], out[:, 1] = _finish(a, b)
+
+
+def _seeds(lengths: U64) -> tuple[U64, U64]:
+    """Step 2 of the hash."""
+    return _SEED_A ^ (lengths * _P), _SEED_B + lengths * _Q
 
 
 def _words(windows: Octets, starts: I64, left: I64) -> U64:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from collector_processor.decode.batch import MalformedRequestError
+
 DropReason = Literal[
     "attributions_over_limit",
     "categories_over_limit",
@@ -29,12 +31,14 @@ _REASONS_TOLD: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """Bounds of one request; all but the last two drop what is over them and count it by reason.
+    """Bounds of one request; most drop what is over them and count it by reason.
 
     ========================  =========================================  ===============================================
     limit                     per                                        what is over it
     ========================  =========================================  ===============================================
-    ``models``                request (model, version, task and role)    rows of further ones: ``models_over_limit``
+    ``items``                 request: spans or records, their scopes    the whole request is refused as malformed
+                              and resources
+    ``models``                request (model, version, task and role)    spans of further ones: ``models_over_limit``
     ``rows``                  request, predictions and labels            the whole span or record, counted in rows:
                                                                          ``rows_over_limit``
     ``cells``                 request: rows × columns of every batch     the whole batch, counted in rows:
@@ -59,6 +63,7 @@ class DecodeLimits:
     ValueError: DecodeLimits: rows is 0; a limit is at least 1
     """
 
+    items: int = 1_000_000
     models: int = 1_000
     rows: int = 1_000_000
     cells: int = 20_000_000
@@ -94,6 +99,7 @@ class Tally:
         self.dropped: dict[str, int] = {}
         self.rejected = 0
         self._reasons: list[str] = []
+        self._items_left = limits.items
         self._rows_left = limits.rows
         self._cells_left = limits.cells
         self.arrow_bytes_left = limits.arrow_bytes
@@ -107,7 +113,19 @@ class Tally:
         """Counts one span or record that could not be read."""
         self.rejected += 1
         if len(self._reasons) < _REASONS_TOLD:
-            self._reasons.append(f"{what}: {reason}")
+            # Names of the sender's choosing must not break the lines of the logs in which this ends.
+            self._reasons.append("".join(c if c.isprintable() else "?" for c in f"{what}: {reason}"))
+
+    def take_items(self, items: int) -> int:
+        """Uses up so many spans, scopes or resources and gives their number back.
+
+        Raises :class:`.batch.MalformedRequestError` where there are more: an empty one takes two bytes on the wire,
+        so that a request within the limit of bytes could hold millions of them.
+        """
+        self._items_left -= items
+        if self._items_left < 0:
+            raise MalformedRequestError(f"the request has more than {self.limits.items} items, scopes and resources")
+        return items
 
     def take_rows(self, rows: int) -> bool:
         """Whether so many more rows fit, which uses them up; if not they are counted as dropped."""

@@ -14,7 +14,8 @@ _Cells = TypeVar("_Cells", F64, Column)
 
 
 def concatenate(batches: Sequence[PredictionBatch]) -> PredictionBatch:
-    """One batch of all rows in order, with the columns that any of them has; model, task and role are the first's.
+    """One batch of all rows in order, with the columns that any of them has; model, task and role are the first
+    that are told.
 
     Raises :class:`ValueError` without a batch.
 
@@ -53,8 +54,8 @@ def concatenate(batches: Sequence[PredictionBatch]) -> PredictionBatch:
         segments=columns(lambda batch: batch.segments),
         attributions=numbers(lambda batch: batch.attributions),
         error=concatenated([batch.error for batch in batches], lengths),
-        task=batches[0].task,
-        role=batches[0].role,
+        task=next((batch.task for batch in batches if batch.task), ""),
+        role=next((batch.role for batch in batches if batch.role), ""),
     )
 
 

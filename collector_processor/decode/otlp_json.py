@@ -105,7 +105,7 @@ def _ids_to_base64(holder: dict[str, Any]) -> None:
 
 def _told(error: BaseException) -> str:
     """The innermost reason: protobuf puts one prefix before it for each level."""
-    reason = " ".join(str(error).split()).rpartition("Failed to parse ")[2]
+    reason = " ".join(str(error).split()).rpartition("Failed to parse ")[2].rstrip(".")
     return reason[:200] or type(error).__name__
 
 

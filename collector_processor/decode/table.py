@@ -56,16 +56,17 @@ class Table:
         A row without an id of its own has ``{scalar id}:{i}`` or, failing that, ``{call_id}:{i}``; with neither its
         hash means nothing.
         """
-        shared = text_of(self.scalars.get(semconv.PREDICTION_ID)) or call_id
-        by_call = np.zeros((self.rows, 2), np.uint64) if shared is None else row_ids(shared, self.rows)
         if semconv.PREDICTION_ID in self.arrays:
             own, named = hash_arrow(self.arrays[semconv.PREDICTION_ID])
         elif semconv.PREDICTION_ID in self.lists:
             texts = [text_of(cell) or "" for cell in self.lists[semconv.PREDICTION_ID]]
             own, named = hash_ids(texts), np.array([bool(text) for text in texts], np.bool_)
         else:
-            return by_call, np.full(self.rows, shared is not None)
-        return np.where(named[:, None], own, by_call), named | (shared is not None)
+            own, named = np.zeros((self.rows, 2), np.uint64), np.zeros(self.rows, np.bool_)
+        shared = text_of(self.scalars.get(semconv.PREDICTION_ID)) or call_id
+        if shared is None or named.all():
+            return own, named
+        return np.where(named[:, None], own, row_ids(shared, self.rows)), np.ones(self.rows, np.bool_)
 
 
 class Admission:

@@ -156,7 +156,11 @@ def _to_arrow(pa: Any, values: Any) -> Any:
         return values.to_arrow()
     if type(values).__module__ == "numpy" and values.dtype.kind == "f":
         return pa.array(values)  # NaN is missing on the wire too: no copy, no bitmap
-    return pa.array(values, from_pandas=True)
+    column = pa.array(values, from_pandas=True)
+    boxed = getattr(getattr(values, "dtype", None), "kind", "O") == "O"
+    if boxed and pa.types.is_floating(column.type) and bool in set(map(type, values)):
+        raise TypeError("a truth value is no number, though Arrow makes it one")
+    return column
 
 
 def plain(pa: Any, column: Any) -> Any:

@@ -8,10 +8,10 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Real
-from typing import Any, Final, Union
+from typing import Any, Final
 from uuid import UUID
 
-Scalar = Union[bool, int, float, str]  # noqa: UP007 - also evaluated at run time on Python 3.10
+Scalar = bool | int | float | str
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1

@@ -13,7 +13,9 @@ from typing import Any, Final, NamedTuple, cast
 from otel_ml.encode.scalar import UnsupportedValueError
 
 MAX_FEATURES: Final = 10_000
-"""Features of one call that are looked at; the rest is dropped."""
+"""Columns of one call that are looked at; the rest is dropped."""
+MAX_CLASSES: Final = 1000
+"""Classes whose probabilities travel with a call; the rest is dropped."""
 SNAPSHOT_BYTES: Final = 16 * 1024 * 1024
 """Arrays up to this size are copied at entry."""
 
@@ -133,10 +135,11 @@ def count(features: object) -> int | None:
         sequence = cast("Sequence[object]", value)
         nested = bool(sequence) and (isinstance(sequence[0], Mapping) or is_column(sequence[0]))
         return len(sequence) if nested or not sequence else 1
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and shape:
-        return cast("int", shape[0]) if len(cast("tuple[object, ...]", shape)) == 2 else 1
-    return None
+    shape: Any = getattr(value, "shape", None)
+    if not isinstance(shape, tuple) or not shape:
+        return None
+    records = getattr(getattr(value, "dtype", None), "names", None)
+    return value.shape[0] if len(value.shape) == 2 or records else 1
 
 
 def _from_mapping(features: Mapping[object, object]) -> Rows:
@@ -197,9 +200,10 @@ def _default_names(width: int) -> tuple[str, ...]:
 def _from_numpy(array: Any, names: Sequence[str] | None) -> Rows:
     if array.dtype.names and array.ndim == 1:
         return _table(len(array), {name: array[name] for name in array.dtype.names})
+    if hasattr(array, "filled"):
+        # Under a mask lies what must not count: missing.
+        array = array.astype(float).filled(float("nan")) if array.dtype.kind in "fiub" else array.filled(None)
     if array.ndim == 1:
-        if names is not None and len(names) == 1 and len(array) != 1:
-            return Rows(len(array), columns={names[0]: array})
         return Rows(1, row=_named(items(array), names))
     if array.ndim != 2:
         raise ShapeError(f"an array of {array.ndim} dimensions is neither a row nor a table")

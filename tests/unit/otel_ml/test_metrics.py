@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterator
 
@@ -113,9 +114,8 @@ def test_score_buckets_span_zero_to_one(captured: Captured) -> None:
     with Model("m").predict({"a": 1}) as prediction:
         prediction.record(score=0.5)
     metrics = captured._reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
-    [bounds] = [
-        metric.data.data_points[0].explicit_bounds for metric in metrics if metric.name == "ml.prediction.score"
-    ]
+    first_points = {metric.name: metric.data.data_points[0] for metric in metrics}
+    bounds = first_points["ml.prediction.score"].explicit_bounds
     assert bounds[0] == 0.05
     assert bounds[-1] == 1.0
 
@@ -154,3 +154,13 @@ def test_instruments_are_made_once_for_each_provider(caplog: pytest.LogCaptureFi
 def test_a_meter_that_goes_nowhere_is_known() -> None:
     assert not instruments.meters(NoOpMeterProvider()).active()
     assert instruments.meters(MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)).active()
+
+
+def test_instruments_go_with_their_provider() -> None:
+    before = len(instruments._meters)
+    provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+    Model("m", meter_provider=provider)
+    assert len(instruments._meters) == before + 1
+    del provider
+    gc.collect()
+    assert len(instruments._meters) <= before

@@ -187,7 +187,6 @@ def test_a_variable_names_the_profile_of_its_model_only(
         ('{"format": "otel-ml-reference/1", "buckets": {"a": {}}}', "malformed 'buckets'"),
         ('{"format": "otel-ml-reference/1", "buckets": {"a": 1}}', "malformed 'buckets'"),
         ('{"format": "otel-ml-reference/1", "buckets": {"a": {"kind": "odd"}}}', "allowed: numeric, categorical"),
-        ('{"format": "otel-ml-reference/1", "buckets": {"a": {"kind": "numeric", "edges": []}}}', "at least one"),
         ('{"format": "otel-ml-reference/1", "buckets": {"a": {"kind": "numeric", "edges": [2, 1]}}}', "ascend"),
         ('{"format": "otel-ml-reference/1", "buckets": {"a": {"kind": "numeric", "edges": [NaN]}}}', "finite"),
     ],
@@ -212,7 +211,9 @@ def test_a_missing_profile_stops_nothing(caplog: pytest.LogCaptureFixture, tmp_p
 def test_labels_are_distinct() -> None:
     close = numeric_buckets([1_700_000_000.0, 1_700_000_001.0])
     assert len(set(close.labels)) == len(close.labels)
-    assert close.labels[1] == "[1.7e+09,1.700000001e+09)" or close.labels[1] == "[1700000000,1700000001)"
+    assert close.labels[1] == "[1700000000,1700000001)"
+    assert numeric_buckets([]).place(5) == 0
+    assert numeric_buckets([]).counts(np.ones(3))[0] == 3
     named = categorical_buckets(["a", "other", "missing", "a"])
     assert named.labels == ("a", "other", "missing")
     assert named.place("other") == named.other
@@ -255,3 +256,19 @@ def test_a_forked_child_starts_at_zero_though_the_lock_was_held() -> None:
     with os.fdopen(reader) as told:
         assert told.read() == "[('a', '[0,+inf)', 1)]"
     os.waitpid(child, 0)
+
+
+def test_counts_outlive_the_handle_and_are_bounded(
+    captured: Captured, profile: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("otel_ml.instruments.MAX_OBSERVED", 2)
+    for name in ("a", "b", "c", "a"):
+        with Model(name, reference=profile).predict({"age": 20, "city": "Bern"}):
+            pass
+    found = {
+        (point.attributes["ml.model.name"], point.value)
+        for point in captured.metric("ml.feature.observations")
+        if point.attributes["ml.feature.name"] == "age"
+    }
+    assert found == {("a", 2), ("b", 1)}
+    assert caplog.text.count("2 models are observed") == 1

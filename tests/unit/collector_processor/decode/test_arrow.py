@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from collector_processor.decode import DecodeLimits
+from collector_processor.decode import Column, DecodeLimits
 from collector_processor.decode.arrow import read_stream
 from collector_processor.decode.arrow_size import unpacked_size
 from collector_processor.decode.cells import UnreadableError
@@ -23,20 +23,23 @@ DAY = datetime.date(1970, 1, 3)
 MOMENT = datetime.datetime(1970, 1, 2, 0, 0, 0, 250_000)
 
 
+TWINS = pa.DictionaryArray.from_arrays(pa.array([3, None, 0, 2]), pa.array(["x", "unused", None, "x"]))
+
+
 def decoded_column(otlp: Any, read: Any, column: Any, name: str = "ml.feature.a") -> list[Any]:
     batch = otlp.one({"ml.batch": otlp.arrow({name: column})})
     return read.cells(batch.features.get("a") if name == "ml.feature.a" else batch.prediction, len(column))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]
-    + [pa.float16(), pa.float32(), pa.float64(), pa.decimal128(12, 3), pa.decimal256(50, 3)],
-)
+INTEGERS = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]
+FLOATS = [pa.float16(), pa.float32(), pa.float64()]
+DECIMALS = [pa.decimal128(12, 3), pa.decimal256(50, 3)]
+
+
+@pytest.mark.parametrize("kind", [*INTEGERS, *FLOATS, *DECIMALS])
 def test_every_numeric_type_is_read(otlp: Any, read: Any, kind: Any) -> None:
-    values = [decimal.Decimal(value) if value is not None else None for value in (1, None, 100, 0)]
-    column = pa.array(values if pa.types.is_decimal(kind) else np.array([1, 0, 100, 0]), kind, mask=np.arange(4) == 1) \
-        if not pa.types.is_decimal(kind) else pa.array(values, kind)
+    of = decimal.Decimal if kind in DECIMALS else np.float16 if kind == pa.float16() else int
+    column = pa.array([of(1), None, of(100), of(0)], kind)
     assert decoded_column(otlp, read, column) == [1.0, None, 100.0, 0.0]
     assert decoded_column(otlp, read, column, "ml.prediction.class") == ["1", None, "100", "0"]
 
@@ -66,7 +69,7 @@ def test_every_layout_of_strings_is_read(otlp: Any, read: Any, kind: Any) -> Non
         (pa.array([1.5, None, float("nan"), float("inf")]), [1.5, None, None, float("inf")]),
         (pa.array([5, None, 5]).dictionary_encode(), [5.0, None, 5.0]),
         (pa.array([True, None]).dictionary_encode(), ["true", None]),
-        (pa.DictionaryArray.from_arrays(pa.array([3, None, 0, 2]), pa.array(["x", "unused", None, "x"])), ["x", None, "x", None]),
+        (TWINS, ["x", None, "x", None]),
         (pa.array([bytes(16)], pa.uuid()).storage.cast(pa.binary()), None),
     ],
 )  # fmt: skip
@@ -85,7 +88,9 @@ def test_columns_of_unreadable_types_are_missing_and_counted_by_row(otlp: Any, c
     assert (decoded.dropped, list(decoded.predictions[0].features)) == ({"unsupported_value": 2}, ["b"])
 
 
-@pytest.mark.parametrize("column", [pa.array(["0.5", None]), pa.array([True, None]), pa.array(["0.5", None]).dictionary_encode()])
+@pytest.mark.parametrize(
+    "column", [pa.array(["0.5", None]), pa.array([True, None]), pa.array(["0.5", None]).dictionary_encode()]
+)
 def test_texts_where_numbers_are_due_are_counted_by_cell(otlp: Any, column: Any) -> None:
     decoded = otlp.decoded(otlp.prediction({"ml.batch": otlp.arrow({"ml.prediction.score": column})}))
     assert (decoded.dropped, decoded.predictions[0].score) == ({"unsupported_value": 1}, None)
@@ -95,9 +100,11 @@ def test_a_struct_or_map_of_scores_or_features_is_taken_apart(otlp: Any, read: A
     struct_column = pa.array([{"yes": 0.75, "no": 0.25}, None, {"yes": 1.0, "no": None}])
     pairs = [[("a", 1.0), ("b", 2.0), ("a", 3.0)], None, [("c", None), ("b", 4.0)]]
     map_column = pa.array(pairs, pa.map_(pa.string(), pa.float64()))
-    stream = otlp.arrow({"ml.prediction.scores": struct_column, "ml.features": map_column, "ml.feature.b": [9.0, None, 9.0]})
+    stream = otlp.arrow(
+        {"ml.prediction.scores": struct_column, "ml.features": map_column, "ml.feature.b": [9.0, None, 9.0]}
+    )
     batch = otlp.one({"ml.batch": stream})
-    assert {key: read.cells(pa_to_column(part), 3) for key, part in batch.scores.items()} == {
+    assert {key: read.cells(Column(part), 3) for key, part in batch.scores.items()} == {
         "yes": [0.75, None, 1.0],
         "no": [0.25, None, None],
     }
@@ -107,27 +114,29 @@ def test_a_struct_or_map_of_scores_or_features_is_taken_apart(otlp: Any, read: A
     }
 
 
-def pa_to_column(numbers: Any) -> Any:
-    from collector_processor.decode import Column
-
-    return Column(numbers)
-
-
 def test_maps_with_text_values_and_slices_are_read(otlp: Any, read: Any) -> None:
     pairs = [[("skipped", "x")], [("a", "x"), ("b", "y")], [], [("a", "z")]]
     column = pa.array(pairs, pa.map_(pa.string(), pa.string()))[1:]
     batch = otlp.one({"ml.batch": otlp.arrow({"ml.features": column})})
-    assert {key: read.cells(part, 3) for key, part in batch.features.items()} == {"a": ["x", None, "z"], "b": ["y", None, None]}
+    assert {key: read.cells(part, 3) for key, part in batch.features.items()} == {
+        "a": ["x", None, "z"],
+        "b": ["y", None, None],
+    }
 
 
 def test_several_record_batches_with_changing_dictionaries_are_one_table(otlp: Any, read: Any) -> None:
     first = pa.array(["a", "b", "a"]).dictionary_encode()
     second = pa.array(["c", None, "a"]).dictionary_encode()
-    table = pa.table({"ml.feature.a": pa.chunked_array([first, second]), "ml.feature.n": pa.chunked_array([[1, 2, 3], [4, 5, None]])})
+    table = pa.table(
+        {"ml.feature.a": pa.chunked_array([first, second]), "ml.feature.n": pa.chunked_array([[1, 2, 3], [4, 5, None]])}
+    )
     batch = otlp.one({"ml.batch": otlp.arrow(table)})
     assert read.cells(batch.features["a"], 6) == ["a", "b", "a", "c", None, "a"]
     assert read.cells(batch.features["n"], 6) == [1.0, 2.0, 3.0, 4.0, 5.0, None]
-    deltas = otlp.arrow(pa.table({"ml.feature.a": pa.chunked_array([first, pa.array(["b", "a", "c"]).dictionary_encode()])}), emit_dictionary_deltas=True)
+    deltas = otlp.arrow(
+        pa.table({"ml.feature.a": pa.chunked_array([first, pa.array(["b", "a", "c"]).dictionary_encode()])}),
+        emit_dictionary_deltas=True,
+    )
     assert read.cells(otlp.one({"ml.batch": deltas}).features["a"], 6) == ["a", "b", "a", "b", "a", "c"]
 
 
@@ -185,8 +194,12 @@ def test_bytes_that_are_no_stream_are_rejected(otlp: Any, stream: bytes, reason:
 
 
 def test_a_stream_without_columns_of_the_contract_is_rejected_with_its_columns(otlp: Any) -> None:
-    decoded = otlp.decoded(otlp.prediction({"ml.batch": otlp.arrow({"age": [1], "ml.feature.": [2], "ml.feature.b": [b"x"]})}))
-    assert decoded.message.endswith("no column that can be read; it has: age (int64), ml.feature. (int64), ml.feature.b (binary)")
+    decoded = otlp.decoded(
+        otlp.prediction({"ml.batch": otlp.arrow({"age": [1], "ml.feature.": [2], "ml.feature.b": [b"x"]})})
+    )
+    assert decoded.message.endswith(
+        "no column that can be read; it has: age (int64), ml.feature. (int64), ml.feature.b (binary)"
+    )
 
 
 def test_an_id_column_that_is_no_text_is_rejected(otlp: Any) -> None:
@@ -231,7 +244,9 @@ def test_a_column_of_nulls_of_any_length_takes_no_memory(otlp: Any) -> None:
 def test_a_dictionary_whose_one_long_text_stands_in_every_row_is_not_written_out(otlp: Any) -> None:
     column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int8)), pa.array(["x" * 1_000_000]))
     before = pa.total_allocated_bytes()
-    decoded = otlp.decoded(otlp.prediction({"ml.batch": otlp.arrow({"ml.feature.a": column, "ml.prediction.id": column})}))
+    decoded = otlp.decoded(
+        otlp.prediction({"ml.batch": otlp.arrow({"ml.feature.a": column, "ml.prediction.id": column})})
+    )
     assert decoded.predictions[0].features["a"].categories == ("x" * 256,)
     assert decoded.dropped == {"text_truncated": 100_000}
     assert pa.total_allocated_bytes() - before < 10_000_000
@@ -261,7 +276,9 @@ def test_a_stream_of_too_many_messages_is_refused(otlp: Any) -> None:
 
 
 def test_texts_that_are_not_utf8_and_indices_out_of_range_are_rejected(otlp: Any) -> None:
-    broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(struct.pack("<ii", 0, 2)), pa.py_buffer(b"\xff\xfe")])
+    broken = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(struct.pack("<ii", 0, 2)), pa.py_buffer(b"\xff\xfe")]
+    )
     indices = pa.DictionaryArray.from_arrays(pa.array([7], pa.int32()), pa.array(["a"]), safe=False)
     for column in (broken, indices):
         decoded = otlp.decoded(otlp.prediction({"ml.batch": otlp.arrow({"ml.feature.a": column})}))

@@ -69,7 +69,10 @@ def test_a_prediction_is_no_label(otlp: Any) -> None:
         ({"ml.label.value": math.nan}, "has neither ml.label.class nor ml.label.value"),
         ({"ml.label.value": "3"}, "has neither ml.label.class nor ml.label.value"),
         ({"ml.label.class": {"a": 1}}, "has neither ml.label.class nor ml.label.value"),
-        ({"ml.label.class": ["a"], "ml.prediction.id": ["a", "b"]}, "ml.prediction.id has 2 values but ml.label.class has 1"),
+        (
+            {"ml.label.class": ["a"], "ml.prediction.id": ["a", "b"]},
+            "ml.prediction.id has 2 values but ml.label.class has 1",
+        ),
     ],
 )
 def test_a_label_that_cannot_be_read_is_rejected_as_span_and_as_record(otlp: Any, attributes: Any, reason: str) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from collector_processor.decode import DROP_REASONS, DecodeLimits, prediction_rows
+from collector_processor.decode import DROP_REASONS, DecodeLimits, MalformedRequestError, decode, prediction_rows
 from collector_processor.decode.prediction_rows import BLOCK_ROWS
 
 
@@ -101,6 +102,18 @@ def test_models_over_the_limit_are_dropped(otlp: Any) -> None:
     assert decoded.dropped == {"models_over_limit": 2}
 
 
+def test_a_request_of_too_many_items_scopes_or_resources_is_malformed(otlp: Any) -> None:
+    limits = DecodeLimits(items=12)
+    ten = otlp.traces(*[otlp.span({})] * 10)
+    assert decode("traces", ten, 0, limits).items == 10
+    bodies = [("traces", otlp.traces(*[otlp.span({})] * 11)), ("logs", otlp.logs(*[LogRecord()] * 11))]
+    bodies += [(signal, b"\x0a\x00" * 13) for signal in ("traces", "logs")]  # empty resources
+    bodies += [(signal, b"\x0a\x18" + b"\x12\x00" * 12) for signal in ("traces", "logs")]  # empty scopes
+    for signal, body in bodies:
+        with pytest.raises(MalformedRequestError, match="more than 12 items, scopes and resources"):
+            decode(signal, body, 0, limits)
+
+
 @pytest.mark.parametrize("name", DecodeLimits.__slots__)
 def test_a_limit_is_at_least_one(name: str) -> None:
     with pytest.raises(ValueError, match=f"DecodeLimits: {name} is 0; a limit is at least 1"):
@@ -130,7 +143,9 @@ def test_rows_of_one_schema_are_one_batch(otlp: Any) -> None:
 
 
 def test_many_small_tables_become_one_batch(otlp: Any, read: Any) -> None:
-    spans = [otlp.prediction({"ml.feature.a": [float(i), None], "ml.feature.t": [f"t{i % 3}", "x"]}) for i in range(500)]
+    spans = [
+        otlp.prediction({"ml.feature.a": [float(i), None], "ml.feature.t": [f"t{i % 3}", "x"]}) for i in range(500)
+    ]
     [batch] = otlp.decoded(*spans).predictions
     assert read.cells(batch.features["a"], 1000)[::2] == [float(i) for i in range(500)]
     assert read.cells(batch.features["t"], 1000)[::2] == [f"t{i % 3}" for i in range(500)]

@@ -119,8 +119,7 @@ def test_any_other_span_is_ignored_but_counted(otlp: Any, name: str, attributes:
         ({"ml.model.name": "m", "ml.model.role": {}}, "ml.model.role is a map, not a string"),
         (
             {"ml.model.name": "m", "ml.model.task": "ranking"},
-            "ml.model.task is 'ranking'; "
-            "it can be: binary_classification, multiclass_classification, regression",
+            "ml.model.task is 'ranking'; it can be: binary_classification, multiclass_classification, regression",
         ),
         (
             {"ml.model.name": "m", "ml.model.role": "canary"},
@@ -146,9 +145,18 @@ def test_the_message_holds_the_first_reasons_only(otlp: Any) -> None:
     assert decoded.message.endswith("; and 7 more")
 
 
+def test_names_in_messages_are_printable_and_short(otlp: Any) -> None:
+    stream = otlp.arrow({"a\nb\x1b[31m" * 50: [1]})
+    decoded = otlp.decoded(otlp.prediction({"ml.batch": stream}, name="predict\r\n" + "x" * 1000))
+    assert decoded.rejected == 1
+    assert decoded.message.isprintable()
+    assert len(decoded.message) < 400
+
+
 def test_an_integer_version_is_its_text_and_none_is_empty(otlp: Any) -> None:
     spans = [
-        otlp.span({"ml.model.name": "m", "ml.model.version": version, "ml.feature.a": 1}) for version in (7, "7", "", None)
+        otlp.span({"ml.model.name": "m", "ml.model.version": version, "ml.feature.a": 1})
+        for version in (7, "7", "", None)
     ]
     batches = otlp.decoded(*spans).predictions
     assert [(batch.model, len(batch)) for batch in batches] == [(ModelKey("m", "7"), 2), (ModelKey("m"), 2)]
@@ -291,7 +299,8 @@ def test_of_a_repeated_attribute_the_last_counts_whatever_it_is(otlp: Any, read:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [("order-1", "order-1"), (17, "17"), (17.0, "17"), ("é" * 400, "é" * 400), ("", None), (None, None)]
+    ("value", "text"),
+    [("order-1", "order-1"), (17, "17"), (17.0, "17"), ("é" * 400, "é" * 400), ("", None), (None, None)],
 )
 def test_the_id_is_hashed_whole_and_an_empty_one_is_none(otlp: Any, value: Any, text: str | None) -> None:
     batch = otlp.one({"ml.prediction.id": value})
@@ -317,7 +326,9 @@ def test_the_default_id_takes_trace_and_span_id_as_they_are(otlp: Any) -> None:
         (2**64 - 1, 2**64 - 1, "received", None),
     ],
 )
-def test_time_is_the_start_else_the_end_else_the_receipt(otlp: Any, start: int, end: int, time: Any, duration: Any) -> None:
+def test_time_is_the_start_else_the_end_else_the_receipt(
+    otlp: Any, start: int, end: int, time: Any, duration: Any
+) -> None:
     batch = otlp.one({}, start=start, end=end)
     assert batch.time_ns.tolist() == [otlp.received if time == "received" else time]
     assert batch.duration_s.tolist() == [pytest.approx(duration or math.nan, nan_ok=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from typing import Any
@@ -47,7 +48,7 @@ TEMPLATES = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The span is rejected."""
 
 
@@ -79,7 +80,7 @@ def cell(value: Any, kind: str) -> Any:
 
 def identity(model: Any, values: dict[str, Any]) -> dict[str, str]:
     if not isinstance(model, str) or not model:
-        raise Refused
+        raise RefusedError
     found: dict[str, str] = {}
     for name, default, choices in (
         ("version", "", None),
@@ -90,9 +91,9 @@ def identity(model: Any, values: dict[str, Any]) -> dict[str, str]:
         if name == "version" and type(value) is int:
             value = str(value)
         if value is not None and not isinstance(value, str):
-            raise Refused
+            raise RefusedError
         if value and choices and value not in choices:
-            raise Refused
+            raise RefusedError
         found[name] = value or default
     version = found.pop("version")
     return {"model": f"{model}@{version}" if version else model, **found}
@@ -115,14 +116,14 @@ def model_rows(otlp: Any, span: Any) -> tuple[list[dict[str, Any]], int]:
         elif entries is not None:
             unsupported += 1
     if not is_scalar(flat.get("ml.prediction.id")) and not isinstance(flat["ml.prediction.id"], list):
-        raise Refused
+        raise RefusedError
     lengths = {len(value) for value in flat.values() if isinstance(value, list)}
     if len(lengths) > 1:
-        raise Refused
+        raise RefusedError
     count, weight, suffixed = (lengths.pop(), 1, True) if lengths else (1, 1, False)
     if not suffixed and values.get("ml.prediction.rows") is not None:
         rows = values["ml.prediction.rows"]
-        if is_scalar(rows) and not isinstance(rows, (bool, str)) and rows >= 0 and math.isfinite(rows) and rows == int(rows):
+        if type(rows) in (int, float) and rows >= 0 and math.isfinite(rows) and rows == int(rows):
             count, weight = min(int(rows), 1), int(rows)
         else:
             unsupported += 1
@@ -136,9 +137,9 @@ def model_rows(otlp: Any, span: Any) -> tuple[list[dict[str, Any]], int]:
         kind = values.get("error.type")
         base["error"] = (text_of(kind) if is_scalar(kind) else None) or "error"
     found: list[dict[str, Any]] = [dict(base) for _ in range(count)]
-    shared = text_of(flat["ml.prediction.id"]) if is_scalar(flat.get("ml.prediction.id")) and "ml.prediction.id" in flat else None
+    own = flat.get("ml.prediction.id")
+    shared = text_of(own) if is_scalar(own) else None
     for number, row in enumerate(found):
-        own = flat.get("ml.prediction.id")
         text = (text_of(own[number]) if is_scalar(own[number]) else None) if isinstance(own, list) else None
         row["id"] = text or (shared or otlp.default_id) + (f":{number}" if suffixed else "")
     for key, value in flat.items():
@@ -168,7 +169,7 @@ def test_a_request_is_what_its_spans_are_one_by_one(otlp: Any, read: Any, spans:
     for span in spans:
         try:
             rows, count = model_rows(otlp, span)
-        except Refused:
+        except RefusedError:
             rejected += 1
             continue
         expected += rows
@@ -209,11 +210,10 @@ def logs_of_all_forms(otlp: Any) -> bytes:
 
 
 def decoded_or_malformed(signal: Any, body: bytes) -> Decoded | None:
-    try:
+    """What the bytes hold, None where they are refused; anything else that is raised fails the test."""
+    with contextlib.suppress(MalformedRequestError):
         return decode(signal, body, 1)
-    except MalformedRequestError as error:
-        assert str(error).startswith("not an Export")
-        return None
+    return None
 
 
 def test_a_request_cut_anywhere_is_decoded_or_malformed(otlp: Any) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
-from collector_processor.reference.learn import Learner, batch_bytes, concat
+from collector_processor.decode.merge import concatenate
+from collector_processor.reference.learn import Learner, batch_bytes
 
 
 def texts(*values):
@@ -39,7 +40,7 @@ class TestConcat:
                   attributions={"a": np.array([1.0, 2.0, 3.0])})  # fmt: skip
 
     def test_columns_are_united_and_absent_cells_missing(self):
-        both = concat([self.LEFT, self.RIGHT])
+        both = concatenate([self.LEFT, self.RIGHT])
         assert len(both) == 5
         assert {name: cells(column) for name, column in both.features.items()} == {
             "a": [1.0, 2.0, "n/a", None, "n/a"],
@@ -55,20 +56,20 @@ class TestConcat:
         assert both.ids[:, 0].tolist() == [0, 0, 2, 2, 2]
 
     def test_what_no_batch_has_stays_absent(self):
-        both = concat([self.LEFT, self.RIGHT])
+        both = concatenate([self.LEFT, self.RIGHT])
         assert both.prediction is None
         assert both.value is None
         assert (both.task, both.role, both.model) == ("binary_classification", "shadow", ModelKey("m", "2"))
 
     def test_equal_categories_share_one_code(self):
-        column = concat([self.LEFT, self.RIGHT]).features["b"]
+        column = concatenate([self.LEFT, self.RIGHT]).features["b"]
         assert column.categories == ("x", "y", "z")
         assert column.numbers is None
 
     def test_one_batch_is_itself_and_none_is_refused(self):
-        assert concat([self.LEFT]) is self.LEFT
-        with pytest.raises(ValueError, match="no batches"):
-            concat([])
+        assert concatenate([self.LEFT]) is self.LEFT
+        with pytest.raises(ValueError, match="at least one batch"):
+            concatenate([])
 
 
 class TestLearner:
@@ -116,7 +117,7 @@ class TestLearner:
         assert reference.schema.groups.columns == ("region",)
 
     def test_without_rows_there_is_nothing_to_learn(self):
-        with pytest.raises(ValueError, match="no batches"):
+        with pytest.raises(ValueError, match="at least one batch"):
             Learner().finish("m")
         with pytest.raises(ValueError, match="needs rows and room"):
             Learner(rows=0)

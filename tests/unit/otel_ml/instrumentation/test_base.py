@@ -7,6 +7,7 @@ import contextvars
 import gc
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry import context
@@ -260,23 +261,15 @@ def test_values_are_bounded():
 
 def test_threads_may_share_kept_values():
     kept = ByInstance(limit=8)
-    errors = []
 
-    def churn():
-        try:
-            for _ in range(300):
-                one, slotted = Plain(), Slotted()
-                kept.put(one, 1)
-                kept.put(slotted, 2)
-                assert kept.get(slotted) in (2, None)
-                kept.drop(one)
-        except Exception as error:
-            errors.append(error)
+    def churn(_):
+        for _ in range(300):
+            one, slotted = Plain(), Slotted()
+            kept.put(one, 1)
+            kept.put(slotted, 2)
+            assert kept.get(slotted) in (2, None)
+            kept.drop(one)
 
-    threads = [threading.Thread(target=churn) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(churn, range(4)))
     assert len(kept) <= 8 + ByInstance.STRONG_LIMIT

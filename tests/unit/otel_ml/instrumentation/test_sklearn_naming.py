@@ -1,0 +1,113 @@
+"""How a model is named: by code, else by the environment, else by its class."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from otel_ml.instrumentation.sklearn import name_model
+
+X = pd.DataFrame(np.random.default_rng(5).random((30, 2)), columns=["age", "amount"])
+Y = (X["age"] > 0.5).to_numpy().astype(int)
+
+
+def seen(captured):
+    return [(prediction.model, prediction.version) for prediction in captured.predictions]
+
+
+def test_the_class_names_a_model(instrumented):
+    Ridge().fit(X, Y).predict(X[:1])
+    assert seen(instrumented) == [("Ridge", "")]
+
+
+def test_the_environment_names_every_model(instrumented, monkeypatch):
+    monkeypatch.setenv("OTEL_ML_MODEL_NAME", "churn")
+    monkeypatch.setenv("OTEL_ML_MODEL_VERSION", "7")
+    make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y).predict(X[:1])
+    assert seen(instrumented) == [("churn", "7")]
+
+
+def test_code_overrules_the_environment(instrumented, monkeypatch):
+    monkeypatch.setenv("OTEL_ML_MODEL_NAME", "churn")
+    model = LogisticRegression().fit(X, Y)
+    name_model(model, name="fraud", version="2026-11")
+    model.predict(X[:1])
+    assert seen(instrumented) == [("fraud", "2026-11")]
+
+
+@pytest.mark.parametrize("inner", [lambda model: model[-1], lambda model: model], ids=["the step", "the pipeline"])
+def test_a_step_or_its_pipeline_may_be_named_even_after_predictions(instrumented, inner):
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
+    model.predict(X[:1])
+    name_model(inner(model), name="fraud")
+    model.predict(X[:1])
+    name_model(inner(model), name="fraud", version="2")
+    model.predict(X[:1])
+    assert seen(instrumented) == [("LogisticRegression", ""), ("fraud", ""), ("fraud", "2")]
+
+
+def test_the_name_of_the_outer_model_wins(instrumented):
+    model = GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=2).fit(X, Y)
+    name_model(model.best_estimator_, name="inner")
+    model.predict(X[:1])
+    name_model(model, name="outer")
+    model.predict(X[:1])
+    assert seen(instrumented) == [("inner", ""), ("outer", "")]
+
+
+def test_two_models_of_a_class_have_their_own_names(instrumented):
+    models = [Ridge().fit(X, Y), Ridge().fit(X, Y)]
+    for position, model in enumerate(models):
+        name_model(model, name=f"model-{position}")
+    for model in models:
+        model.predict(X[:1])
+    assert seen(instrumented) == [("model-0", ""), ("model-1", "")]
+
+
+def test_the_name_is_beside_the_model_and_not_in_it(instrumented):
+    model = Ridge().fit(X, Y)
+    before = pickle.dumps(model)
+    name_model(model, name="named")
+    assert pickle.dumps(model) == before
+    for twin in (pickle.loads(before), copy.deepcopy(model), clone(model).fit(X, Y)):
+        twin.predict(X[:1])
+    model.fit(X, Y).predict(X[:1])
+    assert seen(instrumented) == [("Ridge", "")] * 3 + [("named", "")]
+
+
+def test_a_name_goes_with_its_model(instrumented):
+    for _ in range(3):
+        model = Ridge().fit(X, Y)
+        name_model(model, name="gone")
+        del model
+        gc.collect()
+        Ridge().fit(X, Y).predict(X[:1])
+    assert set(seen(instrumented)) == {("Ridge", "")}
+
+
+def test_models_need_be_neither_hashable_nor_weakly_referenced(instrumented):
+    class Unhashable(Ridge):
+        __hash__ = None
+
+        def __eq__(self, other):
+            raise AssertionError("compared")
+
+    model = Unhashable().fit(X, Y)
+    name_model(model, name="unhashable")
+    model.predict(X[:1])
+    assert seen(instrumented) == [("unhashable", "")]
+
+
+def test_an_empty_name_is_refused():
+    with pytest.raises(ValueError, match="the name is empty"):
+        name_model(Ridge(), name="")
