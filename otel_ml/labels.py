@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from time import time_ns
 
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import Link, Span, SpanContext, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, set_span_in_context
 
 from otel_ml.call import event_time
 from otel_ml.emitter import Emitter
@@ -45,10 +46,11 @@ def _emit_one(emitter: Emitter, prediction_id: object, class_: object, value: ob
         return
     attributes[PREDICTION_ID] = identity
     attributes[MODEL_NAME] = emitter.name
+    # A child of the prediction's span shares its sampling decision: a ratio sampler keeps both or neither.
     span = emitter.tracer.start_span(
         emitter.label_span,
         attributes={**emitter.model_attributes, **attributes},
-        links=_links(identity),
+        context=_beside(identity),
         start_time=at_ns,
     )
     span.end(at_ns)
@@ -100,11 +102,11 @@ def _start(emitter: Emitter, at_ns: int) -> Span:
     return emitter.tracer.start_span(emitter.label_span, attributes=emitter.model_attributes, start_time=at_ns)
 
 
-def _links(prediction_id: str) -> list[Link]:
-    """A link to the prediction's span, where the id tells which it is."""
+def _beside(prediction_id: str) -> Context | None:
+    """The context of the prediction's span, where the id tells which it is; else None, the current one."""
     match = _OWN_ID.fullmatch(prediction_id)
     if match is None:
-        return []
+        return None
     trace_id, span_id = int(match[1], 16), int(match[2], 16)
     context = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-    return [Link(context)]
+    return set_span_in_context(NonRecordingSpan(context))

@@ -179,10 +179,12 @@ class Model:
         """Report what turned out to be true for one prediction: its class or its value.
 
         Labels may come any time later, from any process, and again when corrected. ``time_ns`` (Unix) is when the truth
-        was known, now by default. The span links to the prediction's, where the id tells which that is.
+        was known, now by default. The span is a child of the prediction's, where the id tells which that is, and so it
+        is never sampled away where the prediction was kept.
 
-        Label spans are sampled like any other, and not together with their predictions: where traces are sampled by
-        ratio, send labels from a process that samples all (or as log records, see ``docs/semantic-conventions.md``).
+        Labels of ids of your own, and those of :meth:`labels`, start traces and are sampled like others: where traces
+        are sampled by ratio, send these from a process that samples all, or as log records
+        (``docs/semantic-conventions.md``).
 
         >>> from otel_ml.testing import capture
         >>> with capture() as captured:

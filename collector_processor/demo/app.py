@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import pickle
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from fastapi import FastAPI, Response
@@ -16,9 +18,14 @@ from pydantic import BaseModel
 
 import otel_ml
 
-# The demo's own file, written a moment ago by its parent process.
-model = pickle.loads(Path(os.environ["FLIGHT_MODEL"]).read_bytes())  # noqa: S301
 app = FastAPI()
+
+
+@lru_cache(maxsize=1)
+def loaded_model() -> Any:
+    """The fitted model."""
+    # The demo's own file, written a moment ago by its parent process.
+    return pickle.loads(Path(os.environ["FLIGHT_MODEL"]).read_bytes())  # noqa: S301
 
 
 class Departures(BaseModel):
@@ -30,12 +37,14 @@ class Departures(BaseModel):
 @app.get("/ready")
 def ready() -> Response:
     """Says that the model is loaded."""
+    loaded_model()
     return Response(status_code=204)
 
 
 @app.post("/predict")
 def predict(departures: Departures) -> dict[str, object]:
     """The probability of a delay for each flight."""
+    model = loaded_model()
     frame = pd.DataFrame(departures.columns)
     probability = model.predict_proba(frame)[:, list(model.classes_).index("delayed")]
     return {"probability": probability.tolist(), "ids": otel_ml.last_prediction_ids()}

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler, TraceIdRatioBased
 
 from otel_ml import Config, Model, problems
 from otel_ml.encode import arrow
@@ -45,14 +45,34 @@ def test_a_label_is_a_span_without_length(captured: Captured) -> None:
 
 
 @pytest.mark.parametrize("row", ["", ":3"])
-def test_a_label_links_to_the_span_that_its_id_names(captured: Captured, row: str) -> None:
+def test_a_label_is_a_child_of_the_span_that_its_id_names(captured: Captured, row: str) -> None:
     model = Model("m")
     with model.predict({"a": 1}) as prediction:
         pass
     model.label(prediction.id + row, value=np.float32(0.5))
-    [link] = captured.spans[1].links
-    assert link.context.span_id == captured.spans[0].get_span_context().span_id
+    predicted = captured.spans[0].get_span_context()
+    assert captured.spans[1].parent is not None
+    assert captured.spans[1].parent.span_id == predicted.span_id
+    assert captured.spans[1].get_span_context().trace_id == predicted.trace_id
     assert captured.labels[0].value == 0.5
+
+
+@pytest.mark.parametrize("sampler", [TraceIdRatioBased(0.5), ParentBased(TraceIdRatioBased(0.5))])
+def test_a_kept_prediction_keeps_its_label_under_a_ratio_sampler(sampler: Sampler) -> None:
+    with capture(sampler=sampler) as captured:
+        model = Model("m")
+        for _ in range(50):
+            with model.predict({"a": 1}) as prediction:
+                pass
+            model.label(prediction.id, value=1.0)
+        kept = {seen.id for seen in captured.predictions}
+        assert 0 < len(kept) < 50
+        assert kept <= {label.id for label in captured.labels}
+
+
+def test_a_label_of_an_own_id_stays_where_it_is_sent(captured: Captured) -> None:
+    Model("m").label("order-7", value=1.0)
+    assert captured.spans[0].parent is None
 
 
 @pytest.mark.parametrize("value", [0, 0.0, False])
