@@ -14,11 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from collector_processor.config import Config, ConfigError, default_config, load_config
-from collector_processor.factory import check_files, load_references
+from collector_processor.factory import check_setup, load_references
 from collector_processor.service import run_service
 from otel_ml import semconv
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+_WIDE = 240
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _fail(str(error))
         return EXIT_USAGE
     except OSError as error:
-        _fail(str(error))
+        _fail(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
         return EXIT_FAILED
     except KeyboardInterrupt:
         return 130
@@ -106,15 +107,24 @@ def _config(path: Path | None) -> Config:
 
 def _serve(options: argparse.Namespace) -> int:
     config = _config(options.config)
-    logging.basicConfig(
-        level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler])
     return run_service(config)
+
+
+class _OneLine(logging.Formatter):
+    """Keeps a message on its line: names in it come over the network, and must not look like lines of ours."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the name that the base class calls
+        """The line without the trace."""
+        record.message = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in record.message)
+        return super().formatMessage(record)
 
 
 def _validate(options: argparse.Namespace) -> int:
     config = load_config(options.config)
-    check_files(config)
+    check_setup(config)
     references = load_references(config)
     out = Console(soft_wrap=True, highlight=False)
     out.print(f"{options.config}: valid", style="green", markup=False)
@@ -136,7 +146,9 @@ def _components(_: argparse.Namespace) -> int:
         table.add_column(heading)
     for component in components():
         table.add_row(component.kind, component.name, component.text)
-    Console(soft_wrap=True, highlight=False).print(table)
+    # Where the output is searched rather than read, a line stays a line.
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(soft_wrap=True, highlight=False, width=width).print(table)
     return EXIT_OK
 
 
@@ -153,10 +165,13 @@ def _reference_build(options: argparse.Namespace) -> int:
         weight=options.weight,
         segments=options.segments,
     )
+    folder: Path = options.out.parent
+    if not folder.is_dir():
+        raise OSError(f"--out: there is no folder {folder}")
     out = Console(stderr=True, soft_wrap=True, highlight=False)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(), console=out, transient=True,
+        TimeElapsedColumn(), console=out, transient=True, disable=not out.is_terminal,
     ) as bar:  # fmt: skip
         task = bar.add_task("reading", total=None)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from collector_processor.config.load import CONNECTOR_TYPES, EXPORTER_TYPES, EXTENSION_TYPES, RECEIVER_TYPES
 from collector_processor.decode import decoder_name
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitor import MONITOR_TYPES
+
+_MARKUP: Final = re.compile(r"(?::\w+:)?`+([^`]+)`+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +47,5 @@ def components() -> Iterator[Component]:
 
 
 def _first_line(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0].rstrip(".")
+    line = (inspect.getdoc(thing) or "").partition("\n")[0].rstrip(".")
+    return _MARKUP.sub(lambda match: match[1].lstrip("~."), line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from collector_processor.config import Config, ConfigError, DebugExporter, OtlpExporter, PrometheusExporter
 from collector_processor.config.load import ALIASES
@@ -27,6 +28,7 @@ from collector_processor.telemetry import Telemetry
 
 Receiver = GrpcReceiver | HttpReceiver
 _S = 1e9
+_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 -- compared, not listened on
 _ROWS_EXPIRATION_S = 7 * 86_400.0
 """Windows by rows are for low traffic: how long one may take cannot be told beforehand."""
 
@@ -68,23 +70,41 @@ def load_references(config: Config) -> dict[str, Reference]:
     return found
 
 
-def check_files(config: Config) -> None:
-    """Raises :class:`ConfigError` with every certificate or key of receivers and exporters that cannot be read."""
+def check_setup(config: Config) -> None:
+    """Raises :class:`ConfigError` with every file that cannot be read and every exporter that leads back in here."""
     problems: list[str] = []
+    listened: dict[tuple[str, str], str] = {}
     for name, receiver in config.receivers.items():
         for protocol, settings in (("grpc", receiver.protocols.grpc), ("http", receiver.protocols.http)):
-            if settings is not None and settings.tls is not None:
-                try:
-                    check_tls(settings.tls, f"receivers.{name}.protocols.{protocol}")
-                except OSError as error:
-                    problems.append(str(error))
+            if settings is None:
+                continue
+            key = f"receivers.{name}.protocols.{protocol}"
+            listened[_address(settings.endpoint)] = key
+            try:
+                if settings.tls is not None:
+                    check_tls(settings.tls, key)
+            except OSError as error:
+                problems.append(str(error))
     for name, settings in config.exporters.items():
         if isinstance(settings, OtlpExporter):
             tls = settings.tls
             for key, path in (("ca_file", tls.ca_file), ("cert_file", tls.cert_file), ("key_file", tls.key_file)):
                 problems += _unreadable(f"exporters.{name}.tls.{key}", path)
+            own = listened.get(_address(settings.endpoint))
+            if own is not None:
+                problems.append(f"exporters.{name}.endpoint: {settings.endpoint} is {own} of this very service: a loop")
     if problems:
         raise ConfigError("the configuration", problems)
+
+
+def _address(endpoint: str) -> tuple[str, str]:
+    """Host and port behind an endpoint; all names of this machine are one.
+
+    >>> _address("http://127.0.0.1:4318/otlp") == _address("localhost:4318")
+    True
+    """
+    host, _, port = endpoint.rpartition("://")[2].partition("/")[0].rpartition(":")
+    return "" if host.strip("[]") in _THIS_MACHINE else host.lower(), port
 
 
 def _unreadable(key: str, path: Path | None) -> Iterator[str]:

@@ -62,6 +62,7 @@ class _Server(ThreadingHTTPServer):
     """A thread for each probe, up to a limit; on the host's IPv4 address where there is a choice."""
 
     daemon_threads = True
+    request_queue_size = 4 * _PROBES
 
     def __init__(self, endpoint: str, status: Callable[[], str]) -> None:
         host, port = split_endpoint(endpoint)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from collector_processor.config import MlMonitor, ModelConfig
+from collector_processor.decode import concatenate, concatenate_labels
 from collector_processor.decode.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.gather import gather
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitor.base import Measurement
 from collector_processor.monitor.predictions import PredictionCounter
@@ -46,18 +48,21 @@ class Pipeline:
         self.join = LabelJoin(wait_ns=config.labels.wait, capacity=config.labels.capacity, telemetry=telemetry)
         self._start_ns = start_ns
         self._full_told = False
+        self._none_idle_until_ns = 0
 
-    def process(self, decoded: Decoded, now_ns: int) -> None:
-        """Counts everything of one request."""
-        for reason, count in decoded.dropped.items():
-            self.telemetry.dropped("decode", reason, count)
-        # One batch that fails must not take the others of its request with it.
-        for batch in decoded.predictions:
-            with survived("statistics", self.telemetry):
-                self._predictions(batch, now_ns)
-        for labels in decoded.labels:
-            with survived("labels", self.telemetry):
-                self._labels(labels)
+    def process(self, requests: Sequence[Decoded], now_ns: int) -> None:
+        """Counts everything of some requests, which came in this order."""
+        for decoded in requests:
+            for reason, count in decoded.dropped.items():
+                self.telemetry.dropped("decode", reason, count)
+        # One batch that fails must not take those of other models with it.
+        for run in gather(requests, self._pane_ns):
+            for batches in run.predictions.values():
+                with survived("statistics", self.telemetry):
+                    self._predictions(concatenate(batches), now_ns)
+            if run.labels:
+                with survived("labels", self.telemetry):
+                    self._labels(concatenate_labels(run.labels))
 
     def tick(self, now_ns: int) -> list[Measurement]:
         """Closes every window that is due at ``now_ns`` and returns what the monitors say of it."""
@@ -68,6 +73,12 @@ class Pipeline:
                     found.extend(self._close(model, model.watch, now_ns))
         self.join.expire(now_ns)
         return found
+
+    def _pane_ns(self, name: str) -> int:
+        """How wide the panes of a model are; −1 where they are cut by rows, and each batch must find its own."""
+        settings = self.config.models.get(name)
+        window = self.config.window if settings is None or settings.window is None else settings.window
+        return window.step.ns or -1
 
     def _close(self, model: Model, watch: Watch, now_ns: int) -> Iterator[Measurement]:
         # A long gap may leave more windows than fit in memory at once; they come a part at a time.
@@ -104,10 +115,13 @@ class Pipeline:
             self._count(model, ready, now_ns)
 
     def _evict(self, now_ns: int) -> bool:
-        """Makes room by forgetting the longest idle model; whether one was idle for its whole window."""
-        oldest = min(self.models.values(), key=lambda model: model.last_seen_ns)
-        window = oldest.settings.window or self.config.window
-        if now_ns - oldest.last_seen_ns <= max(window.size.ns, window.step.ns) + window.allowed_lateness:
+        """Makes room by forgetting the model whose windows have been empty for the longest; whether there was one."""
+        if now_ns <= self._none_idle_until_ns:
+            return False
+        oldest = min(self.models.values(), key=self._idle_from_ns)
+        if now_ns <= self._idle_from_ns(oldest):
+            # Until then a flood of new names needs no search each.
+            self._none_idle_until_ns = self._idle_from_ns(oldest)
             return False
         key, versions = oldest.key, self._versions[oldest.key.name]
         del self.models[key]
@@ -121,6 +135,11 @@ class Pipeline:
         self.telemetry.evicted("models", "limit", 1)
         _log.warning("model '%s' was forgotten to make room: limits.models is %d", key, self.config.limits.models)
         return True
+
+    def _idle_from_ns(self, model: Model) -> int:
+        """When a model has nothing left in its windows, should no more rows come."""
+        window = model.settings.window or self.config.window
+        return model.last_seen_ns + max(window.size.ns, window.step.ns) + window.allowed_lateness
 
     def _predictions(self, batch: PredictionBatch, now_ns: int) -> None:
         model = self.model(batch.model, now_ns)

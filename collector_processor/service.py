@@ -13,18 +13,20 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Coroutine
 from functools import partial
 from typing import Final
 
 from collector_processor.config import Config
 from collector_processor.decode import DecodeLimits, decode
 from collector_processor.export.metrics_server import MetricsServer
+from collector_processor.export.prometheus import PrometheusExporter
 from collector_processor.factory import (
     Receiver,
     build_exporters,
     build_forwarders,
     build_receivers,
-    check_files,
+    check_setup,
     is_monitor,
     load_references,
 )
@@ -35,6 +37,7 @@ from collector_processor.pipeline import Pipeline
 from collector_processor.receiver.admission import Admission
 from collector_processor.state import StateStore
 from collector_processor.statistics_worker import CONSUMER, StatisticsWorker
+from collector_processor.survive import survived
 from collector_processor.telemetry import Telemetry
 
 STOP_TIMEOUT_S = 20.0
@@ -51,7 +54,7 @@ class Service:
     """
 
     def __init__(self, config: Config) -> None:
-        check_files(config)
+        check_setup(config)
         self.config = config
         self.telemetry = Telemetry()
         instance_id = str(uuid.uuid4())
@@ -125,24 +128,31 @@ class Service:
 
         if self.health is not None:
             self.health.stop()
-        await asyncio.gather(*(receiver.stop(left() / 2) for receiver in self.receivers))
+        # Whatever one part meets at its end, the others come to theirs.
+        await asyncio.gather(*(self._survived(receiver.stop(left() / 2)) for receiver in self.receivers))
         await asyncio.to_thread(self.admission.close)
         self.journal.close()
         drained = await asyncio.to_thread(self.worker.stop, left())
         if not drained:
             _log.error("the statistics did not work off the journal in time")
-        for forwarder in self.forwarders:
-            await asyncio.to_thread(forwarder.shutdown, left() / 2)
-        for exporter in self.exporters:
-            await asyncio.to_thread(exporter.shutdown, left() / 2)
-        await asyncio.to_thread(self.own_metrics.stop, left())
+        for destination in (*self.forwarders, *self.exporters):
+            await self._survived(asyncio.to_thread(destination.shutdown, left() / 2))
+        await self._survived(asyncio.to_thread(self.own_metrics.stop, left()))
         if self.store is not None:
             self.store.close()
         return drained
 
-    def addresses(self) -> list[str]:
-        """What is listened on, for the log line at start."""
-        return [f"{type(receiver).__name__.removesuffix('Receiver')} :{receiver.port}" for receiver in self.receivers]
+    async def _survived(self, step: Coroutine[object, object, None]) -> None:
+        with survived("shutdown", self.telemetry):
+            await step
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """What is listened on, and its port."""
+        found = [(type(item).__name__.removesuffix("Receiver").lower(), item.port) for item in self.receivers]
+        found += [(item.name, item.port) for item in self.exporters if isinstance(item, PrometheusExporter)]
+        if self.health is not None:
+            found.append(("health_check", self.health.port))
+        return [*found, ("own metrics", self.own_metrics.port)]
 
 
 async def _run(config: Config) -> int:
@@ -152,7 +162,7 @@ async def _run(config: Config) -> int:
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     await service.start()
-    _log.info("ready: %s", ", ".join(service.addresses()))
+    _log.info("ready: %s", ", ".join(f"{name} :{port}" for name, port in service.addresses()))
     for path in config.unused:
         _log.warning("%s is configured but in no pipeline", path)
     await stop.wait()

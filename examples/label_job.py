@@ -1,7 +1,7 @@
 """A nightly label job: reads (prediction id, what really happened) and sends the labels in bulk.
 
 Run:  opentelemetry-instrument --service_name labels python examples/label_job.py labels.csv
-The file has two columns, `prediction_id` and `class`.
+The file has two columns, `prediction_id` and `class`; `examples/manual.py labels.csv` writes one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import otel_ml
 
 
 def main(path: str, model_name: str = "basket-value") -> int:
-    model = otel_ml.Model(model_name, task="binary_classification")
+    model = otel_ml.Model(model_name)
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     model.labels([row["prediction_id"] for row in rows], classes=[row["class"] for row in rows])

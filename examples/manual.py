@@ -1,11 +1,15 @@
 """Manual instrumentation: one handle, one `with`.
 
-Run beside `otel-ml serve`:  opentelemetry-instrument --service_name shop python examples/manual.py
+Run beside `otel-ml serve --config examples/otel-ml.yaml`:
+    opentelemetry-instrument --service_name shop python examples/manual.py
+With a file name behind it, the truth is written there instead of sent: labels for `label_job.py`.
 """
 
 from __future__ import annotations
 
+import csv
 import random
+import sys
 
 import otel_ml
 
@@ -17,7 +21,8 @@ def score(basket: dict[str, float | str]) -> float:
     return min(0.99, 0.1 + float(basket["items"]) / 20)
 
 
-def main(rows: int = 200) -> None:
+def main(labels_path: str | None = None, rows: int = 200) -> None:
+    truth: list[tuple[str, str]] = []
     for _ in range(rows):
         basket: dict[str, float | str] = {
             "items": random.randint(1, 15),
@@ -27,9 +32,15 @@ def main(rows: int = 200) -> None:
         with model.predict(basket) as prediction:
             probability = score(basket)
             prediction.record(score=probability, class_="buys" if probability > 0.5 else "leaves")
+        truth.append((prediction.id, "buys" if random.random() < probability else "leaves"))
+    if labels_path is None:
         # The truth, here at once; in production whenever it is known, from whichever process knows the id.
-        model.label(prediction.id, class_="buys" if random.random() < probability else "leaves")
+        for prediction_id, class_ in truth:
+            model.label(prediction_id, class_=class_)
+        return
+    with open(labels_path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("prediction_id", "class"), *truth])
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2])

@@ -1,6 +1,6 @@
 """scikit-learn with no line about monitoring in it.
 
-Run beside `otel-ml serve`:
+Run beside `otel-ml serve --config examples/otel-ml.yaml`:
     OTEL_ML_MODEL_NAME=wine opentelemetry-instrument --service_name wine python examples/sklearn_zero_code.py
 """
 

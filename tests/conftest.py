@@ -15,6 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines are shared and noisy: no example fails for taking its time.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 Sample = tuple[dict[str, str], float]
 DEADLINE_S = 30.0

@@ -114,6 +114,8 @@ class _Reading:
                 found[name] = types[kind].model_validate({} if settings is None else settings)
             except ValidationError as error:
                 self.problems += [_problem(f"{path}.{name}", types[kind], item) for item in error.errors()]
+                # The pipelines that name it are not wrong for that.
+                found[name] = types[kind].model_construct()
         return found
 
 

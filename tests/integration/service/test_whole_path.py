@@ -90,6 +90,19 @@ def test_windows_of_time_close_when_traffic_stops(run: Make, sender: Make, send:
         running.wait(lambda: running.value("ml_window_rows") in (0.0, None))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_service_whose_statistics_have_ended_is_not_healthy(run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug where nothing survives it")
+
+    running = run().__enter__()
+    assert running.health() == 200
+    monkeypatch.setattr(running.service.journal, "read", fail)
+    running.wait(lambda: running.health() == 503)
+    with pytest.raises(AssertionError, match="the statistics were not worked off"):
+        running.__exit__()
+
+
 def test_a_used_port_is_told_with_its_key_and_ends_the_start(tmp_path: Path, service_settings: Make) -> None:
     with socket.socket() as taken:
         taken.bind(("localhost", 0))

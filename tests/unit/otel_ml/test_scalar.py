@@ -106,8 +106,8 @@ def test_a_value_becomes_its_plain_form(value: object, expected: object) -> None
         np.float32("nan"),
         pd.NA,
         pd.NaT,
-        np.datetime64("NaT"),
-        np.timedelta64("NaT"),
+        np.datetime64("NaT", "ns"),
+        np.timedelta64("NaT", "ns"),
         Decimal("NaN"),
     ],
 )

@@ -1,0 +1,95 @@
+"""The README's own path, followed from top to bottom: its app emits, its commands build, its file is accepted."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import otel_ml
+from collector_processor import cli
+from otel_ml.testing import capture
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def our_commands() -> list[list[str]]:
+    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("otel-ml ")]
+
+
+def test_the_app_emits_a_prediction_and_its_label() -> None:
+    [text] = blocks("python")
+    with capture() as captured:
+        namespace: dict[str, Any] = {}
+        exec(compile(text, "README.md", "exec"), namespace)
+    [seen], [label] = captured.predictions, captured.labels
+    assert (seen.model, seen.version, seen.class_, seen.score) == ("churn", "7", "leaves", 0.83)
+    assert seen.features == {"age": 41, "plan": "basic", "calls": 3}
+    assert (label.id, label.class_) == (seen.id, "stays")
+
+
+@pytest.fixture
+def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the training data that the README speaks of, its file, and what its build command makes."""
+    rows = 300
+    columns = {
+        "age": [18.0 + row % 60 for row in range(rows)],
+        "plan": [("basic", "plus")[row % 2] for row in range(rows)],
+        "calls": [row % 7 for row in range(rows)],
+        "left": [("leaves", "stays", "stays")[row % 3] for row in range(rows)],
+        "predicted": [("leaves", "stays")[row % 5 > 1] for row in range(rows)],
+        "probability": [row / rows for row in range(rows)],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+    [text] = blocks("yaml")
+    (tmp_path / "otel-ml.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    [build] = [words for words in our_commands() if words[:2] == ["reference", "build"]]
+    assert cli.main(build) == 0
+    return tmp_path
+
+
+def test_the_configuration_is_accepted_with_the_reference_that_was_built(
+    followed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ["serve", "--config", "otel-ml.yaml"] in our_commands()
+    assert cli.main(["validate", "--config", "otel-ml.yaml"]) == 0
+    told = capsys.readouterr().out
+    assert "model 'churn': reference of 300 rows from train.parquet" in told
+    assert "not used" not in told
+
+
+def test_the_reference_has_the_features_that_the_app_sends(followed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert cli.main(["reference", "show", "churn.json"]) == 0
+    shown = capsys.readouterr().out
+    assert set(re.findall(r"^(\w+) +feature", shown, re.MULTILINE)) == {"age", "plan", "calls"}
+    assert re.search(r"positive class +leaves", shown)
+
+
+def test_make_targets_and_their_arguments_exist() -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"demo", "test"} <= set(targets)
+    assert set(re.findall(r"make (\w+)", README)) <= set(targets)
+    [arguments] = re.findall(r'DEMO_ARGS="(.*?)"', README)
+    assert cli._parser().parse_args(["demo", *shlex.split(arguments)]).no_live
+
+
+def test_redaction_variables_are_those_that_exist() -> None:
+    listed = re.findall(r"`(OTEL_ML_FEATURES_\w+)`, (.*?) or\s", README, re.DOTALL)
+    [(first, others)] = listed
+    short = re.findall(r"`(_\w+)`", others)
+    variables = {value for name, value in vars(otel_ml.config).items() if name.startswith("ENV_")}
+    assert short == ["_DENY", "_HASH", "_BUCKET"]
+    assert {first, *(f"OTEL_ML_FEATURES{name}" for name in short)} <= variables

@@ -1,0 +1,312 @@
+"""Every command as a user calls it: output, error texts in the user's words, exit codes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+import yaml
+
+from collector_processor.cli import main
+from collector_processor.drift import DRIFT_METHODS
+from collector_processor.monitor import MONITOR_TYPES
+from collector_processor.reference.file import load_reference
+
+ROOT = Path(__file__).parents[3]
+OUTPUTS = ("--prediction", "predicted", "--score", "probability", "--label", "left")
+WRITERS: dict[str, Callable[[Any, str], None]] = {
+    "csv": pa.csv.write_csv,
+    "parquet": pa.parquet.write_table,
+    "arrow": lambda table, path: write_arrow(table, path),
+}
+
+
+def write_arrow(table: Any, path: str) -> None:
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    line = [sys.executable, "-m", "collector_processor.cli", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+
+
+def customers(rows: int = 500) -> Any:
+    """A table of a model's predictions with their truth."""
+    rng = np.random.default_rng(0)
+    score = rng.random(rows).round(3)
+    return pa.table(
+        {
+            "age": rng.integers(18, 80, rows),
+            "plan": rng.choice(["basic", "pro"], rows),
+            "region": rng.choice(["north", "south", "west"], rows),
+            "probability": score,
+            "predicted": np.where(score > 0.5, "leaves", "stays"),
+            "left": np.where(rng.random(rows) < score, "leaves", "stays"),
+        }
+    )
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, service_settings: Callable[..., dict[str, Any]]) -> Callable[..., str]:
+    """Writes a configuration with changes and returns its path."""
+
+    def write(changes: dict[str, Any] | None = None) -> str:
+        path = tmp_path / "otel-ml.yaml"
+        path.write_text(yaml.safe_dump(service_settings(tmp_path / "state", changes)))
+        return str(path)
+
+    return write
+
+
+def build(tmp_path: Path, kind: str, *options: str) -> tuple[int, Path]:
+    """Builds a reference of the customers from a file of some kind: exit code and where the reference is."""
+    data, out = tmp_path / f"customers.{kind}", tmp_path / "churn.json"
+    WRITERS[kind](customers(), str(data))
+    return main(["reference", "build", str(data), "--model", "churn", "--out", str(out), *options]), out
+
+
+# --- what there is -------------------------------------------------------------------------------------------
+def test_version_is_that_of_the_distribution() -> None:
+    answer = command("--version")
+    assert (answer.returncode, answer.stdout) == (0, f"otel-ml {version('otel-ml')}\n")
+
+
+def test_components_lists_every_registered_one_on_a_line_without_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["components"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = {(line.partition("  ")[0], word) for line in lines for word in line.split()}
+    for kind, names in (
+        ("receiver", ["otlp"]),
+        ("connector", ["ml_monitor"]),
+        ("exporter", ["otlp_grpc", "otlp_http", "prometheus", "debug"]),
+        ("extension", ["health_check", "file_storage"]),
+        ("monitor", [monitor().name for monitor in MONITOR_TYPES]),
+        ("drift method", [method.name for method in DRIFT_METHODS]),
+    ):
+        assert {(kind, name) for name in names} <= found
+    assert not any("`" in line or ":func:" in line for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("reference",), ("validate",), ("reference", "build")])
+def test_wrong_usage_is_told_with_the_usage(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: otel-ml" in capsys.readouterr().err
+
+
+# --- validate ------------------------------------------------------------------------------------------------
+def test_a_valid_file_is_shown_by_its_pipelines_and_what_it_does_not_use(
+    config_file: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config_file({"exporters": {"debug/spare": None}})
+    assert main(["validate", "--config", path]) == 0
+    shown = capsys.readouterr().out
+    assert f"{path}: valid" in shown
+    assert "traces: otlp → ml_monitor" in shown
+    assert "metrics: ml_monitor → prometheus" in shown
+    assert "exporters.debug/spare: configured but not used" in shown
+
+
+def test_the_examples_are_valid(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    example = next(part for part in text.split("```yaml\n")[1:]).partition("```")[0]
+    assert build(tmp_path, "csv", *OUTPUTS, "--positive-class", "leaves", "--segments", "plan")[0] == 0
+    (tmp_path / "otel-ml.yaml").write_text(example)
+    assert main(["validate", "--config", str(tmp_path / "otel-ml.yaml")]) == 0
+    assert "model 'churn': reference of 500 rows from customers.csv" in capsys.readouterr().out
+
+
+def test_a_missing_file_and_one_that_is_no_yaml_are_told_with_their_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere, broken = tmp_path / "nowhere.yaml", tmp_path / "broken.yaml"
+    broken.write_text("receivers: [")
+    for path, reason in ((nowhere, "No such file"), (broken, "line 1"), (tmp_path, "Is a directory")):
+        assert main(["validate", "--config", str(path)]) == 2
+        told = capsys.readouterr().err
+        assert str(path) in told
+        assert reason in told
+
+
+def test_every_mistake_of_a_file_is_told_at_once_with_path_and_choices_and_nothing_that_is_none(
+    config_file: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config_file(
+        {
+            "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": "nowhere"}}}},
+            "connectors": {
+                "ml_monitor": {"window": {"size": "1h", "evry": "1m"}, "drift": {"numeric": ["psi", "kss"]}}
+            },
+            "exporters": {"prometheus": {"metric_expiration": 5}, "influx": None},
+        }
+    )
+    assert main(["validate", "--config", path]) == 2
+    problems = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  - ")]
+    expected = (
+        "receivers.otlp.protocols.grpc.endpoint: 'nowhere' is not an address",
+        "connectors.ml_monitor.window.evry: unknown key; allowed: size, every",
+        "exporters.prometheus.metric_expiration: 5 is not a duration",
+        "exporters.influx: unknown type 'influx'; allowed: otlp_grpc, otlp_http, prometheus, debug",
+    )
+    assert len(problems) == len(expected)
+    assert all(any(text in problem for problem in problems) for text in expected)
+
+
+def test_validate_finds_what_serve_would_certificates_references_and_loops(
+    config_file: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    back = {"endpoint": "localhost:4317", "tls": {"ca_file": str(tmp_path / "ca.pem")}}
+    tls = {"cert_file": str(tmp_path / "cert.pem"), "key_file": str(tmp_path / "key.pem")}
+    protocols = {"grpc": {"endpoint": "127.0.0.1:4317"}, "http": {"endpoint": "localhost:0", "tls": tls}}
+    path = config_file(
+        {
+            "receivers": {"otlp": {"protocols": protocols}},
+            "exporters": {"otlp_grpc": back},
+            "service": {"pipelines": {"traces": {"exporters": ["ml_monitor", "otlp_grpc"]}}},
+        }
+    )
+    assert main(["validate", "--config", path]) == 2
+    told = capsys.readouterr().err
+    assert f"exporters.otlp_grpc.tls.ca_file: cannot read {tmp_path}/ca.pem" in told
+    assert f"receivers.otlp.protocols.http.tls: cannot read {tmp_path}/cert.pem" in told
+    assert "exporters.otlp_grpc.endpoint: localhost:4317 is receivers.otlp.protocols.grpc" in told
+
+    path = config_file({"connectors": {"ml_monitor": {"models": {"fraud": {"reference": "nowhere.json"}}}}})
+    assert main(["validate", "--config", path]) == 2
+    assert f"models.fraud.reference: {tmp_path}/nowhere.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_reference_that_says_something_else_than_the_file_is_told(
+    config_file: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert build(tmp_path, "csv", *OUTPUTS, "--segments", "plan")[0] == 0
+    model = {"reference": "churn.json", "task": "regression", "segments": ["plan", "shop"]}
+    assert (
+        main(["validate", "--config", config_file({"connectors": {"ml_monitor": {"models": {"churn": model}}}})]) == 2
+    )
+    told = capsys.readouterr().err
+    assert "models.churn.task: regression, but its reference was built for binary_classification" in told
+    assert "models.churn.segments: shop not in its reference, which has: plan" in told
+
+
+# --- serve ---------------------------------------------------------------------------------------------------
+def test_serve_refuses_a_bad_file_and_a_used_address_with_the_key(
+    config_file: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = command("serve", "--config", config_file({"exporters": {"prometheus": {"endpont": "x"}}}))
+    assert bad.returncode == 2
+    assert "exporters.prometheus.endpont: unknown key; allowed: endpoint" in bad.stderr
+    assert "Traceback" not in bad.stderr
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for changes, key in (
+            ({"receivers": {"otlp": {"protocols": {"http": {"endpoint": address}}}}}, "receivers.otlp.protocols.http"),
+            ({"exporters": {"prometheus": {"endpoint": address}}}, "exporters.prometheus.endpoint"),
+            ({"extensions": {"health_check": {"endpoint": address}}}, "extensions.health_check.endpoint"),
+            ({"service": {"telemetry": {"metrics": {"endpoint": address}}}}, "service.telemetry.metrics.endpoint"),
+        ):
+            assert main(["serve", "--config", config_file(changes)]) == 1
+            assert (
+                capsys.readouterr().err.lower() == f"error: {key}: cannot listen on {address}: address already in use\n"
+            )
+
+
+# --- reference -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["csv", "parquet", "arrow"])
+def test_a_reference_is_built_from_a_table_with_labels_and_segments_and_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    options = (*OUTPUTS, "--positive-class", "leaves", "--segments", "region", "--categorical", "age")
+    code, out = build(tmp_path, kind, *options)
+    assert code == 0
+    assert f"{out}: 500 rows, 5 columns" in capsys.readouterr().err
+    reference = load_reference(out)
+    schema, table = reference.schema, customers().to_pydict()
+    assert (schema.task, schema.positive_class) == ("binary_classification", "leaves")
+    assert [(spec.role, spec.name) for spec in schema.columns] == [
+        ("score", "score"), ("feature", "age"), ("feature", "plan"), ("prediction", "prediction"), ("label", "label"),
+    ]  # fmt: skip
+    assert schema.groups.names(0) == sorted({*table["region"]}, key=lambda name: (-table["region"].count(name), name))
+    right = sum(said == true for said, true in zip(table["predicted"], table["left"], strict=True))
+    assert np.trace(reference.pane.outcomes.confusion[0]) == right
+    assert "north" in json.dumps(json.loads(out.read_text())["segments"])
+
+    assert main(["reference", "show", str(out)]) == 0
+    shown = capsys.readouterr().out
+    for text in ("churn", "binary_classification", "leaves", "region", "500", f"customers.{kind}", "basic"):
+        assert text in shown
+
+
+def test_a_regression_is_told_by_its_values(tmp_path: Path) -> None:
+    data, out = tmp_path / "flats.csv", tmp_path / "price.json"
+    data.write_text("rooms,price,paid\n" + "\n".join(f"{row % 5},{row}.5,{row}.25" for row in range(200)))
+    options = ("--prediction", "price", "--label", "paid", "--out", str(out))
+    assert main(["reference", "build", str(data), "--model", "price", *options]) == 0
+    reference = load_reference(out)
+    assert reference.schema.task == "regression"
+    count, absolute = reference.pane.outcomes.errors[0, :2]
+    assert absolute / count == 0.25
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--label", "lef"), "no column 'lef' for label; it has: age, plan, region, probability, predicted, left"),
+        (("--segments", "area"), "no column 'area' for segments; it has: age, plan"),
+        (("--features", "age,height"), "no column 'height' for features; it has: age, plan"),
+        (("--score", "plan"), "score must be numbers, has texts such as"),
+        ((*OUTPUTS, "--positive-class", "gone"), "no class 'gone'; there are: leaves, stays"),
+        ((*OUTPUTS, "--categorical", "weight"), "no feature 'weight'; there are: age, plan, region"),
+    ],
+)
+def test_a_reference_that_cannot_be_built_is_told_in_the_users_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: Sequence[str], told: str
+) -> None:
+    code, out = build(tmp_path, "csv", *options)
+    assert code == 2
+    assert told in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_table_that_is_not_there_and_a_place_to_write_that_is_none_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "nowhere.csv")
+    assert main(["reference", "build", missing, "--model", "m", "--out", str(tmp_path / "m.json")]) == 1
+    assert capsys.readouterr().err == f"error: {missing}: No such file or directory\n"
+    assert build(tmp_path, "csv", "--out", str(tmp_path / "nowhere" / "m.json"))[0] == 1
+    assert f"--out: there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    (tmp_path / "table.xlsx").write_text("x")
+    assert main(["reference", "build", str(tmp_path / "table.xlsx"), "--model", "m", "--out", missing]) == 2
+    assert "cannot tell the format; allowed: .parquet" in capsys.readouterr().err
+
+
+def test_showing_what_is_no_reference_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.json").write_text('{"format": "other"}')
+    assert main(["reference", "show", str(tmp_path / "other.json")]) == 2
+    assert f"{tmp_path / 'other.json'}" in capsys.readouterr().err
+    assert main(["reference", "show", str(tmp_path / "nowhere.json")]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'nowhere.json'}: No such file or directory\n"
+
+
+# --- docs ----------------------------------------------------------------------------------------------------
+def test_the_reference_pages_are_those_of_the_code() -> None:
+    line = [sys.executable, str(ROOT / "docs" / "build.py"), "--check"]
+    answer = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert (answer.returncode, answer.stdout) == (0, "up to date\n")
