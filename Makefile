@@ -4,20 +4,24 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 
-.PHONY: help check test demo clean
+WIRE := setup.py $(wildcard collector_processor/decode/wire*.p*)
+
+.PHONY: help check test demo bench fuzz clean
 help:
 	@echo "make demo    the whole path on real data, live in the terminal"
 	@echo "make test    every test, with the Debian packages they need"
 	@echo "make check   ruff, pyright (strict), import-linter"
+	@echo "make bench   what it reaches, beside what it should"
+	@echo "make fuzz    broken requests against both decoders, under sanitizers (FUZZ_SECONDS=60)"
 	@echo "make clean   remove the virtual environment and caches"
 
-$(VENV)/.dev: pyproject.toml
+$(VENV)/.dev: pyproject.toml $(WIRE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-$(VENV)/.demo: pyproject.toml
+$(VENV)/.demo: pyproject.toml $(WIRE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[demo]'
@@ -36,5 +40,19 @@ test: $(VENV)/.dev
 demo: $(VENV)/.demo
 	$(BIN)/otel-ml demo $(DEMO_ARGS)
 
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.dev
+	rm -rf build
+	CFLAGS="$(SANITIZE) -g -O1 -fno-omit-frame-pointer" LDFLAGS="$(SANITIZE)" \
+		$(BIN)/python -m pip install --quiet --no-deps --target build/fuzz .
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONMALLOC=malloc PYTHONPATH=build/fuzz $(BIN)/python fuzz/decode.py --seconds $(FUZZ_SECONDS)
+	rm -rf build
+
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -f collector_processor/decode/wire*.so collector_processor/decode/wire.c fuzz-difference.bin

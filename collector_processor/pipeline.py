@@ -185,6 +185,9 @@ class Pipeline:
         )
         begin(model, reference, self.config, self.telemetry)
         _log.info("model '%s': reference learned from %s", model.key, reference.source)
+        wanted, found = model.settings.positive_class, reference.schema.positive_class
+        if wanted and wanted != found:
+            model.warn_once("positive_class", "no positive class %r in what came; taking %r", wanted, found)
         yield from learner.batches
         if not taken:
             yield batch

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Final
 
 from collector_processor.config import Config
-from collector_processor.decode import DecodeLimits, decode
+from collector_processor.decode import DecodeLimits, decode, decoder_notice
 from collector_processor.export.metrics_server import MetricsServer
 from collector_processor.export.prometheus import PrometheusExporter
 from collector_processor.factory import (
@@ -161,6 +161,9 @@ async def _run(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
+    notice = decoder_notice()
+    if notice is not None:
+        _log.warning(notice)
     await service.start()
     _log.info("ready: %s", ", ".join(f"{name} :{port}" for name, port in service.addresses()))
     for path in config.unused:

@@ -21,11 +21,10 @@ import numpy as np
 
 from collector_processor.config import ModelConfig
 from collector_processor.decode.batch import ModelKey
-from collector_processor.decode.merge import concatenate
 from collector_processor.labels.join import LabelJoin
 from collector_processor.pipeline import Pipeline
 from collector_processor.reference.file import parse_reference, reference_text
-from collector_processor.reference.kept import batch_arrays, batch_from_arrays
+from collector_processor.reference.kept import batch_arrays, batches_from_arrays
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.lock import DirectoryLock
@@ -94,9 +93,8 @@ class StateStore:
         if model is None:
             raise ValueError(f"limits.models is {pipeline.config.limits.models}")
         if "windows" not in entry:
-            kept = _under(_KEPT, own)
-            if kept:
-                pipeline.add_rows(model, batch_from_arrays(key, kept), now_ns)
+            for batch in batches_from_arrays(key, _under(_KEPT, own)):
+                pipeline.add_rows(model, batch, now_ns)
             return
         reference = _reference(pipeline, model, entry, own)
         schema = _grown(reference.schema, entry["tables"])
@@ -115,8 +113,7 @@ class StateStore:
 def _saved(model: Model, learned: bool) -> tuple[dict[str, Json], dict[str, Array]]:
     """One model as a header's entry and arrays; one that is still learning has rows instead of windows."""
     if model.watch is None:
-        batches = [] if model.learner is None else model.learner.batches
-        kept = batch_arrays(concatenate(batches)) if batches else {}
+        kept = {} if model.learner is None else batch_arrays(model.learner.batches)
         return {}, {f"{_KEPT}{name}": values for name, values in kept.items()}
     windows, reference = model.watch.windows, model.watch.reference
     arrays = {f"{_PANES}{name}": values for name, values in windows.arrays().items()}

@@ -136,9 +136,7 @@ class DriftConfig(Settings):
     numeric: tuple[str, ...] = Field(
         default=("psi", "js", "ks", "wasserstein"), description="methods for numeric columns"
     )
-    categorical: tuple[str, ...] = Field(
-        default=("psi", "js", "l_infinity", "chi2"), description="methods for categories"
-    )
+    categorical: tuple[str, ...] = Field(default=("psi", "js", "l_infinity"), description="methods for categories")
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="threshold by method, instead of its default"
     )

@@ -1,13 +1,17 @@
 """OTLP bytes to columns.
 
 :func:`decode` takes the serialised request of a signal and gives :class:`~.batch.Decoded`. Its rules are those of
-:mod:`.fallback`, whichever decoder does the work; :func:`decoder_name` tells which.
+:mod:`.fallback`, whichever decoder does the work; :func:`decoder_name` tells which, and the environment variable
+``OTEL_ML_DECODER`` chooses.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from collector_processor.decode import fallback
@@ -27,6 +31,7 @@ from collector_processor.decode.otlp_json import Signal, json_to_protobuf
 
 __all__ = [
     "DECODERS",
+    "DECODER_VARIABLE",
     "DEFAULT_LIMITS",
     "DROP_REASONS",
     "Column",
@@ -44,7 +49,9 @@ __all__ = [
     "concatenate_labels",
     "decode",
     "decode_metrics",
+    "decoder_called",
     "decoder_name",
+    "decoder_notice",
     "default_id",
     "default_ids",
     "hash_ids",
@@ -62,8 +69,46 @@ class Decoder:
     decode_logs: Callable[[bytes, int, DecodeLimits], Decoded]
 
 
-DECODERS: Final = (Decoder("fallback", fallback.decode_traces, fallback.decode_logs),)
-"""Those that this installation has; the first one is used."""
+DECODER_VARIABLE: Final = "OTEL_ML_DECODER"
+"""Environment variable that names the decoder to use; unset or empty: the first of :data:`DECODERS`."""
+
+
+def _installed() -> tuple[Decoder, ...]:
+    plain = Decoder("fallback", fallback.decode_traces, fallback.decode_logs)
+    if importlib.util.find_spec("collector_processor.decode.wire") is None:
+        return (plain,)
+    try:
+        from collector_processor.decode import compiled
+    except ImportError:  # built for another Python, or for a protobuf that it does not know
+        return (plain,)
+    # Labels in logs are few beside predictions: the fallback serves them.
+    return Decoder("compiled", compiled.decode_traces, fallback.decode_logs), plain
+
+
+DECODERS: Final = _installed()
+"""Those that this installation has, the fastest first."""
+
+
+def decoder_called(name: str) -> Decoder:
+    """The decoder of that name, the fastest for an empty one; raises :class:`ValueError` where there is none.
+
+    >>> decoder_called("fallback").name
+    'fallback'
+    >>> decoder_called("fast")
+    Traceback (most recent call last):
+    ValueError: OTEL_ML_DECODER is 'fast'; this installation has: ...fallback
+    """
+    for decoder in DECODERS:
+        if name in ("", decoder.name):
+            return decoder
+    raise ValueError(
+        f"{DECODER_VARIABLE} is {name!r}; this installation has: {', '.join(decoder.name for decoder in DECODERS)}"
+    )
+
+
+@cache
+def _chosen() -> Decoder:
+    return decoder_called(os.environ.get(DECODER_VARIABLE, ""))
 
 
 def decode(
@@ -85,14 +130,26 @@ def decode(
     if signal == "metrics":
         return decode_metrics(body, own_instance_id)
     if signal == "logs":
-        return DECODERS[0].decode_logs(body, received_ns, limits)
-    return DECODERS[0].decode_traces(body, received_ns, limits)
+        return _chosen().decode_logs(body, received_ns, limits)
+    return _chosen().decode_traces(body, received_ns, limits)
 
 
 def decoder_name() -> str:
-    """Which decoder :func:`decode` uses.
+    """Which decoder :func:`decode` uses; raises :class:`ValueError` if the environment names none that there is.
 
-    >>> decoder_name()
-    'fallback'
+    >>> decoder_name() in {decoder.name for decoder in DECODERS}
+    True
     """
-    return DECODERS[0].name
+    return _chosen().name
+
+
+def decoder_notice() -> str | None:
+    """What a service should log at its start about the decoder; None where the compiled one runs."""
+    if decoder_name() != "fallback":
+        return None
+    if len(DECODERS) > 1:
+        return f"requests are decoded in Python, for {DECODER_VARIABLE} says so; the compiled decoder is much faster"
+    return (
+        "requests are decoded in Python: the compiled decoder is not installed; "
+        "with a C compiler at hand, pip install --force-reinstall --no-binary otel-ml otel-ml builds it"
+    )

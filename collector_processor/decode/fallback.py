@@ -52,7 +52,7 @@ from collector_processor.decode.table import Table
 from otel_ml import semconv
 
 _Request = TypeVar("_Request", bound=Message)
-_Known = dict[tuple[Value, Value, Value, Value], PredictionRows]
+Known = dict[tuple[Value, Value, Value, Value], PredictionRows]
 """Where the rows go of spans that name model, version, task and role in these words, in one resource."""
 
 _LATEST: Final = 2**63 - 1
@@ -75,12 +75,12 @@ def decode_traces(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_
     request.tally.take_items(len(message.resource_spans))
     for resource_spans in message.resource_spans:
         defaults = defaults_of(resource_spans.resource.attributes)
-        known: _Known = {}
+        known: Known = {}
         request.tally.take_items(len(resource_spans.scope_spans))
         for scope_spans in resource_spans.scope_spans:
             items += request.tally.take_items(len(scope_spans.spans))
             for span in scope_spans.spans:
-                _take_span(request, span, defaults, known)
+                take_span(request, span, defaults, known)
     return request.decoded(items)
 
 
@@ -116,7 +116,7 @@ def parsed(kind: type[_Request], body: bytes) -> _Request:
         raise MalformedRequestError(f"not an {kind.DESCRIPTOR.name}: {error}") from error
 
 
-def _take_span(request: Request, span: Span, defaults: Defaults, known: _Known) -> None:
+def take_span(request: Request, span: Span, defaults: Defaults, known: Known) -> None:
     """Adds the span to the request, if it is one of ours; the usual one on a short path."""
     values, nested = read(span.attributes)
     get = values.get

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from collector_processor.decode.batch import F64, I64, U64, Column, ModelKey, PredictionBatch
-from collector_processor.decode.cells import Scalar, place_of, text_of
+from collector_processor.decode.cells import Place, Scalar, place_of, text_of
 from collector_processor.decode.columns import column_of
 from collector_processor.decode.identify import Identity
 from collector_processor.decode.identity import hash_ids
@@ -44,7 +44,7 @@ class PredictionRows:
     """
 
     def __init__(self, identity: Identity, tally: Tally) -> None:
-        self._identity = identity
+        self.identity = identity
         self._tally = tally
         self._admission = Admission(tally)
         self._calls: list[Call] = []
@@ -78,6 +78,16 @@ class PredictionRows:
             None if error is None else error.take(np.zeros(table.rows, np.int64)),
         )
         self._parts.append((batch, table.rows * columns))
+
+    def admits(self, place: Place, column: Column) -> bool:
+        """Whether a column that came as such is kept within the limits."""
+        return self._admission.admits(place, column)
+
+    def add_batch(self, batch: PredictionBatch, columns: int, attributes: int) -> None:
+        """Adds rows that came as ``columns`` columns made of so many ``attributes``, or drops them over a limit."""
+        if self._tally.take_rows(len(batch)) and self._tally.take_cells(len(batch), columns):
+            self._flush()
+            self._parts.append((batch, attributes))
 
     def finish(self) -> list[PredictionBatch]:
         """All that was added, as batches."""
@@ -113,26 +123,40 @@ class PredictionRows:
     def _batch(
         self, table: Table, times: I64, ids: U64, weights: F64, durations: F64, error: Column | None
     ) -> PredictionBatch:
-        columns: dict[str, dict[str, Column]] = {}
-        for place, column in self._admission.columns(table):
-            columns.setdefault(place.part, {})[place.key] = column
-        return PredictionBatch(
-            model=ModelKey(self._identity.name, self._identity.version),
-            time_ns=times,
-            ids=ids,
-            weights=weights,
-            duration_s=durations,
-            features=columns.get("feature", {}),
-            prediction=columns.get("class", {}).get(""),
-            score=_numbers(columns.get("score", {})).get(""),
-            value=_numbers(columns.get("value", {})).get(""),
-            scores=_numbers(columns.get("scores", {})),
-            segments=columns.get("segment", {}),
-            attributions=_numbers(columns.get("attribution", {})),
-            error=error,
-            task=self._identity.task,
-            role=self._identity.role,
-        )
+        columns = self._admission.columns(table)
+        return batch_of(self.identity, columns, times, ids, weights, durations, error)
+
+
+def batch_of(
+    identity: Identity,
+    columns: Iterable[tuple[Place, Column]],
+    times: I64,
+    ids: U64,
+    weights: F64,
+    durations: F64,
+    error: Column | None,
+) -> PredictionBatch:
+    """Puts columns where they belong in a batch."""
+    parts: dict[str, dict[str, Column]] = {}
+    for place, column in columns:
+        parts.setdefault(place.part, {})[place.key] = column
+    return PredictionBatch(
+        model=ModelKey(identity.name, identity.version),
+        time_ns=times,
+        ids=ids,
+        weights=weights,
+        duration_s=durations,
+        features=parts.get("feature", {}),
+        prediction=parts.get("class", {}).get(""),
+        score=_numbers(parts.get("score", {})).get(""),
+        value=_numbers(parts.get("value", {})).get(""),
+        scores=_numbers(parts.get("scores", {})),
+        segments=parts.get("segment", {}),
+        attributions=_numbers(parts.get("attribution", {})),
+        error=error,
+        task=identity.task,
+        role=identity.role,
+    )
 
 
 def _numbers(columns: Mapping[str, Column]) -> dict[str, F64]:

@@ -31,6 +31,7 @@ Decode = Callable[[Signal, bytes, int], Decoded]
 """``(signal, body, received_ns)`` to columns; raises :class:`MalformedRequestError`."""
 
 DEFAULT_MAX_REQUESTS: Final = 1024
+_COMPLAINT_INTERVAL_S: Final = 10.0
 DEFAULT_MAX_REQUEST_BYTES: Final = 256 * 2**20
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Admission:
         self._telemetry = telemetry
         self._memory = MemoryLimit(memory_limit_bytes)
         self._retry_after_s = retry_after_s
+        self._next_complaint_s = 0.0
         self._room = _Room(max_requests, max_request_bytes)
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
 
@@ -132,6 +134,7 @@ class Admission:
             return Outcome("malformed", str(error))
         self._telemetry.received("failed", signal, transport, items)
         if isinstance(error, MalformedRequestError):
+            self._complain(signal, f"malformed: {error}")
             return Outcome("malformed", str(error))
         if isinstance(error, TimedOutError):
             return Outcome("timed_out", str(error))
@@ -148,6 +151,13 @@ class Admission:
         """The account of what is in flight."""
         return self._room
 
+    def _complain(self, signal: Signal, message: str) -> None:
+        """Logs what is wrong with a sender, now and then: most SDKs do not show it, and the counters count it all."""
+        now_s = time.monotonic()
+        if now_s >= self._next_complaint_s:
+            self._next_complaint_s = now_s + _COMPLAINT_INTERVAL_S
+            _log.warning("a %s request: %s", signal, message)
+
     def _accept(self, ticket: Ticket, decoded: Decoded) -> Outcome:
         # A batch span may hold more rejected rows than the request has items.
         rejected = min(decoded.rejected, decoded.items)
@@ -155,6 +165,7 @@ class Admission:
         if not decoded.rejected:
             return Outcome("accepted")
         self._telemetry.received("failed", ticket.signal, ticket.transport, rejected)
+        self._complain(ticket.signal, f"{decoded.rejected} rejected: {decoded.message}")
         return Outcome("partial", decoded.message, rejected=decoded.rejected)
 
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector_processor.decode.batch import F64, Column, ModelKey, PredictionBatch
+from collector_processor.decode.merge import concatenate
 
 Array = NDArray[Any]
 _HEAD: Final = "head"
 _ROWS: Final = ("time_ns", "ids", "weights", "duration_s")
 
 
-def batch_arrays(batch: PredictionBatch) -> dict[str, Array]:
-    """A batch as arrays by name, its texts as JSON in one of them: no objects, no pickle.
+def batch_arrays(batches: Sequence[PredictionBatch]) -> dict[str, Array]:
+    """Batches of one model as arrays by name, their texts as JSON in one of them: no objects, no pickle.
 
     >>> batch = PredictionBatch(ModelKey("fraud"), np.zeros(1, np.int64), np.zeros((1, 2), np.uint64), np.ones(1),
     ...     np.ones(1), features={"country": Column(codes=np.array([0], np.int32), categories=("DE",))})
-    >>> batch_from_arrays(batch.model, batch_arrays(batch)).features["country"].categories
-    ('DE',)
+    >>> [len(again) for again in batches_from_arrays(batch.model, batch_arrays([batch, batch]))]
+    [1, 1]
     """
+    if not batches:
+        return {}
+    batch = concatenate(batches)
     found: dict[str, Array] = {name: getattr(batch, name) for name in _ROWS}
     columns: list[tuple[str, str, tuple[str, ...]]] = []
     for part, name, column in _columns(batch):
@@ -34,12 +38,20 @@ def batch_arrays(batch: PredictionBatch) -> dict[str, Array]:
     for part, name, values in _numbers(batch):
         found[f"number.{len(numbers)}"] = values
         numbers.append((part, name))
-    head = json.dumps({"task": batch.task, "role": batch.role, "columns": columns, "numbers": numbers}).encode()
-    return {_HEAD: np.frombuffer(head, np.uint8), **found}
+    head = {
+        "task": batch.task,
+        "role": batch.role,
+        "lengths": [len(part) for part in batches],
+        "columns": columns,
+        "numbers": numbers,
+    }
+    return {_HEAD: np.frombuffer(json.dumps(head).encode(), np.uint8), **found}
 
 
-def batch_from_arrays(model: ModelKey, arrays: Mapping[str, Array]) -> PredictionBatch:
-    """The batch that :func:`batch_arrays` was given; ``KeyError`` where something of it is not there."""
+def batches_from_arrays(model: ModelKey, arrays: Mapping[str, Array]) -> Iterator[PredictionBatch]:
+    """The batches that :func:`batch_arrays` was given, each with the columns that any had; ``KeyError`` without one."""
+    if not arrays:
+        return
     head: Any = json.loads(arrays[_HEAD].tobytes())
     columns: dict[str, dict[str, Column]] = {}
     for position, (part, name, categories) in enumerate(head["columns"]):
@@ -49,7 +61,7 @@ def batch_from_arrays(model: ModelKey, arrays: Mapping[str, Array]) -> Predictio
     numbers: dict[str, dict[str, F64]] = {}
     for position, (part, name) in enumerate(head["numbers"]):
         numbers.setdefault(part, {})[name] = arrays[f"number.{position}"]
-    return PredictionBatch(
+    whole = PredictionBatch(
         model,
         **{name: arrays[name] for name in _ROWS},
         features=columns.get("features", {}),
@@ -63,6 +75,9 @@ def batch_from_arrays(model: ModelKey, arrays: Mapping[str, Array]) -> Predictio
         task=head["task"],
         role=head["role"],
     )
+    ends = np.cumsum(head["lengths"]).tolist()
+    for begin, end in zip([0, *ends], ends, strict=False):
+        yield whole.take(slice(begin, end))
 
 
 def _columns(batch: PredictionBatch) -> Iterator[tuple[str, str, Column]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -152,6 +153,10 @@ class _Reader:
             self._progress(self._total, self._total, "read")
 
 
+_INDEX: Final = re.compile(r"__index_level_\d+__")
+"""What pandas calls a nameless index in a file: row numbers, not a feature."""
+
+
 def _parts(path: str, names: Sequence[str], mapping: ColumnMapping) -> _Parts:
     """What each column is for: as mapped, else by the contract's names, else a feature."""
     places = {name: position for position, name in enumerate(names)}
@@ -172,14 +177,17 @@ def _parts(path: str, names: Sequence[str], mapping: ColumnMapping) -> _Parts:
             parts.single[part] = place(name, part)
     for name in mapping.segments:
         parts.segments[name] = place(name, "segments")
-    taken = {*parts.single.values(), *parts.segments.values()}
+    # A segment is a feature as well, as it is when a reference is learned; `features` says otherwise.
+    taken = set(parts.single.values())
     if mapping.id is not None:
         taken.add(place(mapping.id, "id"))
     by_contract = _by_contract(parts, places, taken)
     if mapping.features is not None:
         parts.features = {name: place(name, "features") for name in mapping.features}
     else:
-        named = {name: position for name, position in places.items() if position not in taken}
+        named = {
+            name: position for name, position in places.items() if position not in taken and not _INDEX.fullmatch(name)
+        }
         parts.features = by_contract or named
     return parts
 

@@ -121,12 +121,14 @@ def test_a_valid_file_is_shown_by_its_pipelines_and_what_it_does_not_use(
     assert "exporters.debug/spare: configured but not used" in shown
 
 
-def test_the_examples_are_valid(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text()
-    example = next(part for part in text.split("```yaml\n")[1:]).partition("```")[0]
+def test_a_valid_file_is_shown_with_what_its_references_were_built_from(
+    config_file: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert build(tmp_path, "csv", *OUTPUTS, "--positive-class", "leaves", "--segments", "plan")[0] == 0
-    (tmp_path / "otel-ml.yaml").write_text(example)
-    assert main(["validate", "--config", str(tmp_path / "otel-ml.yaml")]) == 0
+    model = {"reference": "churn.json", "positive_class": "leaves", "segments": ["plan"]}
+    assert (
+        main(["validate", "--config", config_file({"connectors": {"ml_monitor": {"models": {"churn": model}}}})]) == 0
+    )
     assert "model 'churn': reference of 500 rows from customers.csv" in capsys.readouterr().out
 
 

@@ -292,8 +292,8 @@ def test_a_corrupt_arrow_batch_is_rejected_and_never_an_internal_error(target: T
     assert {answer.code for answer in answers} == {0}
     assert [answer.rejected for answer in answers[:4]] == [1, 1, 1, 1]
     assert "ml.batch" in answers[1].message
-    with target.rows(2, "arrow"):
-        assert target.send(otlp.request([otlp.prediction("arrow", {"ml.batch": whole})])).rejected == 0
+    with target.rows(2, "arrow-whole"):
+        assert target.send(otlp.request([otlp.prediction("arrow-whole", {"ml.batch": whole})])).rejected == 0
 
 
 def test_what_is_well_in_a_request_counts_beside_what_is_not(target: Target, otlp: Any) -> None:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 
-from collector_processor.decode import DECODERS, DecodeLimits, MalformedRequestError, decode, decoder_name
+from collector_processor.decode import (
+    DECODER_VARIABLE,
+    DECODERS,
+    DecodeLimits,
+    MalformedRequestError,
+    decode,
+    decoder_called,
+    decoder_name,
+)
 
 
 def test_the_first_decoder_is_used() -> None:
-    assert decoder_name() == DECODERS[0].name
+    assert decoder_called(os.environ.get(DECODER_VARIABLE, "")).name == decoder_name()
+    assert decoder_called("") is DECODERS[0]
     assert len({decoder.name for decoder in DECODERS}) == len(DECODERS)
     assert DECODERS[-1].name == "fallback"
 

@@ -145,13 +145,18 @@ class TestMapping:
             weight="w",
         )
         rows = table.predictions
-        assert list(rows.features) == ["age", "plan"]
+        assert list(rows.features) == ["age", "plan", "region"]  # a segment is a feature as well
         assert cells(rows.segments["region"]) == ["n", "s"]
         assert (rows.score.tolist(), cells(rows.prediction), rows.value) == ([0.2, 0.7], [0.0, 1.0], None)
         assert cells(table.label_classes) == [0.0, 1.0]
         assert rows.weights.tolist() == [1.0, 2.5]
         assert rows.time_ns.tolist() == [1_356_998_400 * 10**9, 1_357_084_800 * 10**9]
         assert rows.model.name == "m"
+
+    def test_the_index_that_pandas_wrote_is_no_feature(self, tmp_path):
+        frame = pa.table({"age": [30.0, 40.0], "__index_level_0__": [7, 9]})
+        pq.write_table(frame, tmp_path / "t.parquet")
+        assert list(read_table(tmp_path / "t.parquet").predictions.features) == ["age"]
 
     def test_features_may_be_chosen_and_be_segments_too(self, tmp_path):
         table = self.read(tmp_path, features=("plan", "region"), segments=("region",))

@@ -1,0 +1,124 @@
+# The names that mean something, and the keys that a request has, each with its meaning.
+
+cdef struct Meaning:
+    Octets at
+    Py_ssize_t size
+    uint8_t meaning
+    uint8_t part
+    bint sign
+
+# Names and prefixes that mean something; written once, at import. The octets belong to ``_SPELT``.
+cdef Meaning EXACT[32]
+cdef int EXACT_COUNT = 0
+cdef Meaning PREFIXES[16]
+cdef int PREFIX_COUNT = 0
+cdef Text CHAMPION
+cdef Text PREDICT
+cdef Text LABELLED
+cdef Text THRESHOLD
+cdef Text ERROR_UNSAID
+cdef Text TRUE
+cdef Text FALSE
+_SPELT = []
+
+
+cdef Text spelt(str text) except *:
+    cdef Text found
+    cdef bytes octets = text.encode()
+    _SPELT.append(octets)
+    found.at = <Octets><const char*>octets
+    found.size = <int32_t>len(octets)
+    found.hash = 0
+    return found
+
+
+cdef Meaning meaning_of(str text, int meaning, int part, bint sign) except *:
+    cdef Text octets = spelt(text)
+    cdef Meaning found
+    found.at = octets.at
+    found.size = octets.size
+    found.meaning = meaning
+    found.part = part
+    found.sign = sign
+    return found
+
+
+cdef _learn_names():
+    global EXACT_COUNT, PREFIX_COUNT, CHAMPION, PREDICT, LABELLED, THRESHOLD, ERROR_UNSAID, TRUE, FALSE
+    exact = (
+        (semconv.PREDICTION_ID, ID, 0, False), (semconv.PREDICTION_CLASS, CELL, CLASS, True),
+        (semconv.PREDICTION_SCORE, CELL, SCORE, True), (semconv.PREDICTION_VALUE, CELL, VALUE, True),
+        (semconv.PREDICTION_ROWS, ROWS, 0, True), (semconv.PREDICTION_SCORES, BEYOND, 0, True),
+        (semconv.FEATURES, BEYOND, 0, True), (semconv.BATCH, BEYOND, 0, True), (semconv.ERROR_TYPE, ERROR, 0, False),
+        (semconv.MODEL_NAME, NAME, 0, False), (semconv.MODEL_VERSION, VERSION, 0, False),
+        (semconv.MODEL_TASK, TASK, 0, False), (semconv.MODEL_ROLE, ROLE, 0, False),
+        (semconv.LABEL_CLASS, LABEL, 0, False), (semconv.LABEL_VALUE, LABEL, 0, False),
+    )
+    prefixes = (  # the first that fits counts; those of cells fit only longer names
+        (semconv.FEATURE, CELL, FEATURE, True), (semconv.SEGMENT, CELL, SEGMENT, False),
+        (semconv.ATTRIBUTION, CELL, ATTRIBUTION, False), (semconv.PREDICTION_SCORES + ".", CELL, SCORES, True),
+        (semconv.FEATURE, SIGN, 0, True), (semconv.PREDICTION_ID.rpartition(".")[0] + ".", SIGN, 0, True),
+        (semconv.MODEL_NAME.partition(".")[0] + ".", NAMESPACE, 0, False),
+    )
+    for name, meaning, part, sign in exact:
+        EXACT[EXACT_COUNT] = meaning_of(name, meaning, part, sign)
+        EXACT_COUNT += 1
+    for name, meaning, part, sign in prefixes:
+        PREFIXES[PREFIX_COUNT] = meaning_of(name, meaning, part, sign)
+        PREFIX_COUNT += 1
+    CHAMPION = spelt(semconv.ROLES[0])
+    PREDICT = spelt(semconv.SPAN_PREDICT)
+    LABELLED = spelt(semconv.SPAN_LABEL)
+    THRESHOLD = spelt("ot=")
+    ERROR_UNSAID = spelt("error")
+    TRUE = spelt("true")
+    FALSE = spelt("false")
+
+
+_learn_names()
+_TYPES = _learn_kinds(ExportTraceServiceRequest.DESCRIPTOR)
+cdef int RESOURCE_SPANS_TYPE = _TYPES["opentelemetry.proto.trace.v1.ResourceSpans"]
+cdef int SCOPE_SPANS_TYPE = _TYPES["opentelemetry.proto.trace.v1.ScopeSpans"]
+cdef int SPAN_TYPE = _TYPES["opentelemetry.proto.trace.v1.Span"]
+cdef int STATUS_TYPE = _TYPES["opentelemetry.proto.trace.v1.Status"]
+cdef int RESOURCE_TYPE = _TYPES["opentelemetry.proto.resource.v1.Resource"]
+cdef int KEY_VALUE_TYPE = _TYPES["opentelemetry.proto.common.v1.KeyValue"]
+cdef int ANY_VALUE_TYPE = _TYPES["opentelemetry.proto.common.v1.AnyValue"]
+
+
+cdef void learn_meaning(Key* key, Octets at, Py_ssize_t size) noexcept nogil:
+    cdef int i
+    cdef Meaning* known
+    key.meaning, key.part, key.sign = IGNORED, 0, False
+    for i in range(EXACT_COUNT):
+        known = &EXACT[i]
+        if known.size == size and memcmp(known.at, at, size) == 0:
+            key.meaning, key.part, key.sign = known.meaning, known.part, known.sign
+            return
+    for i in range(PREFIX_COUNT):
+        known = &PREFIXES[i]
+        if starts_with(at, size, known.at, known.size) and (size > known.size or known.meaning != CELL):
+            key.meaning, key.part, key.sign = known.meaning, known.part, known.sign
+            return
+
+
+cdef int32_t key_of(State* state, Octets head, Octets at, Octets stop) noexcept nogil:
+    """The number of a key, known or new; −1 if it cannot have one."""
+    cdef int32_t known = state.names.count, key = code_of(&state.names, at, stop - at)
+    cdef Py_ssize_t room
+    cdef Key* keys
+    if key != known:
+        return key
+    if key >= state.key_room:
+        room = wider(state.key_room, 64)
+        keys = <Key*>realloc(state.keys, <size_t>room * sizeof(Key))
+        if keys == NULL:
+            return -1
+        state.keys = keys
+        state.key_room = room
+    learn_meaning(&state.keys[key], at, stop - at)
+    state.keys[key].head = head
+    state.keys[key].head_size = <int32_t>(stop - head) if stop - at <= LONGEST_HEAD else 0x7FFFFFFF
+    state.keys[key].after = 0
+    state.keys[key].seen = -1
+    return key

@@ -1,0 +1,177 @@
+# The walk from the request down to each span.
+
+cdef bint walk_request(State* state, Octets at, Octets end) noexcept nogil:
+    cdef uint32_t tag
+    cdef Octets stop
+    state.last_model = -1
+    # Key 0 comes before the first one of a span; its head fits nowhere.
+    if key_of(state, at, at, at) != 0:
+        return False
+    state.keys[0].head_size = 0x7FFFFFFF
+    while at < end:
+        if not take_tag(&at, end, &tag):
+            return False
+        if tag != 0x0A:
+            if not pass_over(0, tag, &at, end, 0):
+                return False
+            continue
+        if not take_length(&at, end, &stop) or not walk_resource_spans(state, at, stop):
+            return False
+        at = stop
+    return True
+
+
+cdef bint walk_resource_spans(State* state, Octets at, Octets end) noexcept nogil:
+    cdef uint32_t tag
+    cdef Octets stop
+    cdef Py_ssize_t room
+    cdef Resource* resources
+    cdef bint begun = False
+    if state.resource_count == state.resource_room:
+        room = wider(state.resource_room, 8)
+        resources = <Resource*>realloc(state.resources, <size_t>room * sizeof(Resource))
+        if resources == NULL:
+            return False
+        state.resources = resources
+        state.resource_room = room
+    memset(&state.resources[state.resource_count], 0, sizeof(Resource))
+    state.resources[state.resource_count].name.at = at
+    state.resources[state.resource_count].version.at = at
+    state.resource_count += 1
+    state.containers += 1
+    while at < end:
+        if not take_tag(&at, end, &tag):
+            return False
+        if tag != 0x0A and tag != 0x12:
+            if not pass_over(RESOURCE_SPANS_TYPE, tag, &at, end, 1):
+                return False
+            continue
+        # A resource behind scopes, or a second one: rare enough for the fallback.
+        if (tag == 0x0A and begun) or not take_length(&at, end, &stop):
+            return False
+        begun = True
+        if not (walk_resource(state, at, stop) if tag == 0x0A else walk_scope_spans(state, at, stop)):
+            return False
+        at = stop
+    return True
+
+
+cdef bint walk_resource(State* state, Octets at, Octets end) noexcept nogil:
+    """Finds the model that a resource names."""
+    cdef uint32_t tag
+    cdef Octets stop
+    cdef int32_t key
+    cdef Value value
+    cdef Text* found
+    cdef bint odd
+    while at < end:
+        if not take_tag(&at, end, &tag):
+            return False
+        if tag != 0x0A:
+            if not pass_over(RESOURCE_TYPE, tag, &at, end, 2):
+                return False
+            continue
+        if not take_length(&at, end, &stop):
+            return False
+        odd = False
+        if not read_attribute(state, at, stop, 0, &key, &value, &odd) or odd:
+            return False
+        at = stop
+        if state.keys[key].meaning == NAME:
+            found = &state.resources[state.resource_count - 1].name
+        elif state.keys[key].meaning == VERSION:
+            found = &state.resources[state.resource_count - 1].version
+        else:
+            continue
+        found.size = 0
+        if value.kind == TEXT:
+            found.at = value.at
+            found.size = <int32_t>value.size
+    return True
+
+
+cdef bint walk_scope_spans(State* state, Octets at, Octets end) noexcept nogil:
+    cdef uint32_t tag
+    cdef Octets stop
+    state.containers += 1
+    while at < end:
+        if not take_tag(&at, end, &tag):
+            return False
+        if tag != 0x12:
+            if not pass_over(SCOPE_SPANS_TYPE, tag, &at, end, 2):
+                return False
+            continue
+        if not take_length(&at, end, &stop) or not walk_span(state, at, stop):
+            return False
+        at = stop
+    return True
+
+
+cdef inline bint take_text(Octets* at, Octets end, Text* text) noexcept nogil:
+    """Octets behind a length."""
+    cdef Octets stop
+    if not take_length(at, end, &stop):
+        return False
+    text.at = at[0]
+    text.size = <int32_t>(stop - at[0])
+    at[0] = stop
+    return True
+
+
+cdef bint walk_span(State* state, Octets at, Octets end) noexcept nogil:
+    cdef Span* span = &state.span
+    cdef Octets begin = at, stop
+    cdef uint32_t tag
+    memset(span, 0, sizeof(Span))
+    span.name.at = span.trace_id.at = span.span_id.at = span.trace_state.at = at
+    span.count = 1
+    while at < end:
+        if not take_tag(&at, end, &tag):
+            return False
+        if tag == 0x4A:
+            if not take_length(&at, end, &stop) or not walk_attribute(state, at, stop):
+                return False
+            at = stop
+        elif tag == 0x0A:
+            if not take_text(&at, end, &span.trace_id):
+                return False
+        elif tag == 0x12:
+            if not take_text(&at, end, &span.span_id):
+                return False
+        elif tag == 0x1A or tag == 0x2A:
+            if not take_text(&at, end, &span.name if tag == 0x2A else &span.trace_state):
+                return False
+            stop = span.name.at if tag == 0x2A else span.trace_state.at
+            if not is_utf8(stop, at):
+                return False
+        elif tag == 0x39 or tag == 0x41:
+            if end - at < 8:
+                return False
+            if tag == 0x39:
+                span.start = word_at(at)
+            else:
+                span.end = word_at(at)
+            at += 8
+        elif tag == 0x7A:
+            if not take_length(&at, end, &stop) or not walk_status(span, at, stop):
+                return False
+            at = stop
+        elif not pass_over(SPAN_TYPE, tag, &at, end, 3):
+            return False
+    state.items += 1
+    return add_span(state, span, begin, end)
+
+
+cdef bint walk_status(Span* span, Octets at, Octets end) noexcept nogil:
+    cdef uint32_t tag
+    cdef uint64_t code
+    while at < end:
+        if not take_tag(&at, end, &tag):
+            return False
+        if tag == 0x18:
+            if not take_varint(&at, end, &code):
+                return False
+            span.status = <int32_t>code
+        elif not pass_over(STATUS_TYPE, tag, &at, end, 4):
+            return False
+    return True
