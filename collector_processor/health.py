@@ -10,20 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, Final
 
+from collector_processor.receiver.listen import split_endpoint
+
 _KEY: Final = "extensions.health_check.endpoint"
 _PROBES: Final = 16
 """Probes answered at once; connections beyond are closed."""
 _IDLE_S: Final = 5.0
-
-
-def split_endpoint(endpoint: str) -> tuple[str, int]:
-    """Host and port of ``host:port``, brackets of an IPv6 address removed.
-
-    >>> split_endpoint("[::1]:80")
-    ('::1', 80)
-    """
-    host, _, port = endpoint.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 class HealthServer:

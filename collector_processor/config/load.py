@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -368,9 +368,8 @@ def _drift_methods(reading: _Reading, connector: str, monitor: MlMonitor) -> Non
 
 def _with_base(config: Config, base: Path) -> Config:
     """The same configuration with relative paths taken from the file's folder."""
-    resolve: Callable[[Path | None], Path | None] = lambda path: None if path is None else base / path  # noqa: E731
     models = {
-        name: model.model_copy(update={"reference": resolve(model.reference)})
+        name: model if model.reference is None else model.model_copy(update={"reference": base / model.reference})
         for name, model in config.monitor.models.items()
     }
     storage = config.file_storage

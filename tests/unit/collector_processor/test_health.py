@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from collector_processor.health import HealthServer, split_endpoint
+from collector_processor.health import HealthServer
+from collector_processor.receiver.listen import split_endpoint
 
 
 @pytest.fixture
