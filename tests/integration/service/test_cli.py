@@ -237,12 +237,13 @@ def test_a_reference_is_built_from_a_table_with_labels_and_segments_and_shown(
     options = (*OUTPUTS, "--positive-class", "leaves", "--segments", "region", "--categorical", "age")
     code, out = build(tmp_path, kind, *options)
     assert code == 0
-    assert f"{out}: 500 rows, 5 columns" in capsys.readouterr().err
+    assert f"{out}: 500 rows, 6 columns" in capsys.readouterr().err
     reference = load_reference(out)
     schema, table = reference.schema, customers().to_pydict()
     assert (schema.task, schema.positive_class) == ("binary_classification", "leaves")
     assert [(spec.role, spec.name) for spec in schema.columns] == [
-        ("score", "score"), ("feature", "age"), ("feature", "plan"), ("prediction", "prediction"), ("label", "label"),
+        ("score", "score"), ("feature", "age"), ("feature", "plan"), ("feature", "region"),
+        ("prediction", "prediction"), ("label", "label"),
     ]  # fmt: skip
     assert schema.groups.names(0) == sorted({*table["region"]}, key=lambda name: (-table["region"].count(name), name))
     right = sum(said == true for said, true in zip(table["predicted"], table["left"], strict=True))

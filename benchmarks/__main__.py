@@ -1,0 +1,55 @@
+"""``python -m benchmarks``: prints what was to be reached beside what was measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from benchmarks import bench_emit, bench_labels, bench_scale, bench_service, bench_statistics, bench_wire, page
+from benchmarks.measure import Row
+
+Suite = Callable[[Callable[[str], None]], Iterator[Row]]
+SUITES = ("decode", "service", "emit", "statistics", "labels")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the suites that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suites", nargs="*", help=f"only these: {', '.join(SUITES)}")
+    parser.add_argument("--full", action="store_true", help="ten million pending predictions instead of one")
+    parser.add_argument("--scale", action="store_true", help="how it scales, instead of the targets")
+    parser.add_argument("--write", action="store_true", help=f"write docs/{page.PAGE.name} too")
+    options = parser.parse_args(arguments)
+    unknown = set(options.suites) - set(SUITES)
+    if unknown:
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}; there are: {', '.join(SUITES)}")
+    if options.write and options.suites:
+        parser.error("--write needs all suites")
+    suites: dict[str, Suite] = {
+        "decode": bench_wire.rows,
+        "service": bench_service.rows,
+        "emit": bench_emit.rows,
+        "statistics": bench_statistics.rows,
+        "labels": lambda progress: bench_labels.rows(progress, options.full),
+    }
+    start = time.monotonic()
+    scaling = bench_scale.lines(_progress) if options.scale else None
+    chosen = [] if options.scale and not options.write else options.suites or SUITES
+    found = [row for name in chosen for row in suites[name](_progress)]
+    print(page.machine())
+    print(page.shown(found) if found else "")
+    print("\n".join(scaling or ()))
+    print(f"{time.monotonic() - start:.0f} s")
+    if options.write:
+        print(page.write(found, scaling).name, "written")
+    return 0
+
+
+def _progress(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
