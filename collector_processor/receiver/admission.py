@@ -32,6 +32,7 @@ Decode = Callable[[Signal, bytes, int], Decoded]
 
 DEFAULT_MAX_REQUESTS: Final = 1024
 _COMPLAINT_INTERVAL_S: Final = 10.0
+_COMPLAINT_CHARACTERS: Final = 500
 DEFAULT_MAX_REQUEST_BYTES: Final = 256 * 2**20
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -156,7 +157,9 @@ class Admission:
         now_s = time.monotonic()
         if now_s >= self._next_complaint_s:
             self._next_complaint_s = now_s + _COMPLAINT_INTERVAL_S
-            _log.warning("a %s request: %s", signal, message)
+            # The text is the sender's: lone surrogates could not be written, and it may be as long as it likes.
+            told = message[:_COMPLAINT_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+            _log.warning("a %s request: %s", signal, told)
 
     def _accept(self, ticket: Ticket, decoded: Decoded) -> Outcome:
         # A batch span may hold more rejected rows than the request has items.

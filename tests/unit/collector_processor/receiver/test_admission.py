@@ -238,3 +238,14 @@ def test_memory_that_can_be_given_back_does_not_refuse() -> None:
 
 def test_without_a_way_to_tell_memory_nothing_is_refused() -> None:
     assert not MemoryLimit(100, resident=lambda: None).exceeded()
+
+
+def test_what_is_wrong_with_a_sender_is_logged_now_and_then_whatever_it_says(
+    receiving: Receiving, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiving.error = MalformedRequestError("lone \ud800" + "x" * 10_000)
+    for _ in range(3):
+        assert receiving.take().verdict == "malformed"
+    [told] = caplog.messages
+    assert "lone \\ud800" in told
+    assert len(told) < 600
