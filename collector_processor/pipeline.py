@@ -206,11 +206,14 @@ class Pipeline:
 
     def _labels(self, batch: LabelBatch) -> None:
         versions: dict[ModelKey, ModelWindows] = {}
+        learning = False
         for key in self._versions.get(batch.model_name, ()):
             watch = self.models[key].watch
-            if watch is not None:
+            if watch is None:
+                learning = True
+            else:
                 versions[key] = watch.windows
         schemas = {key: windows.schema for key, windows in versions.items()}
         not_before = {key: windows.not_before_ns for key, windows in versions.items()}
-        for key, outcomes in self.join.labels(batch, schemas, not_before):
+        for key, outcomes in self.join.labels(batch, schemas, not_before, awaited=learning):
             versions[key].add_outcomes(outcomes)

@@ -21,6 +21,10 @@ ITEMS: Final = {"traces": "spans", "logs": "log_records", "metrics": "metric_poi
 """What the items of each signal are called in metric names."""
 
 
+_QUEUE: Final = ["exporter", "data_type"]
+"""``data_type`` is ``originals`` (the journal) or ``measurements``: one exporter may send both."""
+
+
 class Telemetry:
     """All own metrics of one service; every method is safe to call from any thread.
 
@@ -53,8 +57,8 @@ class Telemetry:
                 self._by_signal[f"exporter_{verb}_{signal}"] = Counter(
                     f"otelcol_exporter_{verb}_{items}", f"{items} {what}", ["exporter"], registry=self.registry
                 )
-        self.queue_size = self._gauge("otelcol_exporter_queue_size", "requests waiting", ["exporter"])
-        self.queue_capacity = self._gauge("otelcol_exporter_queue_capacity", "requests that fit", ["exporter"])
+        self.queue_size = self._gauge("otelcol_exporter_queue_size", "requests waiting", _QUEUE)
+        self.queue_capacity = self._gauge("otelcol_exporter_queue_capacity", "requests that fit", _QUEUE)
         self._dropped = self._counter(
             "otel_ml_dropped", "rows, labels or cells left out", ["stage", "reason", "intentional"]
         )

@@ -69,8 +69,8 @@ class DeliveryWorker:
         self._deadline = float("inf")
         self._sender: Sender | None = None
         self._thread: threading.Thread | None = None
-        telemetry.queue_capacity.labels(name).set(queue_size)
-        telemetry.queue_size.labels(name).set(0)
+        telemetry.queue_capacity.labels(name, "measurements").set(queue_size)
+        telemetry.queue_size.labels(name, "measurements").set(0)
 
     def start(self, sender: Sender) -> None:
         """Starts to deliver what waits and what will come."""
@@ -87,7 +87,7 @@ class DeliveryWorker:
             if fits and not self._closing.is_set():
                 self._queue.append(tuple(measurements))
                 self._points += len(measurements)
-                self._telemetry.queue_size.labels(self._name).set(len(self._queue))
+                self._telemetry.queue_size.labels(self._name, "measurements").set(len(self._queue))
                 self._changed.notify()
                 return
         self._count("enqueue_failed", len(measurements))
@@ -123,7 +123,7 @@ class DeliveryWorker:
                 self._changed.wait()
             batch = self._queue.popleft()
             self._points -= len(batch)
-            self._telemetry.queue_size.labels(self._name).set(len(self._queue))
+            self._telemetry.queue_size.labels(self._name, "measurements").set(len(self._queue))
             return batch
 
     def _time_left(self) -> float:

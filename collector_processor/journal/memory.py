@@ -56,7 +56,7 @@ class MemoryJournal:
     """Implements :class:`~collector_processor.journal.base.Journal`; what it holds is gone with the process.
 
     ``max_bytes`` bounds bodies and decoded columns together. A request that is larger than all of it is taken when
-    nothing else is held, so that it is not refused for ever. A request that no consumer wants is not kept.
+    nothing else is held, so that it is not refused for ever. A request that no consumer wants is not kept, and counted.
     Subscribing again under the same name reads again what was not committed.
 
     >>> from collector_processor.decode.batch import Decoded
@@ -120,8 +120,8 @@ class MemoryJournal:
             added = self._consumers[consumer] = _Consumer(consumer, essential, frozenset(signals))
         self._telemetry.journal_lag.labels(consumer).set_function(lambda: len(added.unread))
         if not essential:
-            self._telemetry.queue_size.labels(consumer).set_function(added.lag)
-            self._telemetry.queue_capacity.labels(consumer).set(self._max_entries)
+            self._telemetry.queue_size.labels(consumer, "originals").set_function(added.lag)
+            self._telemetry.queue_capacity.labels(consumer, "originals").set(self._max_entries)
 
     def append(self, request: Request) -> int:
         """Adds a request and returns its offset; raises :class:`JournalFullError` when full or closed."""
@@ -134,6 +134,8 @@ class MemoryJournal:
                 self._make_room(size)
                 self._hold(Entry(self._next, request), size, wanting)
                 self._changed.notify_all()
+            else:
+                self._telemetry.dropped("journal", "no_consumer", request.items)
             self._next += 1
             return self._next - 1
 

@@ -97,13 +97,20 @@ class LabelJoin:
         return outcomes
 
     def labels(
-        self, batch: LabelBatch, schemas: Mapping[ModelKey, Schema], not_before_ns: Mapping[ModelKey, int]
+        self,
+        batch: LabelBatch,
+        schemas: Mapping[ModelKey, Schema],
+        not_before_ns: Mapping[ModelKey, int],
+        *,
+        awaited: bool = False,
     ) -> list[tuple[ModelKey, OutcomeBatch]]:
         """Joins labels and returns the outcomes for each model version, a corrected outcome's retraction included.
 
         ``schemas`` are those of the models under watch; unknown classes are appended to them. A retraction has the
         time of the outcome that it takes back and its weight, negative; other outcomes are timed as in
-        :meth:`predictions`. Labels that no version predicted wait as early ones.
+        :meth:`predictions`.
+        Labels that no version predicted wait as early ones; with ``awaited`` the others do too, for a version of the
+        model whose predictions are yet to be given to :meth:`predictions`.
         """
         if not len(batch):
             return []
@@ -119,7 +126,7 @@ class LabelJoin:
             if outcomes is not None:
                 joined.append((key, outcomes))
             self._gauge_pending(key)
-        self._keep_early(batch, fates)
+        self._keep_early(batch, fates, awaited)
         for fate, outcome in _FATES.items():
             self._count(name, outcome, int(np.count_nonzero(fates == fate)))
         self._gauge_early(name)
@@ -203,7 +210,7 @@ class LabelJoin:
         self._count(batch.model_name, "corrected", int(np.count_nonzero(~same)))
         return labels_at(batch, ~replaced)
 
-    def _keep_early(self, batch: LabelBatch, fates: Fates) -> None:
+    def _keep_early(self, batch: LabelBatch, fates: Fates, awaited: bool) -> None:
         """Keeps the labels that met no prediction, and renews those that wait for one of another version."""
         early = self._early.get(batch.model_name)
         there = np.zeros(len(batch), np.bool_)
@@ -215,13 +222,12 @@ class LabelJoin:
             early.replace(places.take(~same), labels_at(labels, ~same))
             seen = np.where(same, _DUPLICATE, _CORRECTED)
             fates[there] = np.where(fates[there] == _NONE, seen, fates[there])
-        left = (fates == _NONE) & ~there
-        empty = cells(batch).empty()
-        fates[left & empty] = _WRONG_KIND
-        left &= ~empty
+        unmet, empty = (fates == _NONE) & ~there, cells(batch).empty()
+        fates[unmet & empty] = _WRONG_KIND
+        fates[unmet & ~empty] = _EARLY
+        left = (~there if awaited else unmet) & ~empty
         if not left.any():
             return
-        fates[left] = _EARLY
         if early is None:
             early = self._early_labels(batch.model_name)
         self._drop_early(batch.model_name, "evicted", early.insert(labels_at(batch, left)))

@@ -162,7 +162,8 @@ class PendingPredictions:
         matrix = np.full((rows, len(self._score_slots)), np.nan, np.float32)
         for column, slot in enumerate(self._score_slots):
             if slot in class_scores:
-                matrix[:, column] = class_scores[slot]
+                with np.errstate(over="ignore"):  # no probability, and infinite as float32
+                    matrix[:, column] = class_scores[slot]
         return matrix
 
     def _label_probability(self, found: Found, schema: Schema, labels: I32 | None, scores: F64) -> F64:

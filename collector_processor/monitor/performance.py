@@ -91,7 +91,7 @@ class PerformanceMonitor:
             return []
         groups = [(group, group_attributes(window.model, schema, group)) for group in np.flatnonzero(enough).tolist()]
         found: list[Measurement] = []
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             scores = list(performance(schema, outcomes))
         for score in scores:
             metric = METRICS[score.name]

@@ -230,12 +230,14 @@ def _add_log_loss(sums: Outcomes, outcomes: OutcomeBatch, members: _Members) -> 
     _add_scored(sums, members.where(probable), outcomes.weights, np.zeros(len(p)), np.where(probable, p, 1.0))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite, and left out by the monitor
 def _add_scored(sums: Outcomes, members: _Members, weights: F64, squares: F64, probability: F64) -> None:
     loss = -np.log(np.clip(probability, EPSILON, 1.0 - EPSILON))
     for offset, values in enumerate((weights, weights * squares, weights * loss)):
         members.add(sums.scored, np.full(len(weights), offset), values)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite, and left out by the monitor
 def _add_errors(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, members: _Members) -> None:
     y, predicted = outcomes.label_values, outcomes.predicted_values
     if y is None or predicted is None:

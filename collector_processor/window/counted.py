@@ -92,8 +92,10 @@ class CountedWindows:
         self._setting.telemetry.dropped("window", "retraction_expired", int(np.count_nonzero(expired)))
         if expired.any():
             outcomes, numbers, joined = outcomes.take(~expired), numbers[~expired], joined[~expired]
-        if joined.any() and self._believed_ns is not None:
-            times = np.minimum(outcomes.time_ns[joined], self._believed_ns)
+        if joined.any():
+            # Nothing came yet since a restart: there is no clock to compare with, and labels are believed.
+            latest = np.iinfo(np.int64).max - 1 if self._believed_ns is None else self._believed_ns
+            times = np.minimum(outcomes.time_ns[joined], latest)
             self._saw(int(times.min()), int(times.max()))
         for number, rows in by_pane(numbers):
             part = outcomes if rows is None else outcomes.take(rows)

@@ -152,6 +152,18 @@ def test_versions_do_not_share_what_their_tables_have_grown_to() -> None:
     assert tables == [["yes", "new in 1"], ["yes", "new in 2"]]
 
 
+def test_a_label_that_one_version_had_waits_for_the_one_that_is_still_learning() -> None:
+    line = Line()
+    line.feed(rows(V1, 150))
+    line.feed(rows(V2, 50))
+    line.feed(labels("fraud", range(50)))
+    line.feed(rows(V1, 50, 150), rows(V2, 150, 50))
+    found = line.tick()
+    by_version = [value(found, "ml.window.labels", ml_model_version=key.version) for key in (V1, V2)]
+    assert by_version == [50, 50]
+    assert line.counted("otel_ml_labels_total", model="fraud", outcome="joined") == 50
+
+
 def test_rows_that_no_reference_can_be_learned_from_are_counted_and_let_go() -> None:
     line = Line()
     line.feed(broken_rows(V1, 100))

@@ -204,8 +204,8 @@ def test_a_dead_destination_lags_alone() -> None:
             journal.commit("statistics", journal.append(request(b"%d" % i)))
             wait_until(running.done)
         value = telemetry.registry.get_sample_value
-        assert value("otelcol_exporter_queue_size", {"exporter": "dead"}) == 5
-        assert value("otelcol_exporter_queue_size", {"exporter": "alive"}) == 0
+        assert value("otelcol_exporter_queue_size", {"exporter": "dead", "data_type": "originals"}) == 5
+        assert value("otelcol_exporter_queue_size", {"exporter": "alive", "data_type": "originals"}) == 0
         lost = value("otelcol_exporter_enqueue_failed_spans_total", {"exporter": "dead"})
         dead.gate.set()
 

@@ -79,7 +79,9 @@ def counted(telemetry: Telemetry, verb: str) -> float:
 
 
 def gauge(telemetry: Telemetry, what: str) -> float | None:
-    return telemetry.registry.get_sample_value(f"otelcol_exporter_queue_{what}", {"exporter": NAME})
+    return telemetry.registry.get_sample_value(
+        f"otelcol_exporter_queue_{what}", {"exporter": NAME, "data_type": "measurements"}
+    )
 
 
 def test_batches_are_delivered_in_order_and_counted(build: Callable[..., DeliveryWorker], telemetry: Telemetry) -> None:

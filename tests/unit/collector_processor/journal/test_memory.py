@@ -325,9 +325,9 @@ def test_gauges_tell_what_is_held_and_who_lags() -> None:
     assert value("otel_ml_journal_bytes") == 2 * (EMPTY_BYTES + 1)
     assert value("otel_ml_journal_lag", {"consumer": "statistics"}) == 1
     assert value("otel_ml_journal_lag", {"consumer": "backup"}) == 0
-    assert value("otelcol_exporter_queue_size", {"exporter": "backup"}) == 2
-    assert value("otelcol_exporter_queue_capacity", {"exporter": "backup"}) == 7
-    assert value("otelcol_exporter_queue_size", {"exporter": "statistics"}) is None
+    assert value("otelcol_exporter_queue_size", {"exporter": "backup", "data_type": "originals"}) == 2
+    assert value("otelcol_exporter_queue_capacity", {"exporter": "backup", "data_type": "originals"}) == 7
+    assert value("otelcol_exporter_queue_size", {"exporter": "statistics", "data_type": "originals"}) is None
 
 
 def test_many_writers_and_readers_lose_and_double_nothing() -> None:
