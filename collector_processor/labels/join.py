@@ -46,7 +46,7 @@ class LabelJoin:
     A label joins every version of its model that predicted its id. The last label wins, by order of arrival: a
     different one takes the earlier outcome back and gives a new one, an equal one changes nothing. Of predictions the
     last one before the label wins; one that is repeated afterwards changes nothing. A label that has joined one version
-    is not kept for a version whose prediction comes later; an early one is.
+    is kept for a version whose prediction comes later only where one is awaited (:meth:`labels`); an early one always.
 
     Predictions wait ``wait_ns`` in event time, and so do early labels. ``capacity`` bounds the predictions of all
     models together: the oldest generation of any of them leaves first. Early labels have an eighth of it beside.

@@ -152,6 +152,12 @@ def test_versions_do_not_share_what_their_tables_have_grown_to() -> None:
     assert tables == [["yes", "new in 1"], ["yes", "new in 2"]]
 
 
+def test_a_positive_class_that_never_came_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    line = Line(settings(models={"fraud": {"positive_class": "leaver"}}))
+    line.feed(rows(V1, 60, predicted="leaves"), rows(V1, 60, 60, predicted="stays"))
+    assert "model 'fraud@1': no positive class 'leaver' in what came; taking 'stays'" in caplog.messages
+
+
 def test_a_label_that_one_version_had_waits_for_the_one_that_is_still_learning() -> None:
     line = Line()
     line.feed(rows(V1, 150))

@@ -110,6 +110,7 @@ def test_an_unused_component_is_not_started_but_told() -> None:
         ("size: 1h", "size: 61s", "size must be a multiple of every"),
         ("size: 1h", "size: 5000 rows", "must both be durations or both be rows"),
         ("size: 1h", "size: 0s", "must be greater than 0"),
+        ("lateness: 10m", "lateness: 10000d", "allowed_lateness may be at most 10000 times every"),
         ("wait: 7d", "wait: 7", "7 is not a duration; write a number with a unit"),
         ("capacity: 10000000", "capacity: -1", "connectors.ml_monitor.labels.capacity: Input should be greater"),
         ("task: binary_classification", "task: ranking", "models.flight-delay.task: Input should be 'binary_class"),
