@@ -16,11 +16,13 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _PACKAGES = ("numpy", "pyarrow", "opentelemetry-sdk", "protobuf", "grpcio", "uvicorn", "scipy")
 _MARK = "<!-- Written by `python -m benchmarks --write`; the scaling tables by `--scale --write`. -->"
 _SCALING = "## How it scales"
+_PEERS = "<!-- Other tools: written by `python -m benchmarks.bench_peers --write`. -->"
+_PEERS_END = "<!-- End of other tools. -->"
 
 
 def write(rows: Sequence[Row], scaling: Sequence[str] | None) -> Path:
-    """Writes the page; without new scaling tables those of the page before stay."""
-    before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    """Writes the page; the part about other tools stays, and the scaling tables unless there are new ones."""
+    before, peers = _parts()
     kept = before[before.index(_SCALING) :].splitlines() if _SCALING in before else []
     lines = [_MARK, "# Benchmarks", "", *_how(), "", "## Results", "", *table(rows), ""]
     missed = [row for row in rows if row.ratio is not None and row.ratio < 1.0]
@@ -28,9 +30,32 @@ def write(rows: Sequence[Row], scaling: Sequence[str] | None) -> Path:
         lines += ["## What was missed, and why", ""]
         lines += [f"- **{row.what}** ({row.reach}): {row.why}." for row in missed]
         lines.append("")
+    lines += [*peers, ""] if peers else []
     lines += [_SCALING, "", *scaling] if scaling is not None else kept
     PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     return PAGE
+
+
+def write_peers(lines: Sequence[str]) -> Path:
+    """Writes the part about other tools, before the scaling tables, and leaves the rest as it is."""
+    rest, _ = _parts()
+    place = rest.find(_SCALING)
+    above, below = (rest, "") if place < 0 else (rest[:place], rest[place:])
+    part = "\n".join([_PEERS, *lines, _PEERS_END])
+    PAGE.write_text(f"{above.rstrip()}\n\n{part}\n\n{below}".strip() + "\n", encoding="utf-8")
+    return PAGE
+
+
+def _parts() -> tuple[str, list[str]]:
+    """The page without the part about other tools, and that part's lines with its marks."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    if _PEERS not in text:
+        return text, []
+    above, _, rest = text.partition(_PEERS)
+    part, end, below = rest.partition(_PEERS_END)
+    if not end:
+        raise ValueError(f"{PAGE.name}: no '{_PEERS_END}' after '{_PEERS}'; nothing was written")
+    return f"{above.rstrip()}\n\n{below.lstrip()}", [_PEERS, *part.strip().splitlines(), _PEERS_END]
 
 
 def machine() -> str:
