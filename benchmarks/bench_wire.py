@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from statistics import median
 
 from benchmarks import traffic
-from benchmarks.bench_decode import START_NS, request_of
+from benchmarks.bench_decode import FORMS, START_NS, Form, request_of
 from benchmarks.measure import Row, rate, ratio, seconds, together
 from collector_processor.decode import DECODERS, DEFAULT_LIMITS, Decoder, decode
 
@@ -19,6 +19,8 @@ def rows(progress: Callable[[str], None]) -> Iterator[Row]:
     """All lines about decoding."""
     progress("decoding: spans")
     yield _spans()
+    progress("decoding: every form")
+    yield _forms()
     progress("decoding: batches")
     rates: list[str] = []
     for calls, size in ((5, 2000), (1, 10_000), (1, 100_000)):
@@ -52,6 +54,35 @@ def _spans() -> Row:
         f"{rate(traffic.SPANS / median(above))} spans",
         "see the profile in the decoder's own benchmark",
     )
+
+
+def _forms() -> Row:
+    what = "compiled decode of each form against upb + Python, rows of 25 features or labels"
+    decoders = {decoder.name: decoder for decoder in DECODERS}
+    slow = decoders.pop("fallback")
+    if not decoders:
+        return Row(what, "compiled decoder not built")
+    fast = next(iter(decoders.values()))
+    told = [(form.what, *_compared(form, fast, slow)) for form in FORMS]
+    return Row(
+        what,
+        ", ".join(f"{form} {gain:.1f}× ({rate(quick)})" for form, gain, quick, _ in told),
+        baseline=", ".join(rate(plain) for *_, plain in told),
+    )
+
+
+def _compared(form: Form, fast: Decoder, slow: Decoder) -> tuple[float, float, float]:
+    """How many times faster the one is than the other, and the rows a second of both."""
+    body = form.body(traffic.SPANS)
+    decoded = form.decode(fast, body)
+    count = sum(map(len, decoded.predictions)) + sum(map(len, decoded.labels))
+
+    def often() -> None:
+        for _ in range(10):
+            form.decode(fast, body)
+
+    below, above = together((often, lambda: form.decode(slow, body)), 5)
+    return 10 * ratio(above, below), count * 10 / median(below), count / median(above)
 
 
 def _decode(decoder: Decoder, body: bytes, times: int = 1) -> None:

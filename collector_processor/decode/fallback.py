@@ -32,11 +32,12 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from collector_processor.decode.arrow import read_stream
-from collector_processor.decode.attributes import Value, batch_of, read, shaped
+from collector_processor.decode.attributes import Shaped, Value, batch_of, read, shaped
 from collector_processor.decode.batch import Decoded, MalformedRequestError
 from collector_processor.decode.cells import MAPS, Scalar, UnreadableError, text_of
 from collector_processor.decode.identify import (
     Defaults,
+    Identity,
     defaults_of,
     has_label,
     identity_of,
@@ -55,8 +56,10 @@ _Request = TypeVar("_Request", bound=Message)
 Known = dict[tuple[Value, Value, Value, Value], PredictionRows]
 """Where the rows go of spans that name model, version, task and role in these words, in one resource."""
 
+Octets = bytes | memoryview
 _LATEST: Final = 2**63 - 1
 _NAME_TOLD: Final = 80
+_RECORD_TOLD: Final = f"log record {semconv.EVENT_LABEL!r}"
 _DEFAULT_ERROR: Final = "error"
 _EVENT_NAME: Final = "event.name"
 """Attribute that held a record's event name before the field of that name."""
@@ -99,7 +102,7 @@ def decode_logs(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LI
         for scope_logs in resource_logs.scope_logs:
             items += request.tally.take_items(len(scope_logs.log_records))
             for record in scope_logs.log_records:
-                _take_record(request, record, defaults)
+                take_record(request, record, defaults)
     return request.decoded(items)
 
 
@@ -141,7 +144,7 @@ def _take_any(request: Request, span: Span, values: Mapping[str, Value], default
         return None
     try:
         identity = identity_of(values, defaults, request.limits.text_length)
-        contents = _contents(values, request.tally)
+        contents = _contents(batch_of(values), shaped(values, request.tally), request.tally)
         if contents is None:
             return None
         call = _call(request, span, values)
@@ -153,11 +156,37 @@ def _take_any(request: Request, span: Span, values: Mapping[str, Value], default
             _add_predictions(request, rows, contents, values, call)
         return rows
     except UnreadableError as error:
-        request.tally.reject(f"span {name[:_NAME_TOLD]!r} (span_id {span.span_id.hex()})", str(error))
+        request.tally.reject(_span_told(name, span.span_id), str(error))
         return None
 
 
-def _take_record(request: Request, record: LogRecord, defaults: Defaults) -> None:
+def take_stream(
+    request: Request, stream: Octets, scalars: Row, identity: Identity, call: Call, name: str, span_id: bytes
+) -> None:
+    """Adds a span of which all is known but what its Arrow stream holds."""
+    try:
+        contents = _contents(stream, Shaped(dict(scalars)), request.tally)
+        if not isinstance(contents, Table):
+            return
+        if name.startswith(semconv.SPAN_LABEL) and has_label(contents.places()):
+            _add_labels(request, identity.name, contents, call.time_ns)
+        elif (rows := request.predictions_of(identity)) is not None:
+            rows.add_table(contents, call)
+    except UnreadableError as error:
+        request.tally.reject(_span_told(name, span_id), str(error))
+
+
+def take_label_stream(request: Request, stream: Octets, scalars: Row, identity: Identity, time_ns: int) -> None:
+    """Adds a log record of which all is known but what its Arrow stream holds."""
+    try:
+        contents = _contents(stream, Shaped(dict(scalars)), request.tally)
+        if contents is not None:
+            _add_labels(request, identity.name, contents, time_ns)
+    except UnreadableError as error:
+        request.tally.reject(_RECORD_TOLD, str(error))
+
+
+def take_record(request: Request, record: LogRecord, defaults: Defaults) -> None:
     """Adds the record's label to the request, if it has one."""
     if record.event_name != semconv.EVENT_LABEL and not any(
         attribute.key == _EVENT_NAME and attribute.value.string_value == semconv.EVENT_LABEL
@@ -167,18 +196,20 @@ def _take_record(request: Request, record: LogRecord, defaults: Defaults) -> Non
     values, _ = read(record.attributes)
     try:
         identity = identity_of(values, defaults, request.limits.text_length)
-        contents = _contents(values, request.tally)
+        contents = _contents(batch_of(values), shaped(values, request.tally), request.tally)
         if contents is not None:
             time_ns = _first_time(record.time_unix_nano, record.observed_time_unix_nano, request.received_ns)
             _add_labels(request, identity.name, contents, time_ns)
     except UnreadableError as error:
-        request.tally.reject(f"log record {semconv.EVENT_LABEL!r}", str(error))
+        request.tally.reject(_RECORD_TOLD, str(error))
 
 
-def _contents(values: Mapping[str, Value], tally: Tally) -> Table | Row | None:
+def _span_told(name: str, span_id: bytes) -> str:
+    return f"span {name[:_NAME_TOLD]!r} (span_id {span_id.hex()})"
+
+
+def _contents(stream: Octets | None, shape: Shaped, tally: Tally) -> Table | Row | None:
     """The cells in whatever form: those of many rows, or of one plain row; None where a limit dropped them all."""
-    stream = batch_of(values)
-    shape = shaped(values, tally)
     if stream is None:
         return shape.scalars if shape.rows is None else Table(shape.rows, {}, shape.lists, shape.scalars)
     arrow = read_stream(stream, tally)

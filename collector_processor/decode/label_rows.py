@@ -60,6 +60,12 @@ class LabelRows:
             )
         )
 
+    def add_batch(self, batch: LabelBatch) -> None:
+        """Adds labels that came as columns, each with its id, or drops them over the limit."""
+        if self._tally.take_rows(len(batch)) and self._tally.take_cells(len(batch), 2):
+            self._flush()
+            self._parts.append(batch)
+
     def finish(self) -> list[LabelBatch]:
         """All that was added, as one batch; none of no rows."""
         self._flush()

@@ -1,14 +1,15 @@
-"""What the compiled walk over a request hands to Python: columns of the plain spans, places of the other ones."""
+"""What the compiled walk over a request hands to Python: columns, Arrow streams, and the places of other spans."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from collector_processor.decode.batch import F64, I32, I64, U64
+from collector_processor.decode.cells import Scalar
 
 
 class Other(NamedTuple):
-    """A span that the walk does not read: octets ``begin`` to ``end`` of the request, the ``ordinal``-th of its spans.
+    """A span or record that the walk does not read: octets ``begin`` to ``end`` of the request, the ``ordinal``-th.
 
     ``resource`` is the index of its resource; ``label`` says that it cannot be a prediction.
     """
@@ -21,7 +22,7 @@ class Other(NamedTuple):
 
 
 class WalkedColumn(NamedTuple):
-    """The cells of the attribute ``name``; there may be none.
+    """The cells of the flat name ``name``; there may be none.
 
     ``unsupported`` counts texts and booleans where a number is due.
     """
@@ -34,9 +35,9 @@ class WalkedColumn(NamedTuple):
 
 
 class WalkedModel(NamedTuple):
-    """``n`` rows of one model; ``names`` are its name, version, task (empty: unsaid) and role, none of them checked.
+    """``n`` rows of one model; ``names`` are its name, version, task (empty: unsaid) and role.
 
-    ``ordinals`` int64 ``[n]`` number the rows' spans within the request. ``counts`` float64 ``[n]`` are
+    ``ordinals`` int64 ``[n]``, never falling, number the rows' spans within the request. ``counts`` float64 ``[n]`` are
     ``ml.prediction.rows``; ``states`` int32 ``[n]`` are trace states as indices into those of the request, −1 without
     a sampling threshold, None if no row has one. ``cells`` counts the cells that came.
     """
@@ -53,8 +54,47 @@ class WalkedModel(NamedTuple):
     cells: int
 
 
+class WalkedLabels(NamedTuple):
+    """``n`` labels of the model ``name``, each with a class or a value; columns as those of :class:`WalkedModel`.
+
+    ``first`` is the ordinal of the first span or record with labels of that model, even if none of them is here.
+    """
+
+    name: str
+    first: int
+    ordinals: I64
+    time_ns: I64
+    ids: U64
+    classes: WalkedColumn
+    values: F64 | None
+
+
+class WalkedStream(NamedTuple):
+    """A span or record called ``name`` whose rows are an Arrow stream: octets ``begin`` to ``end`` of the request.
+
+    ``names`` are as those of :class:`WalkedModel`, ``state`` is as one of its ``states``. ``scalars`` are the cells
+    beside the stream by flat name.
+    """
+
+    ordinal: int
+    names: tuple[str, str, str, str]
+    name: str
+    trace_id: bytes
+    span_id: bytes
+    time_ns: int
+    duration_s: float
+    state: int
+    error: str | None
+    begin: int
+    end: int
+    scalars: dict[str, Scalar | None]
+
+
 class WalkedRequest(NamedTuple):
-    """``items`` spans in ``containers`` scopes and resources; of the latter, the model and version that each names."""
+    """``items`` spans or records in ``containers`` scopes and resources; of the latter, the model and version that each
+    names. ``unsupported`` counts values that are no scalars where a scalar is due; ``labels_without_…`` are rows of
+    arrays that make no label. It has at most ``keys`` different keys.
+    """
 
     items: int
     containers: int
@@ -62,3 +102,9 @@ class WalkedRequest(NamedTuple):
     states: tuple[str, ...]
     others: list[Other]
     models: list[WalkedModel]
+    labels: list[WalkedLabels]
+    streams: list[WalkedStream]
+    unsupported: int
+    labels_without_id: int
+    labels_without_value: int
+    keys: int

@@ -1,55 +1,30 @@
-# Attributes of a span: keys, values, and what they say.
-
-cdef inline bint read_value(Octets at, Octets end, Value* value) noexcept nogil:
-    """An ``AnyValue``; whatever is more than one scalar field is NESTED, after it has been checked."""
-    cdef Octets here = at, stop
-    cdef uint64_t number
-    value.kind = NESTED
-    if at == end:
-        value.kind = NOTHING
-        return True
-    here += 1
-    if at[0] == 0x21:
-        if end - at == 9:
-            number = word_at(here)
-            memcpy(&value.number, &number, 8)
-            value.kind = DOUBLE
-            return True
-    elif at[0] == 0x0A:
-        if take_length(&here, end, &stop) and stop == end:
-            value.at = here
-            value.size = end - here
-            value.kind = TEXT
-            return is_utf8(here, end)
-    elif at[0] == 0x18 or at[0] == 0x10:
-        if take_varint(&here, end, &number) and here == end:
-            value.kind = INTEGER if at[0] == 0x18 else BOOLEAN
-            value.integer = <int64_t>number if at[0] == 0x18 else number != 0
-            return True
-    return is_valid(ANY_VALUE_TYPE, at, end, 5)
-
+# Attributes of a span or record, and entries of its maps: keys, values, and what they say.
 
 cdef inline bint read_attribute(
-    State* state, Octets at, Octets end, int32_t previous, int32_t* key, Value* value, bint* odd
+    State* state, Octets at, Octets end, int32_t previous, int form, Text* prefix, int32_t* key, Value* value, bint* odd
 ) noexcept nogil:
-    """A ``KeyValue`` of a key and then at most a value; one of any other shape is checked and called odd."""
+    """A ``KeyValue`` of a key and then at most a value; one of any other shape is checked and called odd.
+
+    All of it has been checked but for the content of a MAP under a key that means ENTRIES.
+    """
     cdef Octets begin = at, head = at, stop
-    cdef int32_t expected = state.keys[previous].after
+    cdef int32_t expected = state.keys[previous].after[form]
+    cdef int depth = 4 if form == FLAT else 7
     cdef Key* known = &state.keys[expected]
-    if end - at >= known.head_size and is_same(at, known.head, known.head_size):
+    if end - at >= known.head_sizes[form] and is_same(at, known.heads[form], known.head_sizes[form]):
         key[0] = expected
-        at += known.head_size
+        at += known.head_sizes[form]
     else:
         if at >= end or at[0] != 0x0A:
             odd[0] = True
-            return is_valid(KEY_VALUE_TYPE, begin, end, 4)
+            return is_valid(KEY_VALUE_TYPE, begin, end, depth)
         at += 1
         if not take_length(&at, end, &stop) or not is_utf8(at, stop):
             return False
-        key[0] = key_of(state, head, at, stop)
+        key[0] = key_of(state, form, prefix, head, at, stop)
         if key[0] < 0:
             return False
-        state.keys[previous].after = key[0]
+        state.keys[previous].after[form] = key[0]
         at = stop
     if at == end:
         value.kind = NOTHING
@@ -59,71 +34,154 @@ cdef inline bint read_attribute(
         if not take_length(&at, end, &stop):
             return False
         if stop == end:
-            return read_value(at, end, value)
+            if not read_value(at, end, depth + 1, value):
+                return False
+            if value.kind == MAP and (form == ENTRY or state.keys[key[0]].meaning != ENTRIES):
+                return is_valid(MAP_TYPE, value.at, value.at + value.size, depth + 2)
+            return True
     odd[0] = True
-    return is_valid(KEY_VALUE_TYPE, begin, end, 4)
+    return is_valid(KEY_VALUE_TYPE, begin, end, depth)
 
 
 cdef inline bint walk_attribute(State* state, Octets at, Octets end) noexcept nogil:
     cdef Span* span = &state.span
     cdef int32_t number
     cdef Key* key
-    cdef Cell* cell
     cdef Value value
     cdef bint odd = False
-    if not read_attribute(state, at, end, span.previous, &number, &value, &odd):
+    if not read_attribute(state, at, end, span.previous, FLAT, NULL, &number, &value, &odd):
         return False
     if odd:
         span.odd = True
+        state.odd_keys += 1
         return True
     span.previous = number
     key = &state.keys[number]
+    if key.meaning == IGNORED:
+        return True
     span.sign |= key.sign
-    span.namespace |= key.meaning != IGNORED and key.meaning != ERROR
+    span.namespace |= key.meaning != ERROR and key.meaning != EVENT
     if key.meaning == CELL:
-        if key.seen == state.items or value.kind == NESTED:
+        return take_cell(state, span, number, key, &value)
+    if key.meaning == EVENT:
+        span.event |= value.kind == TEXT and is_equal(value.at, value.size, &EVENT_LABEL)
+        return True
+    if key.meaning < CELL:
+        return True
+    span.odd |= key.seen == state.items
+    key.seen = state.items
+    if key.meaning == ENTRIES:
+        return walk_map(state, span, number, &value)
+    take_meaning(state, span, number, key, &value)
+    return True
+
+
+cdef bint walk_map(State* state, Span* span, int32_t number, Value* value) noexcept nogil:
+    """Takes the entries of a ``KeyValueList`` as the cells of a name that starts with the map's prefix."""
+    cdef Octets at = value.at, end, stop
+    cdef int32_t previous = number, entry
+    cdef Value found
+    cdef bint odd
+    cdef Text* prefix = &FEATURE_PREFIX if state.keys[number].part == FEATURE else &SCORES_PREFIX
+    if value.kind != MAP:
+        span.odd |= value.kind != NOTHING
+        return True
+    end = value.at + value.size
+    while at < end:
+        if at[0] != 0x0A:
             span.odd = True
-        key.seen = state.items
-        # Texts that would be cut, and numbers whose text is Python's affair.
+            return is_valid(MAP_TYPE, at, end, 6)
+        at += 1
+        if not take_length(&at, end, &stop):
+            return False
+        odd = False
+        if not read_attribute(state, at, stop, previous, ENTRY, prefix, &entry, &found, &odd):
+            return False
+        at = stop
+        if odd:
+            span.odd = True
+            state.odd_keys += 1
+            continue
+        previous = entry
+        if state.keys[entry].meaning == CELL:
+            if not take_cell(state, span, entry, &state.keys[entry], &found):
+                return False
+        else:  # that of no key at all
+            span.odd |= found.kind > TEXT
+    return True
+
+
+cdef inline bint take_cell(State* state, Span* span, int32_t number, Key* key, Value* value) noexcept nogil:
+    cdef Cell* cell
+    span.odd |= key.seen == state.items
+    key.seen = state.items
+    # Texts that would be cut, and numbers whose text is Python's affair.
+    if value.kind == TEXT:
+        span.odd |= value.size > state.longest
+    elif value.kind == DOUBLE:
+        span.odd |= (key.part == CLASS or key.part == SEGMENT) and not is_whole(value.number)
+    elif value.kind >= BYTES:
+        take_nested(state, span, key.part, value, state.longest)
+    if span.cell_count == state.cell_room and not grow_cells(&state.cells, &state.cell_room):
+        return False
+    cell = &state.cells[span.cell_count]
+    cell.key = number
+    cell.part = key.part
+    cell.value = value[0]
+    span.cell_count += 1
+    return True
+
+
+cdef void take_nested(State* state, Span* span, int part, Value* value, int64_t longest) noexcept nogil:
+    """An array makes rows; what else is no scalar is missing where a scalar is due, and counted."""
+    if value.kind == ARRAY:
+        span.odd |= value.integer == 0 or value.longest > longest
+        span.odd |= span.rows >= 0 and span.rows != value.integer
+        span.rows = value.integer
+        span.unsupported += value.nested
+        if part == CLASS or part == SEGMENT or part == LABEL_CLASS or part == IDENTIFIER:
+            span.odd |= not has_texts(value)
+    elif value.kind == STRANGE:
+        span.odd = True
+    else:
+        span.unsupported += 1
+        value.kind = NOTHING
+
+
+cdef bint grow_cells(Cell** cells, Py_ssize_t* had) noexcept nogil:
+    cdef Py_ssize_t room = wider(had[0], 64)
+    cdef Cell* found = <Cell*>realloc(cells[0], <size_t>room * sizeof(Cell))
+    if found == NULL:
+        return False
+    cells[0] = found
+    had[0] = room
+    return True
+
+
+cdef void take_meaning(State* state, Span* span, int32_t number, Key* key, Value* value) noexcept nogil:
+    """An attribute that says something about the span, and is no cell of a prediction."""
+    cdef int meaning = key.meaning
+    if meaning == ID:
+        if value.kind == TEXT:
+            span.odd |= value.size > LONGEST_ID
+        elif value.kind == DOUBLE:
+            span.odd |= not is_whole(value.number)
+        elif value.kind == ARRAY:
+            take_nested(state, span, IDENTIFIER, value, LONGEST_ID)
+        else:
+            span.odd |= value.kind >= BYTES
+        span.id = value[0]
+        span.id_key = number
+    elif meaning == LABEL:
         if value.kind == TEXT:
             span.odd |= value.size > state.longest
         elif value.kind == DOUBLE:
-            span.odd |= key.part == CLASS or key.part == SEGMENT
-        if value.kind != NOTHING:
-            if span.cell_count == state.cell_room and not grow_cells(state):
-                return False
-            cell = &state.cells[span.cell_count]
-            cell.key = number
-            cell.part = key.part
-            cell.value = value
-            span.cell_count += 1
-        return True
-    if key.meaning > SIGN:
-        if key.seen == state.items:
-            span.odd = True
-        key.seen = state.items
-        take_meaning(state, span, key.meaning, &value)
-    return True
-
-
-cdef bint grow_cells(State* state) noexcept nogil:
-    cdef Py_ssize_t room = wider(state.cell_room, 64)
-    cdef Cell* cells = <Cell*>realloc(state.cells, <size_t>room * sizeof(Cell))
-    if cells == NULL:
-        return False
-    state.cells = cells
-    state.cell_room = room
-    return True
-
-
-cdef void take_meaning(State* state, Span* span, int meaning, Value* value) noexcept nogil:
-    """An attribute that says something about the span, and is no cell."""
-    if meaning == ID:
-        span.id = value[0]
-        if value.kind == TEXT:
-            span.odd |= value.size > LONGEST_ID
-        else:
-            span.odd |= value.kind != NOTHING
+            span.odd |= key.part == LABEL_CLASS and not is_whole(value.number)
+        elif value.kind >= BYTES:
+            take_nested(state, span, key.part, value, state.longest)
+        span.labels[key.part - LABEL_CLASS] = value[0]
+        span.label_keys[key.part - LABEL_CLASS] = number
+        span.label = True
     elif meaning == ROWS:
         if value.kind == INTEGER and 0 < value.integer <= state.most_rows:
             span.count = value.integer
@@ -131,12 +189,12 @@ cdef void take_meaning(State* state, Span* span, int meaning, Value* value) noex
             span.odd |= value.kind != NOTHING
     elif meaning == ERROR:
         span.error = value[0]
-    elif NAME <= meaning <= ROLE:
+    elif meaning == STREAM:
+        span.stream = value[0]
+        span.odd |= value.kind != BYTES and value.kind != NOTHING
+    else:
         span.names[meaning - NAME] = value[0]
         if value.kind == TEXT:
             span.odd |= value.size > state.longest
         elif value.kind != NOTHING:
             span.odd |= meaning != VERSION or value.kind != INTEGER
-    else:
-        span.odd = True
-        span.label |= meaning == LABEL

@@ -8,6 +8,9 @@ cdef enum:
     CLASS = 4
     SCORE = 5
     VALUE = 6
+    LABEL_CLASS = 7
+    LABEL_VALUE = 8
+    IDENTIFIER = 9
     FREE_CELLS = 65536
     CELLS_PER_CELL = 4
     IDENTITY = 4
@@ -50,10 +53,23 @@ cdef struct Model:
     Py_ssize_t cells
 
 
+cdef struct Labels:
+    # The labels of one model, by its name.
+    Text name
+    int64_t first
+    Row* rows
+    Py_ssize_t row_count
+    Py_ssize_t row_room
+    Column classes
+    Column numbers
+
+
 cdef struct Space:
-    # Cells that stand for nothing, against those that came: keeps memory in proportion to the request.
+    # Cells that stand for nothing, against those that came: keeps memory in proportion to the request. ``shared_left``
+    # is how many more may repeat what came once for all rows of a call.
     Py_ssize_t padded
     Py_ssize_t cells
+    int64_t shared_left
 
 
 cdef inline bint take_space(Space* space, Py_ssize_t padding) noexcept nogil:
@@ -115,6 +131,15 @@ cdef inline bint put_number(Column* column, Py_ssize_t row, double number, Space
     return True
 
 
+cdef inline bint put_code(Column* column, Py_ssize_t row, int32_t code, Space* space) noexcept nogil:
+    if column.code_count != row or row >= column.code_room:
+        if not pad_codes(column, row, space):
+            return False
+    column.codes[row] = code
+    column.code_count = row + 1
+    return True
+
+
 cdef inline bint put_text(
     Column* column, Py_ssize_t row, Octets at, Py_ssize_t size, bint lasting, Space* space, Owned* owned
 ) noexcept nogil:
@@ -127,11 +152,21 @@ cdef inline bint put_text(
         if at == NULL:
             return False
         column.texts.entries[code].at = at
-    if column.code_count != row or row >= column.code_room:
-        if not pad_codes(column, row, space):
+    return put_code(column, row, code, space)
+
+
+cdef bint repeat_cell(Column* column, Py_ssize_t row, Py_ssize_t rows, Space* space) noexcept nogil:
+    """Gives the cell of ``row``, if it is the column's last, to the ``rows`` − 1 behind it, too."""
+    cdef Py_ssize_t i
+    cdef bint number = column.number_count == row + 1, text = column.code_count == row + 1
+    space.shared_left -= rows - 1
+    if space.shared_left < 0:
+        return False
+    for i in range(row + 1, row + rows):
+        if number and not put_number(column, i, column.numbers[row], space):
             return False
-    column.codes[row] = code
-    column.code_count = row + 1
+        if text and not put_code(column, i, column.codes[row], space):
+            return False
     return True
 
 
@@ -163,19 +198,19 @@ cdef Octets own(Owned* owned, Octets at, Py_ssize_t size) noexcept nogil:
     return copy
 
 
-cdef Row* add_row(Model* model) noexcept nogil:
-    """One more row, yet to be filled; NULL without memory."""
+cdef Row* add_rows(Row** all_rows, Py_ssize_t* count, Py_ssize_t* had, Py_ssize_t more) noexcept nogil:
+    """So many more rows, yet to be filled; NULL without memory."""
     cdef Py_ssize_t room
     cdef Row* rows
-    if model.row_count == model.row_room:
-        room = wider(model.row_room, 16)
-        rows = <Row*>realloc(model.rows, <size_t>room * sizeof(Row))
+    if more > had[0] - count[0]:
+        room = wider(had[0], count[0] + more if count[0] + more > 16 else 16)
+        rows = <Row*>realloc(all_rows[0], <size_t>room * sizeof(Row))
         if rows == NULL:
             return NULL
-        model.rows = rows
-        model.row_room = room
-    model.row_count += 1
-    return &model.rows[model.row_count - 1]
+        all_rows[0] = rows
+        had[0] = room
+    count[0] += more
+    return &all_rows[0][count[0] - more]
 
 
 cdef Column* add_column(Model* model, int32_t key, Space* space) noexcept nogil:
@@ -222,3 +257,9 @@ cdef void free_model(Model* model) noexcept nogil:
     free(model.columns)
     free(model.column_of)
     free(model.rows)
+
+
+cdef void free_labels(Labels* labels) noexcept nogil:
+    free_column(&labels.classes)
+    free_column(&labels.numbers)
+    free(labels.rows)

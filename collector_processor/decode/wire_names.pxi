@@ -15,8 +15,15 @@ cdef int PREFIX_COUNT = 0
 cdef Text CHAMPION
 cdef Text PREDICT
 cdef Text LABELLED
+cdef Text EVENT_LABEL
+cdef Text TASKS[8]
+cdef int TASK_COUNT = 0
+cdef Text ROLES[8]
+cdef int ROLE_COUNT = 0
 cdef Text THRESHOLD
 cdef Text ERROR_UNSAID
+cdef Text FEATURE_PREFIX
+cdef Text SCORES_PREFIX
 cdef Text TRUE
 cdef Text FALSE
 _SPELT = []
@@ -44,15 +51,17 @@ cdef Meaning meaning_of(str text, int meaning, int part, bint sign) except *:
 
 
 cdef _learn_names():
-    global EXACT_COUNT, PREFIX_COUNT, CHAMPION, PREDICT, LABELLED, THRESHOLD, ERROR_UNSAID, TRUE, FALSE
+    global EXACT_COUNT, PREFIX_COUNT, TASK_COUNT, ROLE_COUNT
+    global FEATURE_PREFIX, SCORES_PREFIX, CHAMPION, PREDICT, LABELLED, EVENT_LABEL, THRESHOLD, ERROR_UNSAID, TRUE, FALSE
     exact = (
         (semconv.PREDICTION_ID, ID, 0, False), (semconv.PREDICTION_CLASS, CELL, CLASS, True),
         (semconv.PREDICTION_SCORE, CELL, SCORE, True), (semconv.PREDICTION_VALUE, CELL, VALUE, True),
-        (semconv.PREDICTION_ROWS, ROWS, 0, True), (semconv.PREDICTION_SCORES, BEYOND, 0, True),
-        (semconv.FEATURES, BEYOND, 0, True), (semconv.BATCH, BEYOND, 0, True), (semconv.ERROR_TYPE, ERROR, 0, False),
+        (semconv.PREDICTION_ROWS, ROWS, 0, True), (semconv.PREDICTION_SCORES, ENTRIES, SCORES, True),
+        (semconv.FEATURES, ENTRIES, FEATURE, True), (semconv.BATCH, STREAM, 0, True),
+        (semconv.ERROR_TYPE, ERROR, 0, False), ("event.name", EVENT, 0, False),
         (semconv.MODEL_NAME, NAME, 0, False), (semconv.MODEL_VERSION, VERSION, 0, False),
         (semconv.MODEL_TASK, TASK, 0, False), (semconv.MODEL_ROLE, ROLE, 0, False),
-        (semconv.LABEL_CLASS, LABEL, 0, False), (semconv.LABEL_VALUE, LABEL, 0, False),
+        (semconv.LABEL_CLASS, LABEL, LABEL_CLASS, False), (semconv.LABEL_VALUE, LABEL, LABEL_VALUE, False),
     )
     prefixes = (  # the first that fits counts; those of cells fit only longer names
         (semconv.FEATURE, CELL, FEATURE, True), (semconv.SEGMENT, CELL, SEGMENT, False),
@@ -66,9 +75,18 @@ cdef _learn_names():
     for name, meaning, part, sign in prefixes:
         PREFIXES[PREFIX_COUNT] = meaning_of(name, meaning, part, sign)
         PREFIX_COUNT += 1
+    FEATURE_PREFIX = spelt(semconv.FEATURE)
+    SCORES_PREFIX = spelt(semconv.PREDICTION_SCORES + ".")
     CHAMPION = spelt(semconv.ROLES[0])
     PREDICT = spelt(semconv.SPAN_PREDICT)
     LABELLED = spelt(semconv.SPAN_LABEL)
+    EVENT_LABEL = spelt(semconv.EVENT_LABEL)
+    for name in semconv.TASKS:
+        TASKS[TASK_COUNT] = spelt(name)
+        TASK_COUNT += 1
+    for name in semconv.ROLES:
+        ROLES[ROLE_COUNT] = spelt(name)
+        ROLE_COUNT += 1
     THRESHOLD = spelt("ot=")
     ERROR_UNSAID = spelt("error")
     TRUE = spelt("true")
@@ -76,7 +94,12 @@ cdef _learn_names():
 
 
 _learn_names()
-_TYPES = _learn_kinds(ExportTraceServiceRequest.DESCRIPTOR)
+_TYPES = _learn_kinds(ExportTraceServiceRequest.DESCRIPTOR, ExportLogsServiceRequest.DESCRIPTOR)
+cdef int TRACES_TYPE = _TYPES["opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest"]
+cdef int LOGS_TYPE = _TYPES["opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest"]
+cdef int RESOURCE_LOGS_TYPE = _TYPES["opentelemetry.proto.logs.v1.ResourceLogs"]
+cdef int SCOPE_LOGS_TYPE = _TYPES["opentelemetry.proto.logs.v1.ScopeLogs"]
+cdef int RECORD_TYPE = _TYPES["opentelemetry.proto.logs.v1.LogRecord"]
 cdef int RESOURCE_SPANS_TYPE = _TYPES["opentelemetry.proto.trace.v1.ResourceSpans"]
 cdef int SCOPE_SPANS_TYPE = _TYPES["opentelemetry.proto.trace.v1.ScopeSpans"]
 cdef int SPAN_TYPE = _TYPES["opentelemetry.proto.trace.v1.Span"]
@@ -84,6 +107,8 @@ cdef int STATUS_TYPE = _TYPES["opentelemetry.proto.trace.v1.Status"]
 cdef int RESOURCE_TYPE = _TYPES["opentelemetry.proto.resource.v1.Resource"]
 cdef int KEY_VALUE_TYPE = _TYPES["opentelemetry.proto.common.v1.KeyValue"]
 cdef int ANY_VALUE_TYPE = _TYPES["opentelemetry.proto.common.v1.AnyValue"]
+cdef int ARRAY_TYPE = _TYPES["opentelemetry.proto.common.v1.ArrayValue"]
+cdef int MAP_TYPE = _TYPES["opentelemetry.proto.common.v1.KeyValueList"]
 
 
 cdef void learn_meaning(Key* key, Octets at, Py_ssize_t size) noexcept nogil:
@@ -102,13 +127,18 @@ cdef void learn_meaning(Key* key, Octets at, Py_ssize_t size) noexcept nogil:
             return
 
 
-cdef int32_t key_of(State* state, Octets head, Octets at, Octets stop) noexcept nogil:
-    """The number of a key, known or new; −1 if it cannot have one."""
-    cdef int32_t known = state.names.count, key = code_of(&state.names, at, stop - at)
+cdef int32_t numbered(State* state, Octets at, Py_ssize_t size, bint lasting) noexcept nogil:
+    """The number of a key by its whole name, known or new; −1 if it cannot have one."""
+    cdef int32_t known = state.names.count, key = code_of(&state.names, at, size)
     cdef Py_ssize_t room
     cdef Key* keys
     if key != known:
         return key
+    if not lasting:
+        at = own(&state.owned, at, size)
+        if at == NULL:
+            return -1
+        state.names.entries[key].at = at
     if key >= state.key_room:
         room = wider(state.key_room, 64)
         keys = <Key*>realloc(state.keys, <size_t>room * sizeof(Key))
@@ -116,9 +146,41 @@ cdef int32_t key_of(State* state, Octets head, Octets at, Octets stop) noexcept 
             return -1
         state.keys = keys
         state.key_room = room
-    learn_meaning(&state.keys[key], at, stop - at)
-    state.keys[key].head = head
-    state.keys[key].head_size = <int32_t>(stop - head) if stop - at <= LONGEST_HEAD else 0x7FFFFFFF
-    state.keys[key].after = 0
+    memset(&state.keys[key], 0, sizeof(Key))
+    learn_meaning(&state.keys[key], at, size)
+    state.keys[key].head_sizes[FLAT] = NO_HEAD
+    state.keys[key].head_sizes[ENTRY] = NO_HEAD
     state.keys[key].seen = -1
     return key
+
+
+cdef int32_t key_of(State* state, int form, Text* prefix, Octets head, Octets at, Octets stop) noexcept nogil:
+    """The number of the key at hand; that of an entry of a map is that of the flat name with the map's ``prefix``."""
+    cdef int32_t key
+    cdef Py_ssize_t size = stop - at
+    if form == FLAT:
+        key = numbered(state, at, size, True)
+    else:
+        if not has_scratch(state, prefix.size + size):
+            return -1
+        memcpy(state.scratch, prefix.at, prefix.size)
+        memcpy(state.scratch + prefix.size, at, size)
+        key = numbered(state, state.scratch, prefix.size + size, False)
+    if key >= 0 and size <= LONGEST_HEAD:
+        state.keys[key].heads[form] = head
+        state.keys[key].head_sizes[form] = <int32_t>(stop - head)
+    return key
+
+
+cdef bint has_scratch(State* state, Py_ssize_t size) noexcept nogil:
+    """Makes the scratch memory at least so large."""
+    cdef uint8_t* scratch
+    if size > 0x7FFFFFFF:
+        return False
+    if size > state.scratch_room:
+        scratch = <uint8_t*>realloc(state.scratch, <size_t>size)
+        if scratch == NULL:
+            return False
+        state.scratch = scratch
+        state.scratch_room = size
+    return True

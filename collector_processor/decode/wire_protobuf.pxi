@@ -106,10 +106,10 @@ cdef bint is_valid(int type, Octets at, Octets end, int depth) noexcept nogil:
     return True
 
 
-def _learn_kinds(root):
-    """Numbers the message types under ``root`` and fills ``KINDS``; gives the numbers by full name."""
-    numbers = {root.full_name: 0}
-    waiting = [root]
+def _learn_kinds(*roots):
+    """Numbers the message types under ``roots`` and fills ``KINDS``; gives the numbers by full name."""
+    numbers = {root.full_name: number for number, root in enumerate(roots)}
+    waiting = list(roots)
     scalars = {
         1: FIXED64, 6: FIXED64, 16: FIXED64, 2: FIXED32, 7: FIXED32, 15: FIXED32, 9: STRING, 12: OCTETS,
         3: VARINT, 4: VARINT, 5: VARINT, 8: VARINT, 13: VARINT, 14: VARINT, 17: VARINT, 18: VARINT,

@@ -1,27 +1,27 @@
-# The walk from the request down to each span.
+# The walk from the request down to each span or log record.
 
-cdef bint walk_request(State* state, Octets at, Octets end) noexcept nogil:
+cdef bint walk_request(State* state, Octets at, Octets end, bint logs) noexcept nogil:
     cdef uint32_t tag
     cdef Octets stop
     state.last_model = -1
     # Key 0 comes before the first one of a span; its head fits nowhere.
-    if key_of(state, at, at, at) != 0:
+    if numbered(state, at, 0, True) != 0:
         return False
-    state.keys[0].head_size = 0x7FFFFFFF
     while at < end:
         if not take_tag(&at, end, &tag):
             return False
         if tag != 0x0A:
-            if not pass_over(0, tag, &at, end, 0):
+            if not pass_over(LOGS_TYPE if logs else TRACES_TYPE, tag, &at, end, 0):
                 return False
             continue
-        if not take_length(&at, end, &stop) or not walk_resource_spans(state, at, stop):
+        if not take_length(&at, end, &stop) or not walk_resource_items(state, at, stop, logs):
             return False
         at = stop
     return True
 
 
-cdef bint walk_resource_spans(State* state, Octets at, Octets end) noexcept nogil:
+cdef bint walk_resource_items(State* state, Octets at, Octets end, bint logs) noexcept nogil:
+    """``ResourceSpans`` or ``ResourceLogs``: the fields that matter have the same numbers in both."""
     cdef uint32_t tag
     cdef Octets stop
     cdef Py_ssize_t room
@@ -43,14 +43,14 @@ cdef bint walk_resource_spans(State* state, Octets at, Octets end) noexcept nogi
         if not take_tag(&at, end, &tag):
             return False
         if tag != 0x0A and tag != 0x12:
-            if not pass_over(RESOURCE_SPANS_TYPE, tag, &at, end, 1):
+            if not pass_over(RESOURCE_LOGS_TYPE if logs else RESOURCE_SPANS_TYPE, tag, &at, end, 1):
                 return False
             continue
         # A resource behind scopes, or a second one: rare enough for the fallback.
         if (tag == 0x0A and begun) or not take_length(&at, end, &stop):
             return False
         begun = True
-        if not (walk_resource(state, at, stop) if tag == 0x0A else walk_scope_spans(state, at, stop)):
+        if not (walk_resource(state, at, stop) if tag == 0x0A else walk_scope_items(state, at, stop, logs)):
             return False
         at = stop
     return True
@@ -74,7 +74,9 @@ cdef bint walk_resource(State* state, Octets at, Octets end) noexcept nogil:
         if not take_length(&at, end, &stop):
             return False
         odd = False
-        if not read_attribute(state, at, stop, 0, &key, &value, &odd) or odd:
+        if not read_attribute(state, at, stop, 0, FLAT, NULL, &key, &value, &odd) or odd:
+            return False
+        if value.kind == MAP and not is_valid(MAP_TYPE, value.at, value.at + value.size, 6):
             return False
         at = stop
         if state.keys[key].meaning == NAME:
@@ -86,11 +88,11 @@ cdef bint walk_resource(State* state, Octets at, Octets end) noexcept nogil:
         found.size = 0
         if value.kind == TEXT:
             found.at = value.at
-            found.size = <int32_t>value.size
+            found.size = value.size
     return True
 
 
-cdef bint walk_scope_spans(State* state, Octets at, Octets end) noexcept nogil:
+cdef bint walk_scope_items(State* state, Octets at, Octets end, bint logs) noexcept nogil:
     cdef uint32_t tag
     cdef Octets stop
     state.containers += 1
@@ -98,10 +100,12 @@ cdef bint walk_scope_spans(State* state, Octets at, Octets end) noexcept nogil:
         if not take_tag(&at, end, &tag):
             return False
         if tag != 0x12:
-            if not pass_over(SCOPE_SPANS_TYPE, tag, &at, end, 2):
+            if not pass_over(SCOPE_LOGS_TYPE if logs else SCOPE_SPANS_TYPE, tag, &at, end, 2):
                 return False
             continue
-        if not take_length(&at, end, &stop) or not walk_span(state, at, stop):
+        if not take_length(&at, end, &stop):
+            return False
+        if not (walk_record(state, at, stop) if logs else walk_span(state, at, stop)):
             return False
         at = stop
     return True
@@ -118,13 +122,18 @@ cdef inline bint take_text(Octets* at, Octets end, Text* text) noexcept nogil:
     return True
 
 
+cdef inline void begin_span(Span* span, Octets at) noexcept nogil:
+    memset(span, 0, sizeof(Span))
+    span.name.at = span.trace_id.at = span.span_id.at = span.trace_state.at = at
+    span.count = 1
+    span.rows = -1
+
+
 cdef bint walk_span(State* state, Octets at, Octets end) noexcept nogil:
     cdef Span* span = &state.span
     cdef Octets begin = at, stop
     cdef uint32_t tag
-    memset(span, 0, sizeof(Span))
-    span.name.at = span.trace_id.at = span.span_id.at = span.trace_state.at = at
-    span.count = 1
+    begin_span(span, at)
     while at < end:
         if not take_tag(&at, end, &tag):
             return False
@@ -175,3 +184,34 @@ cdef bint walk_status(Span* span, Octets at, Octets end) noexcept nogil:
         elif not pass_over(STATUS_TYPE, tag, &at, end, 4):
             return False
     return True
+
+
+cdef bint walk_record(State* state, Octets at, Octets end) noexcept nogil:
+    """A log record; the time it was observed is kept as a span's end, which counts in the same way."""
+    cdef Span* span = &state.span
+    cdef Octets begin = at, stop
+    cdef uint32_t tag
+    begin_span(span, at)
+    while at < end:
+        if not take_tag(&at, end, &tag):
+            return False
+        if tag == 0x32:
+            if not take_length(&at, end, &stop) or not walk_attribute(state, at, stop):
+                return False
+            at = stop
+        elif tag == 0x62:
+            if not take_text(&at, end, &span.name) or not is_utf8(span.name.at, at):
+                return False
+        elif tag == 0x09 or tag == 0x59:
+            if end - at < 8:
+                return False
+            if tag == 0x09:
+                span.start = word_at(at)
+            else:
+                span.end = word_at(at)
+            at += 8
+        elif not pass_over(RECORD_TYPE, tag, &at, end, 3):
+            return False
+    state.items += 1
+    span.event |= is_equal(span.name.at, span.name.size, &EVENT_LABEL)
+    return add_record(state, span, begin, end)

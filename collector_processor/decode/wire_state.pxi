@@ -1,42 +1,55 @@
 # What the walk holds while it goes over one request.
 
 cdef enum:
-    # What an attribute's key means. Up to SIGN only its presence counts; the others may come once in a plain span.
+    # What an attribute's key means. Up to EVENT only its presence counts; the others may come once in a plain span.
     IGNORED = 0
     NAMESPACE = 1
     SIGN = 2
-    CELL = 3
-    ID = 4
-    ROWS = 5
-    ERROR = 6
-    NAME = 7
-    VERSION = 8
-    TASK = 9
-    ROLE = 10
-    LABEL = 11
-    BEYOND = 12
+    EVENT = 3
+    CELL = 4
+    ID = 5
+    ROWS = 6
+    ERROR = 7
+    NAME = 8
+    VERSION = 9
+    TASK = 10
+    ROLE = 11
+    LABEL = 12
+    ENTRIES = 13
+    STREAM = 14
 
 cdef enum:
-    # What a value holds; NESTED is whatever is no scalar.
+    # What a value holds; STRANGE is whatever is not exactly one field that OTLP knows.
     NOTHING = 0
     DOUBLE = 1
     INTEGER = 2
     BOOLEAN = 3
     TEXT = 4
-    NESTED = 5
+    BYTES = 5
+    ARRAY = 6
+    MAP = 7
+    STRANGE = 8
+
+cdef enum:
+    # Where a key stands: in an attribute, or in an entry of ``ml.features`` or ``ml.prediction.scores``.
+    FLAT = 0
+    ENTRY = 1
+    FORMS = 2
 
 cdef enum:
     STATUS_ERROR = 2
     LONGEST_HEAD = 127
+    NO_HEAD = 0x7FFFFFFF
     LONGEST_DEFAULT_ID = 64
     LONGEST_ID = 256
+    LONGEST_INTEGER = 20
 
 
 cdef struct Key:
-    # ``head`` is tag, length and octets of the key; ``after`` the key that last came behind it.
-    Octets head
-    int32_t head_size
-    int32_t after
+    # By form: ``heads`` are tag, length and octets of the key; ``after`` is the key that last came behind it.
+    Octets heads[FORMS]
+    int32_t head_sizes[FORMS]
+    int32_t after[FORMS]
     int64_t seen
     uint8_t meaning
     uint8_t part
@@ -44,11 +57,15 @@ cdef struct Key:
 
 
 cdef struct Value:
+    # Of an array: ``integer`` elements in the octets at ``at``, of which ``nested`` are no scalars; the longest text
+    # has ``longest`` octets.
     int kind
+    int32_t nested
     double number
     int64_t integer
     Octets at
-    Py_ssize_t size
+    int32_t size
+    int32_t longest
 
 
 cdef struct Cell:
@@ -71,6 +88,7 @@ cdef struct OtherSpan:
 
 
 cdef struct Span:
+    # One span or record as far as it has been read. ``rows`` is how long its arrays are, −1 without any.
     Text name
     Text trace_id
     Text span_id
@@ -83,11 +101,36 @@ cdef struct Span:
     Value names[IDENTITY]
     Value id
     Value error
+    Value stream
+    Value labels[2]
+    int32_t id_key
+    int32_t label_keys[2]
     int64_t count
+    int64_t rows
+    Py_ssize_t unsupported
     bint odd
     bint sign
     bint namespace
     bint label
+    bint event
+
+
+cdef struct Streamed:
+    # A span or record with an Arrow stream, and its cells: ``cell_count`` held ones from ``first_cell`` on.
+    Text names[IDENTITY]
+    uint8_t digits[24]
+    bint own_version
+    Text name
+    Text trace_id
+    Text span_id
+    Text error
+    bint failed
+    Row row
+    Py_ssize_t resource
+    Py_ssize_t begin
+    Py_ssize_t end
+    Py_ssize_t first_cell
+    Py_ssize_t cell_count
 
 
 cdef struct State:
@@ -104,6 +147,21 @@ cdef struct State:
     OtherSpan* others
     Py_ssize_t other_count
     Py_ssize_t other_room
+    Streamed* streams
+    Py_ssize_t stream_count
+    Py_ssize_t stream_room
+    Cell* held
+    Py_ssize_t held_count
+    Py_ssize_t held_room
+    Texts label_names
+    Labels* labels
+    Py_ssize_t label_count
+    Py_ssize_t label_room
+    int64_t rows
+    Py_ssize_t unsupported
+    Py_ssize_t without_id
+    Py_ssize_t without_value
+    Py_ssize_t odd_keys
     Texts names
     Key* keys
     Py_ssize_t key_room
@@ -126,6 +184,8 @@ cdef void free_state(State* state) noexcept nogil:
     cdef Py_ssize_t index
     for index in range(state.model_count):
         free_model(&state.models[index])
+    for index in range(state.label_count):
+        free_labels(&state.labels[index])
     for index in range(state.owned.count):
         free(state.owned.parts[index])
     free(state.owned.parts)
@@ -133,7 +193,11 @@ cdef void free_state(State* state) noexcept nogil:
     free_texts(&state.states)
     free_texts(&state.model_names)
     free(state.resources)
+    free_texts(&state.label_names)
     free(state.others)
+    free(state.streams)
+    free(state.held)
+    free(state.labels)
     free(state.keys)
     free(state.cells)
     free(state.models)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import sys
 import threading
 from pathlib import Path
 from types import ModuleType
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from collector_processor.decode import DECODERS, DecodeLimits, fallback, hash_ids
+from collector_processor.decode import DecodeLimits, fallback, hash_ids
 
 compiled = pytest.importorskip("collector_processor.decode.compiled", reason="built without a C compiler")
 walk = pytest.importorskip("collector_processor.decode.wire").walk
@@ -31,7 +34,11 @@ def loaded(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.append(str(path.parent))  # for the module beside it
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module
 
 
@@ -40,13 +47,20 @@ fuzz: Any = loaded(Path(__file__).parents[4] / "fuzz" / "decode.py")
 
 def walked(body: bytes, limits: DecodeLimits | None = None) -> Any:
     bounds = limits or DecodeLimits()
-    return walk(body, fuzz.RECEIVED_NS, text_length=bounds.text_length, models=bounds.models, rows=bounds.rows)
+    return walk(
+        body,
+        fuzz.RECEIVED_NS,
+        text_length=bounds.text_length,
+        models=bounds.models,
+        rows=bounds.rows,
+        cells=bounds.cells,
+    )
 
 
-def assert_same(body: bytes, limits: DecodeLimits | None = None) -> Any:
+def assert_same(body: bytes, limits: DecodeLimits | None = None, *, logs: bool = False) -> Any:
     bounds = limits or DecodeLimits()
-    expected = fuzz.outcome(fallback, body, bounds)
-    assert fuzz.outcome(compiled, body, bounds) == expected
+    expected = fuzz.outcome(fallback, body, bounds, logs=logs)
+    assert fuzz.outcome(compiled, body, bounds, logs=logs) == expected
     return expected
 
 
@@ -54,6 +68,7 @@ def assert_same(body: bytes, limits: DecodeLimits | None = None) -> Any:
 def cut_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns even where other spans stand between plain ones all the time."""
     monkeypatch.setattr(compiled, "_ROWS_PER_CUT", 0)
+    monkeypatch.setattr(compiled, "_LABELS_PER_CUT", 0)
 
 
 # --- random requests -------------------------------------------------------------------------------------------------
@@ -65,36 +80,76 @@ def test_any_valid_request_gives_the_same_columns(seed: int, spans: int, wild: f
     assert not isinstance(outcome, str) or limits.items < 10
 
 
+@given(SEEDS, st.sampled_from([1, 5, 60]), st.sampled_from([0.0, 0.3, 1.0]), st.sampled_from(fuzz.LIMITS))
+def test_any_valid_log_request_gives_the_same_labels(
+    seed: int, records: int, wild: float, limits: DecodeLimits
+) -> None:
+    outcome = assert_same(fuzz.logs_request(random.Random(seed), records, wild), limits, logs=True)
+    assert not isinstance(outcome, str) or limits.items < 10
+
+
 @given(SEEDS, st.sampled_from([0.01, 0.2]))
 def test_other_spans_between_plain_ones_keep_their_place(seed: int, wild: float) -> None:
     body = fuzz.request(random.Random(seed), 40, wild)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "_ROWS_PER_CUT", 0)
+        patch.setattr(compiled, "_LABELS_PER_CUT", 0)
         assert_same(body)
+        assert_same(fuzz.logs_request(random.Random(seed), 40, wild), logs=True)
 
 
 @given(SEEDS)
 def test_any_broken_request_has_the_same_fate(seed: int) -> None:
     rng = random.Random(seed)
     for _ in range(5):
-        assert_same(fuzz.broken(rng, fuzz.request(rng, 4, 0.3)), rng.choice(fuzz.LIMITS))
+        assert_same(fuzz.broken(rng, fuzz.request(rng, 4, 0.5)), rng.choice(fuzz.LIMITS))
+        logs = fuzz.broken(rng, fuzz.logs_request(rng, 4, 0.5), ExportLogsServiceRequest)
+        assert_same(logs, rng.choice(fuzz.LIMITS), logs=True)
 
 
 @given(st.binary(max_size=80))
 def test_any_bytes_have_the_same_fate(body: bytes) -> None:
     assert_same(body)
+    assert_same(body, logs=True)
 
 
 @pytest.mark.usefixtures("cut_often")
-def test_a_request_cut_anywhere_or_with_any_bit_flipped_has_the_same_fate() -> None:
-    for seed in range(2):
-        body = fuzz.request(random.Random(seed), 3, 0.4)
-        for length in range(0, len(body), 1 + seed):
-            assert_same(body[:length])
-        for bit in range(seed, 8 * len(body), 13):
-            broken = bytearray(body)
-            broken[bit // 8] ^= 1 << bit % 8
-            assert_same(bytes(broken))
+@pytest.mark.parametrize("logs", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_request_cut_anywhere_or_with_any_bit_flipped_has_the_same_fate(seed: int, logs: bool) -> None:
+    make = fuzz.logs_request if logs else fuzz.request
+    body = make(random.Random(seed), 3, 0.4 if seed < 2 else 1.0)
+    for length in range(seed, len(body), 3):
+        assert_same(body[:length], logs=logs)
+    for bit in range(seed, 8 * len(body), 29):
+        broken = bytearray(body)
+        broken[bit // 8] ^= 1 << bit % 8
+        assert_same(bytes(broken), logs=logs)
+
+
+@pytest.mark.usefixtures("cut_often")
+def test_a_limit_that_only_the_last_row_meets_is_the_limit_of_the_fallback(otlp: Any) -> None:
+    twice = [("ml.model.name", "m"), *[(f"ml.feature.{index}", 1.0) for index in range(10)], ("ml.feature.1", 2.0)]
+    batch = otlp.prediction({"ml.batch": otlp.arrow({"ml.feature.a": [1.0] * 4})})
+    body = otlp.traces(otlp.prediction({"ml.feature.a": 1.0}), batch, otlp.span(twice))
+    outcomes = [str(assert_same(body, DecodeLimits(cells=cells))) for cells in range(1, 60)]
+    assert any("cells_over_limit" in outcome for outcome in outcomes)
+    assert "cells_over_limit" not in outcomes[-1]
+
+
+def test_huge_maps_arrays_and_keys_need_no_fallback(otlp: Any) -> None:
+    rng = random.Random(3)
+    keys = ["k" * rng.choice((1, 120, 125, 126, 127, 128, 200)) + str(index) for index in range(1500)]
+    cells = [[rng.choice((1.0, 7, True, None, "é" * rng.randrange(90), b"x")) for _ in range(5000)] for _ in range(3)]
+    spans = [
+        otlp.prediction({"ml.features": {key: rng.choice((rng.random(), "x")) for key in keys}}),
+        otlp.prediction({f"ml.feature.{index}": column for index, column in enumerate(cells)}),
+        otlp.prediction({"ml.features": {key: [rng.random()] * 2 for key in reversed(keys)}}),
+    ]
+    body = otlp.traces(*[spans[index] for index in (0, 0, 2, 2, 0)]), otlp.traces(spans[1], spans[1])
+    for each in body:
+        assert walked(each).others == []
+        assert_same(each)
 
 
 # --- what is plain ---------------------------------------------------------------------------------------------------
@@ -131,7 +186,7 @@ def test_a_plain_span_of_every_name_and_scalar_needs_no_fallback(otlp: Any) -> N
         name
         for name in PLAIN
         if name.startswith(("ml.feature", "ml.segment", "ml.attribution", "ml.prediction"))
-        and name not in ("ml.prediction.id", "ml.prediction.rows", "ml.feature.empty")
+        and name not in ("ml.prediction.id", "ml.prediction.rows")
     }
     assert_same(body)
 
@@ -146,11 +201,22 @@ def test_spans_of_others_are_passed_over_without_the_fallback(otlp: Any) -> None
 @pytest.mark.parametrize(
     "attributes",
     [
-        {"ml.features": {"a": 1.0}},
-        {"ml.feature.a": [1.0]},
-        {"ml.feature.a": b"x"},
-        {"ml.batch": b""},
-        {"ml.prediction.id": 7},
+        {"ml.features": {"a": 1.0}, "ml.feature.a": 2.0},
+        {"ml.features": [("a", 1.0), ("a", 2.0)]},
+        {"ml.features": 1.0},
+        {"ml.features": [1.0]},
+        {"ml.feature.a": [1.0], "ml.feature.b": [1.0, 2.0]},
+        {"ml.feature.a": []},
+        {"ml.feature.a": ["x" * 257]},
+        {"ml.batch": b"", "ml.feature.a": [1.0]},
+        {"ml.batch": "x"},
+        {"ml.prediction.id": 0.5},
+        {"ml.prediction.id": b"x"},
+        {"ml.prediction.id": ["x" * 257]},
+        {"ml.prediction.class": [0.5]},
+        {"ml.feature.a": AnyValue(string_value_strindex=3)},
+        {"ml.model.role": "king"},
+        {"ml.model.task": "none"},
         {"ml.prediction.id": "x" * 257},
         {"ml.prediction.class": 0.5},
         {"ml.prediction.rows": 0},
@@ -170,8 +236,15 @@ def test_what_is_not_plain_goes_to_the_fallback_alone(otlp: Any, attributes: dic
     assert_same(body)
 
 
-def test_a_label_span_does_not_cut_the_columns(otlp: Any) -> None:
-    label = otlp.span({"ml.model.name": "fraud", "ml.prediction.id": "a", "ml.label.class": 1}, name="label fraud")
+def test_ids_of_impossible_length_go_to_the_fallback_alone(otlp: Any) -> None:
+    plain = [otlp.prediction({"ml.feature.a": float(index)}) for index in range(40)]
+    body = otlp.traces(*plain[:20], otlp.prediction({}, trace_id=bytes(60)), *plain[20:])
+    assert [other.ordinal for other in walked(body).others] == [20]
+    assert_same(body)
+
+
+def test_a_label_span_to_be_rejected_does_not_cut_the_columns(otlp: Any) -> None:
+    label = otlp.span({"ml.model.name": "fraud", "ml.prediction.id": "", "ml.label.class": 1}, name="label fraud")
     body = otlp.traces(*[each for _ in range(20) for each in (otlp.prediction({"ml.feature.a": 1.0}), label)])
     assert all(other.label for other in walked(body).others)
     [batch] = compiled.decode_traces(body, 0).predictions
@@ -305,17 +378,20 @@ def test_field_numbers_are_those_that_the_walk_has_as_constants() -> None:
         | {"end_time_unix_nano": 8, "attributes": 9, "status": 15},
         Status: {"code": 3},
         KeyValue: {"key": 1, "value": 2},
-        AnyValue: {"string_value": 1, "bool_value": 2, "int_value": 3, "double_value": 4},
+        AnyValue: {"string_value": 1, "bool_value": 2, "int_value": 3, "double_value": 4}
+        | {"array_value": 5, "kvlist_value": 6, "bytes_value": 7},
+        ArrayValue: {"values": 1},
+        KeyValueList: {"values": 1},
         Resource: {"attributes": 1},
         ResourceSpans: {"resource": 1, "scope_spans": 2},
         ScopeSpans: {"spans": 2},
         ExportTraceServiceRequest: {"resource_spans": 1},
+        LogRecord: {"time_unix_nano": 1, "attributes": 6, "observed_time_unix_nano": 11, "event_name": 12},
+        ResourceLogs: {"resource": 1, "scope_logs": 2},
+        ScopeLogs: {"log_records": 2},
+        ExportLogsServiceRequest: {"resource_logs": 1},
     }
     for message, fields in numbered.items():
         found = {name: message.DESCRIPTOR.fields_by_name[name].number for name in fields}
         assert found == fields
     assert Status.STATUS_CODE_ERROR == 2
-
-
-def test_the_compiled_decoder_is_the_first() -> None:
-    assert [decoder.name for decoder in DECODERS] == ["compiled", "fallback"]
