@@ -4,14 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 
-WIRE := setup.py $(wildcard collector_processor/decode/wire*.p*)
+WIRE := setup.py $(wildcard collector_processor/*/*.pyx collector_processor/decode/*.pxi)
 
-.PHONY: help check test demo bench fuzz clean
+.PHONY: help check test tools e2e demo bench bench-peers fuzz clean
 help:
 	@echo "make demo    the whole path on real data, live in the terminal"
 	@echo "make test    every test, with the Debian packages they need"
+	@echo "make e2e     the real Collector, Prometheus 3, Jaeger, Rotel; 'make tools' builds them, once"
 	@echo "make check   ruff, pyright (strict), import-linter"
 	@echo "make bench   what it reaches, beside what it should"
+	@echo "make bench-peers  other tools on the same tables, each in its own environment (PEERS_ARGS='--rows 100000')"
 	@echo "make fuzz    broken requests against both decoders, under sanitizers (FUZZ_SECONDS=60)"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -37,11 +39,21 @@ test: $(VENV)/.dev
 	@sh tests/debian-packages.sh
 	$(BIN)/python -m pytest -n auto
 
+tools:
+	@PYTHON="$(PYTHON)" sh tools/build.sh
+
+e2e: $(VENV)/.dev tools
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m e2e tests/e2e
+
 demo: $(VENV)/.demo
 	$(BIN)/otel-ml demo $(DEMO_ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+PEERS_ARGS ?=
+bench-peers: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.bench_peers $(PEERS_ARGS)
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_SECONDS ?= 60
@@ -54,5 +66,5 @@ fuzz: $(VENV)/.dev
 	rm -rf build
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
-	rm -f collector_processor/decode/wire*.so collector_processor/decode/wire.c fuzz-difference.bin
+	rm -rf $(VENV) .peers .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -f collector_processor/*/*.so $(patsubst %.pyx,%.c,$(wildcard collector_processor/*/*.pyx)) fuzz-difference.bin

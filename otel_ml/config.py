@@ -29,7 +29,7 @@ ENV_MODEL_NAME: Final = "OTEL_ML_MODEL_NAME"
 ENV_MODEL_VERSION: Final = "OTEL_ML_MODEL_VERSION"
 ENV_MAX_SPAN_BYTES: Final = "OTEL_ML_MAX_SPAN_BYTES"
 
-DEFAULT_MAX_SPAN_BYTES: Final = 512 * 1024
+DEFAULT_MAX_SPAN_BYTES: Final = 1024 * 1024
 DEFAULT_MAX_STRING_CHARS: Final = 256
 DEFAULT_MAX_FLAT_FEATURES: Final = 64
 MIN_SPAN_BYTES: Final = 4096
@@ -62,7 +62,7 @@ class Config:
       multiple of the width.
     - ``reference`` (``OTEL_ML_REFERENCE``): path of a reference profile; switches the
       ``ml.feature.observations`` metric on.
-    - ``max_span_bytes`` (``OTEL_ML_MAX_SPAN_BYTES``, 524288): a batch is cut into spans of about this payload.
+    - ``max_span_bytes`` (``OTEL_ML_MAX_SPAN_BYTES``, 1048576): a batch is cut into spans of about this payload.
     - ``max_string_chars`` (256, at least 16): longer texts are cut.
     - ``max_flat_features`` (64): a row with more features travels as one map attribute.
 

@@ -1,6 +1,6 @@
 """A span exporter that keeps each request under a size: batches of predictions are larger than ordinary spans.
 
-The SDK's batch processor puts up to 512 spans into one request. With spans of half a mebibyte that is far more than the
+The SDK's batch processor puts up to 512 spans into one request. With spans of a mebibyte that is far more than the
 4 MiB that a gRPC receiver takes by default, and the receiver refuses the request as a whole.
 """
 

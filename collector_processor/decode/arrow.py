@@ -8,13 +8,15 @@ contract name are never looked at. Of several columns of one name the last count
 or map's entry of the same name.
 
 Nothing is unpacked before its size is known (:mod:`.arrow_size`), nothing used before Arrow has validated it in full,
-and columns are made only within the request's limit of cells.
+and columns are made only within the request's limit of cells. The usual stream is read without pyarrow
+(:mod:`.arrow_direct`), by the same rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -22,6 +24,8 @@ import pyarrow as pa
 from pyarrow import types
 
 from collector_processor.decode.arrow_columns import Array, DataType, encoded, is_scalar, is_string_view, is_text
+from collector_processor.decode.arrow_direct import NotUsualError, Usual
+from collector_processor.decode.arrow_plan import PLANS_LIMIT, Plan
 from collector_processor.decode.arrow_size import unpacked_size
 from collector_processor.decode.batch import I64
 from collector_processor.decode.cells import MAPS, UnreadableError, place_of
@@ -44,7 +48,7 @@ class ArrowTable:
     columns: dict[str, Array]
 
 
-def read_stream(stream: bytes, tally: Tally) -> ArrowTable | None:
+def read_stream(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
     """The columns with contract names; None where a limit dropped the whole stream (and counted it).
 
     Raises :class:`UnreadableError` with a reason.
@@ -55,6 +59,10 @@ def read_stream(stream: bytes, tally: Tally) -> ArrowTable | None:
     collector_processor.decode.cells.UnreadableError: ml.batch is not an Arrow stream: ...
     """
     try:
+        return _read_directly(stream, tally)
+    except NotUsualError:
+        pass
+    try:
         return _read(stream, tally)
     except UnreadableError:
         raise
@@ -62,7 +70,37 @@ def read_stream(stream: bytes, tally: Tally) -> ArrowTable | None:
         raise UnreadableError(f"{semconv.BATCH} is not an Arrow stream: {_first_line(error)}") from error
 
 
-def _read(stream: bytes, tally: Tally) -> ArrowTable | None:
+def _read_directly(stream: bytes | memoryview, tally: Tally) -> ArrowTable:
+    """The same for the usual stream; raises :class:`NotUsualError`, with nothing counted, for others."""
+    usual = Usual(stream)
+    if usual.messages > tally.limits.arrow_messages or usual.body_bytes > tally.arrow_bytes_left:
+        raise NotUsualError
+    wanted, unreadable = _wanted(usual.plan)
+    # Buffers may overlap: nothing is made of them before all together are known to be within the limits.
+    if not tally.has_room(usual.rows, len(wanted)) or usual.buffer_bytes(wanted) > tally.arrow_bytes_left:
+        raise NotUsualError
+    table = usual.columns(wanted)
+    _take_bytes(max(usual.body_bytes, table.nbytes), tally)
+    tally.drop("unsupported_value", unreadable * table.rows)
+    return ArrowTable(table.rows, table.columns)
+
+
+@lru_cache(maxsize=PLANS_LIMIT)
+def _wanted(plan: Plan) -> tuple[tuple[int, ...], int]:
+    """:func:`_columns_of_interest` of a plan's schema."""
+    try:
+        readable, unreadable = _columns_of_interest(plan.schema)
+    except UnreadableError as error:
+        raise NotUsualError from error
+    return tuple(readable), unreadable
+
+
+def _take_bytes(size: int, tally: Tally) -> None:
+    if not tally.take_arrow_bytes(size):
+        raise UnreadableError(f"{semconv.BATCH} takes {size} bytes unpacked, more than are left to the request")
+
+
+def _read(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
     size = unpacked_size(stream, tally.arrow_bytes_left, tally.limits.arrow_messages)
     readable, unreadable = _columns_of_interest(pa.ipc.open_stream(stream).schema)
     options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=readable)
@@ -72,8 +110,7 @@ def _read(stream: bytes, tally: Tally) -> ArrowTable | None:
     table.validate()
     # Buffers may overlap and views repeat, so the columns together may be larger than the stream they came from.
     size = max(size, table.nbytes + sum(_viewed_bytes(chunk) for column in table.columns for chunk in column.chunks))
-    if not tally.take_arrow_bytes(size):
-        raise UnreadableError(f"{semconv.BATCH} takes {size} bytes unpacked, more than are left to the request")
+    _take_bytes(size, tally)
     table.validate(full=True)
     tally.drop("unsupported_value", unreadable * table.num_rows)
     columns: dict[str, Array] = {}

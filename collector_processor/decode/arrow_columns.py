@@ -7,8 +7,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyarrow import types
 
+from collector_processor.decode.arrow_direct import Codes, Numbers
 from collector_processor.decode.batch import F64, I64, U64, Column, Mask
 from collector_processor.decode.cells import Kind, Scalar, text_of
 from collector_processor.decode.columns import compacted, joined
@@ -16,7 +18,7 @@ from collector_processor.decode.identity import hash_ids, hash_packed
 from collector_processor.decode.limits import Tally
 
 Array: TypeAlias = Any
-"""``pyarrow.Array``; pyarrow ships no types."""
+"""``pyarrow.Array``, which has no types, or what :mod:`.arrow_direct` reads instead of it."""
 DataType: TypeAlias = Any
 """``pyarrow.DataType``."""
 
@@ -25,12 +27,19 @@ _DAY_S: Final = 86_400
 
 
 def column_of_arrow(array: Array, kind: Kind, tally: Tally) -> Column | None:
-    """The column of an Arrow array, by the same rules as :func:`.columns.column_of`.
+    """The column of an array, by the same rules as :func:`.columns.column_of`.
 
     >>> from collector_processor.decode.limits import DecodeLimits
     >>> column_of_arrow(pa.array([1, None]), "text", Tally(DecodeLimits()))
     Column(numbers=None, codes=array([ 0, -1], dtype=int32), categories=('1',))
     """
+    if isinstance(array, Numbers):
+        return joined(array.values, None)
+    if isinstance(array, Codes):
+        if kind == "number":
+            tally.drop("unsupported_value", int(np.count_nonzero(array.codes >= 0)))
+            return None
+        return joined(None, compacted(array.codes, array.texts, tally))
     value_type = array.type.value_type if types.is_dictionary(array.type) else array.type
     if types.is_null(value_type):
         return None
@@ -46,19 +55,26 @@ def column_of_arrow(array: Array, kind: Kind, tally: Tally) -> Column | None:
 
 def hash_arrow(array: Array) -> tuple[U64, Mask]:
     """Hashes of an id column uint64 ``[n, 2]``, and which rows have an id at all, bool ``[n]``."""
+    if isinstance(array, Codes):
+        named = np.array([bool(text) for text in array.texts], np.bool_)
+        return _spread(hash_ids(array.texts), named, array.codes)
     if types.is_dictionary(array.type):
-        hashes, named = hash_arrow(array.dictionary)
-        codes = _codes(array.indices)
-        # One more entry behind the last, where code −1 finds itself.
-        return np.vstack((hashes, np.zeros((1, 2), np.uint64)))[codes], np.append(named, False)[codes]
+        return _spread(*hash_arrow(array.dictionary), _codes(array.indices))
     if not is_text(array.type):
         texts = [text_of(value) for value in _scalars(array)]
         return hash_ids([text or "" for text in texts]), np.array([bool(text) for text in texts], np.bool_)
-    array = pc.fill_null(array.cast(pa.large_string()), "")
+    if array.null_count or is_string_view(array.type):
+        array = pc.fill_null(array.cast(pa.large_string()), "")
     _, offsets, octets = array.buffers()
     begin, end = array.offset, array.offset + len(array) + 1
-    bounds = np.frombuffer(offsets, np.int64)[begin:end] if len(array) else np.zeros(1, np.int64)
+    wide = np.int64 if types.is_large_string(array.type) else np.int32
+    bounds = np.frombuffer(offsets, wide, end)[begin:].astype(np.int64) if len(array) else np.zeros(1, np.int64)
     return hash_packed(np.frombuffer(octets or b"", np.uint8), bounds), np.diff(bounds) > 0
+
+
+def _spread(hashes: U64, named: Mask, codes: NDArray[np.signedinteger]) -> tuple[U64, Mask]:
+    """What is known of each id by code, for the rows; one more entry behind the last is where code −1 finds itself."""
+    return np.vstack((hashes, np.zeros((1, 2), np.uint64)))[codes], np.append(named, False)[codes]
 
 
 def is_scalar(kind: DataType) -> bool:

@@ -28,7 +28,7 @@ _BUFFER: Final = struct.Struct("<qq")
 """``Buffer``: offset in the body, length."""
 
 
-def unpacked_size(stream: bytes, longest: int, messages: int) -> int:
+def unpacked_size(stream: bytes | memoryview, longest: int, messages: int) -> int:
     """Bytes that all batches and dictionaries of a stream take when unpacked, at most ``longest``.
 
     Raises :class:`UnreadableError` beyond ``longest`` bytes or ``messages`` messages, pyarrow's errors where the

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from collector_processor.decode import built
 from collector_processor.decode.batch import F64, I32, Column
 from collector_processor.decode.cells import Kind, Scalar, shorten, text_of
 from collector_processor.decode.limits import Tally
@@ -44,14 +45,15 @@ def column_of(cells: Sequence[Scalar | None], kind: Kind, tally: Tally) -> Colum
 
 def joined(numbers: F64 | None, texts: tuple[I32, Sequence[str]] | None) -> Column | None:
     """A column of the parts that hold any cell; None if neither does."""
-    if numbers is not None and bool(np.isnan(numbers).all()):
+    # Nearly always the first cell tells that not all are missing.
+    if numbers is not None and not (len(numbers) and numbers[0] == numbers[0]) and bool(np.isnan(numbers).all()):
         numbers = None
     if texts is None or not len(texts[1]):
         return None if numbers is None else Column(numbers)
     return Column(numbers, texts[0], tuple(texts[1]))
 
 
-def compacted(codes: NDArray[np.int64], texts: Sequence[str | None], tally: Tally) -> tuple[I32, Sequence[str]]:
+def compacted(codes: NDArray[np.signedinteger], texts: Sequence[str | None], tally: Tally) -> tuple[I32, Sequence[str]]:
     """Codes into a dictionary that may hold nulls, twins and unused texts (Arrow's may), as those of a column.
 
     ``codes`` is ``[n]``, negative where missing, below ``len(texts)`` everywhere.
@@ -60,7 +62,18 @@ def compacted(codes: NDArray[np.int64], texts: Sequence[str | None], tally: Tall
     >>> compacted(np.array([3, 0, -1, 3, 2]), ["a", "unused", "a", "b"], Tally(DecodeLimits()))
     (array([ 0,  1, -1,  0,  1], dtype=int32), ['b', 'a'])
     """
-    size = len(texts)
+    numbered, used = _renumbered(codes, len(texts))
+    index: dict[str, int] = {}
+    position = [-1 if (text := texts[code]) is None else index.setdefault(text, len(index)) for code in used.tolist()]
+    if len(index) < len(position):  # nulls or twins
+        numbered = np.array([*position, -1], np.int32)[numbered]
+    return _bounded(numbered, list(index), tally)
+
+
+def _renumbered(codes: NDArray[np.signedinteger], size: int) -> tuple[I32, I32]:
+    """Codes numbered by their first appearance, −1 for negative ones, and the old code of each."""
+    if built.packing is not None:
+        return built.packing.renumbered(np.ascontiguousarray(codes, np.int32), size)
     present = codes >= 0
     # Written from the last row to the first, so that the first row of each code is what stays.
     first_row = np.full(size + 1, -1, np.int64)
@@ -68,12 +81,8 @@ def compacted(codes: NDArray[np.int64], texts: Sequence[str | None], tally: Tall
     used = np.flatnonzero(first_row[:size] >= 0)
     used = used[np.argsort(first_row[used], kind="stable")]
     position = np.full(size + 1, -1, np.int32)
-    index: dict[str, int] = {}
-    for code in used.tolist():
-        text = texts[code]
-        if text is not None:
-            position[code] = index.setdefault(text, len(index))
-    return _bounded(position[np.where(present, codes, size)], list(index), tally)
+    position[used] = np.arange(len(used))
+    return position[np.where(present, codes, size)], used.astype(np.int32)
 
 
 def concatenated(columns: Sequence[Column | None], lengths: Sequence[int]) -> Column | None:

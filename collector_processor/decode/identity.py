@@ -24,6 +24,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from collector_processor.decode import built
 from collector_processor.decode.batch import I64, U64
 
 LONGEST_ID: Final = 256
@@ -72,6 +73,15 @@ def hash_packed(octets: Octets, offsets: I64) -> U64:
     >>> bool((packed == hash_ids(["order-1", "order-22"])).all())
     True
     """
+    hashes = _hash_packed(octets, offsets) if built.packing is None else built.packing.hash_packed(octets, offsets)
+    for row in np.flatnonzero(np.diff(offsets) > LONGEST_ID):
+        long_id = octets[offsets[row] : offsets[row + 1]].tobytes()
+        hashes[row] = hash_ids([_digest(long_id).digest()])[0]
+    return hashes
+
+
+def _hash_packed(octets: Octets, offsets: I64) -> U64:
+    """The same with numpy; too long ids get nonsense that the caller replaces."""
     rows = len(offsets) - 1
     hashes = np.empty((rows, 2), np.uint64)
     # Seven zero bytes behind the last id let every word, the last one too, be read as eight bytes.
@@ -79,9 +89,6 @@ def hash_packed(octets: Octets, offsets: I64) -> U64:
     for begin in range(0, rows, _BLOCK):
         block = offsets[begin : begin + _BLOCK + 1]
         _hash_block(windows, block[:-1], np.diff(block), hashes[begin : begin + _BLOCK])
-    for row in np.flatnonzero(np.diff(offsets) > LONGEST_ID):
-        long_id = octets[offsets[row] : offsets[row + 1]].tobytes()
-        hashes[row] = hash_ids([_digest(long_id).digest()])[0]
     return hashes
 
 
@@ -141,6 +148,9 @@ def _digest(octets: bytes) -> hashlib.blake2b:
 
 def _hash_rows(prefix: bytes, digits: int, begin: int, out: U64) -> None:
     """Hashes ``prefix`` with numbers of so many ``digits`` from ``begin`` on into ``out`` ``[n, 2]``."""
+    if built.packing is not None:
+        built.packing.hash_rows(prefix, digits, begin, out)
+        return
     shared = len(prefix) // _WORD * _WORD
     lead, rest = np.frombuffer(prefix[:shared], "<u8").astype(np.uint64), np.frombuffer(prefix[shared:], np.uint8)
     a, b = _seeds(np.array([len(prefix) + digits], np.uint64))

@@ -143,6 +143,10 @@ class Tally:
         self._cells_left -= rows * columns
         return True
 
+    def has_room(self, rows: int, columns: int) -> bool:
+        """Whether so many more rows and cells would fit; nothing is used up or counted."""
+        return rows <= self._rows_left and rows * columns <= self._cells_left
+
     def fits(self, rows: int, columns: int) -> bool:
         """Whether so many more rows and cells would fit, which uses nothing up; if not the rows are counted."""
         if rows > self._rows_left:

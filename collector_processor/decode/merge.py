@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -56,6 +57,29 @@ def concatenate(batches: Sequence[PredictionBatch]) -> PredictionBatch:
         error=concatenated([batch.error for batch in batches], lengths),
         task=next((batch.task for batch in batches if batch.task), ""),
         role=next((batch.role for batch in batches if batch.role), ""),
+    )
+
+
+def owned(batch: PredictionBatch) -> PredictionBatch:
+    """The batch with its numbers in memory of their own, for whoever keeps it longer than the request.
+
+    Numbers of an ``ml.batch`` may be views of the request's octets, which they then hold in memory as a whole. Such
+    views are read-only, and may be unaligned.
+    """
+
+    def numbers(values: F64) -> F64:
+        return values if values.flags.writeable else values.copy()
+
+    def column(cells: Column) -> Column:
+        return cells if cells.numbers is None else Column(numbers(cells.numbers), cells.codes, cells.categories)
+
+    return replace(
+        batch,
+        features={key: column(cells) for key, cells in batch.features.items()},
+        score=None if batch.score is None else numbers(batch.score),
+        value=None if batch.value is None else numbers(batch.value),
+        scores={key: numbers(values) for key, values in batch.scores.items()},
+        attributions={key: numbers(values) for key, values in batch.attributions.items()},
     )
 
 

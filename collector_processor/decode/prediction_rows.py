@@ -19,6 +19,8 @@ from otel_ml import semconv
 
 BLOCK_ROWS: Final = 16_384
 """Single rows that become columns at a time; batches of fewer are put together up to this."""
+LONG_ROWS: Final = 1024
+"""Rows that are enough for a batch of their own: whoever counts several together copies them once more anyway."""
 Row = Mapping[str, Scalar | None]
 """Attributes of one span by name; those that are no cells of a batch are passed over."""
 
@@ -193,7 +195,11 @@ def _grouped(parts: Sequence[tuple[PredictionBatch, int]]) -> Iterator[list[Pred
     rows, names, cells = 0, set[tuple[str, str]](), 0
     for batch, size in parts:
         wider = names | _names(batch)
-        fits = rows + len(batch) <= BLOCK_ROWS and _is_dense(rows + len(batch), len(wider), cells + size)
+        fits = (
+            rows < LONG_ROWS
+            and rows + len(batch) <= BLOCK_ROWS
+            and _is_dense(rows + len(batch), len(wider), cells + size)
+        )
         if group and not fits:
             yield group
             group, rows, wider, cells = [], 0, _names(batch), 0

@@ -62,7 +62,9 @@ class Table:
             texts = [text_of(cell) or "" for cell in self.lists[semconv.PREDICTION_ID]]
             own, named = hash_ids(texts), np.array([bool(text) for text in texts], np.bool_)
         else:
-            own, named = np.zeros((self.rows, 2), np.uint64), np.zeros(self.rows, np.bool_)
+            shared = text_of(self.scalars.get(semconv.PREDICTION_ID)) or call_id
+            named = np.full(self.rows, shared is not None)
+            return np.zeros((self.rows, 2), np.uint64) if shared is None else row_ids(shared, self.rows), named
         shared = text_of(self.scalars.get(semconv.PREDICTION_ID)) or call_id
         if shared is None or named.all():
             return own, named

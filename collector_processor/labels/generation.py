@@ -15,7 +15,7 @@ Values = NDArray[Any]
 Defaults = Mapping[str, Values]
 """Columns by name, each with the value of rows that have none: a numpy scalar array, whose dtype is the column's."""
 FIRST_ROWS: Final = 256
-"""Room that a generation starts with; it doubles when full."""
+"""Room that a generation starts with, unless it is told to start with more; it doubles when full."""
 _RESERVED: Final = ("ids", "time_ns", "settled")
 
 
@@ -26,7 +26,7 @@ class Generation:
     does not fit. A row may be *settled*: it then stays whatever comes later under its id.
     """
 
-    def __init__(self, defaults: Defaults, limit: int, opened_ns: int) -> None:
+    def __init__(self, defaults: Defaults, limit: int, opened_ns: int, *, first_rows: int = FIRST_ROWS) -> None:
         self.limit = limit
         self.opened_ns = opened_ns
         self.rows = 0
@@ -34,6 +34,7 @@ class Generation:
         self.settled_rows = 0
         self.newest_ns = np.iinfo(np.int64).min
         self._defaults = defaults
+        self._first_rows = first_rows
         self._ids: U64 = np.empty((0, 2), np.uint64)
         self._time_ns: I64 = np.empty(0, np.int64)
         self._settled: Mask | None = None
@@ -66,6 +67,12 @@ class Generation:
         self._time_ns[first:end] = time_ns
         self.rows = end
         self.newest_ns = max(self.newest_ns, int(time_ns.max()))
+        # What lies beyond the rows means nothing until here: memory that is not used is never touched.
+        if self._settled is not None:
+            self._settled[first:end] = False
+        for name, column in self._columns.items():
+            if name not in values or values[name].shape[1:] < column.shape[1:]:
+                column[first:end] = self._defaults[name]
         for name, column in values.items():
             self.put(name, slice(first, end), column)
         rows = np.arange(first, end, dtype=np.int32)
@@ -98,7 +105,8 @@ class Generation:
         if column is None:
             if (np.isnan(values) if np.isnan(default) else values == default).all():
                 return
-            column = np.full((len(self._time_ns), *values.shape[1:]), default, default.dtype)
+            column = np.empty((len(self._time_ns), *values.shape[1:]), default.dtype)
+            column[: self.rows] = default
         column = _fitting(column, values, default)
         self._columns[name] = column
         if values.ndim == 1:
@@ -146,27 +154,26 @@ class Generation:
     def _reserve(self, rows: int) -> None:
         room = len(self._time_ns)
         if rows > room:
-            self._resize(min(self.limit, max(rows, 2 * room, FIRST_ROWS)))
+            self._resize(min(self.limit, max(rows, 2 * room, self._first_rows)))
 
     def _resize(self, room: int) -> None:
         if room == len(self._time_ns):
             return
-        rows = self._table.rows()
+        rows = self._table.rows() if self.superseded else np.arange(self.rows, dtype=np.int32)
         self._ids = _resized(self._ids, self.rows, room)
         self._time_ns = _resized(self._time_ns, self.rows, room)
         if self._settled is not None:
-            self._settled = _resized(self._settled, self.rows, room, False)
+            self._settled = _resized(self._settled, self.rows, room)
         for name, column in self._columns.items():
-            self._columns[name] = _resized(column, self.rows, room, self._defaults[name])
+            self._columns[name] = _resized(column, self.rows, room)
         self._table = SlotTable(room)
         self._table.insert(self._ids, rows, hashed(self._ids[rows]))
 
 
-def _resized(column: Values, rows: int, room: int, default: Any = 0) -> Values:
+def _resized(column: Values, rows: int, room: int) -> Values:
     """The first ``rows`` of a column with room for ``room``."""
     resized = np.empty((room, *column.shape[1:]), column.dtype)
     resized[:rows] = column[:rows]
-    resized[rows:] = default
     return resized
 
 

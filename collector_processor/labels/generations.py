@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from collector_processor.decode.batch import I32, I64, U64, Mask
-from collector_processor.labels.generation import Defaults, Generation, Values
+from collector_processor.labels.generation import FIRST_ROWS, Defaults, Generation, Values
 from collector_processor.labels.table import hashed
 
 PARTS: Final = 8
@@ -223,12 +223,15 @@ class Generations:
 
     def _open(self) -> Generation:
         """The generation that takes rows now."""
+        first_rows = FIRST_ROWS
         if self._generations:
             newest = self._generations[-1]
             few = len(self._generations) < MOST_GENERATIONS
             if newest.room and not (few and self._newest_ns - newest.opened_ns > self.wait_ns // PARTS):
                 return newest
+            if not newest.room:  # the next one will be full too: room for all at once saves moving its rows
+                first_rows = self._limit
             newest.close()
-        generation = Generation(self._defaults, self._limit, self._newest_ns)
+        generation = Generation(self._defaults, self._limit, self._newest_ns, first_rows=first_rows)
         self._generations.append(generation)
         return generation

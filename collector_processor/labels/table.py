@@ -1,4 +1,4 @@
-"""An open-addressing hash table of 128-bit ids, probed for a whole batch at a time."""
+"""An open-addressing hash table of 128-bit ids, probed for a whole batch at a time: compiled, or with numpy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from collector_processor.decode.batch import I32, I64, U64, Mask
+from collector_processor.labels import built
 
 LOAD: Final = 0.5
 """Most rows for each slot: 8 bytes of slots a row, and about two probes for an id that is not there."""
@@ -26,6 +27,8 @@ _SALT: Final = np.frombuffer(secrets.token_bytes(16), np.uint64)
 
 def hashed(ids: U64) -> U64:
     """64 well-mixed bits for each id uint64 ``[n, 2]``; other ones in another process."""
+    if built.slots is not None:
+        return built.slots.hashed(np.ascontiguousarray(ids), int(_SALT[0]), int(_SALT[1]))
     place = (ids[:, 0] ^ _SALT[0]) * _P
     place ^= place >> _HALF
     place = (place ^ ids[:, 1] ^ _SALT[1]) * _Q
@@ -61,6 +64,8 @@ class SlotTable:
 
     def find(self, stored: U64, ids: U64, hashes: U64) -> I32:
         """The row of each id, int32 ``[n]``; −1 where it is not there. ``stored`` ``[rows, 2]`` holds the rows' ids."""
+        if built.slots is not None:
+            return built.slots.find(self._slots, stored, np.ascontiguousarray(ids), hashes)
         found = np.full(len(ids), _EMPTY, np.int32)
         probe = _Probe(hashes, len(self._slots))
         while len(probe.index):
@@ -79,6 +84,10 @@ class SlotTable:
 
         Of several rows with one id the greatest stays, unless an earlier one is ``settled`` (bool, by row): that stays.
         """
+        if built.slots is not None:
+            return built.slots.insert(
+                self._slots, stored, rows, hashes, None if settled is None else settled.view(np.uint8)
+            )
         superseded = 0
         probe = _Probe(hashes, len(self._slots))
         while len(rows):
@@ -111,6 +120,9 @@ class Filter:
 
     def __init__(self, hashes: U64) -> None:
         self._size = np.uint64(max(64, 8 * len(hashes)))
+        if built.slots is not None:
+            self._bytes = built.slots.filter_of(hashes, int(self._size))
+            return
         bits = np.zeros(int(self._size), np.bool_)
         bits[self._bit(hashes)] = True
         self._bytes = np.packbits(bits, bitorder="little")
@@ -122,6 +134,8 @@ class Filter:
 
     def may_hold(self, hashes: U64) -> Mask:
         """Which of the hashes may be there, bool ``[n]``; all that are, and a few that are not."""
+        if built.slots is not None:
+            return built.slots.may_hold(self._bytes, hashes, int(self._size))
         bit = self._bit(hashes)
         return (self._bytes[bit >> 3] >> (bit & 7).astype(np.uint8) & np.uint8(1)).astype(np.bool_)
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from collector_processor.decode.batch import PredictionBatch
-from collector_processor.decode.merge import concatenate
+from collector_processor.decode.merge import concatenate, owned
 from collector_processor.reference.build import (
     MAX_CATEGORIES,
     MAX_CLASSES,
@@ -48,7 +48,7 @@ class Learner:
         """Keeps a batch and says so; a learner that was :attr:`ready` before refuses it."""
         if self.ready:
             return False
-        self.batches.append(batch)
+        self.batches.append(owned(batch))
         self.rows += len(batch)
         self.nbytes += batch_bytes(batch)
         return True

@@ -12,7 +12,7 @@ from collector_processor.statistics.latency import latency_bins
 from collector_processor.statistics.numbers import add_numbers, weight_of
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import ColumnSpec, Schema
-from collector_processor.statistics.texts import as_texts
+from collector_processor.statistics.texts import as_texts, code_counts
 from collector_processor.statistics.vectors import grown
 from otel_ml.semconv import ColumnRole
 
@@ -147,7 +147,7 @@ def _add_texts(pane: Pane, schema: Schema, position: int, column: Column, weight
     codes, size = texts.codes, len(texts.categories)
     if codes is None:
         codes = np.full(len(texts), -1, np.int32)
-    rows = np.bincount(codes + 1, minlength=size + 1)
+    rows = code_counts(codes, size)
     counts = rows if weights is None else np.bincount(codes + 1, weights, size + 1)
     pane.missing[position] += counts[0] - wrong
     used = np.flatnonzero(rows[1:])

@@ -42,16 +42,20 @@ class Guide:
         self.cells = max(MIN_CELLS, min(MAX_CELLS, ALL_CELLS // max(columns, 1)))
         sizes = [finite_edges(row) for row in edges]
         grids = [_best_grid(row[:size], self.cells) for row, size in zip(edges, sizes, strict=True)]
-        self._low = np.array([grid.low for grid in grids]).reshape(-1, 1)
-        self._scale = np.array([grid.scale for grid in grids]).reshape(-1, 1)
+        self.low = np.array([grid.low for grid in grids]).reshape(-1, 1)
+        """Where each column's grid begins, ``[F, 1]``."""
+        self.scale = np.array([grid.scale for grid in grids]).reshape(-1, 1)
+        """Cells per unit, ``[F, 1]``."""
         per_cell = np.array([grid.per_cell for grid in grids]).reshape(columns, self.cells)
-        self._below = (np.cumsum(per_cell, axis=1) - per_cell).astype(np.int16).ravel()
+        self.below = (np.cumsum(per_cell, axis=1) - per_cell).astype(np.int16).ravel()
+        """Edges in lower cells, flat ``[F · cells]``."""
         self._passes = _passes(per_cell)
         left = np.maximum(per_cell - self._passes, 0).astype(np.int16).ravel()
         self._left = left if left.any() else None
         # No value passes NaN, not even infinity: the bin after the last finite edge is the last.
         padded = np.where(np.isfinite(edges), edges, np.nan)
-        self._next = np.concatenate((padded, np.full((columns, 1), np.nan)), axis=1).ravel()
+        self.following = np.concatenate((padded, np.full((columns, 1), np.nan)), axis=1).ravel()
+        """The edge above each bin, NaN where there is none, flat ``[F · (E + 1)]``."""
         anchors = np.concatenate((edges[:, :1], edges), axis=1)
         self.anchors = np.append(np.where(np.isfinite(anchors), anchors, 0.0), 0.0)
         """Where each bin's ``excess`` is measured from, flat ``[F · (E + 1) + 1]``."""
@@ -67,15 +71,15 @@ class Guide:
         columns = len(values)
         rank = np.arange(columns).reshape(-1, 1)
         with np.errstate(over="ignore"):
-            place = values - self._low[first : first + columns]
-            place *= self._scale[first : first + columns]
+            place = values - self.low[first : first + columns]
+            place *= self.scale[first : first + columns]
         np.fmax(place, 0.0, out=place)
         np.minimum(place, self.cells - 1.0, out=place)
         cell = place.astype(np.int64)
         cell += rank * self.cells
-        index = self._below[first * self.cells :].take(cell).astype(np.int64)
+        index = self.below[first * self.cells :].take(cell).astype(np.int64)
         index += rank * self.bins
-        following = self._next[first * self.bins :]
+        following = self.following[first * self.bins :]
         for _ in range(self._passes):
             index += values >= following.take(index)
         if self._left is not None:

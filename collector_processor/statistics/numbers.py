@@ -1,4 +1,4 @@
-"""Numeric columns into bins: a block of neighbouring columns and rows at a time, so that it stays in the cache."""
+"""Numeric columns into bins, compiled (:mod:`.sums`) or with numpy, a block at a time that stays in the cache."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from collector_processor.decode.batch import F64, I64, Column, Mask
+from collector_processor.statistics import built
 from collector_processor.statistics.guide import Guide, guide_of
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
@@ -32,73 +33,77 @@ def add_numbers(
     ``weights`` None means 1 each. Rows that ``failed`` have no outputs: in columns of another role than feature their
     cells are neither counted nor missing.
     """
+    values: list[F64 | None] = []
+    for position, column in enumerate(columns, first):
+        numbers = None if column is None or column.numbers is None else np.ascontiguousarray(column.numbers)
+        if numbers is not None and failed is not None and schema.numeric[position].role != "feature":
+            numbers = np.where(failed, np.nan, numbers)
+        values.append(numbers)
     guide = guide_of(schema.edges)
-    height = max(1, min(rows, BLOCK_CELLS))
+    add = add_with_numpy if built.sums is None else built.sums.add_numbers
+    absent = add(values, weights, rows, max(1, min(rows, BLOCK_CELLS)), first, guide, pane.counts, pane.excess)
+    for row, column in enumerate(columns):
+        position = first + row
+        if column is not None and column.codes is not None:
+            numbers = values[row]
+            wrong = weight_of(weights, column.is_text() if numbers is None else column.is_text() & np.isnan(numbers))
+            pane.wrong_type[position] += wrong
+            absent[row] -= wrong
+        elif failed is not None and schema.numeric[position].role != "feature":
+            absent[row] -= weight_of(weights, failed)
+    pane.missing[first : first + len(columns)] += absent
+
+
+def add_with_numpy(
+    columns: Sequence[F64 | None],
+    weights: F64 | None,
+    rows: int,
+    height: int,
+    first: int,
+    guide: Guide,
+    counts: F64,
+    excess: F64,
+) -> F64:
+    """What :func:`.sums.add_numbers` does, to the last digit, where that is not built."""
     width = max(1, min(BLOCK_COLUMNS, BLOCK_CELLS // height))
     for start in range(0, rows, height):
         part = slice(start, min(start + height, rows))
         part_weights = None if weights is None else weights[part]
-        part_failed = None if failed is None else failed[part]
         for left in range(0, len(columns), width):
-            block = [None if column is None else column.take(part) for column in columns[left : left + width]]
-            _add_block(pane, schema, guide, first + left, block, part.stop - part.start, part_weights, part_failed)
+            values = np.full((len(columns[left : left + width]), part.stop - start), np.nan)
+            for row, column in enumerate(columns[left : left + width]):
+                if column is not None:
+                    values[row] = column[part]
+            block = slice(first + left, first + left + len(values))
+            _add_block(values, part_weights, guide, block, counts, excess)
+    return np.array([_absent(column, weights, rows) for column in columns])
 
 
-def _add_block(
-    pane: Pane,
-    schema: Schema,
-    guide: Guide,
-    first: int,
-    columns: Sequence[Column | None],
-    rows: int,
-    weights: F64 | None,
-    failed: Mask | None,
-) -> None:
-    """One block: quality first, then counts and excess of the cells that are numbers."""
-    values = np.empty((len(columns), rows))
-    for row, column in enumerate(columns):
-        values[row] = np.nan if column is None or column.numbers is None else column.numbers
-        if failed is not None and schema.numeric[first + row].role != "feature":
-            values[row, failed] = np.nan
+def _absent(column: F64 | None, weights: F64 | None, rows: int) -> float:
+    """How many cells are no numbers, weighted, added one after the other."""
+    if column is None:
+        return float(rows) if weights is None else float(np.bincount(np.zeros(rows, np.int8), weights, 1)[0])
+    absent = np.isnan(column)
+    if weights is None or not absent.any():
+        return float(np.count_nonzero(absent))
+    return float(np.bincount(absent, weights, 2)[1])
+
+
+def _add_block(values: F64, weights: F64 | None, guide: Guide, block: slice, counts: F64, excess: F64) -> None:
+    """Counts and excess of the cells ``[k, n]`` of neighbouring columns that are numbers."""
+    index = guide.index(block.start, values)
+    size = len(values) * guide.bins
     absent = np.isnan(values)
-    some_absent = bool(absent.any())
-    if some_absent:
-        _add_quality(pane, schema, first, columns, absent, weights, failed)
-    index = guide.index(first, values)
-    size = len(columns) * guide.bins
-    if some_absent:
+    if absent.any():
         index[absent] = size  # one bin more, which is thrown away
     flat = index.ravel()
     flat_weights = None if weights is None else np.broadcast_to(weights, values.shape).ravel()
-    block = slice(first, first + len(columns))
-    pane.counts[block] += np.bincount(flat, flat_weights, size + 1)[:size].reshape(len(columns), guide.bins)
-    excess = _excess(values.ravel(), flat, guide.anchors[first * guide.bins :], flat_weights, size)
-    excess = excess.reshape(len(columns), guide.bins)
+    counts[block] += np.bincount(flat, flat_weights, size + 1)[:size].reshape(len(values), guide.bins)
+    total = _excess(values.ravel(), flat, guide.anchors[block.start * guide.bins :], flat_weights, size)
+    total = total.reshape(len(values), guide.bins)
     if guide.edgeless[block].any():
-        excess[guide.edgeless[block]] = 0.0
-    pane.excess[block] += excess
-
-
-def _add_quality(
-    pane: Pane,
-    schema: Schema,
-    first: int,
-    columns: Sequence[Column | None],
-    absent: Mask,
-    weights: F64 | None,
-    failed: Mask | None,
-) -> None:
-    """Cells that are no numbers: of the wrong type where they are texts, missing unless a failed row's output."""
-    without = absent.sum(axis=1).astype(np.float64) if weights is None else absent @ weights
-    for row, column in enumerate(columns):
-        position = first + row
-        if column is not None and column.codes is not None:
-            wrong = weight_of(weights, column.is_text() & absent[row])
-            pane.wrong_type[position] += wrong
-            without[row] -= wrong
-        elif failed is not None and schema.numeric[position].role != "feature":
-            without[row] -= weight_of(weights, failed)
-    pane.missing[first : first + len(columns)] += without
+        total[guide.edgeless[block]] = 0.0
+    excess[block] += total
 
 
 def weight_of(weights: F64 | None, rows: Mask) -> float:

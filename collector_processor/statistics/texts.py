@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector_processor.decode.batch import I32, Column
+from collector_processor.decode.batch import I32, I64, Column
+from collector_processor.statistics import built
 
 _EXACT = 2.0**63
 
@@ -49,3 +50,14 @@ def as_texts(column: Column, *, fractions: bool = False) -> Column:
     codes[turned] = translated[inverse]
     rest = None if len(present) == len(numbers) else np.where(turned, np.nan, numbers)
     return Column(rest, codes, tuple(names))
+
+
+def code_counts(codes: I32, size: int) -> I64:
+    """How often each code occurs, ``[size + 1]``: −1 first, then those from 0 to ``size`` − 1.
+
+    >>> code_counts(np.array([1, -1, 1], np.int32), 3).tolist()
+    [1, 0, 2, 0]
+    """
+    if built.sums is None:
+        return np.bincount(codes + 1, minlength=size + 1)
+    return built.sums.count_codes(np.ascontiguousarray(codes), size)

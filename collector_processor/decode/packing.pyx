@@ -1,0 +1,126 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False, cdivision=True
+# cython: embedsignature=False, binding=False
+"""Ids hashed and codes renumbered one at a time, the GIL released. See ``packing.pyi``."""
+
+from libc.math cimport isnan
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+import numpy as np
+
+include "wire_octets.pxi"
+
+cdef enum:
+    LONGEST_ID = 256
+    MOST_DIGITS = 20
+
+
+def hash_packed(const uint8_t[::1] octets not None, const int64_t[::1] offsets not None):
+    cdef Py_ssize_t row, rows = offsets.shape[0] - 1, size = octets.shape[0]
+    cdef int64_t begin, end
+    cdef uint64_t[:, ::1] found = np.empty((max(rows, 0), 2), np.uint64)
+    cdef uint64_t[2] words
+    cdef const uint8_t* first = &octets[0] if size else NULL
+    cdef bint outside = False
+    with nogil:
+        for row in range(rows):
+            begin, end = offsets[row], offsets[row + 1]
+            if begin < 0 or end < begin or end > size:
+                outside = True
+                break
+            if end - begin <= LONGEST_ID:
+                hash_id(first + begin, end - begin, words)
+                found[row, 0], found[row, 1] = words[0], words[1]
+    if outside:
+        raise ValueError("the offsets are not within the octets, or fall")
+    return np.asarray(found)
+
+
+def hash_rows(bytes prefix not None, Py_ssize_t digits, uint64_t begin, uint64_t[:, ::1] out not None):
+    cdef Py_ssize_t size = len(prefix), row, place, rows = out.shape[0]
+    cdef uint8_t[LONGEST_ID] text
+    cdef uint64_t number, left
+    cdef uint64_t[2] words
+    cdef Ahead ahead
+    if digits < 1 or size + digits > LONGEST_ID or out.shape[1] != 2:
+        raise ValueError("ids so long are not hashed in a row")
+    memcpy(text, <const char*>prefix, size)
+    with nogil:
+        absorb_shared(&ahead, text, size, size + digits)
+        for row in range(rows):
+            number = begin + row
+            for place in range(digits):
+                left = number // 10
+                text[size + digits - 1 - place] = <uint8_t>(48 + number - left * 10)
+                number = left
+            finish_hash(&ahead, text, size + digits, words)
+            out[row, 0], out[row, 1] = words[0], words[1]
+
+
+cdef struct Ahead:
+    # The state of the hash after the whole words that all rows share.
+    uint64_t a
+    uint64_t b
+    Py_ssize_t at
+
+
+cdef inline void absorb(uint64_t* a, uint64_t* b, uint64_t word) noexcept nogil:
+    cdef uint64_t k = word * P
+    k ^= k >> 32
+    k *= Q
+    a[0] = (rotated(a[0] ^ k, 27) + b[0]) * 5 + STEP_A
+    b[0] = (rotated(b[0] + k, 31) ^ a[0]) * 9 + STEP_B
+
+
+cdef inline void absorb_shared(Ahead* ahead, Octets text, Py_ssize_t shared, Py_ssize_t size) noexcept nogil:
+    ahead.a = SEED_A ^ (<uint64_t>size * P)
+    ahead.b = SEED_B + <uint64_t>size * Q
+    ahead.at = 0
+    while ahead.at + 8 <= shared:
+        absorb(&ahead.a, &ahead.b, word_at(text + ahead.at))
+        ahead.at += 8
+
+
+cdef inline void finish_hash(const Ahead* ahead, Octets text, Py_ssize_t size, uint64_t* out) noexcept nogil:
+    cdef uint64_t a = ahead.a, b = ahead.b
+    cdef Py_ssize_t at = ahead.at
+    while at + 8 <= size:
+        absorb(&a, &b, word_at(text + at))
+        at += 8
+    if at < size:
+        absorb(&a, &b, last_word(text + at, size - at, size))
+    a += b
+    b += a
+    a = scrambled(a)
+    b = scrambled(b)
+    a += b
+    b += a
+    out[0] = a
+    out[1] = b
+
+
+def renumbered(const int32_t[::1] codes not None, Py_ssize_t size):
+    cdef Py_ssize_t row, rows = codes.shape[0]
+    cdef int32_t[::1] found = np.empty(rows, np.int32)
+    cdef int32_t[::1] position = np.full(size, -1, np.int32)
+    cdef int32_t[::1] used = np.empty(min(size, rows), np.int32)
+    cdef int32_t code, count = 0
+    cdef bint outside = False
+    with nogil:
+        for row in range(rows):
+            code = codes[row]
+            if code < 0:
+                found[row] = -1
+                continue
+            if code >= size:
+                outside = True
+                break
+            if position[code] < 0:
+                position[code] = count
+                used[count] = code
+                count += 1
+            found[row] = position[code]
+    if outside:
+        raise ValueError(f"a code is not below {size}")
+    return np.asarray(found), np.asarray(used)[:count]

@@ -1,0 +1,269 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False, cdivision=True
+# cython: embedsignature=False, binding=False
+"""Counts and sums in one pass over each column, the GIL released. See ``sums.pyi``.
+
+Each figure is added up in the order, and so rounded in the way, that :mod:`.numbers` has without this module: the cells
+of a block of rows one after the other from zero, then the block's sum to the total.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.math cimport fabs, isinf
+from libc.stdint cimport int16_t, int32_t, int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+import numpy as np
+
+cdef extern from *:
+    """
+    /* Columns may be views of a request, and lie askew there. */
+    #if defined(__GNUC__)
+    typedef double otel_ml_askew __attribute__((aligned(1)));
+    #else
+    typedef double otel_ml_askew;
+    #endif
+    """
+    ctypedef double Askew "otel_ml_askew"
+
+cdef enum:
+    CHUNK = 256
+
+cdef double EXCESS_LIMIT = 1e290
+
+
+cdef struct Grid:
+    # One column's guide: see :class:`.guide.Guide`. ``following`` has ``bins`` entries, the last one NaN.
+    double low
+    double scale
+    int32_t cells
+    int32_t bins
+    const int16_t* below
+    const double* following
+
+
+cdef struct Block:
+    # What the rows of one block add; entry ``bins`` is that of cells that are no numbers.
+    double* counts
+    double* sums
+
+
+cdef inline int32_t searched(double value, const double* following, int32_t low, int32_t high) noexcept nogil:
+    """The first position from ``low`` to ``high`` whose edge is above the value."""
+    cdef int32_t half
+    while low < high:
+        half = low + ((high - low) >> 1)
+        if value >= following[half]:
+            low = half + 1
+        else:
+            high = half
+    return low
+
+
+cdef inline void find_cells(const Askew* values, Py_ssize_t rows, const Grid* grid, int32_t* cells) noexcept nogil:
+    """The grid's cell of each of at most ``CHUNK`` values."""
+    cdef double place, last = grid.cells - 1.0
+    cdef Py_ssize_t i
+    for i in range(rows):
+        place = (values[i] - grid.low) * grid.scale
+        place = place if place > 0.0 else 0.0  # NaN too
+        place = place if place < last else last
+        cells[i] = <int32_t>place
+
+
+cdef inline int32_t bin_in(double value, int32_t cell, const Grid* grid) noexcept nogil:
+    """The bin of a value in a cell; few cells have more than one edge."""
+    cdef int32_t found = grid.below[cell]
+    found += value >= grid.following[found]
+    if value >= grid.following[found]:
+        return searched(
+            value,
+            grid.following,
+            found + 1,
+            grid.below[cell + 1] if cell + 1 < grid.cells else grid.bins - 1,
+        )
+    return grid.bins if value != value else found
+
+
+cdef inline void add_cells(
+    const Askew* values, const double* weights, Py_ssize_t rows, const Grid* grid, const Block* block, bint clipped
+) noexcept nogil:
+    """Adds the cells of one block; ``clipped``: infinite ones add nothing to the sums, absurd ones the limit."""
+    cdef int32_t[CHUNK] cells
+    cdef Py_ssize_t start = 0, size, i
+    cdef int32_t found
+    cdef double value, distance
+    while start < rows:
+        size = min(<Py_ssize_t>CHUNK, rows - start)
+        find_cells(values + start, size, grid, cells)
+        for i in range(size):
+            value = values[start + i]
+            found = bin_in(value, cells[i], grid)
+            distance = value - grid.following[found - (found > 0)]
+            if clipped:
+                distance = min(max(distance, -EXCESS_LIMIT), EXCESS_LIMIT)
+                if isinf(value):
+                    distance = 0.0
+            if weights == NULL:
+                block.counts[found] += 1.0
+                block.sums[found] += distance
+            else:
+                block.counts[found] += weights[start + i]
+                block.sums[found] += distance * weights[start + i]
+        start += size
+
+
+cdef inline bint is_sane(const double* sums, int32_t bins) noexcept nogil:
+    """Whether every sum is below the limit; NaN is not."""
+    cdef int32_t i, sane = 1
+    for i in range(bins):
+        sane &= fabs(sums[i]) < EXCESS_LIMIT
+    return sane
+
+
+cdef inline void move(double* source, double* target, int32_t bins) noexcept nogil:
+    """Adds the block's entries to the total and empties them."""
+    cdef int32_t i
+    for i in range(bins):
+        target[i] += source[i]
+        source[i] = 0.0
+
+
+cdef double add_column(
+    const Askew* values,
+    const double* weights,
+    Py_ssize_t rows,
+    Py_ssize_t height,
+    const Grid* grid,
+    const Block* block,
+    double* counts,
+    double* excess,
+) noexcept nogil:
+    """Adds one column, ``height`` rows at a time; returns how many cells are no numbers, weighted."""
+    cdef Py_ssize_t start = 0, size
+    cdef int32_t bins = grid.bins
+    cdef const double* some_weights = NULL
+    cdef bint edgeless = grid.following[0] != grid.following[0]
+    block.counts[bins] = block.sums[bins] = 0.0
+    while start < rows:
+        size = min(height, rows - start)
+        if weights != NULL:
+            some_weights = weights + start
+        add_cells(values + start, some_weights, size, grid, block, False)
+        move(block.counts, counts, bins)
+        if edgeless:
+            memset(block.sums, 0, bins * sizeof(double))
+        elif not is_sane(block.sums, bins):
+            memset(block.sums, 0, bins * sizeof(double))
+            add_again(values + start, some_weights, size, grid, block)
+        move(block.sums, excess, bins)
+        start += size
+    return block.counts[bins]
+
+
+cdef void add_again(
+    const Askew* values, const double* weights, Py_ssize_t rows, const Grid* grid, const Block* block
+) noexcept nogil:
+    """The sums of a block anew, clipped; its counts stand already."""
+    cdef double absent = block.counts[grid.bins]
+    add_cells(values, weights, rows, grid, block, True)
+    memset(block.counts, 0, grid.bins * sizeof(double))
+    block.counts[grid.bins] = absent
+
+
+cdef class _Doubles:
+    """The octets of a contiguous float64 array, or none; ``at`` may be askew."""
+
+    cdef Py_buffer view
+    cdef const double* at
+    cdef bint held
+
+    def __cinit__(self, array, Py_ssize_t rows):
+        self.at = NULL
+        self.held = False
+        if array is None:
+            return
+        PyObject_GetBuffer(array, &self.view, PyBUF_SIMPLE)
+        self.held = True
+        if self.view.itemsize != sizeof(double) or self.view.len != rows * self.view.itemsize:
+            raise ValueError(f"a column of {self.view.len} octets is not of {rows} rows")
+        self.at = <const double*>self.view.buf
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+
+def add_numbers(
+    list columns not None,
+    weights,
+    Py_ssize_t rows,
+    Py_ssize_t height,
+    Py_ssize_t first,
+    guide,
+    double[:, ::1] counts not None,
+    double[:, ::1] excess not None,
+):
+    cdef const double[:, ::1] low = guide.low, scale = guide.scale
+    cdef const int16_t[::1] below = guide.below
+    cdef const double[::1] following = guide.following
+    cdef Py_ssize_t k = len(columns), j, bins = guide.bins, cells = guide.cells
+    cdef _Doubles weighing = _Doubles(weights, rows), values
+    cdef double[::1] absent = np.zeros(k)
+    cdef Grid grid
+    cdef Block block
+    cdef double* room
+    if first < 0 or first + k > low.shape[0] or height < 1 or counts.shape[1] != bins or excess.shape[1] != bins:
+        raise ValueError("the columns are not those of the guide")
+    if below.shape[0] != low.shape[0] * cells or following.shape[0] != low.shape[0] * bins:
+        raise ValueError("the guide's tables do not fit each other")
+    if counts.shape[0] != low.shape[0] or excess.shape[0] != low.shape[0]:
+        raise ValueError("the sums are not those of the guide")
+    room = <double*>malloc(2 * (bins + 1) * sizeof(double))
+    if room == NULL:
+        raise MemoryError
+    memset(room, 0, 2 * (bins + 1) * sizeof(double))
+    block.counts, block.sums = room, room + bins + 1
+    grid.bins, grid.cells = <int32_t>bins, <int32_t>cells
+    try:
+        for j in range(k):
+            if columns[j] is None:
+                absent[j] = rows if weights is None else sum_of(weighing.at, rows)
+                continue
+            if not rows:
+                continue
+            values = _Doubles(columns[j], rows)
+            grid.low, grid.scale = low[first + j, 0], scale[first + j, 0]
+            grid.below = &below[(first + j) * cells]
+            grid.following = &following[(first + j) * bins]
+            with nogil:
+                absent[j] = add_column(
+                    <const Askew*>values.at, weighing.at, rows, height, &grid, &block, &counts[first + j, 0], &excess[first + j, 0]
+                )
+    finally:
+        free(room)
+    return np.asarray(absent)
+
+
+cdef double sum_of(const double* values, Py_ssize_t rows) noexcept nogil:
+    cdef double total = 0.0
+    cdef Py_ssize_t i
+    for i in range(rows):
+        total += values[i]
+    return total
+
+
+def count_codes(const int32_t[::1] codes not None, Py_ssize_t size):
+    cdef int64_t[::1] counts = np.zeros(size + 1, np.int64)
+    cdef Py_ssize_t i, rows = codes.shape[0]
+    cdef int64_t place
+    cdef bint outside = False
+    with nogil:
+        for i in range(rows):
+            place = <int64_t>codes[i] + 1
+            if place < 0 or place > size:
+                outside = True
+                break
+            counts[place] += 1
+    if outside:
+        raise ValueError(f"a code is not between -1 and {size - 1}")
+    return np.asarray(counts)
