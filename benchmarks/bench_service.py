@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks import traffic
+from benchmarks import bench_transport, traffic
 from benchmarks.measure import Row, rate
-from benchmarks.server import CONNECTIONS, Load, Protocol, Server, Sink
+from benchmarks.server import CONNECTIONS, Load, Protocol, Server
 from benchmarks.traffic import Template
 from collector_processor.decode import DECODERS, decoder_name
 
@@ -23,9 +22,9 @@ _WHY_SPANS = (
     "decode (0.5 ms alone: caches and the GIL are shared), 0.6 ms to count and to store ids, in numpy"
 )
 _WHY_ROWS = (
-    "a span of half a megabyte (the emitter's cut) is 2,000 rows, so that what pyarrow and numpy do once a column and "
-    "span, and hashing the rows' ids, outweighs the rows; with long spans the statistics' thread is the limit, with "
-    "0.4 µs a row for 25 columns and the join"
+    "a row is 195 bytes, so that 5 M rows are 1 GB: of a row's time alone about 65 ns go into counting 26 columns, "
+    "35 ns into the join's table, 40 to 60 ns into decoding with ids, the rest into receiving and copying the bytes; "
+    "threads that share the machine's cores and caches make each of these half as dear again"
 )
 _LONG = 100_000
 
@@ -70,7 +69,7 @@ def rows(progress: Callable[[str], None]) -> Iterator[Row]:
             slow = ingest(server, spans)
     yield from _span_rows(http, grpc, slow, compiled)
     yield Row(
-        "batch rows in (Arrow, 2,000 rows a span, 10,000 a request), whole service",
+        f"batch rows in (Arrow, {traffic.BATCH_ROWS:,} rows a span, {arrow.rows:,} a request), whole service",
         str(batches),
         "≥ 5 M rows/s",
         batches.per_core / _REACH_ROWS,
@@ -78,7 +77,9 @@ def rows(progress: Callable[[str], None]) -> Iterator[Row]:
     )
     yield Row("the same, 100,000 rows in one span, one sender", str(longer))
     progress("service: forwarding originals")
-    yield from _forwarding()
+    yield from bench_transport.forwarding()
+    progress("service: one core and several")
+    yield from bench_transport.cores()
     progress(f"service: sustained load, {SUSTAINED_S:g} s")
     yield _sustained()
 
@@ -100,34 +101,6 @@ def _span_rows(http: Ingest, grpc: Ingest, slow: Ingest | None, compiled: bool) 
             why,
         )
     yield Row("OTLP/gRPC in: the same", str(grpc), "≥ 0.35 M/s a core", grpc.per_core / _REACH_GRPC, why=why)
-
-
-def _forwarding() -> Iterator[Row]:
-    """What a destination of originals costs: runs in turns with and without one."""
-    template = traffic.spans_template()
-    costs: dict[str, list[float]] = {"": [], "none": [], "gzip": []}
-    with Sink() as sink, ExitStack() as running:
-        servers = {"": running.enter_context(Server())}
-        for compression in ("none", "gzip"):
-            servers[compression] = running.enter_context(Server(originals=sink, compression=compression))
-        for server in servers.values():
-            server.load(template, 0.3)
-        for _ in range(RUNS):
-            for name, server in servers.items():
-                # As many requests each, and until the sink has them: the journal holds them so long.
-                load = server.load(template, 30.0, requests=_FORWARDED)
-                costs[name].append(load.cpu_s / _FORWARDED)
-    without = median(costs[""])
-    for name, how in (("none", "uncompressed"), ("gzip", "gzip, the default")):
-        cost = median(costs[name])
-        yield Row(
-            f"originals forwarded, {how}: server CPU a request of 1.1 MB",
-            f"{cost * 1e3:.1f} ms, of which {max(0.0, 1 - without / cost):.0%} forwarding",
-            baseline=f"without: {without * 1e3:.1f} ms",
-        )
-
-
-_FORWARDED, _FORWARD_RUNS = 60, 5
 
 
 def _sustained() -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import os
 import re
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -31,6 +32,8 @@ from collector_processor.reference.file import save_reference
 START_S, DRAIN_S = 30.0, 60.0
 CONNECTIONS = 4
 _BUSY_S = 0.02
+_IDLE_POLL_S = 0.1
+"""Asking is not free, and the service's CPU time is what is measured."""
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 Protocol = Literal["http", "grpc"]
 Send = Callable[[bytes], bool]
@@ -54,7 +57,8 @@ class Load:
 class Server:
     """``otel-ml serve`` with a reference for the model; a context, ended by its process id.
 
-    ``labels`` is the join's capacity, ``originals`` an OTLP/HTTP endpoint that takes them, ``decoder`` chooses one.
+    ``workers`` processes receive, ``labels`` is the join's capacity, ``originals`` an OTLP/HTTP endpoint that takes
+    them, ``decoder`` chooses one.
     """
 
     def __init__(
@@ -62,9 +66,11 @@ class Server:
         *,
         labels: int = 10_000_000,
         originals: str = "",
-        compression: str = "none",
+        compression: str | None = "none",
         decoder: str = "",
+        workers: int = 1,
     ) -> None:
+        self._workers = workers
         self._labels, self._originals, self._compression, self._decoder = labels, originals, compression, decoder
         self._exit = ExitStack()
         self._number = count(1)
@@ -77,6 +83,7 @@ class Server:
         self._log = self._exit.enter_context((folder / "log").open("w+"))
         environment = {**os.environ, **({"OTEL_ML_DECODER": self._decoder} if self._decoder else {})}
         command = [sys.executable, "-m", "collector_processor.cli", "serve", "--config", str(folder / "config.yaml")]
+        command += ["--workers", str(self._workers)] if self._workers > 1 else []
         self._process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)
         self._usage = psutil.Process(self._process.pid)
         try:
@@ -97,7 +104,9 @@ class Server:
         exporters: dict[str, Any] = {"prometheus": {"endpoint": at["prometheus"]}}
         destinations = ["ml_monitor"]
         if self._originals:
-            exporters["otlp_http"] = {"endpoint": self._originals, "compression": self._compression}
+            exporters["otlp_http"] = {"endpoint": self._originals}
+            if self._compression is not None:
+                exporters["otlp_http"]["compression"] = self._compression
             destinations.append("otlp_http")
         model = {
             "reference": str(folder / "reference.json"),
@@ -120,9 +129,19 @@ class Server:
         }
 
     def cpu_s(self) -> float:
-        """User and system time of the process so far."""
-        times = self._usage.cpu_times()
-        return times.user + times.system
+        """User and system time of the service's processes so far."""
+        spent = [process.cpu_times() for process in self.processes()]
+        return sum(times.user + times.system for times in spent)
+
+    def processes(self) -> list[psutil.Process]:
+        """The process that counts, and those that receive for it."""
+        return [self._usage, *self._usage.children()]
+
+    def pin(self, cores: Sequence[int]) -> None:
+        """Has all threads of the service run on these cores only, from now on."""
+        for process in self.processes():
+            for thread in process.threads():
+                os.sched_setaffinity(thread.id, cores)
 
     def rss(self) -> int:
         """Resident memory now, bytes."""
@@ -135,6 +154,7 @@ class Server:
         protocol: Protocol = "http",
         connections: int = CONNECTIONS,
         requests: int | None = None,
+        compress: bool = False,
     ) -> Load:
         """Sends requests for so long (or so many), as fast as the service takes them, until all are counted."""
         accepted = _Tally(requests)
@@ -142,9 +162,10 @@ class Server:
         deadline = time.monotonic() + seconds
 
         def work() -> None:
-            with _sender(protocol, self.ports[protocol]) as send:
+            with _sender(protocol, self.ports[protocol], compress) as send:
                 while time.monotonic() < deadline and accepted.take():
                     body = template.body(next(self._number))
+                    body = gzip.compress(body, 1) if compress else body
                     while not send(body):
                         time.sleep(_BUSY_S)
 
@@ -153,7 +174,7 @@ class Server:
             thread.start()
         for thread in threads:
             thread.join()
-        self._until(self._idle, DRAIN_S)
+        self._until(self._idle, DRAIN_S, _IDLE_POLL_S)
         return Load(accepted.taken * template.rows, self.cpu_s() - before, time.perf_counter() - start)
 
     def counted(self, name: str) -> float:
@@ -172,13 +193,13 @@ class Server:
         except OSError:
             return False
 
-    def _until(self, condition: Callable[[], bool], timeout_s: float) -> None:
+    def _until(self, condition: Callable[[], bool], timeout_s: float, poll_s: float = 0.02) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._log.seek(0)
                 raise RuntimeError(f"the service did not do its work in {timeout_s:g} s:\n{self._log.read()[-2000:]}")
-            time.sleep(0.02)
+            time.sleep(poll_s)
 
 
 class _Tally:
@@ -200,8 +221,11 @@ class _Tally:
 class _sender:  # noqa: N801 -- a context, named as what it gives
     """One connection of a client."""
 
-    def __init__(self, protocol: Protocol, port: int) -> None:
+    def __init__(self, protocol: Protocol, port: int, compressed: bool) -> None:
         self._protocol, self._port = protocol, port
+        self._headers = {"Content-Type": "application/x-protobuf"}
+        if compressed:
+            self._headers["Content-Encoding"] = "gzip"
 
     def __enter__(self) -> Send:
         if self._protocol == "http":
@@ -218,7 +242,7 @@ class _sender:  # noqa: N801 -- a context, named as what it gives
         (self._http if self._protocol == "http" else self._channel).close()
 
     def _post(self, body: bytes) -> bool:
-        self._http.request("POST", "/v1/traces", body, {"Content-Type": "application/x-protobuf"})
+        self._http.request("POST", "/v1/traces", body, self._headers)
         answer = self._http.getresponse()
         text = answer.read()
         return _taken(answer.status, 503, text)

@@ -30,8 +30,8 @@ POSITIVE = "yes"
 TASK: Final = "binary_classification"
 SPANS = 1000
 """Spans of one request."""
-BATCH_CALLS, BATCH_ROWS = 5, 2000
-"""Calls of one batch request, and rows of each: the emitter would cut a span of more, at half a megabyte."""
+BATCH_CALLS, BATCH_ROWS = 3, 5000
+"""Calls of one batch request, and rows of each: the emitter cuts spans at 1 MiB, its exporter requests at 3.5 MB."""
 _MARK = b"\xfe\xed\xfa\xce\xca\xfe\xbe\xef"
 _MARK_TEXT = b"@" * 16
 

@@ -10,6 +10,8 @@ from collector_processor.decode.batch import Decoded, LabelBatch, ModelKey, Pred
 
 MAX_CELLS: Final = 2**20
 """Rows times columns of what is put together: beyond it the columns leave the processor's cache, and nothing is won."""
+ALONE_ROWS: Final = 4096
+"""Rows that are worth a pass of their own: putting them together with others would only copy them once more."""
 _LABEL_COLUMNS: Final = 4
 _OWN_COLUMNS: Final = 8
 """Columns that every batch of predictions has: time, id, weight, duration and outputs."""
@@ -81,9 +83,10 @@ class _Open:
         known = self.extents.get(batch.model)
         if known is None:
             return True
-        if (known.rows + len(batch)) * known.columns > MAX_CELLS:
+        first = self.run.predictions[batch.model][0]
+        if max(len(first), len(batch)) >= ALONE_ROWS or (known.rows + len(batch)) * known.columns > MAX_CELLS:
             return False
-        if not _fits(batch, self.run.predictions[batch.model][0]):
+        if not _fits(batch, first):
             return False
         oldest_ns, newest_ns = _span(known, batch)
         return newest_ns - oldest_ns <= max_span_ns

@@ -146,7 +146,7 @@ class OriginalsForwarder:
 
     def _try(self, request: Request, timeout_s: float) -> Delivery:
         try:
-            return self._sender.send(request.signal, request.body, timeout_s)
+            return self._sender.send(request.signal, request.body, timeout_s, request.gzipped)
         except Exception as error:  # noqa: BLE001 -- logged and counted; one request must not end the thread
             self._telemetry.errors.labels("originals").inc()
             _log.exception("exporter '%s': a request could not be sent", self._name)

@@ -10,6 +10,7 @@ from typing import Final, Literal, Protocol
 
 from collector_processor.journal.base import Signal
 
+Compression = Literal["none", "gzip"]
 _LONGEST_ASKED_S: Final = 3600.0
 """No destination puts us off for longer."""
 
@@ -32,8 +33,8 @@ class Delivery:
 class Sender(Protocol):
     """One connection to a destination; :meth:`send` may be called from several threads and never raises."""
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float) -> Delivery:
-        """Tries once to deliver a request's protobuf bytes, unchanged."""
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+        """Tries once to deliver a request's protobuf bytes, unchanged; ``gzipped`` are the same, if they came so."""
         ...
 
     def close(self) -> None:
@@ -62,6 +63,21 @@ class ClientTls(Protocol):
     @property
     def key_file(self) -> Path | None:
         """Its private key."""
+        ...
+
+    @property
+    def insecure_skip_verify(self) -> bool:
+        """TLS with whoever answers (HTTP)."""
+        ...
+
+    @property
+    def server_name_override(self) -> str:
+        """The name that the server's certificate must have; the endpoint's host when empty."""
+        ...
+
+    @property
+    def min_version(self) -> Literal["1.2", "1.3"]:
+        """The oldest version of TLS that is spoken (HTTP; gRPC speaks both)."""
         ...
 
 

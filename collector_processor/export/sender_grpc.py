@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from collector_processor.export.client_tls import grpc_credentials, grpc_options
 from collector_processor.export.partial_success import rejected_items
-from collector_processor.export.retry import ClientTls, Delivery
+from collector_processor.export.retry import ClientTls, Compression, Delivery
 from collector_processor.journal.base import Signal
 
 _METHODS: Final[dict[Signal, str]] = {
@@ -43,6 +44,8 @@ class GrpcSender:
     """Sends to ``endpoint`` (``host:port``; a leading ``http://`` or ``https://`` is left off).
 
     ``tls`` None is plain text. Header names go in lower case, as gRPC wants them. Connects on the first send.
+    With a ``compression`` of None a request is compressed if it came in compressed: anew, for grpcio takes plain
+    messages only.
     """
 
     def __init__(
@@ -51,21 +54,23 @@ class GrpcSender:
         *,
         tls: ClientTls | None = None,
         headers: Mapping[str, str] | None = None,
-        compression: Literal["none", "gzip"] = "gzip",
+        compression: Compression | None = "gzip",
     ) -> None:
         target = endpoint.removeprefix("http://").removeprefix("https://").rstrip("/")
-        used = grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression
+        self._compression: Compression | None = compression
         if tls is None or tls.insecure:
-            self._channel = grpc.insecure_channel(target, _OPTIONS, used)
+            self._channel = grpc.insecure_channel(target, _OPTIONS)
         else:
-            self._channel = grpc.secure_channel(target, _credentials(tls), _OPTIONS, used)
+            self._channel = grpc.secure_channel(target, grpc_credentials(tls), (*_OPTIONS, *grpc_options(tls)))
         self._metadata = tuple((name.lower(), value) for name, value in (headers or {}).items())
         self._calls = {signal: self._channel.unary_unary(method) for signal, method in _METHODS.items()}
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float) -> Delivery:
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
         """Tries once to deliver a request."""
+        compress = self._compression == "gzip" or (self._compression is None and bool(gzipped))
+        used = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
         try:
-            answer: bytes = self._calls[signal](body, timeout=timeout_s, metadata=self._metadata)
+            answer: bytes = self._calls[signal](body, timeout=timeout_s, metadata=self._metadata, compression=used)
         except grpc.RpcError as error:
             return _failure(error)
         except ValueError as error:
@@ -76,14 +81,6 @@ class GrpcSender:
     def close(self) -> None:
         """Closes the channel and cancels what is being sent."""
         self._channel.close()
-
-
-def _credentials(tls: ClientTls) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(
-        root_certificates=None if tls.ca_file is None else tls.ca_file.read_bytes(),
-        private_key=None if tls.key_file is None else tls.key_file.read_bytes(),
-        certificate_chain=None if tls.cert_file is None else tls.cert_file.read_bytes(),
-    )
 
 
 def _failure(error: grpc.RpcError) -> Delivery:

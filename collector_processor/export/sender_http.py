@@ -6,21 +6,19 @@ import gzip
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
-from typing import Final, Literal
+from typing import Final
 
-import requests
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
 
+from collector_processor.export.http_client import HttpClient
 from collector_processor.export.partial_success import rejected_items
-from collector_processor.export.retry import ClientTls, Delivery
+from collector_processor.export.retry import ClientTls, Compression, Delivery
 from collector_processor.journal.base import Signal
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
-_MAX_ANSWER_BYTES: Final = 64 * 2**10
+_PLAIN: Final[Mapping[str, str]] = {}
+_GZIP: Final[Mapping[str, str]] = {"Content-Encoding": "gzip"}
 _GZIP_LEVEL: Final = 1
 """The fastest: telemetry shrinks tenfold at any level, and the higher ones take several times as long."""
 
@@ -28,7 +26,8 @@ _GZIP_LEVEL: Final = 1
 class HttpSender:
     """Sends to ``{endpoint}/v1/…``; an endpoint without a scheme is ``https://`` if it has TLS, else ``http://``.
 
-    ``connections`` may be used at once. Redirects are not followed and cookies not kept.
+    ``connections`` may be used at once. Redirects are not followed and cookies not kept. With a ``compression`` of None
+    a request goes out compressed if it came in so; what came in as gzip is never compressed anew.
     """
 
     def __init__(
@@ -37,56 +36,38 @@ class HttpSender:
         *,
         tls: ClientTls | None = None,
         headers: Mapping[str, str] | None = None,
-        compression: Literal["none", "gzip"] = "gzip",
+        compression: Compression | None = "gzip",
         connections: int = 1,
     ) -> None:
         scheme = "http" if tls is None or tls.insecure else "https"
-        self._base = (endpoint if "://" in endpoint else f"{scheme}://{endpoint}").rstrip("/")
-        self._compress = compression == "gzip"
-        self._session = requests.Session()
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        self._session.headers.update({"Content-Type": "application/x-protobuf", "User-Agent": "otel-ml"})
-        if self._compress:
-            self._session.headers["Content-Encoding"] = "gzip"
-        self._session.headers.update(headers or {})
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
-        # Passed with each request: REQUESTS_CA_BUNDLE would win over what the session has.
-        self._verify = True if tls is None or tls.ca_file is None else str(tls.ca_file)
-        if tls is not None and tls.cert_file is not None and tls.key_file is not None:
-            self._session.cert = (str(tls.cert_file), str(tls.key_file))
+        url = (endpoint if "://" in endpoint else f"{scheme}://{endpoint}").rstrip("/")
+        self._compression: Compression | None = compression
+        named = {"Content-Type": "application/x-protobuf", "User-Agent": "otel-ml", **(headers or {})}
+        self._client = HttpClient(url, named, tls=tls, connections=connections)
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float) -> Delivery:
-        """Tries once to deliver a request; connecting and each wait for the answer may take ``timeout_s``."""
-        sent = gzip.compress(body, _GZIP_LEVEL, mtime=0) if self._compress else body
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+        """Tries once to deliver a request, within ``timeout_s``."""
+        sent, coding = body, _PLAIN
+        if gzipped and self._compression != "none":
+            sent, coding = gzipped, _GZIP
+        elif self._compression == "gzip":
+            sent, coding = gzip.compress(body, _GZIP_LEVEL, mtime=0), _GZIP
         try:
-            with self._session.post(
-                f"{self._base}/v1/{signal}",
-                data=sent,
-                timeout=timeout_s,
-                verify=self._verify,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                answer: bytes = response.raw.read(_MAX_ANSWER_BYTES, decode_content=True)
-        except (requests.ConnectionError, requests.Timeout, HTTPError, OSError) as error:
-            if isinstance(error, requests.RequestException) and not isinstance(error, _PASSING):
-                return Delivery("refused", str(error))
-            return Delivery("retry", str(error))
-        if 200 <= response.status_code < 300:
-            return Delivery("sent", rejected=rejected_items(signal, answer))
-        message = f"{response.status_code} {response.reason}: {_text(answer)}"
-        if response.status_code in _RETRYABLE:
-            return Delivery("retry", message, retry_after_s=_asked_s(response.headers.get("Retry-After")))
+            answer = self._client.post(f"/v1/{signal}", sent, timeout_s, coding)
+        except OSError as error:
+            return Delivery("retry", str(error) or type(error).__name__)
+        except ValueError as error:
+            return Delivery("refused", str(error))
+        if 200 <= answer.status < 300:
+            return Delivery("sent", rejected=rejected_items(signal, answer.body))
+        message = f"{answer.status} {answer.reason}: {_text(answer.body)}"
+        if answer.status in _RETRYABLE:
+            return Delivery("retry", message, retry_after_s=_asked_s(answer.headers.get("retry-after")))
         return Delivery("refused", message)
 
     def close(self) -> None:
         """Closes the idle connections; a try under way ends with its time-out."""
-        self._session.close()
-
-
-_PASSING: Final = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-"""Errors that another try may not meet; a malformed URL or header, say, stays as it is."""
+        self._client.close()
 
 
 def _asked_s(value: str | None) -> float | None:

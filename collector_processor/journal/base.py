@@ -16,7 +16,7 @@ class Request:
     """One admitted OTLP request: its protobuf bytes, unchanged and uncompressed, and what was decoded from them.
 
     ``items`` is the number of spans, log records or metric points in it; ``received_ns`` when it
-    came (Unix nanoseconds).
+    came (Unix nanoseconds). ``gzipped`` is the body as it came, if it came compressed with gzip, and empty otherwise.
     """
 
     signal: Signal
@@ -24,6 +24,7 @@ class Request:
     decoded: Decoded
     items: int
     received_ns: int
+    gzipped: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

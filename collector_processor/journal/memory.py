@@ -228,12 +228,12 @@ class MemoryJournal:
 
 
 def request_bytes(request: Request) -> int:
-    """Bytes that holding a request costs: its body, its columns, its categories.
+    """Bytes that holding a request costs: its body, plain and as it came, its columns, its categories.
 
     >>> request_bytes(Request("traces", b"12345678", Decoded(), 0, 0))
     520
     """
-    return _ENTRY_BYTES + len(request.body) + _decoded_bytes(request.decoded)
+    return _ENTRY_BYTES + len(request.body) + len(request.gzipped) + _decoded_bytes(request.decoded)
 
 
 def _decoded_bytes(decoded: Decoded) -> int:

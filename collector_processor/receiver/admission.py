@@ -22,7 +22,7 @@ from collector_processor.decode.batch import Decoded, MalformedRequestError
 from collector_processor.decode.metrics import LoopError
 from collector_processor.journal.base import Journal, JournalFullError, Request, Signal
 from collector_processor.receiver.inflate import TooLargeError
-from collector_processor.receiver.memory_limit import MemoryLimit
+from collector_processor.receiver.memory_limit import MemoryLimit, resident_bytes
 from collector_processor.telemetry import Telemetry
 
 Transport = Literal["grpc", "http"]
@@ -65,7 +65,8 @@ class Admission:
 
     ``decode`` gives a request's columns. ``max_requests`` may be in flight
     at once, their bodies together ``max_request_bytes`` (one alone may be larger); above ``memory_limit_bytes`` of
-    resident memory none is taken. Beyond any of these the sender is asked to come back after ``retry_after_s``.
+    resident memory, as ``resident`` has it, none is taken. Beyond any of these the sender is asked to come back after
+    ``retry_after_s``.
     Decoding runs in ``threads`` threads.
     """
 
@@ -80,11 +81,12 @@ class Admission:
         memory_limit_bytes: int | None = None,
         retry_after_s: float = 1.0,
         threads: int | None = None,
+        resident: Callable[[], int | None] = resident_bytes,
     ) -> None:
         self._journal = journal
         self._decode = decode
         self._telemetry = telemetry
-        self._memory = MemoryLimit(memory_limit_bytes)
+        self._memory = MemoryLimit(memory_limit_bytes, resident=resident)
         self._retry_after_s = retry_after_s
         self._next_complaint_s = 0.0
         self._room = _Room(max_requests, max_request_bytes)
@@ -111,12 +113,12 @@ class Admission:
         items = 1
         try:
             body = load()
-            ticket.holds(len(body))
+            ticket.holds(len(body) + len(ticket.gzipped))
             received_ns = time.time_ns()
             decoded = self._decode(signal, body, received_ns)
             items = decoded.items
             if body:
-                self._journal.append(Request(signal, body, decoded, items, received_ns))
+                self._journal.append(Request(signal, body, decoded, items, received_ns, ticket.gzipped))
         except Exception as error:  # noqa: BLE001 -- a request must not end the receiver; judge() logs what is unexpected
             return self.judge(error, signal, transport, items)
         return self._accept(ticket, decoded)
@@ -173,13 +175,18 @@ class Admission:
 
 
 class Ticket:
-    """One request in flight: leave the context to give its room back."""
+    """One request in flight: leave the context to give its room back.
+
+    Who reads the body sets ``gzipped`` to it as it came, if that is gzip, so that it can go on without being compressed
+    anew.
+    """
 
     def __init__(self, admission: Admission, signal: Signal, transport: Transport, refusal: Outcome | None) -> None:
         self.signal: Final[Signal] = signal
         self.transport: Final[Transport] = transport
         self.refusal: Final = refusal
         self.place: Final = _Place()
+        self.gzipped = b""
         self._admission = admission
 
     def holds(self, size: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import uvicorn
@@ -17,9 +17,12 @@ from collector_processor.journal.base import Signal
 from collector_processor.receiver import answers
 from collector_processor.receiver.admission import Admission, Outcome, Ticket, TimedOutError, Verdict
 from collector_processor.receiver.answers import ContentType
-from collector_processor.receiver.http_protocol import BoundedHttp, QuietServer
+from collector_processor.receiver.auth import Guard, guarded_http
+from collector_processor.receiver.http_protocol import WHOLE_BODY, BoundedHttp, QuietServer
 from collector_processor.receiver.inflate import CODINGS, Body, TooLargeError
-from collector_processor.receiver.listen import ServerTls, check_tls, listen
+from collector_processor.receiver.listen import ServerTls, listen
+from collector_processor.receiver.tls import server_context
+from collector_processor.receiver.whole_body import Progress
 
 PATHS: Final[dict[str, Signal]] = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
 DEFAULT_MAX_BYTES: Final = 64 * 2**20
@@ -41,6 +44,9 @@ _KEEP_ALIVE_S: Final = 75
 _INLINE_BYTES: Final = 2048
 """Compressed pieces up to this size (2 MiB at most, inflated) are not worth a change of threads."""
 
+_INFLATED_BYTES: Final = 2**16
+"""Compressed bytes that are inflated before their room is asked for."""
+
 _Scope = Mapping[str, Any]
 _Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 _Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -60,11 +66,49 @@ class _Reply:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+@dataclass(slots=True)
+class _Sent:
+    """The body of one request, on its way in: in pieces, or whole where its length was told beforehand."""
+
+    body: Body
+    protobuf: bool
+    length: int
+    receive: _Receive
+    whole: Callable[[int, float, Progress], Awaitable[bytes | None]] | None = None
+    octets: bytes | None = None
+    pieces: list[bytes] = field(default_factory=list[bytes])
+    kept: int = 0
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether the body may go on as it came."""
+        return self.body.coding == "gzip" and self.protobuf
+
+    def keep(self, piece: bytes) -> None:
+        """Keeps a piece as it came, if it may go on so."""
+        if self.passes_on:
+            self.pieces.append(piece)
+            self.kept += len(piece)
+
+    def finish(self, ticket: Ticket) -> bytes:
+        """The body as its sender meant it; inflates what came whole, piece by piece, so that no limit is overrun."""
+        octets = self.octets
+        if octets is not None and not self.body.compressed:
+            return octets
+        for start in range(0, len(octets or b""), _INFLATED_BYTES):
+            self.body.feed((octets or b"")[start : start + _INFLATED_BYTES])
+            ticket.holds(self.body.size + len(octets or b""))
+        if self.passes_on:
+            ticket.gzipped = b"".join(self.pieces) if octets is None else octets
+        return self.body.finish()
+
+
 class HttpReceiver:
     """Serves OTLP/HTTP at ``endpoint`` (``host:port``, port 0 for any free one).
 
     ``max_bytes`` is the largest body, as sent and after decompression. JSON is turned into protobuf on arrival. ``key``
-    is where the configuration has this receiver, for error messages. A body must be whole within ``body_timeout_s``.
+    is where the configuration has this receiver, for error messages. ``guard`` says who may send. A body must be whole
+    within ``body_timeout_s``. With ``shared`` other processes may listen there too.
     """
 
     def __init__(
@@ -75,16 +119,20 @@ class HttpReceiver:
         *,
         max_bytes: int = DEFAULT_MAX_BYTES,
         tls: ServerTls | None = None,
+        guard: Guard | None = None,
         key: str = "receivers.otlp.protocols.http",
         body_timeout_s: float = 30.0,
+        shared: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._admission = admission
         self._json_to_protobuf = json_to_protobuf
         self._max_bytes = max_bytes
         self._tls = tls
+        self._guard = guard
         self._key = key
         self._body_timeout_s = body_timeout_s
+        self._shared = shared
         self._server: QuietServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port = 0
@@ -96,11 +144,10 @@ class HttpReceiver:
 
     async def start(self) -> None:
         """Listens; raises ``OSError`` with the key and the address when that cannot be had."""
-        if self._tls is not None:
-            check_tls(self._tls, self._key)
-        sockets = listen(self._endpoint, self._key)
+        context = None if self._tls is None else server_context(self._tls, self._key)
+        sockets = listen(self._endpoint, self._key, shared=self._shared)
         self._port = sockets[0].getsockname()[1]
-        self._server = QuietServer(self._config())
+        self._server = QuietServer(self._config(context))
         self._serving = asyncio.create_task(self._server.serve(sockets), name="otlp-http")
         listening = asyncio.create_task(self._server.listening.wait())
         await asyncio.wait((self._serving, listening), return_when=asyncio.FIRST_COMPLETED)
@@ -118,11 +165,9 @@ class HttpReceiver:
         await self._serving
         self._server = self._serving = None
 
-    def _config(self) -> uvicorn.Config:
-        tls = self._tls
-        authority = None if tls is None else tls.client_ca_file
-        return uvicorn.Config(
-            self._app,
+    def _config(self, context: ssl.SSLContext | None) -> uvicorn.Config:
+        config = uvicorn.Config(
+            self._app if self._guard is None else guarded_http(self._app, self._guard),
             http=BoundedHttp,
             ws="none",
             lifespan="off",
@@ -131,11 +176,10 @@ class HttpReceiver:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            ssl_certfile=None if tls is None else str(tls.cert_file),
-            ssl_keyfile=None if tls is None else str(tls.key_file),
-            ssl_ca_certs=None if authority is None else str(authority),
-            ssl_cert_reqs=ssl.CERT_NONE if authority is None else ssl.CERT_REQUIRED,
         )
+        config.load()
+        config.ssl = context
+        return config
 
     async def _app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -158,36 +202,41 @@ class HttpReceiver:
             encodings = (b"accept-encoding", b"gzip, deflate")
             reply = _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type, encodings)
         else:
-            body = Body(coding, self._max_bytes)
-            length = int(headers.get("content-length", "0"))
+            protobuf = content_type == "application/x-protobuf"
+            sent = _Sent(Body(coding, self._max_bytes), protobuf, int(headers.get("content-length", "0")), receive)
+            if not {"transfer-encoding", "upgrade"} & headers.keys():
+                sent.whole = scope["extensions"][WHOLE_BODY]
             try:
-                reply = await self._export(signal, content_type, body, length, receive)
+                reply = await self._export(signal, content_type, sent)
             except _HungUpError:
                 return
         await _answer(send, reply)
 
-    async def _export(
-        self, signal: Signal, content_type: ContentType, body: Body, length: int, receive: _Receive
-    ) -> _Reply:
+    async def _export(self, signal: Signal, content_type: ContentType, sent: _Sent) -> _Reply:
         def load() -> bytes:
-            whole = body.finish()
-            return self._json_to_protobuf(signal, whole) if content_type == "application/json" and whole else whole
+            whole = sent.finish(ticket)
+            return whole if sent.protobuf or not whole else self._json_to_protobuf(signal, whole)
 
         with self._admission.enter(signal, "http") as ticket:
             try:
-                outcome = ticket.refusal or await self._read(ticket, body, length, receive)
+                outcome = ticket.refusal or await self._read(ticket, sent)
                 outcome = outcome or await ticket.admit(load)
             except asyncio.CancelledError:
                 # Only the end of the grace time cancels; the sender is told to go elsewhere, not left hanging.
                 outcome = Outcome("busy", "the service is shutting down", retry_after_s=1.0)
         return _reply(signal, outcome, content_type)
 
-    async def _read(self, ticket: Ticket, body: Body, length: int, receive: _Receive) -> Outcome | None:
+    async def _read(self, ticket: Ticket, sent: _Sent) -> Outcome | None:
         """Reads the whole body; what is wrong with it, if anything."""
         try:
-            if length > self._max_bytes:
+            if sent.length > self._max_bytes:
                 raise TooLargeError(self._max_bytes)
-            await asyncio.wait_for(self._fill(ticket, body, receive), self._body_timeout_s)
+            if sent.length and sent.whole is not None:
+                sent.octets = await sent.whole(sent.length, self._body_timeout_s, ticket.holds)
+                if sent.octets is None:
+                    raise _HungUpError
+            else:
+                await asyncio.wait_for(self._fill(ticket, sent), self._body_timeout_s)
         except asyncio.TimeoutError:
             return ticket.judge(TimedOutError(f"the body did not come within {self._body_timeout_s:g} s"))
         except _HungUpError:
@@ -196,10 +245,10 @@ class HttpReceiver:
             return ticket.judge(error)
         return None
 
-    async def _fill(self, ticket: Ticket, body: Body, receive: _Receive) -> None:
-        more = True
+    async def _fill(self, ticket: Ticket, sent: _Sent) -> None:
+        body, more = sent.body, True
         while more:
-            message = await receive()
+            message = await sent.receive()
             if message["type"] != "http.request":
                 raise _HungUpError
             piece: bytes = message["body"]
@@ -208,7 +257,8 @@ class HttpReceiver:
                 await self._admission.run(lambda piece=piece: body.feed(piece))
             else:
                 body.feed(piece)
-            ticket.holds(body.size)
+            sent.keep(piece)
+            ticket.holds(body.size + sent.kept)
 
 
 def _refuse(status: int, code: int, message: str, content_type: ContentType, *headers: tuple[bytes, bytes]) -> _Reply:

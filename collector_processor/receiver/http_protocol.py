@@ -6,18 +6,26 @@ import asyncio
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from httptools import HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from collector_processor.receiver.whole_body import Progress, WholeBody
+
+WHOLE_BODY: Final = "otel_ml.whole_body"
+"""The extension in a request's scope that reads a body of known length in one go (:meth:`BoundedHttp.whole_body`)."""
+_SCRATCH: Final = memoryview(bytearray(32 * 2**10))
+"""What is read before it is known whose it is; parsed at once, so that one is enough for all connections."""
 _TICK_S: Final = 1.0
 _POLL_S: Final = 0.01
 _FLUSH_S: Final = 0.5
 """How long the last answers may take to leave, whatever the grace time."""
 
 
-class BoundedHttp(HttpToolsProtocol):
+class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
     """HTTP/1.1 on one connection, within limits.
 
     A head (request line and headers) must be whole within ``head_timeout_s`` and smaller than about ``max_head_bytes``;
@@ -36,8 +44,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._at_work = False
+        self._filling: WholeBody | None = None
+        self._given_up: RequestResponseCycle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         """Takes the connection, if there is room for one more."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
@@ -48,10 +58,30 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of the clock."""
         self._stop_clock()
+        if self._filling is not None:
+            self._filling.hung_up()
         super().connection_lost(exc)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the event loop reads to: straight into a body where one is waited for."""
+        return _SCRATCH if self._filling is None else self._filling.room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Takes what has been read there."""
+        if self._filling is None:
+            self.data_received(bytes(_SCRATCH[:nbytes]))
+        else:
+            self._filling.advance(nbytes)
+            self._look_at_filling()
 
     def data_received(self, data: bytes) -> None:
         """Parses, and looks whether the head grows too large."""
+        if self._filling is not None:
+            # Some event loops hand bytes over instead of asking for a place to put them.
+            data = data[self._filling.copy(data) :]
+            self._look_at_filling()
+            if not data:
+                return
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -75,11 +105,66 @@ class BoundedHttp(HttpToolsProtocol):
         self._at_work = True
         self._stop_clock()
         super().on_headers_complete()
+        cycle = self.cycle
+        extensions: dict[str, Any] = {WHOLE_BODY: partial(self.whole_body, cycle)}
+        cycle.scope["extensions"] = extensions
+
+    def on_body(self, body: bytes) -> None:
+        """Keeps a piece of a body, unless nobody will ask for it any more."""
+        if self.cycle is not self._given_up:
+            super().on_body(body)
 
     def on_response_complete(self) -> None:
         """Goes on to the next request that waits, if one does."""
         self._at_work = bool(self.pipeline)
         super().on_response_complete()
+
+    async def whole_body(
+        self, cycle: RequestResponseCycle, length: int, timeout_s: float, progress: Progress
+    ) -> bytes | None:
+        """The body of ``length`` bytes that belongs to ``cycle``, None when the sender hung up.
+
+        Raises ``asyncio.TimeoutError`` after ``timeout_s``, and what ``progress`` raises; what still comes of the body
+        after that is thrown away. Only for a request whose head says how long its body is.
+        """
+        filling = WholeBody(length, self.loop.create_future(), progress)
+        if cycle.disconnected:
+            return None
+        if cycle.waiting_for_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cycle.waiting_for_100_continue = False
+        came, cycle.body = cycle.body, bytearray()
+        filling.copy(came)
+        # A request that was sent behind another may have come with it, and be whole already.
+        if not filling.done.done() and cycle is self.cycle and cycle.more_body:
+            self._filling = filling
+            self.flow.resume_reading()
+        clock = self.loop.call_later(timeout_s, _time_out, filling.done)
+        try:
+            return await filling.done
+        finally:
+            clock.cancel()
+            self._give_up(cycle, filling, len(came))
+
+    def _look_at_filling(self) -> None:
+        """Goes back to parsing when the body is whole."""
+        filling = self._filling
+        if filling is not None and filling.whole:
+            self._filling = None
+            self.cycle.more_body = False
+            # The parser has seen the head only, and would take what comes next for the body.
+            self.parser = HttpRequestParser(self)
+            with suppress(AttributeError):
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _give_up(self, cycle: RequestResponseCycle, filling: WholeBody, parsed: int) -> None:
+        """Lets the parser count what came of a body that is not waited for any more, so that it finds its end."""
+        if filling.whole or cycle is not self.cycle:
+            return
+        self._given_up = cycle
+        if self._filling is filling and self in self.connections:
+            self._filling = None
+            self.parser.feed_data(filling.got[parsed:])
 
     def _start_clock(self) -> None:
         self._deadline = self.loop.call_later(self.head_timeout_s, self.transport.close)
@@ -88,6 +173,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _time_out(done: asyncio.Future[bytes | None]) -> None:
+    if not done.done():
+        done.set_exception(asyncio.TimeoutError())
 
 
 class QuietServer(uvicorn.Server):

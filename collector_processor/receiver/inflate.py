@@ -16,6 +16,8 @@ CODINGS: Final[dict[str, Coding]] = {
     "deflate": "deflate",
 }
 """The values of ``Content-Encoding`` that are understood."""
+GZIP_MAGIC: Final = b"\x1f\x8b"
+"""What each gzip stream begins with, and no protobuf message."""
 _WINDOW_BITS: Final[dict[Coding, int]] = {"gzip": 31, "deflate": 15}
 _MAX_MEMBERS: Final = 1024
 """A gzip stream may be several glued together; each costs a copy of what follows, so not any number of them."""
@@ -52,6 +54,11 @@ class Body:
         self._members = 0
         self._stream = None if coding == "identity" else zlib.decompressobj(_WINDOW_BITS[coding])
         self.size = 0
+
+    @property
+    def coding(self) -> Coding:
+        """How the pieces are compressed."""
+        return self._coding
 
     @property
     def compressed(self) -> bool:
@@ -123,7 +130,7 @@ def inflate_message(message: bytes, limit: int) -> bytes:
 
 
 def _coding_of(message: bytes) -> Coding:
-    if message[:2] == b"\x1f\x8b":
+    if message.startswith(GZIP_MAGIC):
         return "gzip"
     if message[:1] == b"\x78" and len(message) > 1 and int.from_bytes(message[:2], "big") % 31 == 0:
         return "deflate"

@@ -1,4 +1,8 @@
-"""A soft limit on resident memory: above it requests are refused, retryably, until it falls again."""
+"""A soft limit on resident memory: above it requests are refused, retryably, until it falls again.
+
+Unless told otherwise it is four fifths of what the process may have: the container's limit (cgroup v2 or v1, the
+tightest of all that are around it) or the machine's memory, whichever is less. The rest is for what is under way.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,56 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 _CHECK_INTERVAL_S: Final = 1.0
+_SHARE: Final = 0.8
+_CGROUPS: Final = (("", "memory.max"), ("memory", "memory.limit_in_bytes"))
+"""Controller in ``/proc/self/cgroup`` (v2 has none) and file of the limit."""
 
 
-def resident_bytes() -> int | None:
-    """Resident memory of this process; None where the kernel does not tell (no ``/proc``)."""
+def default_limit_bytes(root: Path = Path("/")) -> int | None:
+    """Four fifths of the memory that this process may have; None where the system does not tell.
+
+    ``root`` is where ``proc`` and ``sys`` are.
+    """
+    limits = [*_container_limits(root), *_machine(root)]
+    return int(min(limits) * _SHARE) if limits else None
+
+
+def _container_limits(root: Path) -> Iterator[int]:
+    """The limits of this process's cgroups and of all that they are in; of a v1 without one it is absurdly large."""
+    for controller, name in _CGROUPS:
+        mount = root / "sys/fs/cgroup" / controller
+        for path in _paths(root, controller):
+            # Inside a container the path may be the host's, of which only the end is mounted here, at the top.
+            for folder in (path, *path.parents):
+                with suppress(OSError, ValueError):
+                    yield int((mount / folder.relative_to("/") / name).read_text(encoding="ascii"))
+
+
+def _paths(root: Path, controller: str) -> Iterator[Path]:
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                yield Path("/") / path.lstrip("/")
+
+
+def _machine(root: Path) -> Iterator[int]:
+    with suppress(OSError, ValueError):
+        for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemTotal:"):
+                yield int(line.split()[1]) * 1024
+
+
+def resident_bytes(process: int | None = None) -> int | None:
+    """Resident memory of a process, this one by default; None where the kernel does not tell (no ``/proc``)."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as statm:
+        with open(f"/proc/{process or 'self'}/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return None

@@ -30,7 +30,7 @@ class Destination:
         self.gate = threading.Event()
         self.gate.set()
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float) -> Delivery:
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
         assert self.gate.wait(30)
         self.tries.append(body)
         self.timeouts.append(timeout_s)

@@ -1,0 +1,76 @@
+"""A request body of known length, read from the socket to where it stays: no pieces, no joining, no copy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from io import BytesIO
+
+Progress = Callable[[int], None]
+"""Is told how many bytes there are by now; what it raises is what the reading ends with."""
+
+
+class WholeBody:
+    """``length`` bytes that come in one after the other; ``done`` has them, or None when the sender hung up.
+
+    Memory is asked for at once but not touched before bytes come, so that a length that is only announced costs
+    nothing.
+
+    >>> loop = asyncio.new_event_loop()
+    >>> body = WholeBody(5, loop.create_future(), lambda size: None)
+    >>> body.copy(b"spa"), body.copy(b"ns and more")
+    (3, 2)
+    >>> body.done.result()
+    b'spans'
+    >>> loop.close()
+    """
+
+    def __init__(self, length: int, done: asyncio.Future[bytes | None], progress: Progress) -> None:
+        # A BytesIO gives the bytes that it was written into away without copying them, and zeros are not touched.
+        self._kept = BytesIO(bytes(length))
+        self._room = self._kept.getbuffer()
+        self._length = length
+        self._got = 0
+        self._progress = progress
+        self.done = done
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing any more."""
+        return self._got == self._length
+
+    @property
+    def room(self) -> memoryview:
+        """Where the next bytes go."""
+        return self._room[self._got :]
+
+    @property
+    def got(self) -> memoryview:
+        """What has come so far."""
+        return self._room[: self._got]
+
+    def copy(self, piece: bytes | bytearray | memoryview) -> int:
+        """Takes as much of a piece as belongs to this body; says how much that is."""
+        taken = min(len(piece), self._length - self._got)
+        self._room[self._got : self._got + taken] = piece[:taken]
+        self.advance(taken)
+        return taken
+
+    def advance(self, size: int) -> None:
+        """Says that ``size`` more bytes are in :attr:`room`."""
+        self._got += size
+        if self.done.done():
+            return
+        try:
+            self._progress(self._got)
+        except Exception as error:  # noqa: BLE001 -- handed to who waits for the body
+            self.done.set_exception(error)
+            return
+        if self.whole:
+            self._room.release()
+            self.done.set_result(self._kept.getvalue())
+
+    def hung_up(self) -> None:
+        """Ends the waiting: nothing more will come."""
+        if not self.done.done():
+            self.done.set_result(None)

@@ -1,0 +1,1 @@
+"""Several receiving processes before one that counts: ``otel-ml serve --workers N``."""
