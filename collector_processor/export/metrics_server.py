@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -21,14 +22,22 @@ class MetricsServer:
     """Serves one registry at ``GET /metrics`` of ``endpoint``; ``key`` is the configuration key for error texts.
 
     ``ValueError`` when the endpoint is no ``host:port``. An empty host means all interfaces, port 0 any free one.
+    ``secure`` gives the context of TLS, at the start; its handshakes take place in the threads that answer.
     """
 
-    def __init__(self, key: str, endpoint: str, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        key: str,
+        endpoint: str,
+        registry: CollectorRegistry,
+        secure: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
         host, separator, port = endpoint.rpartition(":")
         if not separator or not port.isdecimal() or int(port) > 65535:
             raise ValueError(f"{key}: {endpoint!r} is not an address; write host:port, such as localhost:9464")
         self._key = key
         self._endpoint = endpoint
+        self._secure = secure
         self._host, self._port = host.strip("[]"), int(port)
         self._app = _only_metrics(make_wsgi_app(registry))
         self._server: _Server | None = None
@@ -41,8 +50,9 @@ class MetricsServer:
 
     def start(self) -> None:
         """Begins to answer; ``OSError`` names the address and the key when the address cannot be had."""
+        context = None if self._secure is None else self._secure()
         try:
-            server = _Server(_best_address(self._host, self._port))
+            server = _Server(_best_address(self._host, self._port), context)
         except OSError as error:
             raise OSError(f"{self._key}: cannot listen on {self._endpoint}: {error.strerror or error}") from error
         server.set_app(self._app)
@@ -101,8 +111,9 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 2 * _CONNECTIONS
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, context: ssl.SSLContext | None) -> None:
         self.address_family = address[0]
+        self._context = context
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
         super().__init__(address[1], _Handler)
 
@@ -112,6 +123,13 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         host, port = self.server_address[:2]
         self.server_name, self.server_port = str(host), int(port)
         self.setup_environ()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """The next connection; its handshake, if there is one, waits for its first read."""
+        request, address = super().get_request()
+        if self._context is not None:
+            request = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        return request, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answers in a thread of its own, if one is free."""

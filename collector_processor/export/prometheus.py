@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +44,8 @@ class PrometheusExporter:
     does not have is gone at once. All its series go when nothing came for ``expiration_s``; that has to be longer than
     windows of the model are apart. ``max_series`` bounds all models together; new series beyond are dropped and
     counted. Samples carry no time stamps unless ``send_timestamps`` asks for them: with stamps, Prometheus does not
-    notice when a series ends. ``descriptions`` are help texts by metric name.
+    notice when a series ends. ``descriptions`` are help texts by metric name. ``secure``
+    gives the context of TLS.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class PrometheusExporter:
         send_timestamps: bool = False,
         descriptions: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        secure: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self._name = name
         self._telemetry = telemetry
@@ -72,7 +75,7 @@ class PrometheusExporter:
         self._count = 0
         registry = CollectorRegistry()
         registry.register(_Families(self._collect))
-        self._server = MetricsServer(f"exporters.{name}.endpoint", endpoint, registry)
+        self._server = MetricsServer(f"exporters.{name}.endpoint", endpoint, registry, secure)
 
     @property
     def name(self) -> str:

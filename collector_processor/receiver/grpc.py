@@ -19,8 +19,10 @@ import grpc.aio
 from collector_processor.journal.base import Signal
 from collector_processor.receiver import answers
 from collector_processor.receiver.admission import Admission, Outcome, Ticket, TimedOutError
-from collector_processor.receiver.inflate import TooLargeError, inflate_message
-from collector_processor.receiver.listen import ServerTls, check_free, check_tls
+from collector_processor.receiver.auth import Guard, guarded_grpc
+from collector_processor.receiver.inflate import GZIP_MAGIC, TooLargeError, inflate_message
+from collector_processor.receiver.listen import ServerTls, check_free
+from collector_processor.receiver.tls import HANDSHAKE_TIMEOUT_S, grpc_credentials
 
 SERVICES: Final[dict[Signal, str]] = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -37,9 +39,10 @@ _Handler = Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]
 class GrpcReceiver:
     """Serves OTLP/gRPC at ``endpoint`` (``host:port``, port 0 for any free one).
 
-    ``max_bytes`` is the largest request after decompression. ``key`` is where the configuration has this receiver, for
-    error messages. A body that does not come within ``body_timeout_s`` is given up on. At most ``max_streams`` requests
-    run at once on one connection, more wait at the client.
+    ``max_bytes`` is the largest request after decompression. ``guard`` says who may send. With ``shared`` other
+    processes may listen there too. ``key`` is where the configuration has this receiver, for error messages. A body
+    that does not come within ``body_timeout_s`` is given up on. At most ``max_streams`` requests run at once on one
+    connection, more wait at the client.
     """
 
     def __init__(
@@ -49,17 +52,21 @@ class GrpcReceiver:
         *,
         max_bytes: int = DEFAULT_MAX_BYTES,
         tls: ServerTls | None = None,
+        guard: Guard | None = None,
         key: str = "receivers.otlp.protocols.grpc",
         body_timeout_s: float = 30.0,
         max_streams: int = 128,
+        shared: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._admission = admission
         self._max_bytes = max_bytes
         self._tls = tls
+        self._guard = guard
         self._key = key
         self._body_timeout_s = body_timeout_s
         self._max_streams = max_streams
+        self._shared = shared
         self._server: grpc.aio.Server | None = None
         self._port = 0
 
@@ -70,17 +77,16 @@ class GrpcReceiver:
 
     async def start(self) -> None:
         """Listens; raises ``OSError`` with the key and the address when that cannot be had."""
-        if self._tls is not None:
-            check_tls(self._tls, self._key)
+        credentials = None if self._tls is None else grpc_credentials(self._tls, self._key)
         # gRPC calls it a success when one of a host's addresses can be bound; we want all, and a reason.
-        addresses, port = check_free(self._endpoint, self._key)
+        addresses, port = check_free(self._endpoint, self._key, shared=self._shared)
         server = grpc.aio.server(options=self._options())
         server.add_generic_rpc_handlers(
             [_handlers(service, self._handler(signal)) for signal, service in SERVICES.items()]
         )
         try:
             for address in addresses:
-                self._bind(server, f"{address}:{port}")
+                _bind(server, f"{address}:{port}", credentials)
         except RuntimeError as error:
             raise OSError(f"{self._key}: cannot listen on {self._endpoint}: {error}") from error
         await server.start()
@@ -97,23 +103,12 @@ class GrpcReceiver:
             ("grpc.max_receive_message_length", self._max_bytes),
             ("grpc.per_message_decompression", 0),
             ("grpc.max_concurrent_streams", self._max_streams),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(self._shared)),
+            ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_TIMEOUT_S * 1000)),
             # Clients may ping as often as they like: the Collector and the SDKs do, also between requests.
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_ping_strikes", 0),
         ]
-
-    def _bind(self, server: grpc.aio.Server, address: str) -> None:
-        if self._tls is None:
-            server.add_insecure_port(address)
-            return
-        authority = None if self._tls.client_ca_file is None else self._tls.client_ca_file.read_bytes()
-        credentials = grpc.ssl_server_credentials(
-            [(self._tls.key_file.read_bytes(), self._tls.cert_file.read_bytes())],
-            root_certificates=authority,
-            require_client_auth=authority is not None,
-        )
-        server.add_secure_port(address, credentials)
 
     def _handler(self, signal: Signal) -> _Handler:
         async def export(_: AsyncIterator[bytes], context: _Context) -> bytes:
@@ -123,7 +118,7 @@ class GrpcReceiver:
                 return answers.success(signal, outcome).SerializeToString()
             return await _abort(context, outcome)
 
-        return export
+        return export if self._guard is None else guarded_grpc(export, self._guard, signal)
 
     async def _outcome(self, ticket: Ticket, context: _Context) -> Outcome:
         if ticket.refusal is not None:
@@ -140,12 +135,26 @@ class GrpcReceiver:
             ticket.holds(len(message))
         except Exception as error:  # noqa: BLE001 -- judge() knows what it means
             return ticket.judge(error)
-        return await ticket.admit(partial(inflate_message, message, self._max_bytes))
+        return await ticket.admit(partial(_load, ticket, message, self._max_bytes))
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> None:
+    if credentials is None:
+        server.add_insecure_port(address)
+    else:
+        server.add_secure_port(address, credentials)
 
 
 def _handlers(service: str, handler: _Handler) -> grpc.GenericRpcHandler:
     method = grpc.stream_unary_rpc_method_handler(handler)
     return grpc.method_handlers_generic_handler(service, {"Export": method})
+
+
+def _load(ticket: Ticket, message: bytes, limit: int) -> bytes:
+    body = inflate_message(message, limit)
+    if body is not message and message.startswith(GZIP_MAGIC):
+        ticket.gzipped = message
+    return body
 
 
 async def _abort(context: _Context, outcome: Outcome) -> bytes:

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 _BACKLOG: Final = 1024
 _PORT_TRIES: Final = 16
@@ -32,6 +32,16 @@ class ServerTls(Protocol):
         """The CA of the clients; any client is served when None."""
         ...
 
+    @property
+    def min_version(self) -> Literal["1.2", "1.3"]:
+        """The oldest version of TLS that is spoken (HTTP; gRPC speaks both)."""
+        ...
+
+    @property
+    def reload_interval(self) -> int | None:
+        """After how many nanoseconds to look whether the files have changed; never when None."""
+        ...
+
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
     """Host and port of ``host:port``; IPv6 addresses stand in brackets.
@@ -45,19 +55,21 @@ def split_endpoint(endpoint: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def listen(endpoint: str, key: str) -> list[socket.socket]:
+def listen(endpoint: str, key: str, *, shared: bool = False, accepting: bool = True) -> list[socket.socket]:
     """Listening sockets on every address of the endpoint's host, all on one port (any free one for port 0).
 
-    Raises ``OSError`` that names ``key`` (where the configuration has it) and the endpoint when that is not to be had.
+    ``shared`` ones let other processes listen there as well, if they share it too; one that is not ``accepting`` holds
+    the port and gets no connections. Raises ``OSError`` that names ``key`` (where the configuration has it) and the
+    endpoint when that is not to be had.
     """
     with naming(endpoint, key):
         host, port = split_endpoint(endpoint)
-        return _listen_all(_addresses(host), port, _PORT_TRIES)
+        return _listen_all(_addresses(host), port, _PORT_TRIES, shared, accepting)
 
 
-def check_free(endpoint: str, key: str) -> tuple[list[str], int]:
+def check_free(endpoint: str, key: str, *, shared: bool = False) -> tuple[list[str], int]:
     """The addresses behind an endpoint, as ``host:``, and a port that was free on all of them a moment ago."""
-    sockets = listen(endpoint, key)
+    sockets = listen(endpoint, key, shared=shared, accepting=not shared)
     try:
         port = sockets[0].getsockname()[1]
         names = [sock.getsockname()[0] for sock in sockets]
@@ -70,11 +82,13 @@ def check_free(endpoint: str, key: str) -> tuple[list[str], int]:
 def check_tls(tls: ServerTls, key: str) -> None:
     """Raises ``OSError`` that names ``key`` and the file when certificates cannot be read or do not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # An encrypted key would be asked for at the terminal, and hold up the start.
+    no_password = ""
     try:
         for path in (tls.cert_file, tls.key_file, tls.client_ca_file):
             if path is not None:
                 path.read_bytes()
-        context.load_cert_chain(tls.cert_file, tls.key_file)
+        context.load_cert_chain(tls.cert_file, tls.key_file, password=no_password)
         if tls.client_ca_file is not None:
             context.load_verify_locations(tls.client_ca_file)
     except ssl.SSLError as error:
@@ -116,27 +130,34 @@ def _exists(family: socket.AddressFamily, address: str) -> bool:
     return True
 
 
-def _listen_all(addresses: list[tuple[socket.AddressFamily, str]], port: int, tries: int) -> list[socket.socket]:
+def _listen_all(
+    addresses: list[tuple[socket.AddressFamily, str]], port: int, tries: int, shared: bool, accepting: bool
+) -> list[socket.socket]:
     try:
-        return _listen_once(addresses, port)
+        return _listen_once(addresses, port, shared, accepting)
     except OSError:
         # The free port of the first address may be in use on the second: try another one.
         if port or tries <= 1:
             raise
-    return _listen_all(addresses, port, tries - 1)
+    return _listen_all(addresses, port, tries - 1, shared, accepting)
 
 
-def _listen_once(addresses: list[tuple[socket.AddressFamily, str]], port: int) -> list[socket.socket]:
+def _listen_once(
+    addresses: list[tuple[socket.AddressFamily, str]], port: int, shared: bool, accepting: bool
+) -> list[socket.socket]:
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
         for family, address in addresses:
             sock = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 # As the Collector does: [::] means every address, of both versions.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
             sock.bind((address, port))
-            sock.listen(_BACKLOG)
+            if accepting:
+                sock.listen(_BACKLOG)
             sock.setblocking(False)
             port = port or sock.getsockname()[1]
             sockets.append(sock)

@@ -43,6 +43,8 @@ class ServerTls(NamedTuple):
     cert_file: Path
     key_file: Path
     client_ca_file: Path | None = None
+    min_version: str = "1.2"
+    reload_interval: int | None = None
 
 
 class ClientTls(NamedTuple):
@@ -50,6 +52,9 @@ class ClientTls(NamedTuple):
     cert_file: Path | None = None
     key_file: Path | None = None
     insecure: bool = False
+    insecure_skip_verify: bool = False
+    server_name_override: str = ""
+    min_version: str = "1.2"
 
 
 @pytest.fixture

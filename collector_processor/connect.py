@@ -1,0 +1,129 @@
+"""Who may come in and as whom we go out: guards and connections, made from checked settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from collector_processor.config import Config, OtlpExporter, PrometheusExporter
+from collector_processor.config.auth import Authentication
+from collector_processor.config.load import component_type
+from collector_processor.credentials import Tokens, Watched
+from collector_processor.export.client_tls import check_client_tls
+from collector_processor.export.renewal import RenewingSender
+from collector_processor.export.retry import Sender
+from collector_processor.export.sender_grpc import GrpcSender
+from collector_processor.export.sender_http import HttpSender
+from collector_processor.receiver.auth import Guard
+from collector_processor.receiver.listen import check_tls
+from collector_processor.telemetry import Telemetry
+
+_S = 1e9
+_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+
+
+def guard(config: Config, auth: Authentication | None, telemetry: Telemetry, key: str) -> Guard | None:
+    """What stands before a receiver, if its ``auth`` asks for anything."""
+    if auth is None:
+        return None
+    tokens, scheme = _tokens(config, auth.authenticator), config.authenticators[auth.authenticator].scheme
+    return Guard(tokens, telemetry, scheme=scheme, key=key)
+
+
+def connect(config: Config, name: str, settings: OtlpExporter) -> Sender:
+    """The connection of an OTLP exporter; made anew when its token or certificates change.
+
+    ``OSError`` and ``ValueError`` name what cannot be used.
+    """
+    tls, key = settings.tls, f"exporters.{name}.tls"
+    secure, address = _secure(settings)
+    used = tls.model_copy(update={"insecure": False}) if secure else None
+    auth = settings.auth
+    tokens = None if auth is None else _tokens(config, auth.authenticator)
+    scheme = "" if auth is None else config.authenticators[auth.authenticator].scheme
+    in_use: tuple[str, ...] = ()
+
+    def make() -> Sender:
+        nonlocal in_use
+        if used is not None:
+            check_client_tls(used, key)
+        headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        if tokens is not None:
+            in_use = tokens.current
+            headers["authorization"] = f"{scheme} {in_use[0]}"
+        if component_type(name) == "otlp_grpc":
+            return GrpcSender(address, tls=used, headers=headers, compression=settings.compression)
+        url = f"{'https' if secure else 'http'}://{address}"
+        return HttpSender(url, tls=used, headers=headers, compression=settings.compression)
+
+    changes = list(_changes(settings)) if secure else []
+
+    def changed() -> bool:
+        # All are asked, so that none tells of the same change twice.
+        files_changed = [watched.changed() for watched in changes]
+        return any(files_changed) or (tokens is not None and tokens.current is not in_use)
+
+    return make() if tokens is None and not changes else RenewingSender(name, make, changed)
+
+
+def credential_problems(config: Config) -> Iterator[str]:
+    """What is wrong with the token files and the exporters' certificates, as they are now."""
+    checks: list[Callable[[], object]] = [partial(_tokens, config, name) for name in config.authenticators]
+    for name, settings in config.exporters.items():
+        if isinstance(settings, OtlpExporter):
+            checks.append(partial(check_client_tls, settings.tls, f"exporters.{name}.tls"))
+        elif isinstance(settings, PrometheusExporter) and settings.tls is not None:
+            checks.append(partial(check_tls, settings.tls, f"exporters.{name}"))
+    for check in checks:
+        yield from _failure(check)
+
+
+def exposed_credentials(config: Config) -> Iterator[str]:
+    """What the configuration leaves unprotected, in words for the log; loopback is taken as safe."""
+    for name, receiver in config.receivers.items():
+        for protocol, settings in (("grpc", receiver.protocols.grpc), ("http", receiver.protocols.http)):
+            if settings is not None and settings.auth and not settings.tls and not _is_local(settings.endpoint):
+                yield f"receivers.{name}.protocols.{protocol}: takes tokens in plain text; set tls"
+    for name, settings in config.exporters.items():
+        if not isinstance(settings, OtlpExporter):
+            continue
+        secure, address = _secure(settings)
+        if settings.auth and not secure and not _is_local(address):
+            yield f"exporters.{name}: sends its token in plain text; set tls"
+        if secure and settings.tls.insecure_skip_verify:
+            yield f"exporters.{name}.tls.insecure_skip_verify: sends to whoever answers"
+
+
+def _tokens(config: Config, name: str) -> Tokens:
+    settings = config.authenticators[name]
+    return Tokens(f"extensions.{name}", settings.fixed, settings.filename)
+
+
+def _failure(check: Callable[[], object]) -> Iterator[str]:
+    try:
+        check()
+    except (OSError, ValueError) as error:
+        yield str(error)
+
+
+def _secure(settings: OtlpExporter) -> tuple[bool, str]:
+    """Whether to use TLS, and the endpoint without its scheme: a scheme decides, else ``tls.insecure`` does."""
+    scheme, separator, address = settings.endpoint.rpartition("://")
+    return (scheme == "https" if separator else not settings.tls.insecure), address
+
+
+def _changes(settings: OtlpExporter) -> Iterator[Watched]:
+    tls = settings.tls
+    files = [path for path in (tls.ca_file, tls.cert_file, tls.key_file) if path is not None]
+    if tls.reload_interval and files:
+        yield Watched(files, tls.reload_interval / _S)
+
+
+def _is_local(endpoint: str) -> bool:
+    """Whether an address can be reached from this machine only.
+
+    >>> _is_local("localhost:4317/otlp"), _is_local("[::1]:4317"), _is_local("0.0.0.0:4317")
+    (True, True, False)
+    """
+    return endpoint.partition("/")[0].rpartition(":")[0].strip("[]") in _LOCAL

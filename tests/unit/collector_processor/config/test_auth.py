@@ -1,0 +1,118 @@
+"""TLS and tokens in the configuration: what is wrong is told with its path and the choices, and no secret with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from collector_processor.config import Config, ConfigError, parse_config
+from collector_processor.connect import credential_problems, exposed_credentials
+
+SECRET = "s3cret-t0ken"
+WHOLE = f"""
+receivers:
+  otlp:
+    protocols:
+      grpc: {{ endpoint: "0.0.0.0:4317", auth: {{ authenticator: bearertokenauth/apps }} }}
+      http: {{ auth: {{ authenticator: bearertokenauth/apps }} }}
+connectors:
+  ml_monitor:
+exporters:
+  otlp_grpc: {{ endpoint: "collector:4317", tls: {{ insecure: true }}, auth: {{ authenticator: bearertokenauth }} }}
+  otlp_http: {{ endpoint: "https://collector:4318", tls: {{ min_version: "1.3", server_name_override: otel }} }}
+extensions:
+  bearertokenauth: {{ token: {SECRET} }}
+  bearertokenauth/apps: {{ tokens: [{SECRET}-1, {SECRET}-2], scheme: Token }}
+service:
+  extensions: [bearertokenauth, bearertokenauth/apps]
+  pipelines:
+    traces:  {{ receivers: [otlp], exporters: [ml_monitor, otlp_grpc, otlp_http] }}
+    metrics: {{ receivers: [ml_monitor], exporters: [otlp_grpc] }}
+"""
+
+
+def changed(*changes: tuple[str, str]) -> str:
+    text = WHOLE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_authenticators_are_read_and_their_tokens_hidden() -> None:
+    config = parse_config(WHOLE)
+    assert config.authenticators["bearertokenauth/apps"].fixed == (f"{SECRET}-1", f"{SECRET}-2")
+    assert SECRET not in repr(config)
+    assert SECRET not in str(config)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "  extensions: [bearertokenauth, bearertokenauth/apps]",
+            "  extensions: [bearertokenauth]",
+            "receivers.otlp.protocols.grpc.auth.authenticator: 'bearertokenauth/apps' is not in service.extensions",
+        ),
+        (
+            "  bearertokenauth/apps: {",
+            "  bearertokenauth/app: {",
+            "no bearertokenauth 'bearertokenauth/apps'; there is: bearertokenauth, bearertokenauth/app",
+        ),
+        (f"{{ token: {SECRET} }}", "{}", "give one of token, tokens, filename; there is: none of them"),
+        (f"token: {SECRET} ", f"token: {SECRET}, filename: x ", "give one of token, tokens, filename; there is: token"),
+        (f"token: {SECRET} ", f"token: '{SECRET} x' ", "extensions.bearertokenauth: token: not a token: 1 to 4096"),
+        (f"token: {SECRET} ", "token: 12345 ", "extensions.bearertokenauth.token: Input should be a valid string"),
+        ("scheme: Token", "scheme: 'To ken'", "extensions.bearertokenauth/apps.scheme: String should match pattern"),
+        ("{ insecure: true }", "{ min_version: '1.3' }", "exporters.otlp_grpc.tls.min_version: gRPC's library has no"),
+        ("{ insecure: true }", "{ insecure_skip_verify: true }", "exporters.otlp_grpc.tls.insecure_skip_verify: "),
+        ("{ insecure: true }", "{ cert_file: c.pem }", "cert_file and key_file are needed together"),
+        (
+            '"0.0.0.0:4317",',
+            '"0.0.0.0:4317", tls: { cert_file: a, key_file: b, min_version: "1.3" },',
+            "receivers.otlp.protocols.grpc.tls.min_version: gRPC's library has no such switch",
+        ),
+        ("server_name_override: otel", "server_name: otel", "allowed: insecure, insecure_skip_verify, server_name"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_refused_with_its_path_and_without_the_secret(old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config(changed((old, new)))
+    assert said in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def test_tokens_that_leave_the_machine_in_plain_text_are_told() -> None:
+    assert list(exposed_credentials(parse_config(WHOLE))) == [
+        "receivers.otlp.protocols.grpc: takes tokens in plain text; set tls",
+        "exporters.otlp_grpc: sends its token in plain text; set tls",
+    ]
+    safe = changed(("{ insecure: true }", "{}"), ("0.0.0.0:4317", "127.0.0.1:4317"))
+    assert list(exposed_credentials(parse_config(safe))) == []
+
+
+def test_a_server_that_is_not_verified_is_told() -> None:
+    config = parse_config(changed(("server_name_override: otel", "insecure_skip_verify: true")))
+    assert "exporters.otlp_http.tls.insecure_skip_verify: sends to whoever answers" in list(exposed_credentials(config))
+
+
+def with_files(**files: str) -> Config:
+    tls = ", ".join(f"{name}: '{path}'" for name, path in files.items())
+    return parse_config(changed(("{ insecure: true }", f"{{ {tls} }}")))
+
+
+def test_files_of_tokens_and_certificates_are_checked_before_the_start(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text("no certificate")
+    absent = tmp_path / "absent"
+    [missing] = credential_problems(with_files(ca_file=str(absent)))
+    assert missing == f"exporters.otlp_grpc.tls.ca_file: cannot read {absent}: No such file or directory"
+    [unusable] = credential_problems(with_files(ca_file=str(junk)))
+    assert unusable.startswith(f"exporters.otlp_grpc.tls: cannot use {junk}: ")
+    [unusable] = credential_problems(with_files(cert_file=str(junk), key_file=str(junk)))
+    assert unusable.startswith(f"exporters.otlp_grpc.tls: cannot use {junk}, {junk}: ")
+    config = parse_config(changed((f"token: {SECRET}", f"filename: '{absent}'")))
+    assert list(credential_problems(config)) == [
+        f"extensions.bearertokenauth: cannot read {absent}: No such file or directory"
+    ]
