@@ -1,9 +1,8 @@
-"""The command ``otel-ml``: serve, validate, components, reference build, reference show, demo."""
+"""The command ``otel-ml``: serve, validate, components, reference, dashboards, rules, alerts, demo."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -13,9 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from collector_processor.alert_commands import add_alert_commands, describe_alerts
 from collector_processor.config import Config, ConfigError, default_config, load_config
+from collector_processor.connect import exposed_credentials
 from collector_processor.factory import check_setup, load_references
+from collector_processor.generate import add_commands
+from collector_processor.logs import log_to_stderr
 from collector_processor.service import run_service
+from collector_processor.workers.supervisor import Source
 from otel_ml import semconv
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -48,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the processor service")
     serve.add_argument("--config", type=Path, metavar="FILE", help="configuration; a working default without")
+    serve.add_argument("--workers", type=int, default=1, metavar="N", help="processes that receive (default 1)")
     serve.set_defaults(run=_serve)
 
     validate = commands.add_parser("validate", help="check a configuration as serve would; start nothing")
@@ -59,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
 
     reference = commands.add_parser("reference", help="build or show a reference profile")
     _reference_parser(reference)
+
+    add_commands(commands)
+    add_alert_commands(commands)
 
     demo = commands.add_parser("demo", help="the whole path on real data, on this machine")
     demo.add_argument("--duration", default="180s", help="how long the replay takes, such as 60s (default 180s)")
@@ -107,19 +115,9 @@ def _config(path: Path | None) -> Config:
 
 def _serve(options: argparse.Namespace) -> int:
     config = _config(options.config)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=config.log_level.upper(), handlers=[handler])
-    return run_service(config)
-
-
-class _OneLine(logging.Formatter):
-    """Keeps a message on its line: names in it come over the network, and must not look like lines of ours."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the name that the base class calls
-        """The line without the trace."""
-        record.message = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in record.message)
-        return super().formatMessage(record)
+    log_to_stderr(config.log_level)
+    source = None if options.workers == 1 else Source.read(options.config)
+    return run_service(config, workers=options.workers, source=source)
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -133,8 +131,12 @@ def _validate(options: argparse.Namespace) -> int:
     for name, reference in references.items():
         rows = reference.pane.rows[1]
         out.print(f"  model '{name}': reference of {rows:,.0f} rows from {reference.source}", markup=False)
+    for line in describe_alerts(config):
+        out.print(f"  {line}", markup=False)
     for path in config.unused:
         out.print(f"  {path}: configured but not used", style="yellow", markup=False)
+    for notice in exposed_credentials(config):
+        out.print(f"  {notice}", style="yellow", markup=False)
     return EXIT_OK
 
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Final
 
 from collector_processor.config import Config, ConfigError, DebugExporter, OtlpExporter, PrometheusExporter
-from collector_processor.config.load import ALIASES
+from collector_processor.config.load import component_type
+from collector_processor.connect import connect, credential_problems, guard
 from collector_processor.decode.otlp_json import json_to_protobuf
 from collector_processor.export import debug, otlp, prometheus
 from collector_processor.export.base import Exporter
 from collector_processor.export.originals import OriginalsForwarder
 from collector_processor.export.retry import RetryPolicy
-from collector_processor.export.sender_grpc import GrpcSender
-from collector_processor.export.sender_http import HttpSender
 from collector_processor.journal.base import Journal, Signal
 from collector_processor.monitor import MONITOR_TYPES
 from collector_processor.monitor.predictions import PREDICTIONS
+from collector_processor.notifiers import destination_problems, retry_policy
 from collector_processor.receiver.admission import Admission
 from collector_processor.receiver.grpc import GrpcReceiver
 from collector_processor.receiver.http import HttpReceiver
 from collector_processor.receiver.listen import check_tls
+from collector_processor.receiver.tls import server_context
 from collector_processor.reference.file import load_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.telemetry import Telemetry
@@ -33,19 +34,16 @@ _ROWS_EXPIRATION_S = 7 * 86_400.0
 """Windows by rows are for low traffic: how long one may take cannot be told beforehand."""
 
 
-def component_type(name: str) -> str:
-    """The type of a component id, former names replaced.
-
-    >>> component_type("otlphttp/backup")
-    'otlp_http'
-    """
-    kind = name.partition("/")[0]
-    return ALIASES.get(kind, kind)
-
-
 def is_monitor(name: str) -> bool:
     """Whether a pipeline's end is the connector."""
     return component_type(name) == "ml_monitor"
+
+
+def monitored(config: Config) -> list[Signal]:
+    """The signals whose predictions and labels the connector counts."""
+    signals: tuple[Signal, ...] = ("traces", "logs")
+    pipelines = config.pipelines
+    return [name for name in signals if name in pipelines and any(map(is_monitor, pipelines[name].exporters))]
 
 
 def load_references(config: Config) -> dict[str, Reference]:
@@ -85,11 +83,9 @@ def check_setup(config: Config) -> None:
                     check_tls(settings.tls, key)
             except OSError as error:
                 problems.append(str(error))
+    problems += [*credential_problems(config), *destination_problems(config)]
     for name, settings in config.exporters.items():
         if isinstance(settings, OtlpExporter):
-            tls = settings.tls
-            for key, path in (("ca_file", tls.ca_file), ("cert_file", tls.cert_file), ("key_file", tls.key_file)):
-                problems += _unreadable(f"exporters.{name}.tls.{key}", path)
             own = listened.get(_address(settings.endpoint))
             if own is not None:
                 problems.append(f"exporters.{name}.endpoint: {settings.endpoint} is {own} of this very service: a loop")
@@ -107,14 +103,6 @@ def _address(endpoint: str) -> tuple[str, str]:
     return "" if host.strip("[]") in _THIS_MACHINE else host.lower(), port
 
 
-def _unreadable(key: str, path: Path | None) -> Iterator[str]:
-    try:
-        if path is not None:
-            path.read_bytes()
-    except OSError as error:
-        yield f"{key}: cannot read {path}: {error.strerror or error}"
-
-
 def _contradictions(
     path: str, reference: Reference, task: str, positive_class: str, segments: tuple[str, ...]
 ) -> Iterator[str]:
@@ -130,8 +118,10 @@ def _contradictions(
         yield f"{path}.segments: {', '.join(unknown)} not in its reference, which has: {there}"
 
 
-def build_receivers(config: Config, admission: Admission) -> list[Receiver]:
-    """All receivers that a pipeline uses."""
+def build_receivers(
+    config: Config, admission: Admission, telemetry: Telemetry, *, shared: bool = False
+) -> list[Receiver]:
+    """All receivers that a pipeline uses; ``shared`` ones let other processes listen where they do."""
     found: list[Receiver] = []
     for name, settings in config.receivers.items():
         key = f"receivers.{name}.protocols"
@@ -139,7 +129,13 @@ def build_receivers(config: Config, admission: Admission) -> list[Receiver]:
         if grpc is not None:
             found.append(
                 GrpcReceiver(
-                    grpc.endpoint, admission, max_bytes=grpc.max_recv_msg_size, tls=grpc.tls, key=f"{key}.grpc"
+                    grpc.endpoint,
+                    admission,
+                    max_bytes=grpc.max_recv_msg_size,
+                    tls=grpc.tls,
+                    guard=guard(config, grpc.auth, telemetry, f"{key}.grpc"),
+                    key=f"{key}.grpc",
+                    shared=shared,
                 )
             )
         if http is not None:
@@ -150,7 +146,9 @@ def build_receivers(config: Config, admission: Admission) -> list[Receiver]:
                     json_to_protobuf,
                     max_bytes=http.max_request_body_size,
                     tls=http.tls,
+                    guard=guard(config, http.auth, telemetry, f"{key}.http"),
                     key=f"{key}.http",
+                    shared=shared,
                 )
             )
     return found
@@ -177,6 +175,7 @@ def _exporter(config: Config, name: str, telemetry: Telemetry, instance_id: str)
                 expiration_s=_expiration_s(config, settings),
                 max_series=config.monitor.limits.series,
                 descriptions=descriptions,
+                secure=None if settings.tls is None else partial(server_context, settings.tls, f"exporters.{name}"),
             )
         case DebugExporter():
             return debug.DebugExporter(name, verbosity=settings.verbosity)
@@ -187,18 +186,16 @@ def _exporter(config: Config, name: str, telemetry: Telemetry, instance_id: str)
                 endpoint=settings.endpoint,
                 telemetry=telemetry,
                 instance_id=instance_id,
-                headers=_headers(settings),
-                insecure=settings.tls.insecure,
-                ca_file=settings.tls.ca_file,
-                cert_file=settings.tls.cert_file,
-                key_file=settings.tls.key_file,
-                compression=settings.compression,
+                connect=partial(connect, config, name, _compressing(settings)),
                 timeout_s=settings.timeout / _S,
                 temporality=settings.temporality,
+                timestamps=settings.timestamps,
                 retry=_retry(settings),
                 queue_size=settings.sending_queue.queue_size,
                 descriptions=descriptions,
             )
+        case _:
+            raise TypeError(f"exporters.{name} takes no measurements")
 
 
 def build_forwarders(config: Config, journal: Journal, telemetry: Telemetry) -> list[OriginalsForwarder]:
@@ -221,19 +218,10 @@ def _forwarder(
     settings = config.exporters[name]
     if not isinstance(settings, OtlpExporter):
         raise TypeError(f"exporters.{name} does not send OTLP")
-    # As for measurements: a scheme decides about TLS, and where there is none tls.insecure does.
-    scheme, separator, address = settings.endpoint.rpartition("://")
-    secure = scheme == "https" if separator else not settings.tls.insecure
-    tls = settings.tls.model_copy(update={"insecure": False}) if secure else None
-    if component_type(name) == "otlp_grpc":
-        sender = GrpcSender(address, tls=tls, headers=_headers(settings), compression=settings.compression)
-    else:
-        url = f"{'https' if secure else 'http'}://{address}"
-        sender = HttpSender(url, tls=tls, headers=_headers(settings), compression=settings.compression)
     return OriginalsForwarder(
         name,
         journal,
-        sender,
+        connect(config, name, settings),
         telemetry,
         signals=signals,
         retry=_retry(settings),
@@ -251,16 +239,10 @@ def _expiration_s(config: Config, settings: PrometheusExporter) -> float:
     return max(300.0, *(3 * window.step.ns / _S for window in windows))
 
 
+def _compressing(settings: OtlpExporter) -> OtlpExporter:
+    """The settings for measurements, which are nobody's to be left as they came."""
+    return settings.model_copy(update={"compression": settings.compression or "gzip"})
+
+
 def _retry(settings: OtlpExporter) -> RetryPolicy:
-    retry = settings.retry_on_failure
-    return RetryPolicy(
-        enabled=retry.enabled,
-        initial_s=retry.initial_interval / _S,
-        multiplier=retry.multiplier,
-        max_s=retry.max_interval / _S,
-        max_elapsed_s=retry.max_elapsed_time / _S,
-    )
-
-
-def _headers(settings: OtlpExporter) -> dict[str, str]:
-    return {name: value.get_secret_value() for name, value in settings.headers.items()}
+    return retry_policy(settings.retry_on_failure)

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from collector_processor.alert.alerting import Alerting
 from collector_processor.config import ModelConfig
 from collector_processor.decode.batch import ModelKey
 from collector_processor.labels.join import LabelJoin
@@ -55,8 +56,8 @@ class StateStore:
         """Lets go of the directory."""
         self._lock.release()
 
-    def save(self, pipeline: Pipeline) -> None:
-        """Writes the pipeline's state; what was there stays until the new file is whole."""
+    def save(self, pipeline: Pipeline, alerting: Alerting | None = None) -> None:
+        """Writes the state of the pipeline and the alerts; what was there stays until the new file is whole."""
         models: list[Json] = []
         arrays: dict[str, Array] = {f"join.{name}": values for name, values in pipeline.join.arrays().items()}
         for model in pipeline.models.values():
@@ -64,9 +65,12 @@ class StateStore:
             entry, own = _saved(model, learned)
             arrays |= {f"model.{len(models)}.{name}": values for name, values in own.items()}
             models.append({"name": model.key.name, "version": model.key.version, "learned": learned, **entry})
-        save(self._directory, _NAME, {"models": models}, arrays)
+        header: dict[str, Json] = {"models": models}
+        if alerting is not None:
+            header["alerts"] = alerting.state()
+        save(self._directory, _NAME, header, arrays)
 
-    def restore(self, pipeline: Pipeline, now_ns: int) -> None:
+    def restore(self, pipeline: Pipeline, now_ns: int, alerting: Alerting | None = None) -> None:
         """Brings the pipeline to where the last snapshot was; does nothing without one."""
         snapshot = load(self._directory, _NAME, self._telemetry)
         if snapshot is None:
@@ -84,7 +88,16 @@ class StateStore:
                 pipeline.join.forget(key)
                 self._telemetry.dropped("state", "does_not_fit", 1)
                 _log.warning("model '%s': its saved windows were dropped and it starts afresh: %s", key, error)
+        if alerting is not None and "alerts" in snapshot.header:
+            self._restore_alerts(alerting, snapshot.header["alerts"], now_ns)
         _log.info("state restored: %d models, %d predictions wait for labels", len(saved), len(pipeline.join))
+
+    def _restore_alerts(self, alerting: Alerting, saved: Json, now_ns: int) -> None:
+        try:
+            alerting.restore(saved, now_ns)
+        except ValueError as error:
+            self._telemetry.dropped("state", "does_not_fit", 1)
+            _log.warning("%s; alerts start afresh", error)
 
     def _restore_model(
         self, pipeline: Pipeline, key: ModelKey, entry: Any, own: Mapping[str, Array], now_ns: int

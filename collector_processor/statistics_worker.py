@@ -1,4 +1,7 @@
-"""The thread that runs the pipeline: reads the journal, ticks the clock, hands measurements out, keeps snapshots."""
+"""The thread that runs the pipeline: reads the journal, ticks the clock, hands measurements out, keeps snapshots.
+
+Alerts are judged in it as well, right after the measurements that they are made from have been handed out.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from collector_processor.alert.alerting import Alerting
+from collector_processor.decode.batch import ModelKey
 from collector_processor.export.base import Exporter
 from collector_processor.journal.base import Journal
+from collector_processor.monitor.base import Measurement
 from collector_processor.pipeline import Pipeline
 from collector_processor.survive import survived
 from collector_processor.telemetry import Telemetry
@@ -33,6 +39,7 @@ class StatisticsWorker:
         exporters: Sequence[Exporter],
         telemetry: Telemetry,
         *,
+        alerting: Alerting | None = None,
         save: Callable[[Pipeline], None] | None = None,
         save_interval_s: float = 60.0,
     ) -> None:
@@ -40,6 +47,7 @@ class StatisticsWorker:
         self._pipeline = pipeline
         self._exporters = tuple(exporters)
         self._telemetry = telemetry
+        self._alerting = alerting
         self._save = save
         self._save_interval_s = save_interval_s
         self._stopping = threading.Event()
@@ -87,12 +95,18 @@ class StatisticsWorker:
         self._store()
 
     def _tick(self) -> None:
+        now_ns, measurements = time.time_ns(), list[Measurement]()
         with survived("evaluate", self._telemetry):
-            measurements = self._pipeline.tick(time.time_ns())
-            if not measurements:
-                return
-            for exporter in self._exporters:
+            measurements = self._pipeline.tick(now_ns)
+            for exporter in self._exporters if measurements else ():
                 exporter.export(measurements)
+        if self._alerting is not None:
+            with survived("alerts", self._telemetry):
+                self._alerting.tick(measurements, self._arrivals, now_ns)
+
+    def _arrivals(self) -> dict[ModelKey, int]:
+        """When the last prediction of each model came."""
+        return {key: model.last_seen_ns for key, model in self._pipeline.models.items()}
 
     def _store(self) -> None:
         if self._save is not None:

@@ -22,7 +22,7 @@ ITEMS: Final = {"traces": "spans", "logs": "log_records", "metrics": "metric_poi
 
 
 _QUEUE: Final = ["exporter", "data_type"]
-"""``data_type`` is ``originals`` (the journal) or ``measurements``: one exporter may send both."""
+"""``data_type`` is ``originals`` (the journal), ``measurements`` or ``alerts``: one exporter may send all of them."""
 
 
 class Telemetry:
@@ -70,6 +70,9 @@ class Telemetry:
         self.labels = self._counter("otel_ml_labels", "labels by what became of them", ["model", "outcome"])
         self.windows = self._counter("otel_ml_windows_closed", "windows closed", ["model"])
         self.errors = self._counter("otel_ml_errors", "unexpected failures that were survived", ["stage"])
+        self.unauthenticated = self._counter(
+            "otel_ml_unauthenticated", "requests turned away for want of a valid bearer token", ["transport", "reason"]
+        )
         self.pending = self._gauge("otel_ml_pending_predictions", "predictions waiting for a label", ["model"])
         self.early_labels = self._gauge("otel_ml_early_labels", "labels waiting for their prediction", ["model"])
         self.models = self._gauge("otel_ml_models", "model versions tracked", [])
@@ -79,6 +82,16 @@ class Telemetry:
         self.evaluate_seconds = Histogram(
             "otel_ml_evaluate_seconds", "time to evaluate one window with all monitors", registry=self.registry
         )
+        self.alerts_firing = self._gauge(
+            "otel_ml_alerts_firing", "alerts that fire, one for each rule and model", ["rule", "severity"]
+        )
+        self.notifications = self._counter(
+            "otel_ml_notifications", "notifications of alerts: sent, failed or dropped", ["exporter", "outcome"]
+        )
+        self.alert_seconds = Histogram(
+            "otel_ml_alert_evaluate_seconds", "time to judge the measurements of a tick by all rules",
+            registry=self.registry,
+        )  # fmt: skip
         self.registry.register(_Process())
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:

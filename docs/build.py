@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
+from collector_processor.config.alerts import Alerts
 from collector_processor.config.components import GrpcProtocol, HttpProtocol, OtlpReceiver
 from collector_processor.config.load import CONNECTOR_TYPES, EXPORTER_TYPES, EXTENSION_TYPES
 from collector_processor.config.values import Extent
@@ -28,7 +29,7 @@ HERE = Path(__file__).parent
 GENERATED = "<!-- Written by docs/build.py; change the code, not this page. -->"
 _DURATION_KEYS = {
     "allowed_lateness", "wait", "timeout", "interval", "metric_expiration", "initial_interval", "max_interval",
-    "max_elapsed_time",
+    "max_elapsed_time", "repeat", "resend",
 }  # fmt: skip
 _SIZE_KEYS = {"max_recv_msg_size", "max_request_body_size", "journal", "memory"}
 
@@ -93,6 +94,7 @@ def configuration_page() -> str:
         *((f"connectors.{name}", settings) for name, settings in CONNECTOR_TYPES.items()),
         *((f"exporters.{name}", settings) for name, settings in EXPORTER_TYPES.items()),
         *((f"extensions.{name}", settings) for name, settings in EXTENSION_TYPES.items()),
+        ("alerts", Alerts),
     ]
     for path, settings in sections:
         text = (settings.__doc__ or "").partition("\n")[0]
@@ -112,7 +114,8 @@ def configuration_page() -> str:
 
 
 def _keys(settings: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, item in settings.model_fields.items():
+    for own_name, item in settings.model_fields.items():
+        name = item.alias or own_name
         nested = _nested(item.annotation)
         if nested in (GrpcProtocol, HttpProtocol):
             continue

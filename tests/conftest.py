@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a real Prometheus that scrapes what a test serves."""
+"""Fixtures for all tests: a real Prometheus that scrapes what a test serves, a real Alertmanager."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -87,6 +88,81 @@ class PrometheusServer:
         """Ends the process."""
         self._process.kill()
         self._process.wait()
+
+
+class AlertmanagerServer:
+    """Debian's Alertmanager on a free port of this machine; it sends what it is told on to ``webhook`` at once."""
+
+    def __init__(self, binary: str, directory: Path, webhook: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        receiver = f"webhook_configs: [ {{ url: '{webhook}', send_resolved: true }} ]" if webhook else ""
+        (directory / "alertmanager.yml").write_text(
+            "route: { receiver: test, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }\n"
+            f"receivers:\n- name: test\n  {receiver}\n"
+        )
+        self._command = [
+            binary,
+            f"--config.file={directory / 'alertmanager.yml'}",
+            f"--storage.path={directory / 'state'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--cluster.listen-address=",
+            "--log.level=warn",
+        ]
+        self._log = directory / "log.txt"
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts the process, again after :meth:`stop`."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self._process.terminate()
+        self._process.wait()
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that fire there now; none while it cannot be reached."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as answer:
+                return json.load(answer)
+        except (urllib.error.URLError, ConnectionError):
+            return []
+
+    def wait_for(self, accept: Callable[[list[dict[str, Any]]], object]) -> list[dict[str, Any]]:
+        """Asks until the alerts are accepted; fails with the last ones and the log when that takes too long."""
+        deadline, found = time.monotonic() + DEADLINE_S, list[dict[str, Any]]()
+        while time.monotonic() < deadline:
+            found = self.alerts()
+            if accept(found):
+                return found
+            threading.Event().wait(0.05)
+        raise AssertionError(f"there is {found}; Alertmanager said: {self._log.read_text()}")
+
+
+@pytest.fixture
+def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., AlertmanagerServer]]:
+    """Starts an Alertmanager: ``alertmanager(webhook="http://…")``."""
+    binary = shutil.which("prometheus-alertmanager")
+    if binary is None:
+        pytest.skip("Alertmanager is not installed: apt-get install --no-install-recommends prometheus-alertmanager")
+    started: list[AlertmanagerServer] = []
+
+    def start(webhook: str = "") -> AlertmanagerServer:
+        server = AlertmanagerServer(binary, tmp_path_factory.mktemp("alertmanager"), webhook)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
 
 
 @pytest.fixture(scope="module")

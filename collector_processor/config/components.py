@@ -5,37 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from collector_processor.config.auth import Authentication, ClientTls, ServerTls
+from collector_processor.config.settings import Settings
 from collector_processor.config.values import Bytes, Duration, Endpoint, Extent, Rows, WindowExtent
 from otel_ml.semconv import TASKS, Task
 
 _MINUTE_NS = 60 * 10**9
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class ServerTls(Settings):
-    """TLS of a receiver."""
-
-    cert_file: Path = Field(description="certificate chain, PEM")
-    key_file: Path = Field(description="private key, PEM")
-    client_ca_file: Path | None = Field(
-        default=None, description="CA that client certificates must come from (mutual TLS)"
-    )
-
-
-class ClientTls(Settings):
-    """TLS of an exporter."""
-
-    insecure: bool = Field(default=False, description="plain text, no TLS")
-    ca_file: Path | None = Field(default=None, description="CA of the server's certificate; the system's when absent")
-    cert_file: Path | None = Field(default=None, description="client certificate, PEM")
-    key_file: Path | None = Field(default=None, description="client key, PEM")
 
 
 class GrpcProtocol(Settings):
@@ -44,6 +21,7 @@ class GrpcProtocol(Settings):
     endpoint: Endpoint = Field(default="localhost:4317", description="address to listen on")
     max_recv_msg_size: Bytes = Field(default=64 * 2**20, description="largest request, after decompression")
     tls: ServerTls | None = Field(default=None, description="serve TLS")
+    auth: Authentication | None = Field(default=None, description="who may send; anyone when absent")
 
 
 class HttpProtocol(Settings):
@@ -52,6 +30,7 @@ class HttpProtocol(Settings):
     endpoint: Endpoint = Field(default="localhost:4318", description="address to listen on")
     max_request_body_size: Bytes = Field(default=64 * 2**20, description="largest request, after decompression")
     tls: ServerTls | None = Field(default=None, description="serve TLS")
+    auth: Authentication | None = Field(default=None, description="who may send; anyone when absent")
 
 
 def _none_is_default(value: object) -> object:
@@ -156,7 +135,9 @@ class LimitsConfig(Settings):
     series: int = Field(default=100_000, ge=1, description="series held by the Prometheus endpoint")
     journal: Bytes = Field(default=256 * 2**20, description="bytes of requests that wait to be read")
     memory: Bytes | None = Field(
-        default=None, description="resident memory above which requests are refused, retryably"
+        default=None,
+        description="resident memory above which requests are refused, retryably; when absent 80 % of the container's "
+        "limit, or of the machine's memory",
     )
 
 
@@ -210,11 +191,17 @@ class OtlpExporter(Settings):
 
     endpoint: str = Field(description="gRPC: host:port; HTTP: base URL, /v1/… is appended")
     tls: ClientTls = Field(default_factory=ClientTls, description="TLS")
+    auth: Authentication | None = Field(default=None, description="sends a bearer token")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers; values are never printed")
-    compression: Literal["none", "gzip"] = Field(default="gzip", description="none | gzip")
+    compression: Literal["none", "gzip"] | None = Field(
+        default=None, description="none | gzip; when absent originals go as they came, measurements with gzip"
+    )
     timeout: Duration = Field(default=5 * 10**9, description="of one try")
     temporality: Literal["cumulative", "delta"] = Field(
         default="cumulative", description="of counters; Datadog likes delta"
+    )
+    timestamps: Literal["emitted", "window_end"] = Field(
+        default="emitted", description="of gauges: when their window was closed, or when it ended; see the conventions"
     )
     retry_on_failure: RetryConfig = Field(default_factory=RetryConfig, description="retries")
     sending_queue: QueueConfig = Field(default_factory=QueueConfig, description="queue of measurements")
@@ -224,6 +211,7 @@ class PrometheusExporter(Settings):
     """Serves measurements for Prometheus to scrape."""
 
     endpoint: Endpoint = Field(default="localhost:9464", description="address to listen on")
+    tls: ServerTls | None = Field(default=None, description="serve TLS")
     metric_expiration: Duration | None = Field(
         default=None, description="a series without news goes after this; default `5m`, or three windows if longer"
     )

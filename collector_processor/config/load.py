@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from collector_processor.config.alerts import Alerts, alert_problems
+from collector_processor.config.auth import EXTENSION, BearerTokenAuth, auth_problems
 from collector_processor.config.components import (
     DebugExporter,
-    Exporter,
     FileStorage,
     HealthCheck,
     MlMonitor,
@@ -20,9 +21,9 @@ from collector_processor.config.components import (
     OtlpReceiver,
     PrometheusExporter,
 )
+from collector_processor.config.destinations import AlertmanagerExporter, AnyExporter, AppriseExporter
+from collector_processor.config.drift import drift_problems
 from collector_processor.config.values import endpoint, expand
-from collector_processor.drift import DRIFT_METHODS
-from collector_processor.drift.base import Kind
 
 SIGNALS = ("traces", "logs", "metrics")
 RECEIVER_TYPES: Mapping[str, type[BaseModel]] = {"otlp": OtlpReceiver}
@@ -32,12 +33,20 @@ EXPORTER_TYPES: Mapping[str, type[BaseModel]] = {
     "otlp_http": OtlpExporter,
     "prometheus": PrometheusExporter,
     "debug": DebugExporter,
+    "alertmanager": AlertmanagerExporter,
+    "apprise": AppriseExporter,
 }
-EXTENSION_TYPES: Mapping[str, type[BaseModel]] = {"health_check": HealthCheck, "file_storage": FileStorage}
+EXTENSION_TYPES: Mapping[str, type[BaseModel]] = {
+    "health_check": HealthCheck,
+    "file_storage": FileStorage,
+    EXTENSION: BearerTokenAuth,
+}
 ALIASES = {"otlp": "otlp_grpc", "otlphttp": "otlp_http"}
 """The Collector's former exporter types, still accepted."""
-SECTIONS = ("receivers", "connectors", "exporters", "extensions", "service")
+SECTIONS = ("receivers", "connectors", "exporters", "extensions", "alerts", "service")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+C = TypeVar("C", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -62,7 +71,7 @@ class Config:
 
     receivers: Mapping[str, OtlpReceiver]
     monitor: MlMonitor
-    exporters: Mapping[str, Exporter]
+    exporters: Mapping[str, AnyExporter]
     health_check: HealthCheck | None
     file_storage: FileStorage | None
     pipelines: Mapping[str, Pipeline]
@@ -70,6 +79,8 @@ class Config:
     log_level: str = "info"
     unused: tuple[str, ...] = field(default=())
     """Paths of components that are configured but in no pipeline."""
+    authenticators: Mapping[str, BearerTokenAuth] = field(default_factory=dict[str, BearerTokenAuth])
+    alerts: Alerts = field(default_factory=Alerts)
 
 
 @dataclass(slots=True)
@@ -110,13 +121,17 @@ class _Reading:
             if kind not in types or (slash and not rest):
                 self.problems.append(f"{path}.{name}: unknown type {kind!r}; allowed: {', '.join(types)}")
                 continue
-            try:
-                found[name] = types[kind].model_validate({} if settings is None else settings)
-            except ValidationError as error:
-                self.problems += [_problem(f"{path}.{name}", types[kind], item) for item in error.errors()]
-                # The pipelines that name it are not wrong for that.
-                found[name] = types[kind].model_construct()
+            found[name] = self.settings(settings, f"{path}.{name}", types[kind])
         return found
+
+    def settings(self, value: object, path: str, kind: type[C]) -> C:
+        """The checked settings at ``path``."""
+        try:
+            return kind.model_validate({} if value is None else value)
+        except ValidationError as error:
+            self.problems += [_problem(path, kind, item) for item in error.errors()]
+            # What names it is not wrong for that.
+            return kind.model_construct()
 
 
 def _shown(value: object) -> str:
@@ -144,7 +159,7 @@ def _fields(settings: type[BaseModel], location: Sequence[str | int]) -> Sequenc
         item = current.model_fields.get(str(part))
         if item is not None:
             current = _nested(item.annotation)
-    return tuple(current.model_fields) if current is not None else ()
+    return () if current is None else [item.alias or name for name, item in current.model_fields.items()]
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
@@ -216,7 +231,7 @@ def parse_config(text: str, *, source: str = "the configuration", base: Path | N
     >>> parse_config("exporters: {prometheus: {endpont: 'localhost:9464'}}")
     Traceback (most recent call last):
     collector_processor.config.load.ConfigError: the configuration cannot be used:
-      - exporters.prometheus.endpont: unknown key; allowed: endpoint, metric_expiration
+      - exporters.prometheus.endpont: unknown key; allowed: endpoint, tls, metric_expiration
       - service.pipelines: required; such as traces: {receivers: [otlp], exporters: [ml_monitor]}
     """
     try:
@@ -236,9 +251,6 @@ def parse_config(text: str, *, source: str = "the configuration", base: Path | N
     return _with_base(config, base) if base is not None else config
 
 
-C = TypeVar("C", bound=BaseModel)
-
-
 def _read(reading: _Reading, document: Mapping[str, Any]) -> Config:
     receivers = reading.components(document.get("receivers"), "receivers", RECEIVER_TYPES)
     connectors = reading.components(document.get("connectors"), "connectors", CONNECTOR_TYPES)
@@ -252,21 +264,45 @@ def _read(reading: _Reading, document: Mapping[str, Any]) -> Config:
     enabled = reading.names(service.get("extensions"), "service.extensions")
     _known(reading, enabled, "service.extensions", "extensions", extensions)
 
-    used = set(enabled).union(*(pipeline.receivers + pipeline.exporters for pipeline in pipelines.values()))
+    speaking_grpc = [name for name in exporters if component_type(name) == "otlp_grpc"]
+    reading.problems += auth_problems(receivers, exporters, extensions, enabled, speaking_grpc)
+    alerts = _alerts(reading, document.get("alerts"), exporters)
+    flows = (pipeline.receivers + pipeline.exporters for pipeline in pipelines.values())
+    used = set(enabled).union(alerts.notify, *flows)
     monitor = next((item for item in connectors.values() if isinstance(item, MlMonitor)), MlMonitor())
-    _drift_methods(reading, next(iter(connectors), "ml_monitor"), monitor)
+    reading.problems += drift_problems(next(iter(connectors), "ml_monitor"), monitor)
     sections = {"receivers": receivers, "exporters": exporters, "extensions": extensions}
     return Config(
         receivers=_of(receivers, OtlpReceiver, used),
         monitor=monitor,
-        exporters=cast("Mapping[str, Exporter]", _of(exporters, BaseModel, used)),
+        exporters=cast("Mapping[str, AnyExporter]", _of(exporters, BaseModel, used)),
         health_check=next(iter(_of(extensions, HealthCheck, used).values()), None),
         file_storage=next(iter(_of(extensions, FileStorage, used).values()), None),
         pipelines=pipelines,
         metrics_endpoint=metrics_endpoint,
         log_level=log_level,
         unused=tuple(f"{section}.{name}" for section, items in sections.items() for name in items if name not in used),
+        authenticators=_of(extensions, BearerTokenAuth, used),
+        alerts=alerts,
     )
+
+
+def _alerts(reading: _Reading, value: object, exporters: Mapping[str, object]) -> Alerts:
+    before = len(reading.problems)
+    alerts = reading.settings(value, "alerts", Alerts)
+    if len(reading.problems) == before:
+        reading.problems += alert_problems(alerts, {name: component_type(name) for name in exporters})
+    return alerts
+
+
+def component_type(name: str) -> str:
+    """The type of a component id, former names replaced.
+
+    >>> component_type("otlphttp/backup")
+    'otlp_http'
+    """
+    kind = name.partition("/")[0]
+    return ALIASES.get(kind, kind)
 
 
 def _of(components: Mapping[str, BaseModel], kind: type[C], used: set[str]) -> dict[str, C]:
@@ -334,36 +370,14 @@ def _forwards_only(
     """Originals go out as OTLP only: Prometheus and debug take measurements."""
     only_originals = signal != "metrics" or not any(name in connectors for name in sources)
     for name in sinks:
-        kind = ALIASES.get(name.partition("/")[0], name.partition("/")[0])
+        kind = component_type(name)
+        if kind in ("alertmanager", "apprise"):
+            reading.problems.append(f"{path}.exporters: {name!r} takes alerts only; name it in alerts.notify")
         if only_originals and kind in ("prometheus", "debug"):
             reading.problems.append(
                 f"{path}.exporters: {name!r} takes the measurements of ml_monitor only; "
                 "forward originals with otlp_grpc or otlp_http"
             )
-
-
-def _drift_methods(reading: _Reading, connector: str, monitor: MlMonitor) -> None:
-    """Checks method names and the thresholds' names against the registry."""
-    by_kind: dict[Kind, list[str]] = {
-        "numeric": [method.name for method in DRIFT_METHODS if "numeric" in method.kinds],
-        "categorical": [method.name for method in DRIFT_METHODS if "categorical" in method.kinds],
-    }
-    everything = sorted({name for names in by_kind.values() for name in names})
-    settings = {f"connectors.{connector}.drift": monitor.drift}
-    for name, model in monitor.models.items():
-        if model.drift is not None:
-            settings[f"connectors.{connector}.models.{name}.drift"] = model.drift
-    for path, drift in settings.items():
-        checks: list[tuple[str, Sequence[str], Sequence[str]]] = [
-            ("numeric", drift.numeric, by_kind["numeric"]),
-            ("categorical", drift.categorical, by_kind["categorical"]),
-            ("thresholds", tuple(drift.thresholds), everything),
-        ]
-        for key, names, choices in checks:
-            unknown = [name for name in names if name not in choices]
-            reading.problems += [
-                f"{path}.{key}: unknown method {name!r}; allowed: {', '.join(choices)}" for name in unknown
-            ]
 
 
 def _with_base(config: Config, base: Path) -> Config:
@@ -375,7 +389,4 @@ def _with_base(config: Config, base: Path) -> Config:
     storage = config.file_storage
     if storage is not None:
         storage = storage.model_copy(update={"directory": base / storage.directory})
-    return Config(
-        config.receivers, config.monitor.model_copy(update={"models": models}), config.exporters, config.health_check,
-        storage, config.pipelines, config.metrics_endpoint, config.log_level, config.unused,
-    )  # fmt: skip
+    return replace(config, monitor=config.monitor.model_copy(update={"models": models}), file_storage=storage)

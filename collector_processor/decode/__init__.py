@@ -28,6 +28,7 @@ from collector_processor.decode.limits import DEFAULT_LIMITS, DROP_REASONS, Deco
 from collector_processor.decode.merge import concatenate, concatenate_labels
 from collector_processor.decode.metrics import LoopError, decode_metrics
 from collector_processor.decode.otlp_json import Signal, json_to_protobuf
+from collector_processor.decode.own_events import refuse_own_events
 
 __all__ = [
     "DECODERS",
@@ -81,8 +82,7 @@ def _installed() -> tuple[Decoder, ...]:
         from collector_processor.decode import compiled
     except ImportError:  # built for another Python, or for a protobuf that it does not know
         return (plain,)
-    # Labels in logs are few beside predictions: the fallback serves them.
-    return Decoder("compiled", compiled.decode_traces, fallback.decode_logs), plain
+    return Decoder("compiled", compiled.decode_traces, compiled.decode_logs), plain
 
 
 DECODERS: Final = _installed()
@@ -122,7 +122,8 @@ def decode(
     """Decodes one serialised export request.
 
     ``received_ns`` (Unix) is the event time of spans and records that have none; ``own_instance_id`` is for metrics
-    (:func:`decode_metrics`). Raises :class:`~.batch.MalformedRequestError` where the bytes are not such a request.
+    (:func:`decode_metrics`) and alerts (:func:`refuse_own_events`). Raises :class:`~.batch.MalformedRequestError` where
+    the bytes are not such a request.
 
     >>> decode("traces", b"", received_ns=0)
     Decoded(predictions=(), labels=(), items=0, rejected=0, message='', dropped={})
@@ -130,6 +131,7 @@ def decode(
     if signal == "metrics":
         return decode_metrics(body, own_instance_id)
     if signal == "logs":
+        refuse_own_events(body, own_instance_id)
         return _chosen().decode_logs(body, received_ns, limits)
     return _chosen().decode_traces(body, received_ns, limits)
 

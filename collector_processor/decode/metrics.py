@@ -11,11 +11,11 @@ from collector_processor.decode.batch import Decoded, MalformedRequestError
 from collector_processor.decode.fallback import parsed
 from otel_ml import semconv
 
-_INSTANCE_ID = "service.instance.id"
+INSTANCE_ID = "service.instance.id"
 
 
 class LoopError(MalformedRequestError):
-    """The request holds metrics that this very service derived: a pipeline leads back into it."""
+    """The request holds metrics or alerts of this very service: a pipeline leads back into it."""
 
 
 def decode_metrics(body: bytes, own_instance_id: str = "") -> Decoded:
@@ -33,7 +33,7 @@ def decode_metrics(body: bytes, own_instance_id: str = "") -> Decoded:
         for scope_metrics in resource_metrics.scope_metrics:
             if own and scope_metrics.metrics and scope_metrics.scope.name == semconv.PROCESSOR_SCOPE:
                 raise LoopError(
-                    f"these metrics were derived here ({_INSTANCE_ID} {own_instance_id}): "
+                    f"these metrics were derived here ({INSTANCE_ID} {own_instance_id}): "
                     "a pipeline leads from this service back into it"
                 )
             items += sum(map(_points, scope_metrics.metrics))
@@ -43,7 +43,7 @@ def decode_metrics(body: bytes, own_instance_id: str = "") -> Decoded:
 def _instance_id(resource_metrics: ResourceMetrics) -> str:
     found = ""
     for attribute in resource_metrics.resource.attributes:
-        if attribute.key == _INSTANCE_ID:
+        if attribute.key == INSTANCE_ID:
             found = attribute.value.string_value
     return found
 

@@ -1,4 +1,4 @@
-"""Prints measurements, to see what comes out without any backend."""
+"""Prints measurements and alerts, to see what comes out without any backend."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from textwrap import indent
 from typing import Final, Literal, TextIO
 
+from collector_processor.alert.notice import QUIET, Notice
+from collector_processor.alert.text import body, title
 from collector_processor.monitor.base import Measurement
 from otel_ml.semconv import MODEL_NAME, MODEL_VERSION
 
@@ -44,10 +47,29 @@ class DebugExporter:
         windows: dict[tuple[str, int], list[Measurement]] = {}
         for item in measurements:
             windows.setdefault((_model(item), item.time_ns), []).append(item)
-        text = "".join(
-            f"{_time(time_ns)} {model}\n{''.join(_aligned(self._rows(items)))}"
-            for (model, time_ns), items in windows.items()
+        self._print(
+            "".join(
+                f"{_time(time_ns)} {model}\n{''.join(_aligned(self._rows(items)))}"
+                for (model, time_ns), items in windows.items()
+            )
         )
+
+    def notify(self, notices: Sequence[Notice]) -> None:
+        """Prints alerts: their title, then what else there is to say, line by line."""
+        self._print(
+            "".join(
+                f"{_time(notice.time_ns)} ALERT {title(notice)}\n{indent(body(notice), '  ')}\n"
+                for notice in notices
+                if notice.reason not in QUIET
+            )
+        )
+
+    def probe(self, notice: Notice) -> Sequence[str]:
+        """Prints one alert now."""
+        self.notify([notice])
+        return ()
+
+    def _print(self, text: str) -> None:
         with self._lock:
             stream = sys.stdout if self._stream is None else self._stream
             try:

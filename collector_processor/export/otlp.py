@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -28,6 +29,7 @@ from collector_processor.export.delta import Deltas
 from collector_processor.export.retry import RetryPolicy, Sender
 from collector_processor.export.sender_grpc import GrpcSender
 from collector_processor.export.sender_http import HttpSender
+from collector_processor.export.stamps import EmissionStamps, Timestamps
 from collector_processor.export.worker import DeliveryWorker, Part
 from collector_processor.monitor.base import Measurement
 from collector_processor.telemetry import Telemetry
@@ -51,15 +53,20 @@ class _Tls:
     cert_file: Path | None
     key_file: Path | None
     insecure: bool = False
+    insecure_skip_verify: bool = False
+    server_name_override: str = ""
+    min_version: Literal["1.2", "1.3"] = "1.2"
 
 
 class OtlpExporter:
     """One OTLP destination of measurements; see :class:`.DeliveryWorker` for queue, retries and counters.
 
     ``endpoint``: for ``grpc`` ``host:port`` or a URL; for ``http`` the base URL, to which ``/v1/metrics`` is appended.
-    A scheme decides about TLS (``https://``), else ``insecure`` does. ``temporality`` is that of counters. Every
+    A scheme decides about TLS (``https://``), else ``insecure`` does. ``temporality`` is that of counters,
+    ``timestamps`` are those of gauges: when the window was closed (``emitted``), or when it ended. Every
     request carries the resource ``service.name`` = ``otel-ml`` and ``service.instance.id``, overlaid with ``resource``,
     and the scope :data:`.PROCESSOR_SCOPE`, by which a loop is told. ``descriptions`` are texts by metric name.
+    ``connect`` gives the connection instead of the arguments about it.
     """
 
     def __init__(
@@ -78,17 +85,21 @@ class OtlpExporter:
         compression: Literal["none", "gzip"] = "gzip",
         timeout_s: float = 5.0,
         temporality: Temporality = "cumulative",
+        timestamps: Timestamps = "emitted",
         retry: RetryPolicy | None = None,
         queue_size: int = 1000,
         resource: Mapping[str, str] | None = None,
         descriptions: Mapping[str, str] | None = None,
+        connect: Callable[[], Sender] | None = None,
     ) -> None:
+        self._connect = connect or self._sender
         self._name = name
         self._protocol: Protocol = protocol
         self._endpoint = endpoint
         self._tls = _Tls(ca_file, cert_file, key_file) if _is_secure(endpoint, insecure) else None
         self._headers = dict(headers or {})
         self._compression: Literal["none", "gzip"] = compression
+        self._stamps = EmissionStamps() if timestamps == "emitted" else None
         self._batches = _Encoder(
             Resource(
                 {"service.name": "otel-ml", "service.instance.id": instance_id or str(uuid.uuid4()), **(resource or {})}
@@ -108,11 +119,13 @@ class OtlpExporter:
 
     def start(self) -> None:
         """Begins to deliver; a destination that is down is waited for. ``OSError`` names a missing TLS file."""
-        self._worker.start(self._sender())
+        self._worker.start(self._connect())
 
     def export(self, measurements: Sequence[Measurement]) -> None:
         """Takes measurements over; what does not fit the queue is dropped and counted."""
-        self._worker.put(measurements)
+        # Now, not when a destination that is down is back.
+        stamps = self._stamps
+        self._worker.put(measurements if stamps is None else stamps.stamped(measurements, time.time_ns()))
 
     def shutdown(self, timeout_s: float) -> None:
         """Sends what is queued within the time and lets go of the connection; safe to call without start."""

@@ -6,7 +6,7 @@ approximate: the ROC AUC is as fine as the score's bins, and the calibration err
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -50,6 +50,17 @@ METRICS: Final = {
     )
 }
 
+DROP: Final = Metric(
+    semconv.PERFORMANCE_DROP,
+    _RATIO,
+    "how much worse than in the reference, as a share of what it was there; negative where it is better",
+    (*_AVERAGED, semconv.PERFORMANCE_METRIC),
+)
+LOWER_IS_BETTER: Final = frozenset({"log_loss", "brier", "calibration_error", "mae", "rmse", "mape"})
+DROP_LABELS: Final = 4
+"""A drop is told from this many times ``min_labels`` on, in the window and in the reference: it is a difference of two
+noisy figures, and rings bells."""
+
 
 class Score(NamedTuple):
     """One metric for all groups: ``values`` ``[G]``, NaN where it is undefined; ``average`` for many classes."""
@@ -72,19 +83,24 @@ class PerformanceMonitor:
     of one class alone, R² of constant labels. Inside an average an undefined precision or recall counts as 0
     (scikit-learn's ``zero_division=0``). With segments, each value has its own measurements beside those for all rows.
 
+    Where the reference has labels, each metric also has a drop: (reference − now) / reference, or the other way round
+    for errors and losses, from four times ``min_labels`` on. A reference figure that is not above 0 is no yardstick.
+
     Raises ``ValueError`` for a ``min_labels`` below 1.
     """
 
     name = "performance"
-    metrics: Sequence[Metric] = tuple(METRICS.values())
+    metrics: Sequence[Metric] = (*METRICS.values(), DROP)
 
     def __init__(self, *, min_labels: int = 50) -> None:
         if min_labels < 1:
             raise ValueError(f"min_labels is {min_labels}; it must be at least 1")
         self._min_labels = min_labels
+        self._known: tuple[Reference, Mapping[tuple[str, str], F64]] | None = None
+        """The reference's own performance, prepared once as long as the same reference comes."""
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
-        """The window's performance; the reference is not needed."""
+        """The window's performance, and how much worse it is than the reference's."""
         outcomes, schema = window.pane.outcomes, window.schema
         enough = outcomes.labels >= self._min_labels * (1.0 - ROUNDING)
         if not enough.any():
@@ -102,7 +118,43 @@ class PerformanceMonitor:
                 for group, attributes in groups
                 if np.isfinite(score.values[group])
             ]
-        return found
+        return found + list(self._drops(window, reference, scores))
+
+    def _drops(self, window: Window, reference: Reference, scores: Sequence[Score]) -> Iterator[Measurement]:
+        """How much worse each score is than the reference's, for the groups that have enough labels on both sides."""
+        if self._known is None or self._known[0] is not reference:
+            self._known = reference, _reference_scores(reference, DROP_LABELS * self._min_labels)
+        known = self._known[1]
+        if not known:
+            return
+        enough = window.pane.outcomes.labels >= DROP_LABELS * self._min_labels * (1.0 - ROUNDING)
+        for score in scores:
+            before = known.get((score.name, score.average))
+            if before is None:
+                continue
+            size = min(len(before), len(score.values))
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                change = (score.values[:size] - before[:size]) / before[:size]
+            drop = change if score.name in LOWER_IS_BETTER else -change
+            average = ((semconv.PERFORMANCE_AVERAGE, score.average),) if score.average else ()
+            last = (*average, (semconv.PERFORMANCE_METRIC, score.name))
+            for group in np.flatnonzero(enough[:size] & np.isfinite(drop)).tolist():
+                attributes = group_attributes(window.model, window.schema, group) + last
+                yield Measurement(DROP.name, float(drop[group]), DROP.unit, attributes, window.end_ns)
+
+
+def _reference_scores(reference: Reference, least_labels: float) -> Mapping[tuple[str, str], F64]:
+    """The reference's scores ``[G]`` by (name, average), NaN where there are few labels or none above 0."""
+    outcomes = reference.pane.outcomes
+    enough = outcomes.labels >= least_labels * (1.0 - ROUNDING)
+    if not enough.any():
+        return {}
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scores = list(performance(reference.schema, outcomes))
+        return {
+            (score.name, score.average): np.where(enough & (score.values > 0.0), score.values, np.nan)
+            for score in scores
+        }
 
 
 def group_attributes(model: ModelKey, schema: Schema, group: int) -> Attributes:

@@ -210,7 +210,13 @@ def predictions(value: float, time_ns: int) -> Measurement:
 def test_measurements_arrive_as_they_are(
     sink: Sink, build: Callable[..., OtlpExporter], telemetry: Telemetry, compression: str
 ) -> None:
-    exporter = build(sink.endpoint, compression=compression, headers={"X-Token": "secret"}, instance_id="one")
+    exporter = build(
+        sink.endpoint,
+        compression=compression,
+        headers={"X-Token": "secret"},
+        instance_id="one",
+        timestamps="window_end",
+    )
     exporter.export([rows(500.0), predictions(7.0, NOON + 5)])
     exporter.shutdown(10)
     (request,) = sink.requests

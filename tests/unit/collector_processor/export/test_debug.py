@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import io
 import logging
+from dataclasses import replace
 
 import pytest
 from inline_snapshot import snapshot
 
+from collector_processor.alert.notice import Notice, Offender
+from collector_processor.alert.rules import AlertRule
+from collector_processor.decode.batch import ModelKey
 from collector_processor.export.debug import DebugExporter
 from collector_processor.monitor.base import Measurement
 from otel_ml import semconv
@@ -76,3 +80,27 @@ def test_times_that_no_calendar_has_are_printed_as_numbers(time_ns: int) -> None
     stream = io.StringIO()
     DebugExporter("debug", stream=stream).export([Measurement("x", 1.0, "", MODEL, time_ns)])
     assert "fraud@7" in stream.getvalue()
+
+
+def test_alerts_are_printed_and_what_only_updates_is_not() -> None:
+    rule = AlertRule("drift", semconv.DRIFT_SHARE, "above", threshold=0.3, summary="it drifts", runbook="docs/x.md")
+    offenders = (Offender(((semconv.FEATURE_NAME, "a\nb"),), 0.5),)
+    firing = Notice(rule, ModelKey("fraud", "7"), "firing", "new", NOON, NOON, NOON, 1, offenders)
+    over = replace(firing, state="resolved", reason="over", ended_ns=NOON + 10**9, time_ns=NOON + 10**9)
+    stream = io.StringIO()
+    exporter = DebugExporter("debug", stream=stream)
+    exporter.notify([firing, replace(firing, reason="resumed"), over])
+    assert stream.getvalue() == snapshot(
+        """\
+2025-06-15T15:06:40.000Z ALERT [warning] fraud 7: it drifts
+  Rule drift (warning): ml.drift.share above 0.3
+  - feature a\\nb: 0.5
+  Since 2025-06-15T15:06:40Z
+  What to do: docs/x.md
+2025-06-15T15:06:41.000Z ALERT [resolved] fraud 7: it drifts
+  It is over.
+  Rule drift (warning): ml.drift.share above 0.3
+  - feature a\\nb: was 0.5
+  Since 2025-06-15T15:06:40Z, until 2025-06-15T15:06:41Z
+"""
+    )

@@ -51,7 +51,9 @@ def reference() -> Reference:
 
 def test_cells_like_the_references_are_fine(reference):
     assert shares(reference, rows(age=numbers(20, 50, 33), kind=texts("a", "b", "b"))) == {
-        ("missing", "age"): 0.0, ("missing", "kind"): 0.0, ("wrong_type", "age"): 0.0, ("wrong_type", "kind"): 0.0,
+        ("missing", "age"): 0.0, ("missing", "kind"): 0.0,
+        ("missing_increase", "age"): 0.0, ("missing_increase", "kind"): 0.0,
+        ("wrong_type", "age"): 0.0, ("wrong_type", "kind"): 0.0,
         ("out_of_range", "age"): 0.0, ("unseen", "kind"): 0.0,
     }  # fmt: skip
 
@@ -60,6 +62,38 @@ def test_missing_is_a_share_of_all_cells(reference):
     found = shares(reference, rows(age=numbers(20, np.nan, np.nan, 30, 40), kind=texts("a", None, "b", "a", "b")))
     assert found["missing", "age"] == 0.4
     assert found["missing", "kind"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("cells", "increase"),
+    [([20, 30, 40, 50, np.nan], -0.2), ([20, 30, 40, np.nan, np.nan], 0.0), ([np.nan] * 5, 0.6), ([20] * 5, -0.4)],
+)
+def test_the_increase_of_missing_cells_is_counted_from_the_references_share(cells, increase):
+    holey = build_reference("m", rows(age=numbers(20, 30, 40, np.nan, np.nan), kind=texts("a", "b", "a", "b", "a")))
+    found = shares(holey, rows(age=numbers(*cells), kind=texts("a", "b", "a", "b", None)))
+    assert found["missing_increase", "age"] == pytest.approx(increase, abs=1e-12)
+    assert found["missing_increase", "kind"] == pytest.approx(0.2, abs=1e-12)
+
+
+def test_an_increase_needs_cells_on_both_sides(reference):
+    schema = reference.schema.fork()
+    empty = Reference("m", schema, Pane.empty(schema), reference.spread, "test", "")
+    found = shares(empty, rows(age=numbers(20), kind=texts("a")))
+    assert ("missing", "age") in found
+    assert ("missing_increase", "age") not in found
+    assert shares(reference) == {}
+
+
+def test_another_reference_is_not_mistaken_for_the_one_before(reference):
+    monitor = QualityMonitor()
+    holey = build_reference("m", rows(age=numbers(20, np.nan), kind=texts("a", "b")))
+    for known, increase in ((reference, 0.5), (holey, 0.0), (reference, 0.5)):
+        schema = known.schema.fork()
+        pane = Pane.empty(schema)
+        accumulate(pane, schema, rows(age=numbers(20, np.nan), kind=texts("a", "b")))
+        found = monitor.evaluate(Window(MODEL, 0, 60, schema, pane), known)
+        values = {m.attributes[2][1]: m.value for m in found if m.name == semconv.QUALITY_MISSING_INCREASE}
+        assert values == {"age": increase, "kind": 0.0}
 
 
 def test_an_absent_feature_is_missing_throughout_and_has_no_other_share(reference):
@@ -153,4 +187,5 @@ def test_shares_stay_between_0_and_1_after_retractions(reference):
     pane.missing -= 1e-17
     pane.counts[:, 0] -= 1e-17
     found = QualityMonitor().evaluate(Window(MODEL, 0, 60, schema, pane), reference)
-    assert all(0.0 <= m.value <= 1.0 for m in found)
+    assert all(0.0 <= m.value <= 1.0 for m in found if m.name != semconv.QUALITY_MISSING_INCREASE)
+    assert all(-1.0 <= m.value <= 1.0 for m in found)

@@ -1,0 +1,260 @@
+"""The ``alerts`` section: the built-in rules with the user's changes, the user's own, silences, and who is told."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Final, cast
+
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
+
+from collector_processor.alert.rules import DEFAULT_RULES, AlertRule, Condition, Severity, Where
+from collector_processor.config.settings import Settings
+from collector_processor.config.values import Duration
+from collector_processor.drift import DRIFT_METHODS
+from collector_processor.monitor import MONITOR_TYPES
+from collector_processor.monitor.base import Metric
+from collector_processor.monitor.performance import METRICS
+from otel_ml import semconv
+
+GAUGES: Final[Mapping[str, Metric]] = {
+    metric.name: metric for monitor in MONITOR_TYPES for metric in monitor().metrics if metric.kind == "gauge"
+}
+"""Every metric that a rule may judge."""
+TAKES_ALERTS: Final = ("alertmanager", "apprise", "otlp_grpc", "otlp_http", "debug")
+"""Types of exporters that ``notify`` may name."""
+_VALUES: Final[Mapping[str, Sequence[str]]] = {
+    semconv.COLUMN_ROLE: semconv.COLUMN_ROLES,
+    semconv.DRIFT_METHOD: tuple(method.name for method in DRIFT_METHODS),
+    semconv.PERFORMANCE_METRIC: tuple(METRICS),
+}
+"""Attributes whose values are a closed set."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_ATTRIBUTES: Final = tuple(dict.fromkeys(key for metric in GAUGES.values() for key in metric.attributes))
+
+
+def _one_or_many(value: object) -> object:
+    """The values of one attribute as a tuple of texts; a number is its text, as a version may look like one."""
+    if isinstance(value, list):
+        return tuple(_text(item) for item in cast("list[object]", value))
+    return (_text(value),)
+
+
+def _text(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+Values = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+
+
+class RuleSettings(Settings):
+    """One rule; under a built-in rule's name only what differs from it."""
+
+    measurement: str | None = Field(default=None, description="the metric to judge; any of docs/metrics.md")
+    where: dict[str, Values] | None = Field(
+        default=None, description='attribute: value, or a list of values; `""` asks for an absent attribute'
+    )
+    above: float | None = Field(default=None, description="breached while the value is greater")
+    below: float | None = Field(default=None, description="breached while the value is less")
+    absent_for: Duration | None = Field(default=None, description="breached when nothing came for so long")
+    clear: float | None = Field(
+        default=None, description="a breach is over once the value is not beyond this; default: the threshold"
+    )
+    hold: Duration | None = Field(
+        default=None, alias="for", description="how long a breach must last, in the windows' own time"
+    )
+    min_rows: int | None = Field(
+        default=None, ge=0, description="not judged while the model's window has fewer predictions"
+    )
+    once_above: float | None = Field(
+        default=None, description="a series is judged only after its value has been above this once"
+    )
+    severity: Severity | None = Field(default=None, description="info, warning (the default), critical")
+    summary: str | None = Field(default=None, description="one line for whoever is told")
+    runbook: str | None = Field(default=None, description="link to what to do")
+    enabled: bool = Field(default=True, description="false leaves the rule out")
+
+
+class SilenceSettings(Settings):
+    """Alerts that nobody is told of for a while."""
+
+    where: dict[str, Values] = Field(default_factory=dict, description="as in a rule; everything when empty")
+    rules: tuple[str, ...] = Field(default=(), description="only these rules; all when empty")
+    begin: AwareDatetime | None = Field(default=None, alias="from", description="begin; at once when absent")
+    until: AwareDatetime | None = Field(default=None, description="end; never when absent")
+    comment: str = Field(default="", description="why")
+
+
+class Alerts(Settings):
+    """Which measurements make an alert, and who is told of it."""
+
+    notify: tuple[str, ...] = Field(
+        default=(),
+        description="ids of exporters: alertmanager, apprise, otlp_grpc and otlp_http (log events), debug",
+    )
+    repeat: Duration = Field(default=4 * 3600 * 10**9, description="a firing alert is told again after this")
+    defaults: bool = Field(default=True, description="the built-in rules; false leaves only those under `rules`")
+    series: int = Field(default=10_000, ge=1, description="series watched at once; what goes beyond is counted")
+    rules: dict[str, RuleSettings | None] = Field(default_factory=dict, description="rules by name")
+    silences: tuple[SilenceSettings, ...] = Field(default=(), description="what nobody is told of")
+
+    @field_validator("repeat")
+    @classmethod
+    def _is_some_time(cls, value: int) -> int:
+        if value < 10**9:
+            raise ValueError("must be at least 1s; 4h is usual")
+        return value
+
+    def resolved(self) -> tuple[AlertRule, ...]:
+        """Every enabled rule: the built-in ones as changed, then the user's own, in their order.
+
+        Raises ``ValueError`` with all problems; a loaded configuration has none.
+
+        >>> [rule.name for rule in Alerts(defaults=False, rules={"latency": None}).resolved()]
+        ['latency']
+        """
+        built_in = {rule.name: rule for rule in DEFAULT_RULES}
+        names = dict.fromkeys((*(built_in if self.defaults else ()), *self.rules))
+        found: list[AlertRule] = []
+        problems: list[str] = []
+        for name in names:
+            settings = self.rules.get(name) or RuleSettings()
+            own_problems = list(_rule_problems(f"alerts.rules.{name}", settings, built_in.get(name)))
+            problems += own_problems
+            if not own_problems and settings.enabled:
+                found.append(_rule(name, settings, built_in.get(name)))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return tuple(found)
+
+
+def alert_problems(alerts: Alerts, exporters: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with a section beside its types; ``exporters`` are the types of the configured ones by id."""
+    try:
+        alerts.resolved()
+    except ValueError as error:
+        yield from str(error).split("\n")
+    fitting = [name for name, kind in exporters.items() if kind in TAKES_ALERTS]
+    for name in alerts.notify:
+        if name not in exporters:
+            yield f"alerts.notify: {name!r} is not configured; there is: {_listed(fitting)}"
+        elif name not in fitting:
+            yield f"alerts.notify: {name!r} takes no alerts; types that do: {', '.join(TAKES_ALERTS)}"
+    known = [rule.name for rule in DEFAULT_RULES] + list(alerts.rules)
+    for position, silence in enumerate(alerts.silences):
+        path = f"alerts.silences.{position}"
+        yield from _where_problems(f"{path}.where", silence.where, _ATTRIBUTES)
+        for name in silence.rules:
+            if name not in known:
+                yield f"{path}.rules: there is no rule {name!r}; there is: {', '.join(dict.fromkeys(known))}"
+        if silence.begin is not None and silence.until is not None and silence.begin >= silence.until:
+            yield f"{path}.until: must be after from"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none in the exporters section"
+
+
+def _conditions(settings: RuleSettings) -> dict[str, float]:
+    given = {"above": settings.above, "below": settings.below, "absent_for": settings.absent_for}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _rule_problems(path: str, settings: RuleSettings, base: AlertRule | None) -> Iterator[str]:
+    """What is wrong with one rule."""
+    if not _NAME.fullmatch(path.rpartition(".rules.")[2]):
+        yield f"{path}: not a name; use letters, digits, '_' and '-', at most 100 of them"
+    measurement = settings.measurement or ("" if base is None else base.measurement)
+    metric = GAUGES.get(measurement)
+    if not measurement:
+        built_in = ", ".join(rule.name for rule in DEFAULT_RULES)
+        yield f"{path}.measurement: required for a rule of your own; built in are: {built_in}"
+    elif metric is None:
+        yield f"{path}.measurement: unknown metric {measurement!r}; allowed: {', '.join(GAUGES)}"
+    where = settings.where
+    if where is None and base is not None and settings.measurement is not None:
+        where = dict(base.where)
+    if metric is not None and where is not None:
+        yield from _where_problems(f"{path}.where", where, metric.attributes, f" of {measurement}")
+    given = _conditions(settings)
+    if len(given) > 1:
+        yield f"{path}: has {' and '.join(given)}; a rule has exactly one of above, below, absent_for"
+        return
+    if not given and base is None:
+        yield f"{path}: needs exactly one of above, below, absent_for"
+        return
+    for key in ("above", "below", "clear", "once_above"):
+        value: float | None = getattr(settings, key)
+        if value is not None and not math.isfinite(value):
+            yield f"{path}.{key}: must be a number, not {value}"
+    if settings.absent_for == 0:
+        yield f"{path}.absent_for: must be greater than 0"
+    yield from _clear_problems(path, settings, base)
+
+
+def _clear_problems(path: str, settings: RuleSettings, base: AlertRule | None) -> Iterator[str]:
+    if settings.clear is None:
+        return
+    condition, threshold = _condition(settings, base)
+    if condition == "absent":
+        yield f"{path}.clear: an absent_for rule is over with the next measurement; leave it out"
+    elif condition == "above" and settings.clear > threshold:
+        yield f"{path}.clear: {settings.clear:g} is above the threshold {threshold:g}; allowed: at most the threshold"
+    elif condition == "below" and settings.clear < threshold:
+        yield f"{path}.clear: {settings.clear:g} is below the threshold {threshold:g}; allowed: at least the threshold"
+
+
+def _where_problems(
+    path: str, where: Mapping[str, Sequence[str]], choices: Sequence[str], of: str = ""
+) -> Iterator[str]:
+    for key, values in where.items():
+        if key not in choices:
+            yield f"{path}.{key}: no attribute{of}; allowed: {', '.join(choices)}"
+            continue
+        if not values:
+            yield f"{path}.{key}: names no value"
+        closed = _VALUES.get(key, values)
+        for value in values:
+            if value and value not in closed:
+                yield f"{path}.{key}: unknown value {value!r}; allowed: {', '.join(closed)}"
+
+
+def _condition(settings: RuleSettings, base: AlertRule | None) -> tuple[Condition, float]:
+    """The condition and its threshold."""
+    if settings.above is not None:
+        return "above", settings.above
+    if settings.below is not None:
+        return "below", settings.below
+    if settings.absent_for is not None or base is None:
+        return "absent", 0.0
+    return base.condition, base.threshold
+
+
+def _rule(name: str, settings: RuleSettings, base: AlertRule | None) -> AlertRule:
+    """The rule, its checked settings laid over the built-in one of that name."""
+    condition, threshold = _condition(settings, base)
+    rule = base or AlertRule(name, settings.measurement or "", condition, summary=name.replace("_", " "))
+    changed = bool(_conditions(settings))
+    clear = threshold if settings.clear is None and (changed or base is None) else settings.clear
+    where: Where | None = None if settings.where is None else tuple(settings.where.items())
+    given: dict[str, Any] = {
+        "measurement": settings.measurement,
+        "where": where,
+        "condition": condition,
+        "threshold": threshold,
+        "clear": clear,
+        "hold_ns": settings.hold,
+        "absent_ns": settings.absent_for,
+        "min_rows": settings.min_rows,
+        "once_above": settings.once_above,
+        "severity": settings.severity,
+        "summary": settings.summary,
+        "runbook": settings.runbook,
+        # The built-in text speaks of the built-in threshold.
+        "description": "" if changed or settings.measurement is not None else None,
+    }
+    return replace(rule, **{key: value for key, value in given.items() if value is not None})

@@ -1,0 +1,53 @@
+"""Settings of the exporters that take alerts and nothing else."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, field_validator
+
+from collector_processor.config.auth import ClientTls
+from collector_processor.config.components import Exporter, QueueConfig, RetryConfig
+from collector_processor.config.settings import Settings
+from collector_processor.config.values import Duration
+
+_S = 10**9
+
+
+class AlertmanagerExporter(Settings):
+    """Tells Alertmanager of alerts, over its v2 API."""
+
+    endpoint: str = Field(description="base URL such as `http://localhost:9093`; /api/v2/alerts is appended")
+    tls: ClientTls = Field(default_factory=ClientTls, description="TLS")
+    headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers; values are never printed")
+    timeout: Duration = Field(default=5 * _S, description="of one try")
+    resend: Duration = Field(
+        default=60 * _S, description="firing alerts are sent anew after this; without news for four times it they end"
+    )
+    labels: dict[str, str] = Field(default_factory=dict, description="labels added to every alert, to route by")
+    generator_url: str = Field(default="", description="where an alert's link leads, such as a dashboard")
+    retry_on_failure: RetryConfig = Field(default_factory=RetryConfig, description="retries")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError(f"{value!r} is not a URL; write http://host:port or https://host:port")
+        return value
+
+    @field_validator("resend")
+    @classmethod
+    def _is_some_time(cls, value: int) -> int:
+        if value < _S:
+            raise ValueError("must be at least 1s")
+        return value
+
+
+class AppriseExporter(Settings):
+    """Sends alerts to Slack, PagerDuty, e-mail, Teams and the other services that Apprise knows."""
+
+    urls: tuple[SecretStr, ...] = Field(min_length=1, description="Apprise's URLs, one a service; never printed")
+    timeout: Duration = Field(default=10 * _S, description="of one try")
+    retry_on_failure: RetryConfig = Field(default_factory=RetryConfig, description="retries, service by service")
+    sending_queue: QueueConfig = Field(default_factory=QueueConfig, description="queue of notifications")
+
+
+AnyExporter = Exporter | AlertmanagerExporter | AppriseExporter

@@ -1,0 +1,134 @@
+"""From the checked ``alerts`` section to the engine and its destinations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from collector_processor.alert.alerting import Alerting
+from collector_processor.alert.engine import Engine
+from collector_processor.alert.notice import Destination
+from collector_processor.alert.silences import Silence
+from collector_processor.config import Config, DebugExporter, OtlpExporter
+from collector_processor.config.alerts import SilenceSettings
+from collector_processor.config.components import RetryConfig
+from collector_processor.config.destinations import AlertmanagerExporter, AppriseExporter
+from collector_processor.connect import connect
+from collector_processor.export import alertmanager, apprise, debug
+from collector_processor.export.alert_events import AlertEvents
+from collector_processor.export.base import Exporter
+from collector_processor.export.client_tls import check_client_tls
+from collector_processor.export.retry import RetryPolicy
+from collector_processor.telemetry import Telemetry
+
+_S = 1e9
+_LEAST_STALE_NS: Final = 300 * 10**9
+_ROWS_STALE_NS: Final = 7 * 86_400 * 10**9
+"""Windows by rows are for low traffic: how long one may take cannot be told beforehand."""
+
+
+def build_alerting(
+    config: Config, telemetry: Telemetry, instance_id: str, exporters: Sequence[Exporter] = ()
+) -> Alerting:
+    """The notifier of a service; of ``exporters`` those that take alerts as well are told, not built anew."""
+    alerts = config.alerts
+    engine = Engine(
+        alerts.resolved(),
+        telemetry,
+        silences=[_silence(settings) for settings in alerts.silences],
+        repeat_ns=alerts.repeat,
+        stale_ns=stale_ns(config),
+        limit=alerts.series,
+    )
+    there = {exporter.name: exporter for exporter in exporters if isinstance(exporter, debug.DebugExporter)}
+    destinations: list[Destination] = [
+        there.get(name) or build_destination(config, name, telemetry, instance_id)
+        for name in dict.fromkeys(alerts.notify)
+    ]
+    return Alerting(engine, destinations, telemetry)
+
+
+def build_destination(config: Config, name: str, telemetry: Telemetry, instance_id: str) -> Destination:
+    """What ``alerts.notify`` names."""
+    settings = config.exporters[name]
+    match settings:
+        case AlertmanagerExporter():
+            return alertmanager.AlertmanagerExporter(
+                name,
+                settings.endpoint,
+                telemetry,
+                tls=settings.tls,
+                headers={key: value.get_secret_value() for key, value in settings.headers.items()},
+                timeout_s=settings.timeout / _S,
+                resend_s=settings.resend / _S,
+                extra_labels=settings.labels,
+                generator_url=settings.generator_url,
+                retry=retry_policy(settings.retry_on_failure),
+            )
+        case AppriseExporter():
+            return apprise.AppriseExporter(
+                name,
+                [url.get_secret_value() for url in settings.urls],
+                telemetry,
+                timeout_s=settings.timeout / _S,
+                retry=retry_policy(settings.retry_on_failure),
+                queue_size=settings.sending_queue.queue_size,
+            )
+        case OtlpExporter():
+            return AlertEvents(
+                name,
+                partial(connect, config, name, settings),
+                telemetry,
+                instance_id=instance_id,
+                retry=retry_policy(settings.retry_on_failure),
+                timeout_s=settings.timeout / _S,
+                queue_size=settings.sending_queue.queue_size,
+            )
+        case DebugExporter():
+            return debug.DebugExporter(name, verbosity=settings.verbosity)
+        case _:
+            raise TypeError(f"exporters.{name} takes no alerts")
+
+
+def destination_problems(config: Config) -> Iterator[str]:
+    """What only shows when destinations of alerts are looked at: packages, addresses and files."""
+    for name in config.alerts.notify:
+        settings = config.exporters[name]
+        if isinstance(settings, AppriseExporter):
+            yield from apprise.check_urls(f"exporters.{name}", [url.get_secret_value() for url in settings.urls])
+        elif isinstance(settings, AlertmanagerExporter):
+            try:
+                check_client_tls(settings.tls, f"exporters.{name}.tls")
+            except OSError as error:
+                yield str(error)
+
+
+def retry_policy(settings: RetryConfig) -> RetryPolicy:
+    """The retry policy of settings."""
+    return RetryPolicy(
+        enabled=settings.enabled,
+        initial_s=settings.initial_interval / _S,
+        multiplier=settings.multiplier,
+        max_s=settings.max_interval / _S,
+        max_elapsed_s=settings.max_elapsed_time / _S,
+    )
+
+
+def stale_ns(config: Config) -> int:
+    """For how long a breach may go unmeasured: three windows, and the lateness that a pause of traffic may add."""
+    windows = [config.monitor.window, *(model.window for model in config.monitor.models.values() if model.window)]
+    if any(window.step.rows for window in windows):
+        return _ROWS_STALE_NS
+    return max(_LEAST_STALE_NS, *(3 * window.step.ns + window.allowed_lateness for window in windows))
+
+
+def _silence(settings: SilenceSettings) -> Silence:
+    return Silence(
+        tuple(settings.where.items()), settings.rules, _ns(settings.begin), _ns(settings.until), settings.comment
+    )
+
+
+def _ns(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp()) * 10**9

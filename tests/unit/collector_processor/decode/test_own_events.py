@@ -1,0 +1,32 @@
+"""Alerts that this service sent are refused where they come back in, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from collector_processor.alert.notice import Notice
+from collector_processor.alert.rules import DEFAULT_RULES
+from collector_processor.decode import LoopError, MalformedRequestError, ModelKey, decode
+from collector_processor.export.alert_events import event_request
+
+EVENT = Notice(DEFAULT_RULES[0], ModelKey("fraud"), "firing", "new", 1, 2, 3, 0, ())
+
+
+def test_own_alerts_are_refused() -> None:
+    with pytest.raises(LoopError, match="these alerts were sent from here"):
+        decode("logs", event_request(EVENT, "me"), 0, own_instance_id="me")
+
+
+@pytest.mark.parametrize("own", ["", "another", "m"])
+def test_alerts_of_others_pass(own: str) -> None:
+    assert decode("logs", event_request(EVENT, "me"), 0, own_instance_id=own).items == 1
+
+
+def test_a_name_like_our_id_is_no_loop() -> None:
+    body = event_request(Notice(DEFAULT_RULES[0], ModelKey("me"), "firing", "new", 1, 2, 3, 0, ()), "other")
+    assert decode("logs", body, 0, own_instance_id="me").items == 1
+
+
+def test_broken_bytes_with_our_id_are_malformed() -> None:
+    with pytest.raises(MalformedRequestError):
+        decode("logs", event_request(EVENT, "me")[:-3], 0, own_instance_id="me")
