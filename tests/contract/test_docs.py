@@ -24,6 +24,7 @@ from scipy.stats import norm
 import collector_processor
 import otel_ml
 from collector_processor import cli
+from collector_processor.catalogue import Catalogue
 from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT, SECTIONS
 from collector_processor.decode.limits import DROP_REASONS
@@ -40,12 +41,16 @@ from otel_ml.instrumentation.sklearn import ENV_METHODS, SklearnInstrumentor
 from otel_ml.testing import capture
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/runbooks/*.md"), *ROOT.glob("examples/*.md")]
+)
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-RUNNING_PAGES = [ROOT / "docs" / "instrumentation.md", ROOT / "docs" / "troubleshooting.md"]
+RUNNING_PAGES = [
+    ROOT / "docs" / f"{name}.md" for name in ("instrumentation", "troubleshooting", "dashboards", "alerts")
+]
 REFERENCES = ROOT / "docs" / "references.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ANSWERING = ("reference", "components")
+ANSWERING = ("reference", "components", "dashboards", "rules")
 """Commands of ours that end by themselves and need no file that is not on the page."""
 TO_COME = ("ml.fairness.", "ml.multivariate.", "ml.concept.")
 """Families that the contract reserves and nothing derives yet."""
@@ -158,6 +163,8 @@ def test_the_page_on_references_runs_and_prints_what_it_says(folder: Path) -> No
 
 @pytest.mark.parametrize("page", RUNNING_PAGES, ids=lambda page: page.stem)
 def test_the_page_runs_and_prints_what_it_says(page: Path, folder: Path) -> None:
+    if page.stem in ("dashboards", "alerts"):
+        pytest.importorskip("grafana_foundation_sdk")  # it needs Python 3.11
     run_page(page, folder)
 
 
@@ -271,7 +278,8 @@ def test_attributes_and_metrics_exist(page: Path) -> None:
 def test_prometheus_names_exist(page: Path) -> None:
     labels = {name.replace(".", "_") for name in CONTRACT | {semconv.ERROR_TYPE}}
     registered = set(re.findall(r"^(otel_ml_\w+) = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
-    known = own_metrics() | set(derived().values()) | labels | registered | {"ml_monitor"}
+    stored = {name for series in Catalogue.of_registries() for name in (series.name, *series.names)}
+    known = own_metrics() | set(derived().values()) | stored | labels | registered | {"ml_monitor"}
     text = page.read_text(encoding="utf-8")
     for name in set(re.findall(r"(?<![\w.])(?:otel_ml|otelcol|ml)_[a-z0-9_]*", text)):
         family = any(each.startswith(f"{name.rstrip('_')}_") for each in known)

@@ -1,0 +1,70 @@
+"""All boards, with the limits of the configuration drawn in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collector_processor.catalogue import Catalogue
+from collector_processor.config import Config, default_config
+from collector_processor.dashboards.fleet import fleet_board
+from collector_processor.dashboards.model import model_board
+from collector_processor.dashboards.plan import Board, Bounds, Limits, Traces
+from collector_processor.dashboards.service import service_board
+from otel_ml import semconv
+
+_STEP_S: Final = 60
+"""Where windows are of rows, nobody knows."""
+
+
+def boards(
+    config: Config | None = None, *, traces: Traces = "jaeger", catalogue: Catalogue | None = None
+) -> tuple[Board, ...]:
+    """The three boards: all models, one model, the service itself.
+
+    Their samples are as far apart as windows close. Alert thresholds of the configuration are drawn as lines, its first
+    drift method is the one that is shown at first, ``traces`` is the kind of data source that the links lead to.
+    ``catalogue`` is read from the registries when absent.
+    """
+    settings = config or default_config()
+    known = catalogue or Catalogue.of_registries()
+    limits = alert_limits(settings)
+    method = next(iter(settings.monitor.drift.numeric), "")
+    step_s = window_step_s(settings)
+    return (
+        fleet_board(known, limits, step_s),
+        model_board(known, limits, traces, method, step_s),
+        service_board(known),
+    )
+
+
+def window_step_s(config: Config) -> int:
+    """How often measurements come, at least: the longest step of all windows of time, in whole seconds.
+
+    >>> window_step_s(default_config())
+    60
+    """
+    windows = [config.monitor.window, *(model.window for model in config.monitor.models.values() if model.window)]
+    steps_ns = [window.step.ns for window in windows if window.step.ns]
+    return max(-(-max(steps_ns) // 10**9), 1) if steps_ns else _STEP_S
+
+
+def alert_limits(config: Config) -> Limits:
+    """Thresholds of the alert rules that hold for every model, by measurement; silence has none.
+
+    >>> alert_limits(default_config())["ml.drift.share"]
+    Bounds(ceilings=(0.3,), floors=())
+    """
+    found: dict[str, Bounds] = {}
+    for rule in config.alerts.resolved():
+        if rule.enabled and rule.condition != "absent" and not _of_some_models(rule.where):
+            ceilings, floors = found.get(rule.measurement, Bounds())
+            if rule.condition == "above":
+                ceilings = tuple(sorted({*ceilings, rule.threshold}))
+            else:
+                floors = tuple(sorted({*floors, rule.threshold}))
+            found[rule.measurement] = Bounds(ceilings, floors)
+    return found
+
+
+def _of_some_models(where: tuple[tuple[str, tuple[str, ...]], ...]) -> bool:
+    return any(key == semconv.MODEL_NAME for key, _ in where)

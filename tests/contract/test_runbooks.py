@@ -1,0 +1,98 @@
+"""Each rule has a runbook that follows one plan, and its queries are PromQL over metrics that exist."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from collector_processor.catalogue import Catalogue
+from collector_processor.config import parse_config
+from collector_processor.config.load import DEFAULT
+from collector_processor.dashboards import boards
+from collector_processor.rules import Rule, rules_of
+
+ROOT = Path(__file__).parents[2]
+RUNBOOKS = {path.stem: path for path in sorted((ROOT / "docs" / "runbooks").glob("*.md"))}
+EACH_RUNBOOK = pytest.mark.parametrize("name", sorted(RUNBOOKS))
+HEADINGS = ["Look first", "Usual causes", "What to do", "Tune or silence"]
+QUERY = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAME = re.compile(r"(?<![\w.])(?:ml|otel_ml|otelcol)_[a-z0-9_]+")
+
+
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule that is built in, those included that need a limit."""
+    limits = {"connectors": {"ml_monitor": {"limits": {"memory": "1GiB"}}}}
+    return rules_of(parse_config(yaml.safe_dump({**yaml.safe_load(DEFAULT), **limits})))
+
+
+def queries(name: str) -> list[str]:
+    return [found.strip() for found in QUERY.findall(RUNBOOKS[name].read_text(encoding="utf-8"))]
+
+
+def test_every_rule_has_a_runbook_and_every_runbook_a_rule() -> None:
+    assert set(RUNBOOKS) == {rule.name for rule in all_rules()}
+
+
+def test_rules_name_their_runbook() -> None:
+    for rule in all_rules():
+        assert (ROOT / rule.runbook).resolve() == RUNBOOKS[rule.name].resolve()
+
+
+@EACH_RUNBOOK
+def test_a_runbook_says_what_it_means_where_to_look_and_what_to_do(name: str) -> None:
+    text = RUNBOOKS[name].read_text(encoding="utf-8")
+    assert text.startswith(f"# `{name}`: ")
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
+    assert queries(name)
+    assert "*Models: " in text or name == "service_down"
+
+
+@EACH_RUNBOOK
+def test_a_runbook_names_metrics_and_labels_that_exist(name: str) -> None:
+    catalogue = Catalogue.of_registries()
+    labels = {label for series in catalogue for label in series.labels} | {"ml_monitor"}
+    for query in queries(name):
+        for word in NAME.findall(re.sub(r'"[^"]*"', "", query)):
+            assert word in labels or catalogue.named_in(word), f"{query}: {word}"
+        assert catalogue.named_in(query) or query == "up == 0"
+
+
+@EACH_RUNBOOK
+def test_boards_rows_and_panels_that_a_runbook_names_exist(name: str) -> None:
+    titles = {board.title for board in boards()}
+    parts = {row.title for board in boards() for row, _ in board.panels()}
+    parts |= {panel.title for board in boards() for _, panel in board.panels()}
+    parts |= {link.title for board in boards() for _, panel in board.panels() for link in panel.links}
+    for word in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", RUNBOOKS[name].read_text(encoding="utf-8")):
+        assert word in titles | parts, word
+
+
+def test_every_rule_is_on_the_page_on_alerts_with_its_threshold() -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
+    for rule in all_rules():
+        [line] = [line for line in page.splitlines() if line.startswith(f"| [`{rule.name}`](runbooks/{rule.name}.md)")]
+        assert line.endswith(f"| {rule.severity} |"), rule.name
+        if rule.group == "models" and rule.threshold and rule.name != "prediction_drift":
+            assert f" {rule.threshold:g}" in line, rule.name
+
+
+@pytest.mark.prometheus
+def test_queries_of_runbooks_are_promql(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed: apt-get install --no-install-recommends prometheus")
+    rules = [
+        {"record": f"runbook:{name}:{place}", "expr": query}
+        for name in RUNBOOKS
+        for place, query in enumerate(queries(name))
+    ]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": rules}]}), encoding="utf-8")
+    done = subprocess.run([promtool, "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules)} rules found" in done.stdout
