@@ -18,9 +18,9 @@ BETWEEN = ROOT / "examples" / "collector-in-front-and-behind.yaml"
 KNOWN_TYPES = {
     "receivers": {"otlp"},
     "processors": {"memory_limiter", "batch"},
-    "exporters": {"otlp_grpc", "otlp_http", "datadog"},
+    "exporters": {"otlp_grpc", "otlp_http"},
 }
-"""Component types of the Collector's contrib distribution that the file uses."""
+"""Component types that the file uses; every distribution of the Collector has them."""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,18 @@ def test_every_pipeline_of_the_collector_has_both_ends_and_limits_memory_first(c
         assert pipeline["receivers"], name
         assert pipeline["exporters"], name
         assert pipeline["processors"][0] == "memory_limiter", name
+
+
+def test_the_overlay_for_datadog_adds_it_wherever_something_leaves_and_takes_nothing_away(
+    collector: dict[str, Any],
+) -> None:
+    overlay = yaml.safe_load((ROOT / "otel-collector-datadog.yaml").read_text(encoding="utf-8"))
+    assert set(overlay["exporters"]) == {"datadog"}
+    pipelines = collector["service"]["pipelines"]
+    # Logs are labels: they go to otel-ml alone.
+    assert set(overlay["service"]["pipelines"]) == set(pipelines) - {"logs"}
+    for name, pipeline in overlay["service"]["pipelines"].items():
+        assert pipeline == {"exporters": [*pipelines[name]["exporters"], "datadog"]}
 
 
 def default(text: str) -> str:
