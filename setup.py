@@ -1,11 +1,33 @@
-"""The one part that is compiled; everything else about the package is in pyproject.toml."""
+"""The parts that are compiled; everything else about the package is in pyproject.toml."""
+
+import sys
 
 from setuptools import Extension, setup
 
 ROOM = "collector_processor/decode/"
-KINDS = ("octets", "protobuf", "columns", "state", "names", "attributes", "spans", "predictions")
+KINDS = (
+    *("octets", "protobuf", "columns", "state", "names", "values", "attributes"),
+    *("spans", "items", "predictions", "labels", "python"),
+)
 PARTS = [f"{ROOM}wire_{kind}.pxi" for kind in KINDS]
 # Optional: without a C compiler the installation succeeds, and requests are decoded in Python.
 WIRE = Extension("collector_processor.decode.wire", [ROOM + "wire.pyx"], depends=PARTS, optional=True)
+# Sums are rounded as numpy rounds them: a product and a sum are two roundings, on every processor.
+ARITHMETIC = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"]
+# Optional too: numpy does the same.
+FAST = [
+    Extension(
+        f"collector_processor.{name}",
+        [f"collector_processor/{name.replace('.', '/')}.pyx"],
+        depends=depends,
+        extra_compile_args=ARITHMETIC,
+        optional=True,
+    )
+    for name, depends in {
+        "decode.packing": [ROOM + "wire_octets.pxi"],
+        "labels.slots": [],
+        "statistics.sums": [],
+    }.items()
+]
 
-setup(ext_modules=[WIRE])
+setup(ext_modules=[WIRE, *FAST])
