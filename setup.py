@@ -25,6 +25,7 @@ FAST = [
     )
     for name, depends in {
         "decode.packing": [ROOM + "wire_octets.pxi"],
+        "decode.texts": [],
         "labels.slots": [],
         "statistics.sums": [],
     }.items()

@@ -9,14 +9,13 @@ import time
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 from protocol import Case, main
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.decode.batch import ModelKey, PredictionBatch
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitor import MONITOR_TYPES, DriftMonitor
-from collector_processor.reference.arrow import cells
 from collector_processor.reference.build import build_reference
+from collector_processor.reference.frame import column_cells
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
 from collector_processor.window.base import Window
@@ -25,7 +24,6 @@ from otel_ml import semconv
 _NUMERIC, _CATEGORICAL = (
     [method.name for method in DRIFT_METHODS if kind in method.kinds] for kind in ("numeric", "categorical")
 )
-_TEXTS = pa.dictionary(pa.int32(), pa.string())
 
 
 class Parts:
@@ -44,13 +42,9 @@ def batch_of(rows, names, side, parts):
     """A frame's columns as predictions: numbers as they are, texts as codes."""
     features = {}
     for name in names:
-        values = rows[name].to_numpy()
-        if values.dtype.kind == "f":
-            features[name] = Column(values)
-        else:
-            parts.done(f"{side}: numbers from the frame")
-            features[name] = cells(pa.chunked_array([pa.array(values, _TEXTS, from_pandas=True)]), name)
-            parts.done(f"{side}: texts from the frame")
+        features[name] = column_cells(rows[name], name)
+        what = "numbers" if features[name].codes is None else "texts"
+        parts.done(f"{side}: {what} from the frame")
     size = len(rows)
     batch = PredictionBatch(
         model=ModelKey("model"),

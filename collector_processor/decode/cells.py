@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from otel_ml import semconv
@@ -27,6 +28,8 @@ Part = Literal[
 ]
 
 _BEYOND_INTEGERS: Final = 2.0**63
+_SHORT, _PLACES = 128, 8192
+"""Length of the names, and how many of them, whose places are kept."""
 
 
 class UnreadableError(ValueError):
@@ -70,6 +73,10 @@ def place_of(name: str) -> Place | None:
     >>> place_of("http.route"), place_of("ml.feature.")
     (None, None)
     """
+    return _known_place(name) if len(name) <= _SHORT else _place(name)
+
+
+def _place(name: str) -> Place | None:
     place = _EXACT.get(name)
     if place is not None:
         return place
@@ -77,6 +84,9 @@ def place_of(name: str) -> Place | None:
         if name.startswith(prefix) and len(name) > len(prefix):
             return Place(part, kind, name[len(prefix) :])
     return None
+
+
+_known_place: Final = lru_cache(maxsize=_PLACES)(_place)
 
 
 def text_of(value: Scalar | None) -> str | None:

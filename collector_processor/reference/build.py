@@ -115,28 +115,43 @@ def _ranged(sources: Sequence[Source], weights: F64, progress: Progress | None) 
     """The bins and the standard deviation of every numeric column."""
     bins: list[Bins] = []
     spread = np.zeros(len(sources))
+    even = bool(weights[0] > 0.0 and (weights == weights[0]).all())
     for position, source in enumerate(sources):
         if progress is not None:
             progress(position, len(sources), f"binning {source.spec.name}")
         values, cell_weights = source.numbers(weights)
         # A binary decision is mostly taken at one half: as an edge it makes the tables of any window exact there.
         include = (0.5,) if source.spec == SCORE_COLUMN else ()
-        bins.append(fine_edges(values, cell_weights, include=include))
-        spread[position] = _spread(values, cell_weights)
+        bins.append(fine_edges(values, None if even else cell_weights, include=include))
+        spread[position] = _spread(values, cell_weights, even=even)
     return bins, spread
 
 
-def _spread(values: F64, weights: F64) -> float:
-    """Weighted standard deviation (ddof 0) of the finite values, 0 without any; scaled, so that no square overflows."""
-    finite = np.isfinite(values) & (weights > 0.0)
-    values, weights = values[finite], weights[finite]
-    if not len(values) or values.min() == values.max():
+def _spread(values: F64, weights: F64, *, even: bool = False) -> float:
+    """Weighted standard deviation (ddof 0) of the finite values, 0 without any; scaled, so that no square overflows.
+
+    ``even``: all weights are one positive number.
+    """
+    if not (even and len(values) and np.isfinite(values.min()) and np.isfinite(values.max())):
+        finite = np.isfinite(values) & (weights > 0.0)
+        values, weights = values[finite], weights[finite]
+    if not len(values) or (low := values.min()) == (high := values.max()):
         return 0.0
-    exponent = int(np.frexp(np.abs(values).max())[1])  # a power of two takes no digits away
-    scaled, share = np.ldexp(values, -exponent), weights / weights.sum()
-    centred = scaled - (scaled * share).sum()
-    variance = (centred * centred * share).sum() - (centred * share).sum() ** 2
+    exponent = int(np.frexp(max(-low, high))[1])
+    scaled, share = _scaled(values, -exponent), (weights[0] if even else weights) / weights.sum()
+    # Two arrays take all steps in turn: with new memory for each, fetching it would take most of the time.
+    product = scaled * share
+    centred = np.subtract(scaled, product.sum(), out=scaled)
+    shift = np.multiply(centred, share, out=product).sum()
+    np.multiply(centred, centred, out=product)
+    product *= share
+    variance = product.sum() - shift**2
     return float(np.ldexp(np.sqrt(max(variance, 0.0)), exponent))
+
+
+def _scaled(values: F64, exponent: int) -> F64:
+    """Values times two to that power, which takes no digits away; a product is faster where the power is a float."""
+    return values * 2.0**exponent if abs(exponent) < 1000 else np.ldexp(values, exponent)
 
 
 def _padded(bins: Sequence[Bins]) -> tuple[F64, I32]:

@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
 
 import numpy as np
 
 from collector_processor.decode.batch import F64, I64, Column, ModelKey, PredictionBatch
-from collector_processor.reference.arrow import TableFile, open_table, read_cells
+from collector_processor.reference.arrow import open_table, read_cells
+from collector_processor.reference.frame import column_cells, frame_columns
 from collector_processor.reference.task import listed
 from otel_ml.semconv import (
     ATTRIBUTION,
@@ -101,8 +103,49 @@ def read_table(
     Raises ``ValueError`` that names the file, and the columns that it has where one is missing; ``OSError``.
     """
     table = open_table(path)
-    parts = _parts(str(path), table.names, mapping or ColumnMapping())
-    read = _Reader(str(path), table, len(set(_positions(parts))), progress)
+    source = _Source(str(path), table.names, partial(read_cells, table))
+    return _read(source, mapping or ColumnMapping(), model, task, progress)
+
+
+def read_frame(
+    frame: object,
+    mapping: ColumnMapping | None = None,
+    *,
+    model: str = "",
+    task: str = "",
+    progress: Progress | None = None,
+) -> ReferenceTable:
+    """What :func:`read_table` gives for a table in memory: a frame of pandas or polars, a table of pyarrow, or arrays
+    by name.
+
+    Texts that are Python objects are numbered without a copy, see :func:`.column_cells`. Raises ``ValueError`` for
+    what is no frame, names that occur twice, columns of unequal length, and as :func:`read_table` does.
+
+    >>> table = read_frame({"carrier": ["UA", "AA"], "hour": [6.0, 7.0], "late": [True, False]},
+    ...                    ColumnMapping(prediction="late"))
+    >>> list(table.predictions.features), table.predictions.prediction.categories
+    (['carrier', 'hour'], ('false', 'true'))
+    """
+    columns = frame_columns(frame)
+    cells = [columns[name] for name in columns]
+    source = _Source("frame", list(columns), lambda position, where: column_cells(cells[position], where))
+    return _read(source, mapping or ColumnMapping(), model, task, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A table as what errors call it, the names of its columns, and what reads one, given how errors call that."""
+
+    where: str
+    names: list[str]
+    cells: Callable[[int, str], Column]
+
+
+def _read(source: _Source, mapping: ColumnMapping, model: str, task: str, progress: Progress | None) -> ReferenceTable:
+    """The rows of a table, each column that is needed read once."""
+    path = source.where
+    parts = _parts(path, source.names, mapping)
+    read = _Reader(source, len(set(_positions(parts))), progress)
     features = {name: read.column(position) for name, position in parts.features.items()}
     segments = {name: read.column(position) for name, position in parts.segments.items()}
     single: dict[Part, Column] = {part: read.column(position) for part, position in parts.single.items()}
@@ -112,19 +155,17 @@ def read_table(
         raise ValueError(f"{path}: has no rows")
     rows = len(everything[0])
     regression = _is_regression(task, single)
-    classes, values = _classes_and_values(str(path), single, "prediction", regression, ("class", "value"))
-    label_classes, label_values = _classes_and_values(
-        str(path), single, "label", regression, ("label class", "label value")
-    )
+    classes, values = _classes_and_values(path, single, "prediction", regression, ("class", "value"))
+    label_classes, label_values = _classes_and_values(path, single, "label", regression, ("label class", "label value"))
     batch = PredictionBatch(
         model=ModelKey(model),
         time_ns=_time_ns(single.get("time"), rows),
         ids=np.zeros((rows, 2), np.uint64),
-        weights=_weights(str(path), single.get("weight"), rows),
+        weights=_weights(path, single.get("weight"), rows),
         duration_s=np.full(rows, np.nan),
         features=features,
         prediction=classes,
-        score=None if "score" not in single else _only_numbers(str(path), "score", single["score"]),
+        score=None if "score" not in single else _only_numbers(path, "score", single["score"]),
         value=values,
         segments=segments,
         error=single.get("error"),
@@ -136,16 +177,16 @@ def read_table(
 class _Reader:
     """Reads each column once, whatever it is used for, and tells how far it is."""
 
-    def __init__(self, path: str, table: TableFile, total: int, progress: Progress | None) -> None:
-        self._path, self._table, self._total, self._progress = path, table, total, progress
+    def __init__(self, source: _Source, total: int, progress: Progress | None) -> None:
+        self._source, self._total, self._progress = source, total, progress
         self._done: dict[int, Column] = {}
 
     def column(self, position: int) -> Column:
         if position not in self._done:
-            name = self._table.names[position]
+            name = self._source.names[position]
             if self._progress is not None:
                 self._progress(len(self._done), self._total, f"reading {name}")
-            self._done[position] = read_cells(self._table, position, f"{self._path}: column '{name}'")
+            self._done[position] = self._source.cells(position, f"{self._source.where}: column '{name}'")
         return self._done[position]
 
     def finish(self) -> None:

@@ -49,13 +49,10 @@ def fine_edges(
     >>> constant.edges.tolist() == [7.0, np.nextafter(7.0, 8.0)], constant.drift.tolist()
     (True, [0, 1])
     """
-    used = np.isfinite(values) if weights is None else np.isfinite(values) & (weights > 0.0)
-    if not used.any():
+    ordered, mass = _ordered(values, weights)
+    if not len(ordered):
         return Bins(np.empty(0), np.zeros(1, np.int32), np.nan, np.nan)
-    ordered, mass = _ordered(values[used], None if weights is None else weights[used])
-    first = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    distinct = ordered[first] + 0.0  # no negative zero
-    weight = np.diff(np.append(first, len(ordered))) if mass is None else np.add.reduceat(mass, first)
+    distinct, weight = _distinct(ordered, mass)
     low, high = float(distinct[0]), float(distinct[-1])
     levels = _quantiles(ordered, distinct, weight, mass is None)
     fixed = [distinct[:1], above(distinct[-1:]), levels, [x for x in include if low < x <= high]]
@@ -63,19 +60,33 @@ def fine_edges(
     if len(coarse) == 1:
         coarse = np.concatenate((coarse, above(coarse)))
         fixed.append(coarse)
-    edges = _finite(np.concatenate([*fixed, *_cuts(distinct, weight.astype(np.float64), bins, limit, fixed)]))
+    edges = _finite(np.concatenate([*fixed, *_cuts(distinct, weight, bins, limit, fixed)]))
     return Bins(edges, np.searchsorted(edges, _finite(coarse)).astype(np.int32), low, high)
 
 
 def _ordered(values: F64, weights: F64 | None) -> tuple[F64, F64 | None]:
-    """Values in ascending order with their weights; equal weights are none."""
-    if weights is None or (weights == weights[0]).all():
-        return np.sort(values), None
-    order = np.argsort(values, kind="stable")
-    return values[order], weights[order]
+    """Finite values of some weight in ascending order, with their weights; equal weights are none."""
+    if weights is not None:
+        used = np.isfinite(values) & (weights > 0.0)
+        values, weights = values[used], weights[used]
+        if len(weights) and not (weights == weights[0]).all():
+            order = np.argsort(values, kind="stable")
+            return values[order], weights[order]
+    ordered = np.sort(values)  # NaN last
+    return ordered[np.searchsorted(ordered, -np.inf, "right") : np.searchsorted(ordered, np.inf)], None
 
 
-def _quantiles(ordered: F64, distinct: F64, weight: F64 | I64, equal: bool) -> F64:
+def _distinct(ordered: F64, mass: F64 | None) -> tuple[F64, F64]:
+    """The values, once each and without negative zero, and the weight of each."""
+    new = ordered[1:] != ordered[:-1]
+    if mass is None and new.all():
+        return ordered + 0.0, np.ones(len(ordered))
+    first = np.flatnonzero(np.concatenate(([True], new)))
+    weight = np.diff(np.append(first, len(ordered))) if mass is None else np.add.reduceat(mass, first)
+    return ordered[first] + 0.0, weight.astype(np.float64)
+
+
+def _quantiles(ordered: F64, distinct: F64, weight: F64, equal: bool) -> F64:
     """The deciles, then levels 2⁻ʲ and 1 − 2⁻ʲ, j = 11, 12, …, as long as two rows lie beyond."""
     tails = [2.0**-j for j in range(11, 64) if len(ordered) * 2.0**-j >= 2.0]
     levels = np.array([*DECILES, *tails, *(1.0 - tail for tail in tails)])
@@ -83,8 +94,19 @@ def _quantiles(ordered: F64, distinct: F64, weight: F64 | I64, equal: bool) -> F
         cumulative = np.cumsum(weight)
         return distinct[np.minimum(np.searchsorted(cumulative, levels * cumulative[-1]), len(distinct) - 1)]
     if ordered[-1] / 4.0 - ordered[0] / 4.0 > np.finfo(np.float64).max / 4.0:  # interpolation would overflow
-        return np.quantile(ordered / 4.0, levels) * 4.0 + 0.0
-    return np.quantile(ordered, levels) + 0.0
+        return _interpolated(ordered / 4.0, levels) * 4.0 + 0.0
+    return _interpolated(ordered, levels) + 0.0
+
+
+def _interpolated(ordered: F64, levels: F64) -> F64:
+    """What ``numpy.quantile`` gives, to the last digit, without the search for places that the order tells."""
+    place = (len(ordered) - 1) * levels
+    below = np.floor(place)
+    share = place - below
+    lower = ordered[below.astype(np.int64)]
+    upper = ordered[np.minimum(below.astype(np.int64) + 1, len(ordered) - 1)]
+    step = upper - lower
+    return np.where(share >= 0.5, upper - step * (1.0 - share), lower + step * share)
 
 
 def _cuts(distinct: F64, weight: F64, bins: int, limit: int, fixed: Sequence[F64 | list[float]]) -> tuple[F64, F64]:
@@ -95,18 +117,36 @@ def _cuts(distinct: F64, weight: F64, bins: int, limit: int, fixed: Sequence[F64
     whose last value reaches far into the next cell: both get one more edge, the heaviest first.
     """
     share = weight.sum() / bins
-    cell = np.floor((np.cumsum(weight) - weight) / share * (1.0 + 1e-12))
+    lightest = weight.min()
     heavy = weight > share
-    starts = np.flatnonzero(np.concatenate(([True], cell[1:] != cell[:-1])) | heavy)
+    if lightest == weight.max() == 1.0 and bins <= len(distinct):
+        starts = _even_starts(len(distinct), bins)
+    else:
+        cell = _cell(np.cumsum(weight) - weight, share)
+        starts = np.flatnonzero(np.concatenate(([True], cell[1:] != cell[:-1])) | heavy)
     in_bin = np.add.reduceat(weight, starts)
     last = np.append(starts[1:], len(distinct)) - 1
-    split = (in_bin > share + weight.min()) & ~heavy[starts]
+    split = (in_bin > share + lightest) & ~heavy[starts]
     extra = np.concatenate((above(distinct[heavy]), distinct[last[split]]))
     extra = extra[np.argsort(-np.concatenate((weight[heavy], in_bin[split])), kind="stable")]
     room = limit - len(np.unique(np.concatenate([*fixed, distinct[starts]])))
     if room < 0 and bins > 1:
         return _cuts(distinct, weight, bins // 2, limit, fixed)
     return distinct[starts], extra[: max(room, 0)]
+
+
+def _cell(before: F64, share: float) -> F64:
+    """The cell in which a value starts, given the mass before it."""
+    return np.floor(before / share * (1.0 + 1e-12))
+
+
+def _even_starts(rows: int, bins: int) -> I64:
+    """Where cells start among so many values of weight 1, at least one a cell: only near there one has to look."""
+    cells = np.arange(bins)
+    near = np.ceil(cells * (rows / bins))[:, None] + np.array([-1.0, 0.0, 1.0])
+    near = np.clip(near, 0.0, rows - 1.0)
+    reached = np.argmax(_cell(near, rows / bins) >= cells[:, None], axis=1)
+    return np.unique(near[cells, reached].astype(np.int64))
 
 
 def above(values: F64) -> F64:
