@@ -179,6 +179,7 @@ def test_a_body_that_came_with_gzip_is_kept_so_as_well(service: Any, size: int, 
         (PROTOBUF, "deflate", zlib.compress(body_of(1000))),
         ("application/json", "gzip", gzip.compress(b'{"resourceSpans": [{}]}')),
     ],
+    ids=["plain", "deflate", "JSON in gzip"],
 )
 def test_only_protobuf_in_gzip_is_kept_as_it_came(service: Any, content_type: str, coding: str, sent: bytes) -> None:
     headers = {"Content-Type": content_type, "Content-Encoding": coding}
