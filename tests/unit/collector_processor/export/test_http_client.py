@@ -249,7 +249,7 @@ def test_tls_goes_through_a_tunnel_of_the_proxy(monkeypatch: pytest.MonkeyPatch)
     assert asked[0].startswith(b"CONNECT collector.example:4318 HTTP/1.")
 
 
-@pytest.mark.parametrize("gzipped", [b"", gzip.compress(b"body", 9)])
+@pytest.mark.parametrize("gzipped", [b"", gzip.compress(b"body", 9)], ids=["plain", "gzip"])
 @pytest.mark.parametrize("compression", ["none", "gzip", None])
 def test_what_came_compressed_is_not_compressed_anew(compression: Compression | None, gzipped: bytes) -> None:
     with serving() as server:
