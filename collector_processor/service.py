@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from collector_processor.config import Config
 from collector_processor.connect import exposed_credentials
-from collector_processor.decode import DecodeLimits, decode, decoder_notice
+from collector_processor.decode import DecodeLimits, decode
 from collector_processor.export.metrics_server import MetricsServer
 from collector_processor.export.prometheus import PrometheusExporter
 from collector_processor.factory import (
@@ -36,9 +36,10 @@ from collector_processor.factory import (
 from collector_processor.health import HealthServer
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.notifiers import build_alerting
+from collector_processor.parts import parts_notice
 from collector_processor.pipeline import Pipeline
 from collector_processor.receiver.admission import Admission
-from collector_processor.receiver.memory_limit import default_limit_bytes
+from collector_processor.receiver.memory_limit import default_limit_bytes, keep_freed
 from collector_processor.state import StateStore
 from collector_processor.statistics_worker import CONSUMER, StatisticsWorker
 from collector_processor.survive import survived
@@ -126,7 +127,7 @@ class Service:
     def _status(self) -> str:
         if self.worker.failed:
             return "the statistics have stopped"
-        return "" if self.supervisor is None else self.supervisor.problem
+        return "" if self.supervisor is None else self.supervisor.status
 
     async def start(self) -> None:
         """Starts everything; what has been started is stopped again when something cannot."""
@@ -199,10 +200,10 @@ class Service:
 async def _run(config: Config, workers: int, source: Source | None) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    service = Service(config, workers=workers, source=source, on_failure=lambda: loop.call_soon_threadsafe(stop.set))
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    notice = decoder_notice()
+    service = Service(config, workers=workers, source=source, on_failure=lambda: loop.call_soon_threadsafe(stop.set))
+    notice = parts_notice()
     if notice is not None:
         _log.warning(notice)
     await service.start()
@@ -225,6 +226,8 @@ def run_service(config: Config, *, workers: int = 1, source: Source | None = Non
 
     With several ``workers`` so many processes receive and this one counts; ``source`` is what ``config`` was read from.
     """
+    memory = config.monitor.limits.memory
+    keep_freed(default_limit_bytes() if memory is None else memory)
     with contextlib.suppress(KeyboardInterrupt):
         return asyncio.run(_run(config, workers, source))
     return 130

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from collector_processor.alert.alerting import Alerting
 from collector_processor.decode.batch import ModelKey
 from collector_processor.export.base import Exporter
-from collector_processor.journal.base import Journal
+from collector_processor.journal.base import Entry, Journal
 from collector_processor.monitor.base import Measurement
 from collector_processor.pipeline import Pipeline
 from collector_processor.survive import survived
@@ -22,6 +23,8 @@ CONSUMER = "ml_monitor"
 """The statistics' name in the journal; an essential consumer."""
 GATHER_S = 0.025
 """How long the first request that comes waits for others."""
+PORTION_ROWS = 65_536
+"""Rows after which the journal gets its room back: more in one pass would gain nothing, and keep senders waiting."""
 _TICK_S = 0.25
 
 
@@ -74,14 +77,14 @@ class StatisticsWorker:
         next_tick = next_save = time.monotonic()
         next_save += self._save_interval_s
         while True:
-            entries = self._journal.read(CONSUMER, timeout_s=max(0.0, next_tick - time.monotonic()))
-            if entries:
+            waiting = deque(self._journal.read(CONSUMER, timeout_s=max(0.0, next_tick - time.monotonic())))
+            idle = not waiting
+            if waiting:
                 # What comes within this time is counted in the same pass, which costs hardly more than a short one.
                 self._stopping.wait(GATHER_S)
-                entries = [*entries, *self._journal.read(CONSUMER, timeout_s=0.0)]
-                with survived("statistics", self._telemetry):
-                    self._pipeline.process([entry.request.decoded for entry in entries], time.time_ns())
-                self._journal.commit(CONSUMER, entries[-1].offset)
+                waiting.extend(self._journal.read(CONSUMER, timeout_s=0.0))
+            while waiting:
+                self._count(_portion(waiting))
             now_s = time.monotonic()
             if now_s >= next_tick:
                 self._tick()
@@ -89,10 +92,15 @@ class StatisticsWorker:
             if now_s >= next_save:
                 self._store()
                 next_save = time.monotonic() + self._save_interval_s
-            if self._stopping.is_set() and not entries:
+            if self._stopping.is_set() and idle:
                 break
         self._tick()
         self._store()
+
+    def _count(self, entries: Sequence[Entry]) -> None:
+        with survived("statistics", self._telemetry):
+            self._pipeline.process([entry.request.decoded for entry in entries], time.time_ns())
+        self._journal.commit(CONSUMER, entries[-1].offset)
 
     def _tick(self) -> None:
         now_ns, measurements = time.time_ns(), list[Measurement]()
@@ -112,3 +120,14 @@ class StatisticsWorker:
         if self._save is not None:
             with survived("snapshot", self._telemetry):
                 self._save(self._pipeline)
+
+
+def _portion(waiting: deque[Entry]) -> list[Entry]:
+    """Takes the first entries off the queue, at least one, until they have rows enough for one pass."""
+    taken: list[Entry] = []
+    rows = 0
+    while waiting and rows < PORTION_ROWS:
+        taken.append(waiting.popleft())
+        decoded = taken[-1].request.decoded
+        rows += sum(map(len, decoded.predictions)) + sum(map(len, decoded.labels))
+    return taken

@@ -146,12 +146,7 @@ def decoder_name() -> str:
 
 
 def decoder_notice() -> str | None:
-    """What a service should log at its start about the decoder; None where the compiled one runs."""
-    if decoder_name() != "fallback":
+    """What a service should log at its start where it could decode faster than it is told to; else None."""
+    if decoder_name() == DECODERS[0].name:
         return None
-    if len(DECODERS) > 1:
-        return f"requests are decoded in Python, for {DECODER_VARIABLE} says so; the compiled decoder is much faster"
-    return (
-        "requests are decoded in Python: the compiled decoder is not installed; "
-        "with a C compiler at hand, pip install --force-reinstall --no-binary otel-ml otel-ml builds it"
-    )
+    return f"requests are decoded in Python, for {DECODER_VARIABLE} says so; the compiled decoder is much faster"

@@ -24,7 +24,7 @@ import pyarrow as pa
 from pyarrow import types
 
 from collector_processor.decode.arrow_columns import Array, DataType, encoded, is_scalar, is_string_view, is_text
-from collector_processor.decode.arrow_direct import NotUsualError, Usual
+from collector_processor.decode.arrow_direct import NotUsualError, Usual, aligned
 from collector_processor.decode.arrow_plan import PLANS_LIMIT, Plan
 from collector_processor.decode.arrow_size import unpacked_size
 from collector_processor.decode.batch import I64
@@ -63,7 +63,7 @@ def read_stream(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
     except NotUsualError:
         pass
     try:
-        return _read(stream, tally)
+        return _read(aligned(stream), tally)
     except UnreadableError:
         raise
     except _ERRORS as error:
@@ -72,8 +72,8 @@ def read_stream(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
 
 def _read_directly(stream: bytes | memoryview, tally: Tally) -> ArrowTable:
     """The same for the usual stream; raises :class:`NotUsualError`, with nothing counted, for others."""
-    usual = Usual(stream)
-    if usual.messages > tally.limits.arrow_messages or usual.body_bytes > tally.arrow_bytes_left:
+    usual = Usual(stream, tally.limits.arrow_messages)
+    if usual.body_bytes > tally.arrow_bytes_left:
         raise NotUsualError
     wanted, unreadable = _wanted(usual.plan)
     # Buffers may overlap: nothing is made of them before all together are known to be within the limits.

@@ -22,6 +22,7 @@ from collector_processor.decode.batch import F64, I32, Mask
 from collector_processor.decode.flatbuffer import number, root, scalar, structs, table
 
 _PREFIX: Final = 8
+_WORD: Final = 8
 _CONTINUES: Final = 0xFFFFFFFF
 _V5: Final = 4
 _MESSAGE_VERSION, _MESSAGE_KIND, _MESSAGE_BODY = 0, 1, 3
@@ -81,10 +82,14 @@ class _Records(NamedTuple):
 
 
 class Usual:
-    """A usual stream: its headers are read, its columns not yet. Raises :class:`NotUsualError` for any other."""
+    """A usual stream: its headers are read, its columns not yet.
 
-    def __init__(self, stream: bytes | memoryview) -> None:
+    Raises :class:`NotUsualError` for any other, and where it has more than ``most`` messages.
+    """
+
+    def __init__(self, stream: bytes | memoryview, most: int) -> None:
         self._octets = memoryview(stream)
+        self._most = most
         self.messages = self.body_bytes = 0
         self._dictionaries: dict[int, _Records] = {}
         self._records: _Records | None = None
@@ -107,7 +112,7 @@ class Usual:
             if not size:
                 break
             begin = at + _PREFIX + size
-            if begin > len(octets):
+            if begin > len(octets) or self.messages == self._most:
                 raise NotUsualError
             self.messages += 1
             if plan is None:
@@ -232,8 +237,7 @@ class Usual:
     def _array(self, records: _Records, item: Field, nulls: int, found: DirectTable) -> Any:
         """What pyarrow makes of the buffers, once it has validated it in full."""
         places = [self._buffer(records, item.buffer + index) for index in range(item.buffers)]
-        whole = pa.py_buffer(self._octets)
-        buffers = [whole.slice(begin, size) for begin, size in places]
+        buffers = [pa.py_buffer(aligned(self._octets[begin : begin + size])) for begin, size in places]
         if not nulls:
             buffers[0] = None
         elif places[0][1] < -(-records.header.rows // 8):
@@ -245,6 +249,11 @@ class Usual:
             raise NotUsualError from error
         found.nbytes += array.nbytes
         return array
+
+
+def aligned(octets: bytes | memoryview) -> bytes | memoryview:
+    """The same octets where words do not lie across others, as pyarrow wants them: perhaps a copy."""
+    return octets if pa.py_buffer(octets).address % _WORD == 0 else bytes(octets)
 
 
 def _header(head: memoryview | bytes) -> _Header:

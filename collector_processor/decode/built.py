@@ -1,4 +1,4 @@
-"""The compiled arithmetic on ids and codes, or None where it is not built; numpy then gives the same, more slowly."""
+"""The compiled parts of this room but the decoder, each None where it is not built; the rest then does the same."""
 
 from __future__ import annotations
 
@@ -6,5 +6,9 @@ try:
     from collector_processor.decode import packing
 except ImportError:  # no compiler at hand, or built for another Python
     packing = None
+try:
+    from collector_processor.decode import texts
+except ImportError:
+    texts = None
 
-__all__ = ["packing"]
+__all__ = ["packing", "texts"]

@@ -47,7 +47,8 @@ _LABELS_PER_CUT: Final = 2
 """Likewise labels, which have but one column."""
 _FREE_CATEGORIES: Final = 65_536
 _CATEGORIES_PER_CELL: Final = 4
-_WORD: Final = 8
+_LEAST_PART: Final = 8
+"""A stream of less than so much of a request is copied out of it."""
 _IN_ANY_ORDER: Final = frozenset[DropReason](
     (
         "label_without_id",
@@ -181,10 +182,10 @@ class _Decoding:
 def _octets(body: bytes, begin: int, end: int) -> bytes | memoryview:
     """A stream, without a copy where that does no harm.
 
-    Columns may be views of it: numbers should not lie across words, and a few rows not keep a large request alive.
+    Columns may be views of it, wherever they lie; only a few rows should not keep a large request alive.
     """
     octets = memoryview(body)[begin:end]
-    return octets if begin % _WORD == 0 and 2 * len(octets) >= len(body) else bytes(octets)
+    return octets if _LEAST_PART * len(octets) >= len(body) else bytes(octets)
 
 
 class _Models(Generic[_Key]):

@@ -15,7 +15,11 @@ INSTANCE_ID = "service.instance.id"
 
 
 class LoopError(MalformedRequestError):
-    """The request holds metrics or alerts of this very service: a pipeline leads back into it."""
+    """The request of ``items`` points or records holds some of this very service: a pipeline leads back into it."""
+
+    def __init__(self, message: str, items: int = 1) -> None:
+        super().__init__(message)
+        self.items = items
 
 
 def decode_metrics(body: bytes, own_instance_id: str = "") -> Decoded:
@@ -27,16 +31,19 @@ def decode_metrics(body: bytes, own_instance_id: str = "") -> Decoded:
     >>> decode_metrics(b"").items
     0
     """
-    items = 0
+    items, looped = 0, False
     for resource_metrics in parsed(ExportMetricsServiceRequest, body).resource_metrics:
         own = own_instance_id and _instance_id(resource_metrics) == own_instance_id
         for scope_metrics in resource_metrics.scope_metrics:
             if own and scope_metrics.metrics and scope_metrics.scope.name == semconv.PROCESSOR_SCOPE:
-                raise LoopError(
-                    f"these metrics were derived here ({INSTANCE_ID} {own_instance_id}): "
-                    "a pipeline leads from this service back into it"
-                )
+                looped = True
             items += sum(map(_points, scope_metrics.metrics))
+    if looped:
+        raise LoopError(
+            f"these metrics were derived here ({INSTANCE_ID} {own_instance_id}): "
+            "a pipeline leads from this service back into it",
+            items,
+        )
     return Decoded(items=items)
 
 

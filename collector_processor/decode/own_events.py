@@ -18,13 +18,16 @@ def refuse_own_events(body: bytes, own_instance_id: str) -> None:
     # The id is a UUID: bytes without it are looked at no further.
     if not own_instance_id or own_instance_id.encode() not in body:
         return
+    items, looped = 0, False
     for resource_logs in parsed(ExportLogsServiceRequest, body).resource_logs:
         attributes = resource_logs.resource.attributes
-        if not any(each.key == INSTANCE_ID and each.value.string_value == own_instance_id for each in attributes):
-            continue
+        own = any(each.key == INSTANCE_ID and each.value.string_value == own_instance_id for each in attributes)
         for scope_logs in resource_logs.scope_logs:
-            if scope_logs.log_records and scope_logs.scope.name == semconv.PROCESSOR_SCOPE:
-                raise LoopError(
-                    f"these alerts were sent from here ({INSTANCE_ID} {own_instance_id}): "
-                    "a pipeline leads from this service back into it"
-                )
+            items += len(scope_logs.log_records)
+            looped |= own and len(scope_logs.log_records) > 0 and scope_logs.scope.name == semconv.PROCESSOR_SCOPE
+    if looped:
+        raise LoopError(
+            f"these alerts were sent from here ({INSTANCE_ID} {own_instance_id}): "
+            "a pipeline leads from this service back into it",
+            items,
+        )

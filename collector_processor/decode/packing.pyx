@@ -38,28 +38,36 @@ def hash_packed(const uint8_t[::1] octets not None, const int64_t[::1] offsets n
 
 
 def hash_rows(bytes prefix not None, Py_ssize_t digits, uint64_t begin, uint64_t[:, ::1] out not None):
-    cdef Py_ssize_t size = len(prefix), row, place, rows = out.shape[0]
+    cdef Py_ssize_t prefixed = len(prefix), size = prefixed + digits, row = 0, end, place, rows = out.shape[0]
     cdef uint8_t[LONGEST_ID] text
-    cdef uint64_t number, left
-    cdef uint64_t[2] words
-    cdef Ahead ahead
-    if digits < 1 or size + digits > LONGEST_ID or out.shape[1] != 2:
+    cdef uint64_t number, left, word, step
+    cdef Ahead shared, ahead
+    if digits < 1 or size > LONGEST_ID or out.shape[1] != 2:
         raise ValueError("ids so long are not hashed in a row")
-    memcpy(text, <const char*>prefix, size)
+    memcpy(text, <const char*>prefix, prefixed)
     with nogil:
-        absorb_shared(&ahead, text, size, size + digits)
-        for row in range(rows):
+        start_hash(&shared, size)
+        absorb_until(&shared, text, prefixed)
+        while row < rows:
             number = begin + row
+            end = min(rows, row + 10 - <Py_ssize_t>(number % 10))
             for place in range(digits):
                 left = number // 10
-                text[size + digits - 1 - place] = <uint8_t>(48 + number - left * 10)
+                text[size - 1 - place] = <uint8_t>(48 + number - left * 10)
                 number = left
-            finish_hash(&ahead, text, size + digits, words)
-            out[row, 0], out[row, 1] = words[0], words[1]
+            # Ten ids differ in their last octet only, and so in what the last word adds.
+            ahead = shared
+            absorb_until(&ahead, text, size - 1)
+            word = last_word(text + ahead.at, size - ahead.at, size)
+            step = <uint64_t>1 << (8 * (size - 1 - ahead.at))
+            while row < end:
+                finish_hash(&ahead, word, &out[row, 0])
+                word += step
+                row += 1
 
 
 cdef struct Ahead:
-    # The state of the hash after the whole words that all rows share.
+    # The state of the hash after the whole words that several ids share.
     uint64_t a
     uint64_t b
     Py_ssize_t at
@@ -73,23 +81,23 @@ cdef inline void absorb(uint64_t* a, uint64_t* b, uint64_t word) noexcept nogil:
     b[0] = (rotated(b[0] + k, 31) ^ a[0]) * 9 + STEP_B
 
 
-cdef inline void absorb_shared(Ahead* ahead, Octets text, Py_ssize_t shared, Py_ssize_t size) noexcept nogil:
+cdef inline void start_hash(Ahead* ahead, Py_ssize_t size) noexcept nogil:
     ahead.a = SEED_A ^ (<uint64_t>size * P)
     ahead.b = SEED_B + <uint64_t>size * Q
     ahead.at = 0
-    while ahead.at + 8 <= shared:
+
+
+cdef inline void absorb_until(Ahead* ahead, Octets text, Py_ssize_t end) noexcept nogil:
+    """Takes the words that end there or before."""
+    while ahead.at + 8 <= end:
         absorb(&ahead.a, &ahead.b, word_at(text + ahead.at))
         ahead.at += 8
 
 
-cdef inline void finish_hash(const Ahead* ahead, Octets text, Py_ssize_t size, uint64_t* out) noexcept nogil:
+cdef inline void finish_hash(const Ahead* ahead, uint64_t word, uint64_t* out) noexcept nogil:
+    """Takes the last word, whole or not."""
     cdef uint64_t a = ahead.a, b = ahead.b
-    cdef Py_ssize_t at = ahead.at
-    while at + 8 <= size:
-        absorb(&a, &b, word_at(text + at))
-        at += 8
-    if at < size:
-        absorb(&a, &b, last_word(text + at, size - at, size))
+    absorb(&a, &b, word)
     a += b
     b += a
     a = scrambled(a)

@@ -26,7 +26,9 @@ from collector_processor.export.retry import ClientTls
 MAX_ANSWER_BYTES: Final = 64 * 2**10
 """Of an answer's body; what is longer is cut off, and so is the connection."""
 _MAX_HEAD_BYTES: Final = 64 * 2**10
-_SEND_BYTES: Final = 256 * 2**10
+_MAX_RECEIVED_BYTES: Final = 2**20
+"""Of one answer with all that frames it: chunks of one byte take sixfold, trailers as much as they like."""
+_SEND_BYTES: Final = 2**20
 _RECEIVE_BYTES: Final = 16 * 2**10
 _PATH_CHARACTERS: Final = "/%:@!$&'()*+,;=~"
 
@@ -63,9 +65,7 @@ class HttpClient:
         header that cannot be).
         """
         deadline = time.monotonic() + timeout_s
-        target = urlsplit(self._url)
-        if target.scheme not in ("http", "https") or not target.hostname:
-            raise ValueError(f"'{self._url}' is not an http:// or https:// URL")
+        target = _target(self._url)
         connection = self._kept() or self._connect(target, timeout_s)
         try:
             head = self._head(target, connection.prefix, path, len(body), headers, connection.proxy_headers)
@@ -160,6 +160,7 @@ class _Connection:
         self._length = 0
         self._in_body = False
         self._whole = False
+        self._more = False
 
     def exchange(self, head: bytes, body: bytes, deadline: float) -> Answer:
         """Sends a request and reads the answer."""
@@ -179,12 +180,12 @@ class _Connection:
             raise broken or error from None
         answer = self._answer
         answer.body = b"".join(self._body)[:MAX_ANSWER_BYTES]
-        self.reusable = self._whole and broken is None and self.reusable
+        self.reusable = self._whole and broken is None and self.reusable and not self._more
         return answer
 
     def _send(self, head: bytes, body: bytes, deadline: float) -> None:
         self.sock.sendall(head)
-        # In pieces that stay in the processor's cache until the other side, or TLS, has read them: half the time.
+        # In pieces: larger ones fall out of the processor's cache, and smaller ones wake the other side too often.
         octets = memoryview(body)
         for start in range(0, len(octets), _SEND_BYTES):
             self._wait_at_most(deadline)
@@ -202,6 +203,8 @@ class _Connection:
             received += len(piece)
             if not self._in_body and received > _MAX_HEAD_BYTES:
                 raise ConnectionError("the head of the answer has no end")
+            if received > _MAX_RECEIVED_BYTES:
+                raise ConnectionError("the answer has no end")
             try:
                 self._parser.feed_data(piece)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -217,31 +220,56 @@ class _Connection:
         """Closes it."""
         self.sock.close()
 
+    def on_message_begin(self) -> None:
+        """An answer begins; one behind the whole one answers nothing that was asked, and is passed over."""
+        self._more = self._whole
+
     def on_status(self, status: bytes) -> None:
         """A piece of the reason phrase."""
+        if self._more:
+            return
         self._answer.reason += status.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """One header; a trailer, which comes behind the body, is none."""
+        if self._in_body:
+            return
         self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        if self._more:
+            return
         self._answer.status = self._parser.get_status_code()
         self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        if self._more:
+            return
         self._length += len(body)
         self._body.append(body)
 
     def on_message_complete(self) -> None:
         """The answer is whole, unless it is an interim one (100 Continue)."""
+        if self._more:
+            return
         if 100 <= self._answer.status < 200:
             self._begin()
             return
         self._whole = True
         self.reusable = self._parser.should_keep_alive()
+
+
+def _target(url: str) -> SplitResult:
+    """The parts of an address; ``ValueError`` without the address, which may hold a password."""
+    try:
+        target = urlsplit(url)
+        if target.scheme in ("http", "https") and target.hostname and (target.port or 1) > 0:
+            return target
+    except ValueError:
+        pass
+    raise ValueError("the address is not an http:// or https:// URL")
 
 
 def _authorization(name: str, url: SplitResult) -> dict[str, str]:

@@ -41,6 +41,7 @@ class Generation:
         self._columns: dict[str, Values] = {}
         self._table = SlotTable(0)
         self._filter: Filter | None = None
+        self._spent: dict[str, Values] = {}
 
     @property
     def room(self) -> int:
@@ -58,6 +59,13 @@ class Generation:
         columns = sum(column.nbytes for column in self._columns.values())
         others = sum(part.nbytes for part in (self._settled, self._filter) if part is not None)
         return self._ids.nbytes + self._time_ns.nbytes + self._table.nbytes + columns + others
+
+    def take_over(self, spent: Generation) -> None:
+        """Uses the memory of a generation that is gone for the first rows: to have new pages cleared costs more.
+
+        Only what this one is asked for next is kept of it, and only where it has the same size.
+        """
+        self._spent = {"ids": spent._ids, "time_ns": spent._time_ns, "slots": spent._table.slots, **spent._columns}
 
     def insert(self, ids: U64, time_ns: I64, hashes: U64, values: Mapping[str, Values]) -> None:
         """Adds rows, at most :attr:`room`; the last row of an id supersedes the others unless one is settled."""
@@ -77,6 +85,7 @@ class Generation:
             self.put(name, slice(first, end), column)
         rows = np.arange(first, end, dtype=np.int32)
         self.superseded += self._table.insert(self._ids, rows, hashes, self._settled)
+        self._spent = {}
 
     def find(self, ids: U64, hashes: U64) -> I32:
         """The row of each id, int32 ``[n]``; −1 where it is not there."""
@@ -105,7 +114,7 @@ class Generation:
         if column is None:
             if (np.isnan(values) if np.isnan(default) else values == default).all():
                 return
-            column = np.empty((len(self._time_ns), *values.shape[1:]), default.dtype)
+            column = self._empty(name, (len(self._time_ns), *values.shape[1:]), default.dtype)
             column[: self.rows] = default
         column = _fitting(column, values, default)
         self._columns[name] = column
@@ -160,21 +169,27 @@ class Generation:
         if room == len(self._time_ns):
             return
         rows = self._table.rows() if self.superseded else np.arange(self.rows, dtype=np.int32)
-        self._ids = _resized(self._ids, self.rows, room)
-        self._time_ns = _resized(self._time_ns, self.rows, room)
+        self._ids = self._resized("ids", self._ids, room)
+        self._time_ns = self._resized("time_ns", self._time_ns, room)
         if self._settled is not None:
-            self._settled = _resized(self._settled, self.rows, room)
+            self._settled = self._resized("settled", self._settled, room)
         for name, column in self._columns.items():
-            self._columns[name] = _resized(column, self.rows, room)
-        self._table = SlotTable(room)
+            self._columns[name] = self._resized(name, column, room)
+        self._table = SlotTable(room, self._spent.pop("slots", None))
         self._table.insert(self._ids, rows, hashed(self._ids[rows]))
 
+    def _resized(self, name: str, column: Values, room: int) -> Values:
+        """The rows of a column with room for ``room``."""
+        resized = self._empty(name, (room, *column.shape[1:]), column.dtype)
+        resized[: self.rows] = column[: self.rows]
+        return resized
 
-def _resized(column: Values, rows: int, room: int) -> Values:
-    """The first ``rows`` of a column with room for ``room``."""
-    resized = np.empty((room, *column.shape[1:]), column.dtype)
-    resized[:rows] = column[:rows]
-    return resized
+    def _empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
+        """Room for a column, with anything in it."""
+        spent = self._spent.pop(name, None)
+        if spent is not None and spent.shape == shape and spent.dtype == dtype:
+            return spent
+        return np.empty(shape, dtype)
 
 
 def _fitting(column: Values, values: Values, default: Values) -> Values:

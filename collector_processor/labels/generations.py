@@ -112,6 +112,10 @@ class Generations:
         while start < len(ids):
             generation = self._open()
             rows = slice(start, start + generation.room)
+            while len(self._generations) > 1 and len(self) + min(generation.room, len(ids) - start) > self.capacity:
+                # Before the rows come, for they may have its memory.
+                generation.take_over(self._generations[0])
+                dropped = dropped.plus(self.evict_oldest())
             generation.insert(ids[rows], time_ns[rows], hashes[rows], {name: v[rows] for name, v in values.items()})
             start = rows.stop
             while len(self) > self.capacity:

@@ -38,6 +38,8 @@ def hashed(ids: U64) -> U64:
 class SlotTable:
     """Maps ids to rows of an id array that somebody else keeps; room for ``rows`` rows, fixed.
 
+    ``spent`` are the slots of a table that is no longer used, whose memory serves again if it has the same size.
+
     Ids are uint64 ``[n, 2]``; they come with their :func:`hashed` bits so that a search of several tables mixes once.
     Nothing is ever removed: a row goes by being superseded, or with the whole table.
 
@@ -50,26 +52,28 @@ class SlotTable:
     [2, -1]
     """
 
-    def __init__(self, rows: int) -> None:
-        self._slots: I32 = np.full(max(16, int(rows / LOAD) + 1), _EMPTY, np.int32)
+    def __init__(self, rows: int, spent: I32 | None = None) -> None:
+        size = max(16, int(rows / LOAD) + 1)
+        self.slots: I32 = spent if spent is not None and len(spent) == size else np.empty(size, np.int32)
+        self.slots.fill(_EMPTY)
 
     @property
     def nbytes(self) -> int:
         """Memory of the slots, bytes."""
-        return self._slots.nbytes
+        return self.slots.nbytes
 
     def rows(self) -> I32:
         """The rows that can be found, ascending."""
-        return np.sort(self._slots[self._slots != _EMPTY])
+        return np.sort(self.slots[self.slots != _EMPTY])
 
     def find(self, stored: U64, ids: U64, hashes: U64) -> I32:
         """The row of each id, int32 ``[n]``; −1 where it is not there. ``stored`` ``[rows, 2]`` holds the rows' ids."""
         if built.slots is not None:
-            return built.slots.find(self._slots, stored, np.ascontiguousarray(ids), hashes)
+            return built.slots.find(self.slots, stored, np.ascontiguousarray(ids), hashes)
         found = np.full(len(ids), _EMPTY, np.int32)
-        probe = _Probe(hashes, len(self._slots))
+        probe = _Probe(hashes, len(self.slots))
         while len(probe.index):
-            row = self._slots[probe.slot]
+            row = self.slots[probe.slot]
             taken = row != _EMPTY
             probe.keep(taken)
             row = row[taken]
@@ -86,22 +90,22 @@ class SlotTable:
         """
         if built.slots is not None:
             return built.slots.insert(
-                self._slots, stored, rows, hashes, None if settled is None else settled.view(np.uint8)
+                self.slots, stored, rows, hashes, None if settled is None else settled.view(np.uint8)
             )
         superseded = 0
-        probe = _Probe(hashes, len(self._slots))
+        probe = _Probe(hashes, len(self.slots))
         while len(rows):
             slot = probe.slot
-            empty = self._slots[slot] == _EMPTY
-            self._slots[slot[empty]] = rows[empty]  # of rows with equal ids the last one written is the greatest
-            there = self._slots[slot]
+            empty = self.slots[slot] == _EMPTY
+            self.slots[slot[empty]] = rows[empty]  # of rows with equal ids the last one written is the greatest
+            there = self.slots[slot]
             same = (there != rows) & _equal(stored, there, stored, rows)
             if same.any():
                 superseded += int(np.count_nonzero(same))
                 later = same & (rows > there)
                 if settled is not None:
                     later &= ~settled[there]
-                self._slots[slot[later]] = rows[later]
+                self.slots[slot[later]] = rows[later]
             left = (there != rows) & ~same
             probe.keep(left)
             rows = rows[left]

@@ -33,6 +33,9 @@ Decode = Callable[[Signal, bytes, int], Decoded]
 DEFAULT_MAX_REQUESTS: Final = 1024
 _COMPLAINT_INTERVAL_S: Final = 10.0
 _COMPLAINT_CHARACTERS: Final = 500
+_PATIENCE_S: Final = 0.25
+"""How long a decoded request waits for room in the journal, in the thread that decoded it."""
+_POLL_S: Final = 0.005
 DEFAULT_MAX_REQUEST_BYTES: Final = 256 * 2**20
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -89,6 +92,7 @@ class Admission:
         self._memory = MemoryLimit(memory_limit_bytes, resident=resident)
         self._retry_after_s = retry_after_s
         self._next_complaint_s = 0.0
+        self._patient = True
         self._room = _Room(max_requests, max_request_bytes)
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
 
@@ -118,10 +122,30 @@ class Admission:
             decoded = self._decode(signal, body, received_ns)
             items = decoded.items
             if body:
-                self._journal.append(Request(signal, body, decoded, items, received_ns, ticket.gzipped))
+                self._append(Request(signal, body, decoded, items, received_ns, ticket.gzipped))
         except Exception as error:  # noqa: BLE001 -- a request must not end the receiver; judge() logs what is unexpected
             return self.judge(error, signal, transport, items)
         return self._accept(ticket, decoded)
+
+    def _append(self, request: Request) -> None:
+        """Journals a request, with a moment's patience: to refuse it means to receive and decode it all again.
+
+        A journal that has no room after that is given no more time until it has taken something.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._appended(request, deadline):
+            time.sleep(_POLL_S)
+
+    def _appended(self, request: Request, deadline: float) -> bool:
+        try:
+            self._journal.append(request)
+        except JournalFullError:
+            self._patient = self._patient and time.monotonic() < deadline
+            if not self._patient:
+                raise
+            return False
+        self._patient = True
+        return True
 
     def judge(self, error: Exception, signal: Signal, transport: Transport, items: int = 1) -> Outcome:
         """What an error means for the sender, counted."""
@@ -132,8 +156,8 @@ class Admission:
             self._telemetry.received("refused", signal, transport, items)
             return Outcome("too_large", str(error))
         if isinstance(error, LoopError):
-            self._telemetry.received("refused", signal, transport, items)
-            self._telemetry.dropped("receiver", "loop", items)
+            self._telemetry.received("refused", signal, transport, error.items)
+            self._telemetry.dropped("receiver", "loop", error.items)
             return Outcome("malformed", str(error))
         self._telemetry.received("failed", signal, transport, items)
         if isinstance(error, MalformedRequestError):

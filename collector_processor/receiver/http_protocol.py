@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -17,18 +18,27 @@ from collector_processor.receiver.whole_body import Progress, WholeBody
 
 WHOLE_BODY: Final = "otel_ml.whole_body"
 """The extension in a request's scope that reads a body of known length in one go (:meth:`BoundedHttp.whole_body`)."""
-_SCRATCH: Final = memoryview(bytearray(32 * 2**10))
-"""What is read before it is known whose it is; parsed at once, so that one is enough for all connections."""
 _TICK_S: Final = 1.0
 _POLL_S: Final = 0.01
 _FLUSH_S: Final = 0.5
 """How long the last answers may take to leave, whatever the grace time."""
 
 
+class _Scratch(threading.local):
+    """What is read before it is known whose it is; parsed at once, so that one a loop does for all connections."""
+
+    def __init__(self) -> None:
+        self.octets = memoryview(bytearray(32 * 2**10))
+
+
+_SCRATCH: Final = _Scratch()
+
+
 class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
     """HTTP/1.1 on one connection, within limits.
 
-    A head (request line and headers) must be whole within ``head_timeout_s`` and smaller than about ``max_head_bytes``;
+    A head (request line and headers) must be whole within ``head_timeout_s`` and smaller than about ``max_head_bytes``,
+    and so must what stands between or behind the chunks of a body, which is thrown away;
     what a sender goes on to send after it was answered is thrown away, for as long. Connections over
     ``max_connections`` are closed at once.
     """
@@ -43,6 +53,7 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._in_head = False
         self._head_bytes = 0
+        self._bare_bytes = 0
         self._at_work = False
         self._filling: WholeBody | None = None
         self._given_up: RequestResponseCycle | None = None
@@ -64,12 +75,12 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the event loop reads to: straight into a body where one is waited for."""
-        return _SCRATCH if self._filling is None else self._filling.room
+        return _SCRATCH.octets if self._filling is None else self._filling.room
 
     def buffer_updated(self, nbytes: int) -> None:
         """Takes what has been read there."""
         if self._filling is None:
-            self.data_received(bytes(_SCRATCH[:nbytes]))
+            self.data_received(bytes(_SCRATCH.octets[:nbytes]))
         else:
             self._filling.advance(nbytes)
             self._look_at_filling()
@@ -82,6 +93,7 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
             self._look_at_filling()
             if not data:
                 return
+        self._bare_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -90,18 +102,28 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
             if self._head_bytes > self.max_head_bytes:
                 self.send_400_response("Request head too large.")
                 return
+        elif self._bare_bytes > self.max_head_bytes:
+            # Extensions of a chunk, or trailers, without end.
+            self.transport.close()
+            return
         if self._deadline is None and not self._at_work:
             self._start_clock()
 
     def on_message_begin(self) -> None:
         """Begins a head."""
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._bare_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keeps a header; a trailer, which comes behind a body, is none."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Ends a head; its body has a time-out of its own."""
         self._in_head = False
+        self._bare_bytes = 0
         self._at_work = True
         self._stop_clock()
         super().on_headers_complete()
@@ -111,6 +133,7 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Keeps a piece of a body, unless nobody will ask for it any more."""
+        self._bare_bytes = 0
         if self.cycle is not self._given_up:
             super().on_body(body)
 
@@ -141,7 +164,7 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
             self.flow.resume_reading()
         clock = self.loop.call_later(timeout_s, _time_out, filling.done)
         try:
-            return await filling.done
+            return filling.octets() if await filling.done else None
         finally:
             clock.cancel()
             self._give_up(cycle, filling, len(came))
@@ -175,7 +198,7 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
             self._deadline = None
 
 
-def _time_out(done: asyncio.Future[bytes | None]) -> None:
+def _time_out(done: asyncio.Future[bool]) -> None:
     if not done.done():
         done.set_exception(asyncio.TimeoutError())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,10 @@ from typing import Final
 
 _CHECK_INTERVAL_S: Final = 1.0
 _SHARE: Final = 0.8
+_KEPT_BYTES: Final = 128 * 2**20
+_MAPPED_BYTES: Final = 16 * 2**20
+"""What is larger goes back to the system as soon as it is freed: the large arrays of the join."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _CGROUPS: Final = (("", "memory.max"), ("memory", "memory.limit_in_bytes"))
 """Controller in ``/proc/self/cgroup`` (v2 has none) and file of the limit."""
 
@@ -72,6 +77,21 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def keep_freed(limit_bytes: int | None = None) -> bool:
+    """Has the allocator keep up to 128 MiB that were freed, an eighth of ``limit_bytes`` at most; whether it does.
+
+    Bodies come and go by the megabyte, and to have the system clear new pages for each costs more than to receive it.
+    Does nothing where the environment has settings of its own for the allocator, or where this is not glibc.
+    """
+    if any(name == "GLIBC_TUNABLES" or (name.startswith("MALLOC_") and name.endswith("_")) for name in os.environ):
+        return False
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is None:
+        return False
+    kept = _KEPT_BYTES if limit_bytes is None else min(_KEPT_BYTES, limit_bytes // 8)
+    return bool(set_option(_M_TRIM_THRESHOLD, kept)) and bool(set_option(_M_MMAP_THRESHOLD, min(kept, _MAPPED_BYTES)))
 
 
 class MemoryLimit:

@@ -11,7 +11,7 @@ Progress = Callable[[int], None]
 
 
 class WholeBody:
-    """``length`` bytes that come in one after the other; ``done`` has them, or None when the sender hung up.
+    """``length`` bytes that come in one after the other; ``done`` says whether all are there, or the sender hung up.
 
     Memory is asked for at once but not touched before bytes come, so that a length that is only announced costs
     nothing.
@@ -20,12 +20,12 @@ class WholeBody:
     >>> body = WholeBody(5, loop.create_future(), lambda size: None)
     >>> body.copy(b"spa"), body.copy(b"ns and more")
     (3, 2)
-    >>> body.done.result()
-    b'spans'
+    >>> body.done.result(), body.octets()
+    (True, b'spans')
     >>> loop.close()
     """
 
-    def __init__(self, length: int, done: asyncio.Future[bytes | None], progress: Progress) -> None:
+    def __init__(self, length: int, done: asyncio.Future[bool], progress: Progress) -> None:
         # A BytesIO gives the bytes that it was written into away without copying them, and zeros are not touched.
         self._kept = BytesIO(bytes(length))
         self._room = self._kept.getbuffer()
@@ -68,9 +68,16 @@ class WholeBody:
             return
         if self.whole:
             self._room.release()
-            self.done.set_result(self._kept.getvalue())
+            self.done.set_result(True)
+
+    def octets(self) -> bytes:
+        """All of the body, once it is done; copied only as long as somebody still has a view of :attr:`room`.
+
+        The event loop has one while it says that bytes came, so this is for afterwards.
+        """
+        return self._kept.getvalue()
 
     def hung_up(self) -> None:
         """Ends the waiting: nothing more will come."""
         if not self.done.done():
-            self.done.set_result(None)
+            self.done.set_result(False)

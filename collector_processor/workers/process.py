@@ -7,6 +7,7 @@ handed over is committed there, so that backpressure reaches the senders as in a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from collector_processor.config import Config
 from collector_processor.config.load import parse_config
@@ -26,7 +27,7 @@ from collector_processor.factory import build_forwarders, build_receivers, monit
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.logs import log_to_stderr
 from collector_processor.receiver.admission import Admission
-from collector_processor.receiver.memory_limit import default_limit_bytes, resident_bytes
+from collector_processor.receiver.memory_limit import default_limit_bytes, keep_freed, resident_bytes
 from collector_processor.survive import survived
 from collector_processor.telemetry import Telemetry
 from collector_processor.workers.columns import pack
@@ -35,6 +36,8 @@ from collector_processor.workers.metrics import snapshot
 
 CONSUMER: Final = "handover"
 """The essential consumer of the journal here."""
+_TELL_S: Final = 1.0
+"""How often the supervisor is told what was counted, unasked: so much is lost at most with a worker that is killed."""
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +61,8 @@ class Worker:
         )
         self.receivers = build_receivers(config, self.admission, self.telemetry, shared=True)
         self.forwarders = build_forwarders(config, self.journal, self.telemetry)
+        self._telling = threading.Lock()
+        self._asked = threading.Event()
         self._handover = threading.Thread(target=self._hand_over, name="handover", daemon=True)
 
     async def start(self) -> None:
@@ -69,6 +74,7 @@ class Worker:
             forwarder.start()
         for receiver in self.receivers:
             await receiver.start()
+        threading.Thread(target=self._tell_now_and_then, name="metrics", daemon=True).start()
 
     async def stop(self, timeout_s: float) -> None:
         """Finishes what is in flight, hands everything over and delivers the originals, within the time."""
@@ -88,15 +94,29 @@ class Worker:
             with survived("shutdown", self.telemetry):
                 await asyncio.to_thread(forwarder.shutdown, left() / 2)
 
-    def tell_metrics(self) -> None:
-        """Sends what has been counted so far, behind everything that was handed over before."""
-        self._link.tell("metrics", snapshot(self.telemetry.registry))
+    def tell_metrics(self, kind: Literal["metrics", "counted"] = "metrics") -> None:
+        """Sends what has been counted so far, behind everything that was handed over before; ``counted`` is unasked."""
+        with self._telling:  # or an older figure could come behind a newer one
+            self._link.tell(kind, snapshot(self.telemetry.registry))
+
+    def ask(self) -> None:
+        """Has the metrics told soon, without waiting for it: while the supervisor reads nothing, that takes long."""
+        self._asked.set()
+
+    def _tell_now_and_then(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                asked = self._asked.wait(_TELL_S)
+                self._asked.clear()
+                self.tell_metrics("metrics" if asked else "counted")
 
     def _hand_over(self) -> None:
         # A read without a time-out comes back empty only when the journal is closed and read to its end.
         while entries := self.journal.read(CONSUMER):
             for entry in entries:
-                self._link.send("request", *pack(entry.request))
+                # One request that cannot be packed must not keep the others here for ever.
+                with survived("handover", self.telemetry):
+                    self._link.send("request", *pack(entry.request))
                 self.journal.commit(CONSUMER, entry.offset)
 
 
@@ -127,11 +147,13 @@ async def _serve(link: Link, begin: dict[str, Any]) -> None:
     worker = Worker(link, begin)
 
     def listen_to_parent() -> None:
-        while (message := link.receive()) is not None:
-            if message.kind == "metrics":
-                worker.tell_metrics()
-            elif message.kind == "stop":
-                loop.call_soon_threadsafe(stopping.set_result, float(message.described()))
+        # A parent that is killed with something unread resets the link.
+        with contextlib.suppress(OSError):
+            while (message := link.receive()) is not None:
+                if message.kind == "metrics":
+                    worker.ask()
+                elif message.kind == "stop":
+                    loop.call_soon_threadsafe(stopping.set_result, float(message.described()))
         if not stopping.done():
             # Without the one who counts there is nobody to receive for.
             os._exit(1)
@@ -154,6 +176,7 @@ def main(descriptor: int) -> int:
         return 1
     begin: dict[str, Any] = message.described()
     log_to_stderr(str(begin["log_level"]), f"worker {begin['number']}: ")
+    keep_freed(default_limit_bytes())
     try:
         asyncio.run(_serve(link, begin))
     except (OSError, ValueError) as error:

@@ -106,6 +106,13 @@ class Supervisor:
         with self._lock:
             return [worker.process.pid for worker in self._workers.values()]
 
+    @property
+    def status(self) -> str:
+        """Why nothing is received, for now or for good; empty while at least one worker receives."""
+        with self._lock:
+            receiving = any(worker.ready.is_set() for worker in self._workers.values())
+        return self.problem or ("" if receiving else "no worker receives")
+
     def addresses(self) -> list[tuple[str, int]]:
         """What is listened on, and its port."""
         return [(name.rpartition(".")[2], port) for name, port in self._ports.items()]
@@ -181,10 +188,12 @@ class Supervisor:
     def _launch(self, number: int) -> _Running:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "collector_processor.workers.process", str(theirs.fileno())]
-        with theirs:
+        with contextlib.ExitStack() as unless_started, theirs:
+            unless_started.callback(ours.close)
             process = subprocess.Popen(  # noqa: S603 -- nothing in it comes from outside
                 command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
             )
+            unless_started.pop_all()
         worker = _Running(number, process, Link(ours))
         with contextlib.suppress(OSError):
             worker.link.tell(
@@ -207,7 +216,8 @@ class Supervisor:
 
     def _attend(self, worker: _Running) -> None:
         """Takes what a worker hands over, until it is gone."""
-        with contextlib.suppress(OSError):
+        # A link without which, or without memory for what comes, nothing goes on: the worker ends with it.
+        with contextlib.suppress(OSError, MemoryError):
             while (message := worker.link.receive()) is not None:
                 with survived("worker", self._telemetry):
                     self._take(worker, message)
@@ -236,6 +246,8 @@ class Supervisor:
         elif message.kind == "metrics":
             worker.told = message.described()
             worker.answered.set()
+        elif message.kind == "counted":
+            worker.told = message.described()
         elif message.kind == "failed":
             worker.problem = str(message.described())
         elif message.kind == "ready":
@@ -254,23 +266,37 @@ class Supervisor:
         often = len(self._deaths) == _RESTARTS and now_s - self._deaths[0] < _RESTARTS_WITHIN_S
         self._deaths.append(now_s)
         if often:
-            self.problem = f"worker {worker.number} ended with code {code}, as others did: more than can be made good"
-            _log.error("%s", self.problem)
-            self._on_failure()
+            self._fail(f"worker {worker.number} ended with code {code}, as others did: more than can be made good")
             return
         _log.error("worker %d ended with code %d and is started anew", worker.number, code)
         if self._stopping.wait(_RESTART_WAIT_S):
             return
-        again = self._launch(worker.number)
+        try:
+            again = self._launch(worker.number)
+        except OSError as error:
+            self._fail(f"worker {worker.number} cannot be started anew: {error}")
+            return
         if self._stopping.is_set():
             # The end came in between and does not know of this one.
             again.process.kill()
             return
-        again.ready.wait(START_TIMEOUT_S)
-        if again.problem:
-            self.problem = f"worker {again.number} cannot be started anew: {again.problem}"
-            _log.error("%s", self.problem)
-            self._on_failure()
+        if not again.ready.wait(START_TIMEOUT_S):
+            again.process.kill()
+            again.ready.wait()
+        if not again.problem or self._stopping.is_set():
+            return
+        ended = again.process.returncode
+        if ended is not None and ended < 0:
+            # It was killed, which says nothing against the next one.
+            self._replace(again, ended)
+        else:
+            self._fail(f"worker {again.number} cannot be started anew: {again.problem}")
+
+    def _fail(self, problem: str) -> None:
+        """Says that the workers cannot go on."""
+        self.problem = problem
+        _log.error("%s", problem)
+        self._on_failure()
 
 
 def _end(worker: _Running, timeout_s: float) -> None:

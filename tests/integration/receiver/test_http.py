@@ -192,6 +192,7 @@ def test_garbage_is_a_bad_request(service: Any, content_type: str, sent: bytes) 
         ("deflate", zlib.compress(request(50))[:-2]),
         ("gzip", gzip.compress(request(50)) + b"more"),
     ],
+    ids=["no stream", "cut gzip", "cut deflate", "more after its end"],
 )
 def test_a_broken_stream_is_a_bad_request(service: Any, coding: str, sent: bytes) -> None:
     answer = send(service, sent, coding=coding)

@@ -202,3 +202,59 @@ def test_both_forms_of_a_body_count_against_the_room(serve: Callable[..., Any]) 
             assert connection.getresponse().status == 503
 
     assert service.admission.room.bytes == 0
+
+
+CHUNKED = (
+    f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: {PROTOBUF}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+)
+
+
+@pytest.mark.parametrize(
+    "bare",
+    [b"0\r\n" + b"A: " + b"b" * 8000 + b"\r\n", b"0\r\nA: ", b"5;a="],
+    ids=["many trailers", "a long trailer", "a long extension"],
+)
+def test_what_is_no_body_has_an_end(service: Any, bare: bytes) -> None:
+    again = bare.removeprefix(b"0\r\n") if bare.endswith(b"\n") else b"b" * 8000
+    with closing(connect(service)) as connection:
+        connection.sendall(CHUNKED + b"3\r\n\xc2\x3e\x00\r\n" + bare)
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            connection.sendall(again * 4000)
+
+    wait_until(lambda: service.admission.room.requests == 0)
+
+
+def test_trailers_are_no_headers(service: Any) -> None:
+    body = b"3\r\n\xc2\x3e\x00\r\n0\r\nContent-Encoding: gzip\r\n\r\n"
+    with closing(connect(service)) as connection:
+        connection.sendall(2 * (CHUNKED + body))
+        assert statuses(connection, 2) == [200, 200]
+
+    assert service.bodies() == [b"\xc2\x3e\x00"] * 2
+
+
+def test_a_body_in_small_chunks_arrives_whole(service: Any) -> None:
+    body = body_of(100_000)
+    with closing(connect(service)) as connection:
+        connection.sendall(CHUNKED + b"".join(b"1\r\n%c\r\n" % octet for octet in body) + b"0\r\n\r\n")
+        assert statuses(connection, 1) == [200]
+
+    assert service.bodies() == [body]
+
+
+def test_two_services_in_one_process_do_not_read_into_each_other(serve: Callable[..., Any]) -> None:
+    services = [serve(), serve()]
+    bodies = [[body_of(20_000, seed=100 * number + each) for each in range(40)] for number in range(2)]
+
+    def send(number: int) -> None:
+        with closing(connect(services[number])) as connection:
+            for body in bodies[number]:
+                connection.sendall(CHUNKED + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+                assert statuses(connection, 1) == [200]
+
+    senders = [threading.Thread(target=send, args=(number,)) for number in range(2)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join(30)
+    assert [service.bodies() for service in services] == bodies

@@ -218,6 +218,64 @@ def test_each_worker_forwards_what_it_received(settings: dict[str, Any], run: Ca
         assert destination.counted("otelcol_receiver_accepted_spans_total") == 210
 
 
+def test_what_a_killed_worker_counted_stays_though_nobody_asked_for_it(settings: dict[str, Any], otlp: Any) -> None:
+    body = otlp.request([otlp.prediction(MODEL, {"ml.prediction.id": "a"})])
+    accepted = "otelcol_receiver_accepted_spans_total"
+    with Many(settings, 2) as running:
+        for _ in range(20):
+            assert running.post(body) == 200
+        workers = list(running.supervisor._workers.values())
+
+        def told() -> float:
+            families = [family for worker in workers for family in worker.told]
+            return sum(value for family in families for name, _, value in family[3] if name == accepted)
+
+        wait(lambda: told() == 20)
+        for worker in workers:
+            worker.process.kill()
+        wait(lambda: not set(running.supervisor.pids) & {worker.process.pid for worker in workers})
+        assert running.own(accepted) == 20
+
+
+def test_a_worker_killed_while_it_starts_anew_is_started_once_more(settings: dict[str, Any]) -> None:
+    with Many(settings, 2) as running:
+        seen = set(running.supervisor.pids)
+        first = min(seen)
+        os.kill(first, signal.SIGKILL)
+        wait(lambda: set(running.supervisor.pids) - seen)
+        os.kill((set(running.supervisor.pids) - seen).pop(), signal.SIGKILL)
+        wait(lambda: running.failed.is_set() or running.own("otel_ml_errors_total") == 2)
+        wait(lambda: running.failed.is_set() or len(running.supervisor.pids) == 2)
+        assert not running.failed.is_set()
+    assert running.drained
+
+
+def test_a_worker_that_cannot_be_started_anew_ends_the_service(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("no more processes")
+
+    with Many(settings, 2) as running:
+        monkeypatch.setattr(module.subprocess, "Popen", refused)
+        os.kill(running.supervisor.pids[0], signal.SIGKILL)
+        wait(running.failed.is_set)
+        assert running.supervisor.problem == "worker 1 cannot be started anew: no more processes"
+
+
+def test_health_says_when_no_worker_receives(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RESTART_WAIT_S", 3600.0)
+    with Many(settings, 2) as running:
+        health = running.service.health
+        assert health is not None
+        url = f"http://localhost:{health.port}/health"
+        assert requests.get(url, timeout=5).status_code == 200
+        for pid in running.supervisor.pids:
+            os.kill(pid, signal.SIGKILL)
+        wait(lambda: requests.get(url, timeout=5).status_code == 503)
+        assert "no worker receives" in requests.get(url, timeout=5).text
+
+
 def test_workers_that_keep_dying_end_the_service(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RESTARTS", 1)
     with Many(settings, 2) as running:

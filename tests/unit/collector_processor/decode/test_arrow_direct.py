@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from collector_processor.decode import arrow
+from collector_processor.decode import arrow, arrow_direct
 from collector_processor.decode.arrow import ArrowTable, read_stream
 from collector_processor.decode.arrow_columns import column_of_arrow, hash_arrow
 from collector_processor.decode.arrow_direct import NotUsualError, Usual
@@ -81,7 +81,7 @@ def answer(stream: bytes, limits: DecodeLimits) -> Answer:
 
 
 def by_pyarrow(stream: bytes, limits: DecodeLimits) -> Answer:
-    def refuse(stream: bytes) -> Usual:
+    def refuse(*_: object) -> Usual:
         raise NotUsualError
 
     with pytest.MonkeyPatch.context() as patch:
@@ -91,7 +91,7 @@ def by_pyarrow(stream: bytes, limits: DecodeLimits) -> Answer:
 
 def is_usual(stream: bytes) -> bool:
     try:
-        usual = Usual(stream)
+        usual = Usual(stream, 100)
         usual.columns(range(len(usual.plan.fields)))
     except NotUsualError:
         return False
@@ -124,6 +124,19 @@ def test_a_usual_stream_has_the_columns_that_pyarrow_reads(rows: int, askew: int
 def test_limits_are_met_by_both_in_the_same_way(limits: DecodeLimits) -> None:
     stream = stream_of(usual_columns())
     assert answer(stream, limits) == by_pyarrow(stream, limits)
+
+
+def test_no_more_messages_are_looked_at_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[bytes] = []
+    monkeypatch.setattr(
+        arrow_direct, "_known_header", lambda head: looked_at.append(head) or arrow_direct._header(head)
+    )
+    stream = stream_of(usual_columns())
+    found = Usual(stream, 100).messages
+    looked_at.clear()
+    with pytest.raises(NotUsualError):
+        Usual(stream, found - 1)
+    assert len(looked_at) == found - 2  # all but the schema and the one too many
 
 
 def unusual() -> dict[str, bytes]:
@@ -192,7 +205,7 @@ def test_a_stream_with_changed_bytes_never_gives_other_cells_than_pyarrow() -> N
 def test_columns_that_share_their_buffers_are_refused_before_anything_is_made_of_them() -> None:
     rows, numbers = 1000, pa.array(np.arange(1000, dtype=np.int8))
     stream = bytearray(stream_of({f"ml.feature.{i:03}": numbers for i in range(100)}))
-    usual = Usual(bytes(stream))
+    usual = Usual(bytes(stream), 100)
     wanted = range(100)
     assert usual.rows == rows
     assert usual.buffer_bytes(wanted) == 100 * rows

@@ -50,8 +50,9 @@ def test_points_of_every_kind_are_counted() -> None:
 
 
 def test_metrics_that_come_back_are_a_loop() -> None:
-    with pytest.raises(LoopError, match=r"derived here \(service.instance.id me\)"):
+    with pytest.raises(LoopError, match=r"derived here \(service.instance.id me\)") as caught:
         decode("metrics", derived("me"), 0, own_instance_id="me")
+    assert caught.value.items == decode("metrics", derived("me"), 0).items > 1
 
 
 def test_a_loop_is_a_malformed_request_to_whoever_sent_it() -> None:

@@ -262,3 +262,25 @@ def test_what_came_compressed_is_not_compressed_anew(compression: Compression | 
     assert compressed == (compression == "gzip" or (compression is None and bool(gzipped)))
     assert (gzip.decompress(sent) if compressed else sent) == b"body"
     assert not (compressed and gzipped) or sent == gzipped
+
+
+@pytest.mark.parametrize(
+    "second", [b"HTTP/1.1 500 Oh\r\nRetry-After: 9\r\nContent-Length: 3\r\n\r\nwhy", b"HTTP/1.1 4"]
+)
+def test_an_answer_behind_the_answer_is_not_taken_for_one(second: bytes) -> None:
+    with serving(replying(OK + second)) as server, closing(HttpClient(server.url, {}, tls=None)) as client:
+        for _ in range(2):
+            answer = client.post("/v1/traces", b"body", 10.0, {})
+            assert (answer.status, answer.reason, answer.body) == (200, "OK", b"ok")
+            assert answer.headers == {"content-length": "2"}
+        assert server.connections == 2
+
+
+def test_trailers_are_no_headers_and_have_an_end() -> None:
+    chunked = b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+    with serving(replying(chunked + b"Retry-After: 9\r\n\r\n")) as server:
+        answer = post(server.url)
+        assert (answer.body, answer.headers) == (b"ok", {"transfer-encoding": "chunked"})
+    endless = replying(chunked, *[b"A: b\r\n" * 10_000] * 1000)
+    with serving(endless) as server, pytest.raises(ConnectionError, match="no end"):
+        post(server.url, timeout_s=30.0)

@@ -270,3 +270,18 @@ def test_a_snapshot_is_independent_of_the_store():
     restored = store_of()
     restored.load(arrays)
     assert restored.take("small", restored.find(ids_of([1]))).tolist() == [5]
+
+
+def test_a_new_generation_has_the_memory_of_the_one_that_the_capacity_pushes_out():
+    store = store_of(capacity=800)
+    insert(store, range(800), small=np.arange(800), real=np.arange(800.0))
+    oldest = store._generations[0]
+    assert insert(store, range(800, 850), small=np.arange(50), real=np.full(50, np.nan)) == Dropped(100, 0)
+
+    newest = store._generations[-1]
+    assert np.shares_memory(newest._ids, oldest._ids)
+    assert np.shares_memory(newest._table.slots, oldest._table.slots)
+    assert known(store, [99, 100, 799, 800, 849, 850]) == [False, True, True, True, True, False]
+    found = store.find(ids_of([800, 849, 799]))
+    assert store.take("small", found).tolist() == [0, 49, 799]
+    assert np.isnan(store.take("real", found)[:2]).all()

@@ -10,7 +10,7 @@ import pytest
 
 from collector_processor.decode.batch import Decoded, MalformedRequestError
 from collector_processor.decode.metrics import LoopError
-from collector_processor.journal.base import Signal
+from collector_processor.journal.base import JournalFullError, Request, Signal
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.receiver.admission import Admission, BusyError, Outcome
 from collector_processor.receiver.inflate import TooLargeError
@@ -102,6 +102,55 @@ def test_a_full_journal_is_busy_and_counted_with_its_items(receiving: Receiving)
     assert receiving.counted("refused") == 3
 
 
+class Lagging(MemoryJournal):
+    """A journal without room for so many times."""
+
+    full = 0
+    tries = 0
+
+    def append(self, request: Request) -> int:
+        self.tries += 1
+        if self.tries <= self.full:
+            raise JournalFullError("the journal is full")
+        return super().append(request)
+
+
+def test_a_journal_that_is_full_for_a_moment_is_waited_for(receiving: Receiving) -> None:
+    journal = Lagging(Telemetry())
+    journal.subscribe("statistics", essential=True)
+    journal.full = 2
+    with (
+        closing(Admission(journal, receiving.decode, receiving.telemetry)) as admission,
+        admission.enter("traces", "grpc") as ticket,
+    ):
+        assert asyncio.run(ticket.admit(lambda: b"body")) == Outcome("accepted")
+
+    assert journal.tries == 3
+    assert receiving.counted("refused") == 0
+    assert len(journal.read("statistics", timeout_s=0.0)) == 1
+
+
+def test_a_journal_waited_for_in_vain_is_asked_only_once_until_it_takes_something(receiving: Receiving) -> None:
+    journal = Lagging(Telemetry())
+    journal.subscribe("statistics", essential=True)
+    journal.full = 2**62
+    with closing(Admission(journal, receiving.decode, receiving.telemetry)) as admission:
+
+        def take() -> str:
+            with admission.enter("traces", "grpc") as ticket:
+                return asyncio.run(ticket.admit(lambda: b"body")).verdict
+
+        assert take() == "busy"
+        before = journal.tries
+        assert before > 1
+        assert take() == "busy"
+        assert journal.tries == before + 1
+        journal.full = 0
+        assert take() == "accepted"
+        journal.tries, journal.full = 0, 2
+        assert take() == "accepted"
+
+
 def test_a_closed_journal_is_busy(receiving: Receiving) -> None:
     receiving.journal.close()
 
@@ -134,15 +183,15 @@ def test_a_body_that_does_not_load_is_judged(receiving: Receiving) -> None:
 
 
 def test_our_own_metrics_come_back_are_refused_and_counted_as_a_loop(receiving: Receiving) -> None:
-    receiving.error = LoopError("a pipeline leads from this service back into it")
+    receiving.error = LoopError("a pipeline leads from this service back into it", 7)
     outcome = receiving.take(signal="metrics")
 
     assert outcome.verdict == "malformed"
     assert "leads from this service back into it" in outcome.message
-    assert receiving.counted("refused", "metrics") == 1
+    assert receiving.counted("refused", "metrics") == 7
     assert receiving.journal.held_bytes == 0
     looped = {"stage": "receiver", "reason": "loop", "intentional": "true"}
-    assert receiving.telemetry.registry.get_sample_value("otel_ml_dropped_total", looped) == 1
+    assert receiving.telemetry.registry.get_sample_value("otel_ml_dropped_total", looped) == 7
 
 
 def test_more_requests_than_fit_are_busy_until_one_leaves() -> None:

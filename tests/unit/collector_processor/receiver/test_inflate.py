@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import tracemalloc
 import zlib
 
@@ -122,3 +123,28 @@ def test_a_cut_gzip_message_is_malformed() -> None:
 @pytest.mark.parametrize("message", [b"", b"\x1f", b"\x78", b"\x0a\x00"])
 def test_short_messages_are_themselves(message: bytes) -> None:
     assert inflate_message(message, MIB) == message
+
+
+def test_many_members_cost_no_copy_of_the_whole_message_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[int] = []
+
+    class Counting:
+        """A decompressor that notes what it was given."""
+
+        def __init__(self, wbits: int) -> None:
+            self._real = make(wbits)
+
+        def decompress(self, piece: bytes, longest: int) -> bytes:
+            fed.append(len(piece))
+            return self._real.decompress(piece, longest)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._real, name)
+
+    make = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    members, rest = 500, random.Random(0).randbytes(2 * MIB)
+    message = gzip.compress(b"") * members + gzip.compress(rest, 0)
+
+    assert inflate_message(message, 4 * MIB) == rest
+    assert sum(fed) < len(message) + members * 2**16

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 
 import pytest
 
-from collector_processor.receiver.memory_limit import MemoryLimit, default_limit_bytes
+from collector_processor.receiver.memory_limit import MemoryLimit, default_limit_bytes, keep_freed
 
 GIB = 2**30
 NONE_V1 = "9223372036854771712\n"
@@ -74,3 +76,17 @@ def test_it_opens_again_when_memory_falls() -> None:
     limit = MemoryLimit(100, resident=lambda: resident.pop(0), release=lambda: None, interval_s=0.0)
 
     assert [limit.exceeded(), limit.exceeded()] == [True, False]
+
+
+def test_freed_memory_is_kept_where_the_allocator_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
+        monkeypatch.delenv(name, raising=False)
+    assert keep_freed(GIB) == (sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"))
+
+
+@pytest.mark.parametrize("name", ["GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_"])
+def test_settings_of_the_environment_for_the_allocator_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert not keep_freed()

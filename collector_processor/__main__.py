@@ -1,0 +1,43 @@
+"""Where ``otel-ml`` starts: says what to install where only the instrumentation is there, as in an app."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Final
+
+# What the command line imports, whatever it is asked to do.
+_NEEDED: Final = (
+    *("rich", "yaml", "pydantic", "numpy", "scipy", "pyarrow", "grpc", "google.protobuf", "prometheus_client"),
+    *("requests", "uvicorn", "httptools", "opentelemetry.sdk", "opentelemetry.proto"),
+)
+_INSTALL: Final = "pip install 'otel-ml[processor]'"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; its exit code, or 1 and what to install."""
+    if os.getpid() == 1:
+        # The system keeps from process 1, a container's, what it does not handle; imports alone take seconds.
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+    missing = [name for name in _NEEDED if not _present(name)]
+    if missing:
+        told = f"error: only the instrumentation is installed (no {', '.join(missing)}); for this command: {_INSTALL}"
+        sys.stderr.write(f"{told}\n")
+        return 1
+    from collector_processor.cli import main as run
+
+    return run(arguments)
+
+
+def _present(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
