@@ -25,7 +25,7 @@ from otel_ml import semconv
 
 def add_alert_commands(commands: Any) -> None:
     """Adds ``alerts`` to the command line."""
-    parser = commands.add_parser("alerts", help="test where alerts go")
+    parser = commands.add_parser("alerts", help="send a test alert to where alerts go")
     own = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     test = own.add_parser(
         "test",
@@ -33,7 +33,7 @@ def add_alert_commands(commands: Any) -> None:
         description="Sends one alert, marked as a test, to everything that alerts.notify names; exits with 1 if any "
         "of them did not take it.",
     )
-    test.add_argument("--config", type=Path, metavar="FILE", required=True)
+    test.add_argument("--config", type=Path, metavar="FILE", required=True, help="configuration")
     test.set_defaults(run=_test)
 
 
@@ -91,8 +91,9 @@ def _test(options: argparse.Namespace) -> int:
             destination.shutdown(1.0)
         failed += bool(problems)
         kind = component_type(name)
+        who = name if name == kind else f"{name} ({kind})"
         if not problems:
-            out.print(f"{name} ({kind}): sent", style="green", markup=False)
+            out.print(f"{who}: sent", style="green", markup=False)
         for problem in problems:
-            out.print(f"{name} ({kind}): failed: {problem}", style="red", markup=False)
+            out.print(f"{who}: failed: {problem}", style="red", markup=False)
     return 1 if failed else 0

@@ -26,6 +26,11 @@ FEATURE: Final = label_name(semconv.FEATURE_NAME)
 SOURCE: Final = label_name(semconv.PERFORMANCE_SOURCE)
 _HISTOGRAM_SUFFIXES: Final = ("_bucket", "_count", "_sum")
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_TEXT: Final = r'"(?:[^"\\]|\\.)*"'
+_SELECTED: Final = re.compile(
+    rf"{_TEXT}|\b(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\b(?:\s*\{{(?:[^{{}}\"]|{_TEXT})*\}}|(?!\s*\{{))(?!\s*(?:\[|offset\b|@))"
+)
+"""A text, or a metric with its matchers that has neither range nor offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,22 @@ class Catalogue:
     def of(self, origin: Origin) -> tuple[Series, ...]:
         """The series of one origin."""
         return tuple(item for item in self if item.origin == origin)
+
+    def held(self, expression: str, time: str) -> str:
+        """A PromQL expression in which gauges of windows hold for a time, unless it has a range of its own for them.
+
+        Windows may be further apart than the five minutes that Prometheus looks back. An empty ``time`` leaves it as it
+        is.
+
+        >>> Catalogue.of_registries().held('max(ml_drift_share_ratio{a="b"}) and ml_latency_p99_seconds[1h]', "780s")
+        'max(last_over_time(ml_drift_share_ratio{a="b"}[780s])) and ml_latency_p99_seconds[1h]'
+        """
+        gauges = {item.name for item in self.of("derived") if item.kind == "gauge"}
+
+        def hold(found: re.Match[str]) -> str:
+            return f"last_over_time({found[0]}[{time}])" if found["name"] in gauges else found[0]
+
+        return _SELECTED.sub(hold, expression) if time else expression
 
     def named_in(self, expression: str) -> set[str]:
         """OTLP names of the metrics that a PromQL expression names."""

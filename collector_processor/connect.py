@@ -8,6 +8,7 @@ from typing import Final
 
 from collector_processor.config import Config, OtlpExporter, PrometheusExporter
 from collector_processor.config.auth import Authentication
+from collector_processor.config.destinations import AlertmanagerExporter
 from collector_processor.config.load import component_type
 from collector_processor.credentials import Tokens, Watched
 from collector_processor.export.client_tls import check_client_tls
@@ -39,32 +40,49 @@ def connect(config: Config, name: str, settings: OtlpExporter) -> Sender:
     tls, key = settings.tls, f"exporters.{name}.tls"
     secure, address = _secure(settings)
     used = tls.model_copy(update={"insecure": False}) if secure else None
-    auth = settings.auth
-    tokens = None if auth is None else _tokens(config, auth.authenticator)
-    scheme = "" if auth is None else config.authenticators[auth.authenticator].scheme
-    in_use: tuple[str, ...] = ()
+    credentials = Credentials(config, settings, secure)
 
     def make() -> Sender:
-        nonlocal in_use
         if used is not None:
             check_client_tls(used, key)
-        headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        if tokens is not None:
-            in_use = tokens.current
-            headers["authorization"] = f"{scheme} {in_use[0]}"
+        headers = credentials.headers()
         if component_type(name) == "otlp_grpc":
             return GrpcSender(address, tls=used, headers=headers, compression=settings.compression)
         url = f"{'https' if secure else 'http'}://{address}"
         return HttpSender(url, tls=used, headers=headers, compression=settings.compression)
 
-    changes = list(_changes(settings)) if secure else []
+    return RenewingSender(name, make, credentials.changed) if credentials.may_change else make()
 
-    def changed() -> bool:
+
+class Credentials:
+    """What an exporter shows of itself: headers with the token, and whether token or certificates are others now."""
+
+    def __init__(self, config: Config, settings: OtlpExporter | AlertmanagerExporter, secure: bool) -> None:
+        auth = settings.auth
+        self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        self._tokens = None if auth is None else _tokens(config, auth.authenticator)
+        self._scheme = "" if auth is None else config.authenticators[auth.authenticator].scheme
+        self._in_use: tuple[str, ...] = ()
+        self._files = list(_changes(settings)) if secure else []
+
+    @property
+    def may_change(self) -> bool:
+        """Whether there is anything that could become another one."""
+        return self._tokens is not None or bool(self._files)
+
+    def headers(self) -> dict[str, str]:
+        """The headers as of now; a token goes before an ``authorization`` of the configuration."""
+        if self._tokens is None:
+            return dict(self._headers)
+        self._in_use = self._tokens.current
+        others = {name: value for name, value in self._headers.items() if name.lower() != "authorization"}
+        return {**others, "authorization": f"{self._scheme} {self._in_use[0]}"}
+
+    def changed(self) -> bool:
+        """Whether the token that :meth:`headers` gave, or a certificate, has changed."""
         # All are asked, so that none tells of the same change twice.
-        files_changed = [watched.changed() for watched in changes]
-        return any(files_changed) or (tokens is not None and tokens.current is not in_use)
-
-    return make() if tokens is None and not changes else RenewingSender(name, make, changed)
+        files_changed = [watched.changed() for watched in self._files]
+        return any(files_changed) or (self._tokens is not None and self._tokens.current is not self._in_use)
 
 
 def credential_problems(config: Config) -> Iterator[str]:
@@ -86,7 +104,7 @@ def exposed_credentials(config: Config) -> Iterator[str]:
             if settings is not None and settings.auth and not settings.tls and not _is_local(settings.endpoint):
                 yield f"receivers.{name}.protocols.{protocol}: takes tokens in plain text; set tls"
     for name, settings in config.exporters.items():
-        if not isinstance(settings, OtlpExporter):
+        if not isinstance(settings, (OtlpExporter, AlertmanagerExporter)):
             continue
         secure, address = _secure(settings)
         if settings.auth and not secure and not _is_local(address):
@@ -107,13 +125,13 @@ def _failure(check: Callable[[], object]) -> Iterator[str]:
         yield str(error)
 
 
-def _secure(settings: OtlpExporter) -> tuple[bool, str]:
+def _secure(settings: OtlpExporter | AlertmanagerExporter) -> tuple[bool, str]:
     """Whether to use TLS, and the endpoint without its scheme: a scheme decides, else ``tls.insecure`` does."""
     scheme, separator, address = settings.endpoint.rpartition("://")
     return (scheme == "https" if separator else not settings.tls.insecure), address
 
 
-def _changes(settings: OtlpExporter) -> Iterator[Watched]:
+def _changes(settings: OtlpExporter | AlertmanagerExporter) -> Iterator[Watched]:
     tls = settings.tls
     files = [path for path in (tls.ca_file, tls.cert_file, tls.key_file) if path is not None]
     if tls.reload_interval and files:

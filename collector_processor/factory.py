@@ -8,6 +8,7 @@ from typing import Final
 
 from collector_processor.config import Config, ConfigError, DebugExporter, OtlpExporter, PrometheusExporter
 from collector_processor.config.load import component_type
+from collector_processor.config.pace import stale_ns
 from collector_processor.connect import connect, credential_problems, guard
 from collector_processor.decode.otlp_json import json_to_protobuf
 from collector_processor.export import debug, otlp, prometheus
@@ -30,8 +31,6 @@ from collector_processor.telemetry import Telemetry
 Receiver = GrpcReceiver | HttpReceiver
 _S = 1e9
 _THIS_MACHINE: Final = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 -- compared, not listened on
-_ROWS_EXPIRATION_S = 7 * 86_400.0
-"""Windows by rows are for low traffic: how long one may take cannot be told beforehand."""
 
 
 def is_monitor(name: str) -> bool:
@@ -88,7 +87,8 @@ def check_setup(config: Config) -> None:
         if isinstance(settings, OtlpExporter):
             own = listened.get(_address(settings.endpoint))
             if own is not None:
-                problems.append(f"exporters.{name}.endpoint: {settings.endpoint} is {own} of this very service: a loop")
+                address = settings.endpoint.rpartition("@")[2]  # without a password
+                problems.append(f"exporters.{name}.endpoint: {address} is {own} of this very service: a loop")
     if problems:
         raise ConfigError("the configuration", problems)
 
@@ -99,7 +99,7 @@ def _address(endpoint: str) -> tuple[str, str]:
     >>> _address("http://127.0.0.1:4318/otlp") == _address("localhost:4318")
     True
     """
-    host, _, port = endpoint.rpartition("://")[2].partition("/")[0].rpartition(":")
+    host, _, port = endpoint.rpartition("://")[2].partition("/")[0].rpartition("@")[2].rpartition(":")
     return "" if host.strip("[]") in _THIS_MACHINE else host.lower(), port
 
 
@@ -231,12 +231,8 @@ def _forwarder(
 
 def _expiration_s(config: Config, settings: PrometheusExporter) -> float:
     """How long a series stays without news: longer than the windows of any model are apart, unless told otherwise."""
-    if settings.metric_expiration is not None:
-        return settings.metric_expiration / _S
-    windows = [config.monitor.window, *(model.window for model in config.monitor.models.values() if model.window)]
-    if any(window.step.rows for window in windows):
-        return _ROWS_EXPIRATION_S
-    return max(300.0, *(3 * window.step.ns / _S for window in windows))
+    told_ns = settings.metric_expiration
+    return (stale_ns(config.monitor) if told_ns is None else told_ns) / _S
 
 
 def _compressing(settings: OtlpExporter) -> OtlpExporter:

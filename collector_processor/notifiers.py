@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final
 
 from collector_processor.alert.alerting import Alerting
 from collector_processor.alert.engine import Engine
@@ -15,7 +14,8 @@ from collector_processor.config import Config, DebugExporter, OtlpExporter
 from collector_processor.config.alerts import SilenceSettings
 from collector_processor.config.components import RetryConfig
 from collector_processor.config.destinations import AlertmanagerExporter, AppriseExporter
-from collector_processor.connect import connect
+from collector_processor.config.pace import stale_ns
+from collector_processor.connect import Credentials, connect
 from collector_processor.export import alertmanager, apprise, debug
 from collector_processor.export.alert_events import AlertEvents
 from collector_processor.export.base import Exporter
@@ -24,9 +24,6 @@ from collector_processor.export.retry import RetryPolicy
 from collector_processor.telemetry import Telemetry
 
 _S = 1e9
-_LEAST_STALE_NS: Final = 300 * 10**9
-_ROWS_STALE_NS: Final = 7 * 86_400 * 10**9
-"""Windows by rows are for low traffic: how long one may take cannot be told beforehand."""
 
 
 def build_alerting(
@@ -39,7 +36,7 @@ def build_alerting(
         telemetry,
         silences=[_silence(settings) for settings in alerts.silences],
         repeat_ns=alerts.repeat,
-        stale_ns=stale_ns(config),
+        stale_ns=stale_ns(config.monitor),
         limit=alerts.series,
     )
     there = {exporter.name: exporter for exporter in exporters if isinstance(exporter, debug.DebugExporter)}
@@ -55,12 +52,14 @@ def build_destination(config: Config, name: str, telemetry: Telemetry, instance_
     settings = config.exporters[name]
     match settings:
         case AlertmanagerExporter():
+            credentials = Credentials(config, settings, settings.endpoint.startswith("https://"))
             return alertmanager.AlertmanagerExporter(
                 name,
                 settings.endpoint,
                 telemetry,
                 tls=settings.tls,
-                headers={key: value.get_secret_value() for key, value in settings.headers.items()},
+                headers=credentials.headers(),
+                renewed=lambda: credentials.headers() if credentials.changed() else None,
                 timeout_s=settings.timeout / _S,
                 resend_s=settings.resend / _S,
                 extra_labels=settings.labels,
@@ -114,14 +113,6 @@ def retry_policy(settings: RetryConfig) -> RetryPolicy:
         max_s=settings.max_interval / _S,
         max_elapsed_s=settings.max_elapsed_time / _S,
     )
-
-
-def stale_ns(config: Config) -> int:
-    """For how long a breach may go unmeasured: three windows, and the lateness that a pause of traffic may add."""
-    windows = [config.monitor.window, *(model.window for model in config.monitor.models.values() if model.window)]
-    if any(window.step.rows for window in windows):
-        return _ROWS_STALE_NS
-    return max(_LEAST_STALE_NS, *(3 * window.step.ns + window.allowed_lateness for window in windows))
 
 
 def _silence(settings: SilenceSettings) -> Silence:

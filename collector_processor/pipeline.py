@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from collector_processor.config import MlMonitor, ModelConfig
 from collector_processor.decode import concatenate, concatenate_labels
@@ -28,6 +29,10 @@ from collector_processor.telemetry import Telemetry
 from collector_processor.watch import Model, Watch, begin
 from collector_processor.window.windows import ModelWindows
 
+COUNT_NS: Final = 30 * 10**9
+"""How often the predictions so far are told, windows or not: whoever watches for silence must not wait for a window."""
+COUNTED_FOR_NS: Final = 3600 * 10**9
+"""For so long after its last prediction a model's count is told: a retired one must not be watched for ever."""
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +70,7 @@ class Pipeline:
                     self._labels(concatenate_labels(run.labels))
 
     def tick(self, now_ns: int) -> list[Measurement]:
-        """Closes every window that is due at ``now_ns`` and returns what the monitors say of it."""
+        """Closes every window that is due at ``now_ns`` and returns what the monitors say of it, and the counts."""
         found: list[Measurement] = []
         for model in self.models.values():
             if model.watch is not None:
@@ -82,11 +87,15 @@ class Pipeline:
 
     def _close(self, model: Model, watch: Watch, now_ns: int) -> Iterator[Measurement]:
         # A long gap may leave more windows than fit in memory at once; they come a part at a time.
+        due = _is_count_due(model, now_ns)
         while windows := watch.windows.close(now_ns):
+            due = True
             for window in windows:
                 yield from watch.evaluate(window)
                 self.telemetry.windows.labels(str(model.key)).inc()
-            yield from model.counter.measurements(windows[-1].end_ns)
+        if due:
+            model.counted_ns = now_ns
+            yield from model.counter.measurements(now_ns)
 
     def model(self, key: ModelKey, now_ns: int) -> Model | None:
         """The model version, new if there is room for it."""
@@ -98,7 +107,7 @@ class Pipeline:
             return None
         settings = self.config.models.get(key.name, ModelConfig())
         counter = PredictionCounter(key, self._start_ns, self.config.limits.classes)
-        model = self.models[key] = Model(key, settings, counter, now_ns)
+        model = self.models[key] = Model(key, settings, counter, now_ns, counted_ns=now_ns)
         self._versions.setdefault(key.name, []).append(key)
         self.telemetry.models.set(len(self.models))
         reference = self.references.get(key.name)
@@ -217,3 +226,9 @@ class Pipeline:
         not_before = {key: windows.not_before_ns for key, windows in versions.items()}
         for key, outcomes in self.join.labels(batch, schemas, not_before, awaited=learning):
             versions[key].add_outcomes(outcomes)
+
+
+def _is_count_due(model: Model, now_ns: int) -> bool:
+    """Whether the predictions so far are to be told, although no window closes."""
+    lately = now_ns - model.last_seen_ns <= COUNTED_FOR_NS
+    return lately and not 0 <= now_ns - model.counted_ns < COUNT_NS

@@ -40,13 +40,14 @@ class Telemetry:
         self._lock = threading.Lock()
         self._by_signal: dict[str, Counter] = {}
         for signal, items in ITEMS.items():
+            named = items.replace("_", " ")
             for verb, what in (
                 ("accepted", "pushed into the journal"),
                 ("refused", "refused (backpressure or limits)"),
                 ("failed", "that could not be read"),
             ):
                 self._by_signal[f"receiver_{verb}_{signal}"] = Counter(
-                    f"otelcol_receiver_{verb}_{items}", f"{items} {what}", ["receiver", "transport"],
+                    f"otelcol_receiver_{verb}_{items}", f"{named} {what}", ["receiver", "transport"],
                     registry=self.registry,
                 )  # fmt: skip
             for verb, what in (
@@ -55,7 +56,10 @@ class Telemetry:
                 ("enqueue_failed", "dropped because the queue was full"),
             ):
                 self._by_signal[f"exporter_{verb}_{signal}"] = Counter(
-                    f"otelcol_exporter_{verb}_{items}", f"{items} {what}", ["exporter"], registry=self.registry
+                    f"otelcol_exporter_{verb}_{items}",
+                    f"{named} {what}",
+                    ["exporter"],
+                    registry=self.registry,
                 )
         self.queue_size = self._gauge("otelcol_exporter_queue_size", "requests waiting", _QUEUE)
         self.queue_capacity = self._gauge("otelcol_exporter_queue_capacity", "requests that fit", _QUEUE)

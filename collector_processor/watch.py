@@ -77,6 +77,8 @@ class Model:
     settings: ModelConfig
     counter: PredictionCounter
     last_seen_ns: int
+    counted_ns: int = 0
+    """When its predictions so far were last told."""
     learner: Learner | None = None
     watch: Watch | None = None
     warned: set[str] = field(default_factory=set[str])

@@ -191,8 +191,8 @@ def _rule_problems(path: str, settings: RuleSettings, base: AlertRule | None) ->
         value: float | None = getattr(settings, key)
         if value is not None and not math.isfinite(value):
             yield f"{path}.{key}: must be a number, not {value}"
-    if settings.absent_for == 0:
-        yield f"{path}.absent_for: must be greater than 0"
+    if settings.absent_for is not None and settings.absent_for < 10**9:
+        yield f"{path}.absent_for: must be at least 1s"
     yield from _clear_problems(path, settings, base)
 
 

@@ -105,6 +105,8 @@ def auth_problems(
         if isinstance(tls, ServerTls) and tls.min_version != "1.2":
             yield f"receivers.{name}.protocols.grpc.tls.min_version: {_ONLY_HTTP}"
     for name in grpc_exporters:
+        if "@" in getattr(exporters[name], "endpoint", ""):
+            yield f"exporters.{name}.endpoint: gRPC takes no user name in an address; use headers or auth"
         tls = getattr(exporters[name], "tls", None)
         if isinstance(tls, ClientTls) and tls.min_version != "1.2":
             yield f"exporters.{name}.tls.min_version: {_ONLY_HTTP}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from collector_processor.config.auth import Authentication, ClientTls, ServerTls
 from collector_processor.config.settings import Settings
-from collector_processor.config.values import Bytes, Duration, Endpoint, Extent, Rows, WindowExtent
+from collector_processor.config.values import Bytes, Destination, Duration, Endpoint, Extent, Rows, WindowExtent
 from otel_ml.semconv import TASKS, Task
 
 _MINUTE_NS = 60 * 10**9
@@ -189,7 +189,7 @@ class QueueConfig(Settings):
 class OtlpExporter(Settings):
     """Sends measurements, and the originals of its pipelines, to an OTLP endpoint."""
 
-    endpoint: str = Field(description="gRPC: host:port; HTTP: base URL, /v1/… is appended")
+    endpoint: Destination = Field(description="gRPC: host:port; HTTP: base URL, /v1/… is appended")
     tls: ClientTls = Field(default_factory=ClientTls, description="TLS")
     auth: Authentication | None = Field(default=None, description="sends a bearer token")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers; values are never printed")
@@ -213,7 +213,9 @@ class PrometheusExporter(Settings):
     endpoint: Endpoint = Field(default="localhost:9464", description="address to listen on")
     tls: ServerTls | None = Field(default=None, description="serve TLS")
     metric_expiration: Duration | None = Field(
-        default=None, description="a series without news goes after this; default `5m`, or three windows if longer"
+        default=None,
+        description="a series without news goes after this; default: three windows and the allowed lateness, at least "
+        "`5m`, and `7d` where windows are cut by rows",
     )
 
 
@@ -234,6 +236,13 @@ class FileStorage(Settings):
 
     directory: Path = Field(description="folder for snapshots and learned references")
     interval: Duration = Field(default=_MINUTE_NS, description="how often a snapshot is written")
+
+    @field_validator("interval")
+    @classmethod
+    def _is_some_time(cls, value: int) -> int:
+        if value < 10**8:
+            raise ValueError("must be at least 100ms; 1m is usual")
+        return value
 
 
 Exporter = OtlpExporter | PrometheusExporter | DebugExporter

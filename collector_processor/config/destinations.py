@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr, field_validator
 
-from collector_processor.config.auth import ClientTls
+from collector_processor.config.auth import Authentication, ClientTls
 from collector_processor.config.components import Exporter, QueueConfig, RetryConfig
 from collector_processor.config.settings import Settings
-from collector_processor.config.values import Duration
+from collector_processor.config.values import Destination, Duration
 
 _S = 10**9
 
@@ -15,8 +15,9 @@ _S = 10**9
 class AlertmanagerExporter(Settings):
     """Tells Alertmanager of alerts, over its v2 API."""
 
-    endpoint: str = Field(description="base URL such as `http://localhost:9093`; /api/v2/alerts is appended")
+    endpoint: Destination = Field(description="base URL such as `http://localhost:9093`; /api/v2/alerts is appended")
     tls: ClientTls = Field(default_factory=ClientTls, description="TLS")
+    auth: Authentication | None = Field(default=None, description="sends a bearer token")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers; values are never printed")
     timeout: Duration = Field(default=5 * _S, description="of one try")
     resend: Duration = Field(
@@ -30,7 +31,7 @@ class AlertmanagerExporter(Settings):
     @classmethod
     def _is_url(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):
-            raise ValueError(f"{value!r} is not a URL; write http://host:port or https://host:port")
+            raise ValueError("not a URL; write http://host:port or https://host:port")
         return value
 
     @field_validator("resend")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from collector_processor.config.components import MlMonitor
@@ -26,6 +27,9 @@ def drift_problems(connector: str, monitor: MlMonitor) -> Iterator[str]:
             ("categorical", drift.categorical, by_kind["categorical"]),
             ("thresholds", tuple(drift.thresholds), everything),
         ]
+        for name, threshold in drift.thresholds.items():
+            if not 0 < threshold < math.inf:
+                yield f"{path}.thresholds.{name}: must be a number above 0, not {threshold:g}"
         for key, names, choices in checks:
             for name in names:
                 if name not in choices:

@@ -24,6 +24,7 @@ from collector_processor.config.components import (
 from collector_processor.config.destinations import AlertmanagerExporter, AnyExporter, AppriseExporter
 from collector_processor.config.drift import drift_problems
 from collector_processor.config.values import endpoint, expand
+from collector_processor.config.words import problem
 
 SIGNALS = ("traces", "logs", "metrics")
 RECEIVER_TYPES: Mapping[str, type[BaseModel]] = {"otlp": OtlpReceiver}
@@ -129,7 +130,7 @@ class _Reading:
         try:
             return kind.model_validate({} if value is None else value)
         except ValidationError as error:
-            self.problems += [_problem(path, kind, item) for item in error.errors()]
+            self.problems += [problem(path, kind, item) for item in error.errors()]
             # What names it is not wrong for that.
             return kind.model_construct()
 
@@ -137,40 +138,9 @@ class _Reading:
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
+    if isinstance(value, str):
+        return "a text"  # not shown: it may be an address that holds a token
     return "a list" if isinstance(value, list) else repr(value)
-
-
-def _problem(path: str, settings: type[BaseModel], item: Any) -> str:
-    """One pydantic error in our words."""
-    where = ".".join([path, *(str(part) for part in item["loc"] if part != "function-before")])
-    if item["type"] == "extra_forbidden":
-        return f"{where}: unknown key; allowed: {', '.join(_fields(settings, item['loc'][:-1]))}"
-    if item["type"] == "missing":
-        return f"{where}: required"
-    return f"{where}: {item['msg'].removeprefix('Value error, ')}"
-
-
-def _fields(settings: type[BaseModel], location: Sequence[str | int]) -> Sequence[str]:
-    """The keys allowed at a location inside settings."""
-    current: type[BaseModel] | None = settings
-    for part in location:
-        if current is None:
-            return ()
-        item = current.model_fields.get(str(part))
-        if item is not None:
-            current = _nested(item.annotation)
-    return () if current is None else [item.alias or name for name, item in current.model_fields.items()]
-
-
-def _nested(annotation: Any) -> type[BaseModel] | None:
-    """The settings class inside an annotation such as ``X``, ``X | None`` or ``dict[str, X]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _nested(part)
-        if found is not None:
-            return found
-    return None
 
 
 class _UniqueKeys(yaml.SafeLoader):

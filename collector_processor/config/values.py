@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
@@ -102,6 +103,26 @@ def endpoint(value: object) -> str:
     return text
 
 
+def destination(value: object) -> str:
+    """An address to send to: a URL, or ``host:port``. What is wrong with it is told without it: it may hold a password.
+
+    >>> destination("https://collector:4318/otlp")
+    'https://collector:4318/otlp'
+    """
+    text = value if isinstance(value, str) else ""
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme in ("dns", "unix", "unix-abstract", "ipv4", "ipv6", "xds"):
+        return text  # gRPC's own
+    try:
+        target = urlsplit(text if separator else f"//{text}")
+        fits = bool(target.hostname) and (target.port or 1) > 0 and target.scheme in ("", "http", "https")
+    except ValueError:
+        fits = False
+    if not fits or not text.isprintable() or " " in text:
+        raise ValueError("not an address to send to; write host:port, http://host:port or https://host:port")
+    return text
+
+
 Duration = Annotated[int, BeforeValidator(duration_ns)]
 """Nanoseconds, written as a duration."""
 Bytes = Annotated[int, BeforeValidator(size_bytes)]
@@ -112,6 +133,8 @@ Rows = Annotated[int, BeforeValidator(rows)]
 """A number of rows, written with or without the word."""
 Endpoint = Annotated[str, BeforeValidator(endpoint)]
 """An address to listen on, written ``host:port``."""
+Destination = Annotated[str, BeforeValidator(destination)]
+"""An address to send to."""
 
 
 def expand(text: str, environment: Mapping[str, str] | None = None) -> str:

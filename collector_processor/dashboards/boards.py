@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from collector_processor.catalogue import Catalogue
 from collector_processor.config import Config, default_config
+from collector_processor.config.pace import look_back, windows_of
 from collector_processor.dashboards.fleet import fleet_board
 from collector_processor.dashboards.model import model_board
-from collector_processor.dashboards.plan import Board, Bounds, Limits, Traces
+from collector_processor.dashboards.plan import Board, Bounds, Limits, Panel, Traces
 from collector_processor.dashboards.service import service_board
 from otel_ml import semconv
 
@@ -21,8 +23,9 @@ def boards(
 ) -> tuple[Board, ...]:
     """The three boards: all models, one model, the service itself.
 
-    Their samples are as far apart as windows close. Alert thresholds of the configuration are drawn as lines, its first
-    drift method is the one that is shown at first, ``traces`` is the kind of data source that the links lead to.
+    Their samples are as far apart as windows close, and figures hold until the next window may be expected. Alert
+    thresholds of the configuration are drawn as lines, its first drift method is the one that is shown at first,
+    ``traces`` is the kind of data source that the links lead to.
     ``catalogue`` is read from the registries when absent.
     """
     settings = config or default_config()
@@ -30,11 +33,24 @@ def boards(
     limits = alert_limits(settings)
     method = next(iter(settings.monitor.drift.numeric), "")
     step_s = window_step_s(settings)
+    held = look_back(settings.monitor)
     return (
-        fleet_board(known, limits, step_s),
-        model_board(known, limits, traces, method, step_s),
+        _holding(fleet_board(known, limits, step_s), known, held),
+        _holding(model_board(known, limits, traces, method, step_s), known, held),
         service_board(known),
     )
+
+
+def _holding(board: Board, catalogue: Catalogue, held: str) -> Board:
+    """The board with gauges that hold for a time; see :meth:`.Catalogue.held`."""
+
+    def panel(item: Panel) -> Panel:
+        queries = tuple(replace(query, expr=catalogue.held(query.expr, held)) for query in item.queries)
+        return replace(item, queries=queries)
+
+    rows = tuple(replace(row, panels=tuple(map(panel, row.panels))) for row in board.rows)
+    marks = tuple(replace(mark, expr=catalogue.held(mark.expr, held)) for mark in board.annotations)
+    return replace(board, rows=rows, annotations=marks)
 
 
 def window_step_s(config: Config) -> int:
@@ -43,8 +59,7 @@ def window_step_s(config: Config) -> int:
     >>> window_step_s(default_config())
     60
     """
-    windows = [config.monitor.window, *(model.window for model in config.monitor.models.values() if model.window)]
-    steps_ns = [window.step.ns for window in windows if window.step.ns]
+    steps_ns = [window.step.ns for window in windows_of(config.monitor) if window.step.ns]
     return max(-(-max(steps_ns) // 10**9), 1) if steps_ns else _STEP_S
 
 

@@ -36,7 +36,7 @@ _SHARE = 0.3
 
 def fleet_board(catalogue: Catalogue, limits: Limits, step_s: int = 60) -> Board:
     """All models at a glance, their traffic, drift, performance, and who fell silent."""
-    board = _Fleet(catalogue, limits, max(_SILENT_MINUTES, -(-3 * step_s // 60)))
+    board = _Fleet(catalogue, limits)
     return Board(
         FLEET_UID,
         "Models: fleet",
@@ -65,8 +65,7 @@ def fleet_board(catalogue: Catalogue, limits: Limits, step_s: int = 60) -> Board
 
 
 class _Fleet:
-    def __init__(self, catalogue: Catalogue, limits: Limits, silent_minutes: int) -> None:
-        self._silent_minutes = silent_minutes
+    def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
         self._catalogue = catalogue
         self._limits = limits
         self._rows = f'{self.name(semconv.WINDOW_ROWS)}{{{_CHOSEN},{SEGMENT}=""}}'
@@ -94,7 +93,7 @@ class _Fleet:
         """Models heard of in the last day and not lately: how many rows their last window had."""
         last = aggregated("max", f"last_over_time({self._rows}[1d])", _KEYS)
         counter = f"{self.name(semconv.PREDICTIONS)}{{{_CHOSEN}}}"
-        return f"{last} and on ({', '.join(_KEYS)}) ({stopped(counter, _KEYS, f'{self._silent_minutes}m', '1d')})"
+        return f"{last} and on ({', '.join(_KEYS)}) ({stopped(counter, _KEYS, f'{_SILENT_MINUTES}m', '1d')})"
 
     def glance(self) -> tuple[Panel, ...]:
         share = self._share()
@@ -121,7 +120,7 @@ class _Fleet:
             ),
             stat(
                 "Silent models",
-                f"Model versions that predicted in the last day and not in the last {self._silent_minutes} minutes.",
+                f"Model versions that predicted in the last day and not in the last {_SILENT_MINUTES} minutes.",
                 f"count({self._silent()}) or vector(0)",
                 bounds=NONE_IS_BEST,
             ),
@@ -179,7 +178,7 @@ class _Fleet:
             self._series(semconv.LATENCY_P99),
             Panel(
                 "Silent models",
-                f"Predicted in the last day, not in the last {self._silent_minutes} minutes: rows of the last window.",
+                f"Predicted in the last day, not in the last {_SILENT_MINUTES} minutes: rows of the last window.",
                 (Query(self._silent(), _NAME, instant=True),),
                 "short",
                 "bargauge",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -16,6 +17,12 @@ WHOLE: Final = f'{SEGMENT}=""'
 ONE_SERVICE: Final = 'job=~"$job",instance=~"$instance"'
 LEVELS: Final = (0.5, 0.95, 0.99)
 PANELS_OF_A_ROW: Final = 3
+_SPELLED: Final = {
+    "roc_auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "r2": "R²", "f1": "F1", "cpu": "CPU",
+    "drift.p_value": "drift p-value", "evaluate": "time to evaluate", "alert_evaluate": "time to judge alerts",
+    "process_memory_rss_bytes": "process memory", "drop": "performance drop",
+}  # fmt: skip
+"""Names, or words of names, that are not written as they stand."""
 
 
 def sentence(text: str) -> str:
@@ -30,14 +37,14 @@ def sentence(text: str) -> str:
 def title_of(metric: str) -> str:
     """A metric's name as a heading.
 
-    >>> title_of("ml.performance.roc_auc"), title_of("otel_ml_journal_lag"), title_of("otelcol_process_cpu_total")
-    ('ROC AUC', 'Journal lag', 'Process cpu')
+    >>> [title_of(name) for name in ("ml.performance.roc_auc", "otel_ml_journal_lag", "otelcol_process_cpu_seconds")]
+    ['ROC AUC', 'Journal lag', 'Process CPU']
     """
     name = metric.removeprefix("otel_ml_").removeprefix("otelcol_").removesuffix("_total")
-    words = name.removeprefix(semconv.PERFORMANCE).removeprefix("ml.")
-    words = words.replace("_", " ").replace(".", " ")
-    known = {"roc auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "r2": "R²", "f1": "F1"}
-    return known.get(words, words[:1].upper() + words[1:])
+    # The axis has the unit.
+    name = name.removesuffix("_seconds").removeprefix(semconv.PERFORMANCE).removeprefix("ml.")
+    words = _SPELLED.get(name) or " ".join(_SPELLED.get(word, word) for word in re.split(r"[._]", name))
+    return words[:1].upper() + words[1:]
 
 
 def legend(labels: Sequence[str]) -> str:

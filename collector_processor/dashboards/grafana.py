@@ -17,6 +17,7 @@ from grafana_foundation_sdk.models import prometheus as prometheus_types
 from collector_processor.dashboards.plan import (
     FLEET_UID,
     MODEL_UID,
+    RATE,
     SERVICE_UID,
     Annotation,
     Board,
@@ -31,6 +32,8 @@ from collector_processor.dashboards.plan import (
 
 TAGS: Final = ["machine learning", "otel-ml"]
 _WIDTH: Final = 24
+_COUNTS_APART: Final = "60s"
+"""How far apart samples of counters may be: Grafana takes rates over four times that. It is what SDKs send at."""
 _GOOD: Final = "green"
 _BAD: Final = "red"
 _TITLES: Final = {FLEET_UID: "All models", MODEL_UID: "One model", SERVICE_UID: "The service"}
@@ -86,7 +89,18 @@ def _of_row(board: Board, row: Row, top: int) -> tuple[list[types.Panel], int]:
         result.grid_pos = types.GridPos(panel.height, panel.width, left, top)
         found.append(result)
         left, tallest = left + panel.width, max(tallest, panel.height)
+    _fill([panel.grid_pos for panel in found if panel.grid_pos is not None])
     return found, top + tallest
+
+
+def _fill(places: list[types.GridPos]) -> None:
+    """Widens the panels of a last line that is not full, so that no board has a hole in it."""
+    last = [place for place in places if place.y == places[-1].y]
+    if _WIDTH % len(last) or sum(place.w for place in last) == _WIDTH:
+        return
+    for number, place in enumerate(last):
+        place.w = _WIDTH // len(last)
+        place.x = number * place.w
 
 
 # --- panels ----------------------------------------------------------------------------------------------------
@@ -182,6 +196,8 @@ def _target(query: Query, ref_id: str, panel: Panel) -> prometheus.Dataquery:
     target = prometheus.Dataquery().expr(query.expr).ref_id(ref_id).datasource(_prometheus())
     target = target.editor_mode(prometheus_types.QueryEditorMode("code")).exemplar(query.exemplars)
     target = target.instant() if query.instant else target.range()
+    if RATE in query.expr:
+        target = target.interval(_COUNTS_APART)
     if query.legend:
         target = target.legend_format(query.legend)
     if panel.kind == "table":

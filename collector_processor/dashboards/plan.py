@@ -128,7 +128,7 @@ class Board:
     annotations: tuple[Annotation, ...] = ()
     span: str = "now-6h"
     step_s: int = 0
-    """How far apart samples are, at least; Grafana takes rates over four times that. 0: as the data source says."""
+    """How far apart samples are, at least. 0: as the data source says."""
 
     def panels(self) -> Iterator[tuple[Row, Panel]]:
         """Every panel with the row that it stands in."""

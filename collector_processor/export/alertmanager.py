@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Final
 
 from collector_processor.alert.notice import Notice
@@ -46,6 +47,7 @@ class AlertmanagerExporter:
     What is sent is the state, not a message: every alert that fires goes out when it changes and every ``resend_s``, so
     a try that fails loses nothing. Retries follow the ``retry`` policy; when it gives up, the alerts count as
     ``failed`` and go out with the next resend. At most ``limit`` alerts are kept; what goes beyond is ``dropped``.
+    ``renewed`` is asked before each request: the headers of new credentials once these have changed, else None.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class AlertmanagerExporter:
         *,
         tls: ClientTls | None = None,
         headers: Mapping[str, str] | None = None,
+        renewed: Callable[[], Mapping[str, str] | None] = lambda: None,
         timeout_s: float = 5.0,
         resend_s: float = 60.0,
         extra_labels: Mapping[str, str] | None = None,
@@ -65,8 +68,9 @@ class AlertmanagerExporter:
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._name = name
-        named = {"Content-Type": "application/json", "User-Agent": "otel-ml", **(headers or {})}
-        self._client = HttpClient(endpoint, named, tls=tls)
+        self._connect = partial(_client, endpoint, tls)
+        self._client = self._connect(headers or {})
+        self._renewed = renewed
         self._telemetry = telemetry
         self._timeout_s = timeout_s
         self._resend_s = resend_s
@@ -181,6 +185,10 @@ class AlertmanagerExporter:
         ends_ns = now_ns + int(ENDS_AFTER * self._resend_s * 1e9)
         alerts = [alert(notice, ends_ns, self._extra, self._url) for notice in notices]
         try:
+            headers = self._renewed()
+            if headers is not None:
+                self._client.close()
+                self._client = self._connect(headers)
             answer = self._client.post(_PATH, json.dumps(alerts).encode(), timeout_s, {})
         except OSError as error:
             return Delivery("retry", str(error) or type(error).__name__)
@@ -194,6 +202,11 @@ class AlertmanagerExporter:
 
     def _count(self, outcome: str) -> None:
         self._telemetry.notifications.labels(self._name, outcome).inc()
+
+
+def _client(endpoint: str, tls: ClientTls | None, headers: Mapping[str, str]) -> HttpClient:
+    named = {"Content-Type": "application/json", "User-Agent": "otel-ml", **headers}
+    return HttpClient(endpoint, named, tls=tls)
 
 
 def alert(notice: Notice, ends_ns: int, extra: Mapping[str, str], url: str) -> dict[str, Any]:

@@ -26,10 +26,14 @@ _STAGE: Final = "export"
 
 @dataclass(slots=True)
 class _Shown:
-    """What is shown of one model: gauges of its newest window, and counters; each with its time."""
+    """What is shown of one model: gauges of its newest window, and counters; each with its time.
+
+    ``heard_s`` is when anything came last, ``closed_s`` when gauges of its newest window did.
+    """
 
     heard_s: float
-    window_ns: int
+    closed_s: float
+    window_ns: int | None = None
     gauges: dict[Series, tuple[float, int]] = field(default_factory=dict["Series", "tuple[float, int]"])
     counters: dict[Series, tuple[float, int]] = field(default_factory=dict["Series", "tuple[float, int]"])
 
@@ -41,11 +45,11 @@ class PrometheusExporter:
     """Answers ``GET /metrics`` on ``endpoint`` (``host:port``), as text or OpenMetrics, gzipped where asked for.
 
     A model (name and version) shows the gauges of its newest window and nothing older: a series that the newest window
-    does not have is gone at once. All its series go when nothing came for ``expiration_s``; that has to be longer than
-    windows of the model are apart. ``max_series`` bounds all models together; new series beyond are dropped and
-    counted. Samples carry no time stamps unless ``send_timestamps`` asks for them: with stamps, Prometheus does not
-    notice when a series ends. ``descriptions`` are help texts by metric name. ``secure``
-    gives the context of TLS.
+    does not have is gone at once. Gauges go when no window came for ``expiration_s``, which has to be longer than
+    windows of the model are apart, and counters when no count came for that time. ``max_series`` bounds all models
+    together; new series beyond are dropped and counted. Samples carry no time stamps unless ``send_timestamps`` asks
+    for them: with stamps, Prometheus does not notice when a series ends. ``descriptions`` are help texts by metric
+    name. ``secure`` gives the context of TLS.
     """
 
     def __init__(
@@ -107,13 +111,15 @@ class PrometheusExporter:
         self._server.stop(timeout_s)
 
     def _show(self, model: tuple[str, str], items: Sequence[Measurement]) -> None:
-        window_ns = max(item.time_ns for item in items)
-        shown = self._models.setdefault(model, _Shown(self._clock(), window_ns))
-        shown.heard_s = self._clock()
-        if window_ns > shown.window_ns:
-            self._count -= len(shown.gauges)
-            shown.gauges.clear()
-            shown.window_ns = window_ns
+        now_s = self._clock()
+        shown = self._models.setdefault(model, _Shown(now_s, now_s))
+        shown.heard_s = now_s
+        ends_ns = [item.time_ns for item in items if item.kind == "gauge"]
+        if ends_ns:
+            shown.closed_s = now_s
+            if shown.window_ns is None or max(ends_ns) > shown.window_ns:
+                self._clear(shown)
+                shown.window_ns = max(ends_ns)
         for item in items:
             name = self._name_of(item)
             if name is None:
@@ -122,6 +128,11 @@ class PrometheusExporter:
                 self._put(shown.counters, (name, labels(item.attributes)), item)
             elif item.time_ns == shown.window_ns:
                 self._put(shown.gauges, (name, labels(item.attributes)), item)
+
+    def _clear(self, shown: _Shown) -> None:
+        """Forgets the gauges of a window."""
+        self._count -= len(shown.gauges)
+        shown.gauges.clear()
 
     def _put(self, kind: dict[Series, tuple[float, int]], series: Series, item: Measurement) -> None:
         known = kind.get(series)
@@ -151,6 +162,9 @@ class PrometheusExporter:
         limit = self._clock() - self._expiration_s
         for model in [model for model, shown in self._models.items() if shown.heard_s < limit]:
             self._count -= len(self._models.pop(model))
+        for shown in self._models.values():
+            if shown.closed_s < limit:
+                self._clear(shown)
 
     def _collect(self) -> Iterator[Family]:
         """All families that have a series, each in one piece as the format wants it."""

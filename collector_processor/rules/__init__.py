@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 
 from collector_processor.catalogue import Catalogue
 from collector_processor.config import Config
+from collector_processor.config.pace import look_back
 from collector_processor.rules import datadog, prometheus
 from collector_processor.rules.models import model_rule
 from collector_processor.rules.prometheus import unit_tests_text
@@ -32,8 +33,11 @@ def rules_of(config: Config, *, runbooks: str = "", catalogue: Catalogue | None 
     """
     known = catalogue or Catalogue.of_registries()
     base = runbooks.rstrip("/") + "/" if runbooks else ""
+    held = look_back(config.monitor)
     models = (
-        model_rule(rule, known, rule.runbook if "://" in rule.runbook or not rule.runbook else base + rule.runbook)
+        model_rule(
+            rule, known, rule.runbook if "://" in rule.runbook or not rule.runbook else base + rule.runbook, held
+        )
         for rule in config.alerts.resolved()
         if rule.enabled
     )

@@ -17,13 +17,16 @@ from otel_ml import semconv
 
 _ONCE: Final = "7d"
 """How far back a value may have been above ``once_above``."""
+_SHORTEST_NS: Final = 3 * MINUTE_NS
+"""Counts come every half minute, and are stored when they are scraped: silence that is shorter cannot be seen."""
 _NOT_IN_A_TAG: Final = re.compile(r"[^\w\-:./]")
 _WHOLE: Final = (semconv.SEGMENT_NAME, ("",))
 _MODEL_KEYS: Final = f"{MODEL}, {VERSION}"
 
 
-def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str) -> Rule:
-    """The rule in all languages; ``KeyError`` for a measurement that no monitor gives.
+def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str, held: str = "") -> Rule:
+    """The rule in all languages; ``KeyError`` for a measurement that no monitor gives. ``held``: how long PromQL looks
+    back for the newest figure, where windows may be more than its five minutes apart.
 
     >>> rule = AlertRule("drift", "ml.drift.share", "above", threshold=0.3, clear=0.3)
     >>> found = model_rule(rule, Catalogue.of_registries(), "")
@@ -40,7 +43,7 @@ def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str) -> Rule:
     labels = (MODEL,) if rule.condition == "absent" else tuple(item for item in series.labels if item not in pinned)
     comparison: Comparison = "<" if rule.condition == "below" else ">"
     absent = rule.condition == "absent"
-    value = _silence(rule, series) if absent else _value(rule, series, labels, catalogue)
+    value = _silence(rule, series) if absent else catalogue.held(_value(rule, series, labels, catalogue), held)
     keys = tuple(key for key in _keys(rule, catalogue) if label_name(key) in labels)
     return Rule(
         rule.name,
@@ -123,7 +126,8 @@ def _value(rule: AlertRule, series: Series, labels: Sequence[str], catalogue: Ca
 
 def _silence(rule: AlertRule, series: Series) -> str:
     """Models that had the measurement within a day (or twice the time), not lately; named ones, though never seen."""
-    chosen, by, time = f"{series.name}{selector(rule.where)}", f"group by ({MODEL})", go_duration(rule.absent_ns)
+    chosen, by = f"{series.name}{selector(rule.where)}", f"group by ({MODEL})"
+    time = go_duration(max(rule.absent_ns, _SHORTEST_NS))
     seen = go_duration(max(SEEN_NS, 2 * rule.absent_ns))
     if series.kind == "counter":
         value = stopped(chosen, (MODEL,), time, seen)

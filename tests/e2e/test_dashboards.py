@@ -78,7 +78,7 @@ def wanted() -> Iterator[tuple[Board, Panel]]:
     for board in boards()[:2]:
         for row, panel in board.panels():
             needs_labels = "Labels" in panel.title or "Accuracy" in panel.title or "Feature values" in panel.title
-            if row.title in ROWS and not needs_labels and panel.title not in ("Drift p value", "Silent models"):
+            if row.title in ROWS and not needs_labels and panel.title not in ("Drift p-value", "Silent models"):
                 yield board, panel
 
 

@@ -190,6 +190,13 @@ def test_files_services_and_volumes_that_are_named_exist(compose: dict[str, Any]
             assert there, f"{name}: {source}"
 
 
+def test_only_the_service_itself_is_asked_whether_it_is_well(compose: dict[str, Any]) -> None:
+    """The image's own check would call every other container of it unhealthy."""
+    ours = {name: service for name, service in compose["services"].items() if service["image"].startswith("otel-ml:")}
+    checked_ones = {name for name, service in ours.items() if not service.get("healthcheck", {}).get("disable")}
+    assert checked_ones == {"otel-ml"}
+
+
 def test_addresses_between_the_services_meet(compose: dict[str, Any]) -> None:
     listened = {
         "otel-ml": {4317, 4318, 8888, 13133},

@@ -247,9 +247,9 @@ def test_a_test_alert_goes_everywhere_and_tells_what_failed(
     exporters = {**to_sink(sink), **to_chat(chat), "alertmanager": {"endpoint": "http://127.0.0.1:1"}, "debug": {}}
     assert main(["alerts", "test", "--config", written(notifying(exporters))]) == 1
     printed = capsys.readouterr().out
-    assert "otlp_grpc (otlp_grpc): sent" in printed
-    assert "apprise (apprise): sent" in printed
-    assert "alertmanager (alertmanager): failed" in printed
+    assert "otlp_grpc: sent" in printed
+    assert "apprise: sent" in printed
+    assert "alertmanager: failed" in printed
     assert "ALERT [test]" in printed
     assert chat.titles == ["[test] otel-ml: this is a test alert, nothing is wrong"]
     ((_, record, attributes),) = sink.records

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow.parquet
 import pytest
 import yaml
 
+import collector_processor.__main__
 from collector_processor.cli import main
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitor import MONITOR_TYPES
@@ -108,6 +110,40 @@ def test_wrong_usage_is_told_with_the_usage(arguments: Sequence[str], capsys: py
     assert "usage: otel-ml" in capsys.readouterr().err
 
 
+def test_help_tells_each_command_on_a_line_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    listed = [line.split(maxsplit=1) for line in told.partition("COMMAND\n")[2].partition("\n\n")[0].splitlines()]
+    commands = ["serve", "validate", "components", "reference", "dashboards", "rules", "alerts", "demo"]
+    assert [line[0] for line in listed] == commands
+    assert all(len(line) == 2 for line in listed)
+    assert "Exit codes: 0 done, 1 failed, 2 wrong usage" in told
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("serve",)])
+def test_where_only_the_instrumentation_is_installed_the_command_says_what_to_install(
+    tmp_path: Path, arguments: Sequence[str]
+) -> None:
+    # An interpreter without site-packages, as far as the command can see: the package itself and nothing else.
+    (tmp_path / "collector_processor").symlink_to(ROOT / "collector_processor")
+    (tmp_path / "otel_ml").symlink_to(ROOT / "otel_ml")
+    line = [sys.executable, "-S", "-m", "collector_processor", *arguments]
+    told = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith("error: only the instrumentation is installed (no rich, yaml, pydantic, ")
+    assert told.stderr.endswith("; for this command: pip install 'otel-ml[processor]'\n")
+
+
+def test_the_installed_command_starts_where_it_can_say_what_is_missing() -> None:
+    [command_line] = re.findall(r'^otel-ml = "(.*)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    assert EntryPoint("otel-ml", command_line, "console_scripts").load() is collector_processor.__main__.main
+    assert collector_processor.__main__.main(["components"]) == 0
+
+
 # --- validate ------------------------------------------------------------------------------------------------
 def test_a_valid_file_is_shown_by_its_pipelines_and_what_it_does_not_use(
     config_file: Callable[..., str], capsys: pytest.CaptureFixture[str]
@@ -185,7 +221,7 @@ def test_validate_finds_what_serve_would_certificates_references_and_loops(
     told = capsys.readouterr().err
     assert f"exporters.otlp_grpc.tls.ca_file: cannot read {tmp_path}/ca.pem" in told
     assert f"receivers.otlp.protocols.http.tls: cannot read {tmp_path}/cert.pem" in told
-    assert "exporters.otlp_grpc.endpoint: localhost:4317 is receivers.otlp.protocols.grpc" in told
+    assert re.search(r"exporters.otlp_grpc.endpoint: \S+ is receivers.otlp.protocols.grpc of this very service", told)
 
     path = config_file({"connectors": {"ml_monitor": {"models": {"fraud": {"reference": "nowhere.json"}}}}})
     assert main(["validate", "--config", path]) == 2
@@ -229,6 +265,29 @@ def test_serve_refuses_a_bad_file_and_a_used_address_with_the_key(
             )
 
 
+# --- demo ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("duration", "told"),
+    [("5s", "--duration: 5s is too short for a year; allowed: 10s"), ("5x", "--duration: '5x' is not a duration")],
+)
+def test_a_demo_that_cannot_be_as_long_as_asked_is_refused(
+    duration: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--no-live", "--duration", duration]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_demo_whose_port_is_taken_says_so_before_it_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["demo", "--no-live", "--port", str(port)]) == 1
+    told = capsys.readouterr()
+    assert told.err.lower() == f"error: --port: cannot listen on localhost:{port}: address already in use\n"
+    assert told.out == ""
+
+
 # --- reference -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["csv", "parquet", "arrow"])
 def test_a_reference_is_built_from_a_table_with_labels_and_segments_and_shown(
@@ -254,6 +313,10 @@ def test_a_reference_is_built_from_a_table_with_labels_and_segments_and_shown(
     shown = capsys.readouterr().out
     for text in ("churn", "binary_classification", "leaves", "region", "500", f"customers.{kind}", "basic"):
         assert text in shown
+    # Piped, a column is a line, however long.
+    assert re.search(
+        r"^region +feature +categorical +0.00% +\w+ [\d.]+%, \w+ [\d.]+%, \w+ [\d.]+%", shown, re.MULTILINE
+    )
 
 
 def test_a_regression_is_told_by_its_values(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -238,6 +239,13 @@ def known_and_nothing(server: Any, catalogue: Catalogue, panel: Panel) -> bool:
     return True
 
 
+def runbook_queries() -> Iterator[tuple[str, str]]:
+    """The queries of all runbooks."""
+    for path in sorted((Path(__file__).parents[3] / "docs" / "runbooks").glob("*.md")):
+        for query in re.findall(r"^```promql\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            yield path.stem, query.strip()
+
+
 def test_every_panel_has_data_and_the_rules_fire(
     prometheus: Make, run: Make, references: Path, destination: str, service_settings: Make, tmp_path: Path
 ) -> None:
@@ -265,6 +273,12 @@ def test_every_panel_has_data_and_the_rules_fire(
             for board, row, panel in pending
         ]
         assert not missing, "\n".join(missing)
+
+        # What whoever is woken is told to ask.
+        for name, query in runbook_queries():
+            assert server.query(query) is not None, name
+        asked = [query for name, query in runbook_queries() if name == "feature_drift"]
+        assert all(server.query(query) for query in asked[:1]), asked
 
         # What the template variables ask for, and the marks on the panels.
         for board in boards(config):

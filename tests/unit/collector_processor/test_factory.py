@@ -14,10 +14,11 @@ from collector_processor.telemetry import Telemetry
 @pytest.mark.parametrize(
     ("window", "exporter", "seconds"),
     [
-        ("", "", 300.0),
-        ("window: { size: 1h, every: 1h }", "", 3 * 3600.0),
+        ("", "", 780.0),
+        ("window: { allowed_lateness: 1m }", "", 300.0),
+        ("window: { size: 1h, every: 1h }", "", 3 * 3600.0 + 600.0),
         ("window: { size: 5000 rows }", "", 7 * 86_400.0),
-        ("models: { slow: { window: { size: 1h, every: 30m } } }", "", 3 * 1800.0),
+        ("models: { slow: { window: { size: 1h, every: 30m } } }", "", 3 * 1800.0 + 600.0),
         ("window: { size: 1h, every: 1h }", "metric_expiration: 1m", 60.0),
     ],
 )

@@ -192,17 +192,44 @@ def test_unknown_features_are_told_once_in_the_users_words_and_counted_every_tim
     assert line.counted("otel_ml_dropped_total", **dropped) == 30
 
 
-def test_predictions_are_counted_on_for_ever_and_stamped_with_the_last_windows_end() -> None:
+def test_predictions_are_counted_on_for_ever_and_stamped_with_the_time_of_the_count() -> None:
     line = Line()
-    line.feed(rows(V1, 400))
-    found = line.tick()
+    line.feed(rows(V1, 400, time_ns=NOW_NS - 3600 * S))
+    found = line.tick(NOW_NS + 5)
     total = [item for item in found if item.name == "ml.predictions"]
     assert [(item.value, item.kind, item.start_ns) for item in total] == [(400, "counter", NOW_NS)]
-    assert total[0].time_ns == max(item.time_ns for item in found)
+    assert total[0].time_ns == NOW_NS + 5, "a window's end may be before the start, and is too old for who asks for now"
     line.feed(rows(V1, 200, 400, predicted="no"))
     found = line.tick()
     assert value(found, "ml.predictions", ml_prediction_class="yes") == 400
     assert value(found, "ml.predictions", ml_prediction_class="no") == 200
+
+
+def test_predictions_are_told_though_no_window_closes_so_that_nobody_takes_that_for_silence() -> None:
+    line = Line(fraud=build_reference("fraud", rows(V1, 500)))
+    line.feed(rows(V1, 3))
+    assert line.tick(NOW_NS + 29 * S) == []
+    for seconds in range(30, 3600, 30):
+        found = line.tick(NOW_NS + seconds * S)
+        assert [(item.name, item.value, item.time_ns) for item in found] == [
+            ("ml.predictions", 3, NOW_NS + seconds * S)
+        ]
+        assert line.tick(NOW_NS + seconds * S + 1) == []
+
+
+def test_a_model_that_nobody_asks_any_more_is_told_of_for_an_hour_only() -> None:
+    line = Line(fraud=build_reference("fraud", rows(V1, 500)))
+    line.feed(rows(V1, 3))
+    assert line.tick(NOW_NS + 3600 * S) != []
+    assert line.tick(NOW_NS + 3700 * S) == []
+    line.feed(rows(V1, 1, 3), now_ns=NOW_NS + 9000 * S)
+    assert value(line.tick(NOW_NS + 9000 * S), "ml.predictions") == 4
+
+
+def test_a_model_that_still_learns_its_reference_is_not_told_of() -> None:
+    line = Line()
+    line.feed(rows(V1, 50))
+    assert line.tick(NOW_NS + 60 * S) == []
 
 
 def test_what_decoding_dropped_is_counted_by_reason() -> None:

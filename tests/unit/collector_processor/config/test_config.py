@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from collector_processor.config import ConfigError, OtlpExporter, default_config, load_config, parse_config
+from collector_processor.config.load import DEFAULT
 from collector_processor.config.values import Extent, duration_ns, endpoint, expand, size_bytes
 
 CONTRACT = """
@@ -112,8 +114,8 @@ def test_an_unused_component_is_not_started_but_told() -> None:
         ("size: 1h", "size: 0s", "must be greater than 0"),
         ("lateness: 10m", "lateness: 10000d", "allowed_lateness may be at most 10000 times every"),
         ("wait: 7d", "wait: 7", "7 is not a duration; write a number with a unit"),
-        ("capacity: 10000000", "capacity: -1", "connectors.ml_monitor.labels.capacity: Input should be greater"),
-        ("task: binary_classification", "task: ranking", "models.flight-delay.task: Input should be 'binary_class"),
+        ("capacity: 10000000", "capacity: -1", "connectors.ml_monitor.labels.capacity: must be greater"),
+        ("task: binary_classification", "task: ranking", "models.flight-delay.task: must be 'binary_class"),
         ("endpoint: localhost:9464", "endpoint: 9464", "9464 is not an address; write host:port"),
         ("exporters:\n  otlp_grpc", "exporters:\n  kafka: {}\n  otlp_grpc", "exporters.kafka: unknown type 'kafka'"),
         ("exporters: [ml_monitor, otlp_grpc]", "exporters: [ml_monitor, jaeger]", "'jaeger' is not configured; there"),
@@ -185,3 +187,28 @@ def test_sizes_and_addresses_are_checked() -> None:
     for address in ("localhost", "localhost:http", ":4317", "localhost:99999"):
         with pytest.raises(ValueError, match="is not an address"):
             endpoint(address)
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "said"),
+    [
+        ("alerts", {"notify": "alertmanager"}, "alerts.notify: expected a list, such as [a, b]"),
+        ("alerts", ["latency"], "alerts: expected a mapping, such as {key: value}"),
+        ("alerts", {"rules": {"latency": 0.2}}, "alerts.rules.latency: expected a mapping, such as {key: value}"),
+        ("alerts", {"rules": {"latency": {"above": "1s"}}}, "alerts.rules.latency.above: expected a number"),
+        ("alerts", {"rules": {"silence": {"absent_for": "1ms"}}}, "silence.absent_for: must be at least 1s"),
+        ("alerts", {"silences": [{"until": "tomorrow"}]}, "expected a time such as 2026-12-01T00:00:00Z"),
+        ("alerts", {"silences": [{"until": "2026-12-01T00:00:00"}]}, "a time needs a zone: end it with Z"),
+        ("connectors", {"ml_monitor": {"window": {"min_rows": "many"}}}, "min_rows: expected a whole number"),
+        ("connectors", {"ml_monitor": {"models": ["fraud"]}}, "models: expected a mapping"),
+        ("connectors", {"ml_monitor": {"drift": {"thresholds": {"psi": -1}}}}, "psi: must be a number above 0, not -1"),
+        ("extensions", {"file_storage": {"directory": "x", "interval": "0"}}, "interval: must be at least 100ms"),
+    ],
+)
+def test_what_is_wrong_is_told_in_the_words_of_the_file_and_not_of_python(
+    section: str, value: object, said: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_config(yaml.safe_dump({**yaml.safe_load(DEFAULT), section: value}))
+    assert said in str(error.value)
+    assert "Input" not in str(error.value)

@@ -210,7 +210,7 @@ def test_what_should_not_be_below_is_red_below(documents: dict[str, dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("every", "step", "silent"), [("1m", "60s", "15m"), ("20m", "1200s", "60m"), ("5s", "5s", "15m")]
+    ("every", "step", "silent"), [("1m", "60s", "15m"), ("20m", "1200s", "15m"), ("5s", "5s", "15m")]
 )
 def test_panels_step_as_windows_close(every: str, step: str, silent: str) -> None:
     grafana = pytest.importorskip("collector_processor.dashboards.grafana")
@@ -220,6 +220,8 @@ def test_panels_step_as_windows_close(every: str, step: str, silent: str) -> Non
     for board, expected in ((fleet, step), (model, step), (service, None)):
         panels = [panel for panel in grafana.dashboard(board).panels if panel.type_val != "row"]
         assert {panel.interval for panel in panels if hasattr(panel, "interval")} == {expected}
+        for target in (target for panel in panels for target in panel.targets):
+            assert target.interval == ("60s" if "$__rate_interval" in target.expr else None), target.expr
     [silent_models] = [
         panel for _, panel in fleet.panels() if panel.title == "Silent models" and panel.kind == "bargauge"
     ]

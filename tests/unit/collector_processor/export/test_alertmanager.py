@@ -13,13 +13,18 @@ from typing import Any
 
 import pytest
 import trustme
+import yaml
 
 from collector_processor.alert.notice import Notice, Offender
 from collector_processor.alert.rules import DEFAULT_RULES, AlertRule
+from collector_processor.config import ConfigError, parse_config
 from collector_processor.config.auth import ClientTls
+from collector_processor.config.load import DEFAULT
+from collector_processor.connect import exposed_credentials
 from collector_processor.decode.batch import ModelKey
 from collector_processor.export.alertmanager import KEPT_S, AlertmanagerExporter, alert
 from collector_processor.export.retry import RetryPolicy
+from collector_processor.notifiers import build_destination
 from collector_processor.telemetry import Telemetry
 from otel_ml import semconv
 
@@ -227,3 +232,56 @@ def test_tls_goes_to_whom_the_ca_knows_only(
 
 def test_it_can_be_shut_down_without_a_start() -> None:
     AlertmanagerExporter("am", "http://127.0.0.1:1", Telemetry()).shutdown(0.1)
+
+
+def built(server: Any, file: Path, **settings: Any) -> Any:
+    document = {
+        "receivers": {"otlp": None},
+        "connectors": {"ml_monitor": None},
+        "extensions": {"bearertokenauth": {"filename": str(file)}},
+        "exporters": {
+            "alertmanager": {
+                "endpoint": f"http://127.0.0.1:{server.server_port}",
+                "auth": {"authenticator": "bearertokenauth"},
+                **settings,
+            }
+        },
+        "alerts": {"notify": ["alertmanager"]},
+        "service": {
+            "extensions": ["bearertokenauth"],
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["ml_monitor"]}},
+        },
+    }
+    return build_destination(parse_config(yaml.safe_dump(document)), "alertmanager", Telemetry(), "me")
+
+
+def test_a_bearer_token_is_sent_and_the_next_one_as_soon_as_its_file_has_it(server: Any, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first\n", encoding="utf-8")
+    sending = built(server, file, headers={"Authorization": "Basic other", "X-Scope": "ml"})
+    assert sending.probe(notice()) == ()
+    file.write_text("the second\n", encoding="utf-8")
+    assert sending.probe(notice()) == (), "a file that holds no token changes nothing"
+    file.write_text("second\n", encoding="utf-8")
+    assert sending.probe(notice()) == ()
+    sent = [[value for name, value in asked[1].items() if name.lower() == "authorization"] for asked in server.asked]
+    assert sent == [["Bearer first"], ["Bearer first"], ["Bearer second"]]
+    assert {asked[1]["X-Scope"] for asked in server.asked} == {"ml"}
+    sending.shutdown(1.0)
+
+
+def test_an_authenticator_that_is_not_there_is_told(server: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"exporters\.alertmanager\.auth\.authenticator: no bearertokenauth 'other'"):
+        built(server, tmp_path, auth={"authenticator": "other"})
+
+
+def test_a_token_that_would_leave_in_plain_text_is_told() -> None:
+    document = yaml.safe_load(DEFAULT)
+    document["exporters"]["alertmanager"] = {
+        "endpoint": "http://alerts:9093", "auth": {"authenticator": "bearertokenauth"},
+    }  # fmt: skip
+    document["extensions"]["bearertokenauth"] = {"token": "x"}
+    document["service"]["extensions"].append("bearertokenauth")
+    document["alerts"] = {"notify": ["alertmanager"]}
+    [told] = exposed_credentials(parse_config(yaml.safe_dump(document)))
+    assert told == "exporters.alertmanager: sends its token in plain text; set tls"

@@ -155,6 +155,27 @@ def test_series_expire_when_nothing_comes(exporter: PrometheusExporter) -> None:
     assert len(scraped(exporter)) == 5, "what expired makes room"
 
 
+def test_counters_that_come_between_windows_leave_gauges_as_they_are(exporter: PrometheusExporter) -> None:
+    exporter.export([drift("age", 0.1), predictions(5)])
+    exporter.export([predictions(6, time_ns=999)])
+    assert scraped(exporter) == {"ml_drift_score age": 0.1, "ml_predictions_total fraud": 6}
+    exporter.export([drift("age", 0.2, time_ns=120)])
+    assert scraped(exporter) == {"ml_drift_score age": 0.2, "ml_predictions_total fraud": 6}
+
+
+def test_counters_do_not_keep_gauges_of_windows_that_have_stopped(exporter: PrometheusExporter) -> None:
+    exporter.export([drift("age", 0.1), drift("income", 0.1), predictions(5)])
+    CLOCK.now_s += 200
+    exporter.export([predictions(6)])
+    CLOCK.now_s += 200
+    assert scraped(exporter) == {"ml_predictions_total fraud": 6}
+    exporter.export([drift(str(number), 1, 999, CHURN) for number in range(5)])
+    assert len(scraped(exporter)) == 5, "what expired makes room"
+    CLOCK.now_s += 200
+    exporter.export([drift("age", 0.3, 999)])
+    assert scraped(exporter)["ml_drift_score age"] == 0.3
+
+
 def test_series_are_bounded_and_counted(exporter: PrometheusExporter, telemetry: Telemetry) -> None:
     exporter.export([drift(str(number), number) for number in range(8)])
     assert len(scraped(exporter)) == 5

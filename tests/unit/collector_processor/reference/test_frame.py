@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector_processor.reference import frame
+from collector_processor.decode import built
 from collector_processor.reference.arrow import cells
 from collector_processor.reference.frame import column_cells
 from collector_processor.reference.table import ColumnMapping, ReferenceTable, read_frame, read_table
@@ -56,7 +56,7 @@ def found(values: Any) -> tuple[Any, ...]:
 def both(values: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """What is found with the compiled numbering and without."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frame, "texts", None)
+        patch.setattr(built, "texts", None)
         without = found(values)
     return found(values), without
 
@@ -64,7 +64,7 @@ def both(values: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 SHARED = st.sampled_from(["", "UA", "AA", "naïve", "日本", "\U0001f600", "a\0b", "a", "x" * 300])
 MISSING = st.sampled_from([None, float("nan"), np.nan, np.float64("nan"), pd.NA, pd.NaT])
 NO_TEXTS = (1, 2.5, True, float("inf"), b"UA", (), 1 << 70, datetime.date(2026, 1, 1), object)
-NEARLY = (Text("UA"), "\ud800", "x\udfff", np.str_("UA"), np.float32("nan"), np.datetime64("NaT"))
+NEARLY = (Text("UA"), "\ud800", "x\udfff", np.str_("UA"), np.float32("nan"), np.datetime64("NaT", "ns"))
 ODD = st.sampled_from([*NO_TEXTS, *NEARLY])
 CELLS = st.lists(SHARED | SHARED.map(fresh) | MISSING | st.text(max_size=3), max_size=40)
 

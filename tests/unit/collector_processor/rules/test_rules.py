@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -298,16 +297,17 @@ def test_every_rule_has_examples_that_fire_and_that_do_not(rules: tuple[Rule, ..
 # --- the command ---------------------------------------------------------------------------------------------
 
 
-def test_the_command_writes_each_format_the_same_twice(tmp_path: Path) -> None:
-    config = tmp_path / "otel-ml.yaml"
+@pytest.mark.parametrize("form", ["prometheus", "grafana", "datadog"])
+def test_the_command_writes_each_format_the_same_twice(form: str, tmp_path: Path) -> None:
+    if form == "grafana":
+        pytest.importorskip("grafana_foundation_sdk")  # it needs Python 3.11
+    config, out = tmp_path / "otel-ml.yaml", tmp_path / "rules"
     config.write_text(DEFAULT, encoding="utf-8")
-    texts: Mapping[str, set[str]] = {form: set() for form in ("prometheus", "grafana", "datadog")}
-    for form, found in texts.items():
-        for _ in range(2):
-            out = tmp_path / "rules"
-            assert cli.main(["rules", "--config", str(config), "--out", str(out), "--format", form]) == 0
-            found.add(out.read_text(encoding="utf-8"))
-    assert all(len(found) == 1 for found in texts.values())
+    found: set[str] = set()
+    for _ in range(2):
+        assert cli.main(["rules", "--config", str(config), "--out", str(out), "--format", form]) == 0
+        found.add(out.read_text(encoding="utf-8"))
+    assert len(found) == 1
 
 
 def test_the_command_refuses_what_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

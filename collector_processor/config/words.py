@@ -1,0 +1,62 @@
+"""What pydantic finds wrong, in the words of somebody who writes YAML. Values are not shown: some are secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+_SAID: Final[Mapping[str, str]] = {
+    "tuple_type": "expected a list, such as [a, b]",
+    "list_type": "expected a list, such as [a, b]",
+    "dict_type": "expected a mapping, such as {key: value}",
+    "model_type": "expected a mapping, such as {key: value}",
+    "string_type": "expected a text",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "datetime_type": "expected a time such as 2026-12-01T00:00:00Z",
+    "datetime_parsing": "expected a time such as 2026-12-01T00:00:00Z",
+    "datetime_from_date_parsing": "expected a time such as 2026-12-01T00:00:00Z",
+    "timezone_aware": "a time needs a zone: end it with Z, or with an offset such as +02:00",
+}
+"""By pydantic's type of error; what is not here is in English already."""
+
+
+def problem(path: str, settings: type[BaseModel], item: Any) -> str:
+    """One pydantic error in our words."""
+    where = ".".join([path, *(str(part) for part in item["loc"] if part != "function-before")])
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key; allowed: {', '.join(_fields(settings, item['loc'][:-1]))}"
+    if item["type"] == "missing":
+        return f"{where}: required"
+    said = _SAID.get(item["type"])
+    return f"{where}: {said or item['msg'].removeprefix('Value error, ').replace('Input should be', 'must be', 1)}"
+
+
+def _fields(settings: type[BaseModel], location: Sequence[str | int]) -> Sequence[str]:
+    """The keys allowed at a location inside settings."""
+    current: type[BaseModel] | None = settings
+    for part in location:
+        if current is None:
+            return ()
+        item = current.model_fields.get(str(part))
+        if item is not None:
+            current = _nested(item.annotation)
+    return () if current is None else [item.alias or name for name, item in current.model_fields.items()]
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    """The settings class inside an annotation such as ``X``, ``X | None`` or ``dict[str, X]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        found = _nested(part)
+        if found is not None:
+            return found
+    return None
