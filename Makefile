@@ -8,14 +8,14 @@ WIRE := setup.py $(wildcard collector_processor/*/*.pyx collector_processor/deco
 
 .PHONY: help check test tools e2e demo bench bench-peers fuzz clean
 help:
-	@echo "make demo    the whole path on real data, live in the terminal"
-	@echo "make test    every test, with the Debian packages they need"
-	@echo "make e2e     the real Collector, Prometheus 3, Jaeger, Rotel; 'make tools' builds them, once"
-	@echo "make check   ruff, pyright (strict), import-linter"
-	@echo "make bench   what it reaches, beside what it should"
+	@echo "make demo         the whole path on real data, live in the terminal"
+	@echo "make test         every test, with the Debian packages they need"
+	@echo "make e2e          the real Collector, Prometheus 3, Jaeger, Rotel; 'make tools' builds them, once"
+	@echo "make check        ruff, pyright (strict), import-linter"
+	@echo "make bench        what it reaches, beside what it should"
 	@echo "make bench-peers  other tools on the same tables, each in its own environment (PEERS_ARGS='--rows 100000')"
-	@echo "make fuzz    broken requests against both decoders, under sanitizers (FUZZ_SECONDS=60)"
-	@echo "make clean   remove the virtual environment and caches"
+	@echo "make fuzz         broken requests against both decoders, under sanitizers (FUZZ_SECONDS=60)"
+	@echo "make clean        remove the virtual environment and caches"
 
 $(VENV)/.dev: pyproject.toml $(WIRE)
 	$(PYTHON) -m venv $(VENV)

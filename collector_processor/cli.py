@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -45,18 +46,53 @@ def _fail(message: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print("error:", message, style="red", markup=False)
 
 
+def _width() -> int | None:
+    """Where the output is searched rather than read, a line stays a line; else as wide as the terminal."""
+    return None if sys.stdout.isatty() else _WIDE
+
+
+class _Help(argparse.HelpFormatter):
+    """Leaves room for the indentation of commands, which argparse forgets; so they stay beside their texts."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if action.nargs == argparse.PARSER:
+            self._action_max_length += self._indent_increment
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parsers of commands are of this class too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_Help, **options)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="otel-ml", description="Model monitoring for OpenTelemetry.")
+    parser = _Parser(
+        prog="otel-ml",
+        description="Model monitoring for OpenTelemetry.",
+        epilog="otel-ml COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
+    )
     parser.add_argument("--version", action="version", version=f"otel-ml {version('otel-ml')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    serve = commands.add_parser("serve", help="run the processor service")
+    serve = commands.add_parser(
+        "serve",
+        help="run the service: OTLP in, metrics out",
+        description="Receives OTLP and serves what it derives, until SIGTERM or Ctrl-C; what was accepted is worked "
+        "off first. Without a file: OTLP on localhost:4317 (gRPC) and :4318 (HTTP), figures on :9464/metrics, its own "
+        "metrics on :8888/metrics, health on :13133; references are learned from each model's first 5,000 rows.",
+    )
     serve.add_argument("--config", type=Path, metavar="FILE", help="configuration; a working default without")
     serve.add_argument("--workers", type=int, default=1, metavar="N", help="processes that receive (default 1)")
     serve.set_defaults(run=_serve)
 
-    validate = commands.add_parser("validate", help="check a configuration as serve would; start nothing")
-    validate.add_argument("--config", type=Path, metavar="FILE", required=True)
+    validate = commands.add_parser(
+        "validate",
+        help="check a configuration as serve would; start nothing",
+        description="Checks a configuration and the files that it names; shows pipelines, references and alerts.",
+    )
+    validate.add_argument("--config", type=Path, metavar="FILE", required=True, help="configuration")
     validate.set_defaults(run=_validate)
 
     components = commands.add_parser("components", help="list receivers, exporters, monitors, drift methods, …")
@@ -68,7 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(commands)
     add_alert_commands(commands)
 
-    demo = commands.add_parser("demo", help="the whole path on real data, on this machine")
+    demo = commands.add_parser(
+        "demo",
+        help="the whole path on real data, on this machine",
+        description="Trains a model on real flights of 2013, serves it with FastAPI and monitors it while the rest of "
+        "the year is replayed. Needs no network; pip install 'otel-ml[demo]'.",
+    )
     demo.add_argument("--duration", default="180s", help="how long the replay takes, such as 60s (default 180s)")
     demo.add_argument("--no-live", action="store_true", help="no live screen; end with the final table")
     demo.add_argument("--port", type=int, default=9464, help="port of the Prometheus endpoint (default 9464)")
@@ -84,16 +125,18 @@ def _reference_parser(parser: argparse.ArgumentParser) -> None:
         description=f"Columns with names such as {semconv.FEATURE}age or {semconv.PREDICTION_SCORE} need no option.",
     )
     build.add_argument("table", metavar="DATA", type=Path, help="Parquet, CSV or Arrow file")
-    build.add_argument("--model", required=True, metavar="NAME")
-    build.add_argument("--out", required=True, type=Path, metavar="FILE")
+    build.add_argument("--model", required=True, metavar="NAME", help="the model's name, as the app sends it")
+    build.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write the profile (JSON)")
     build.add_argument("--task", choices=semconv.TASKS, default="", help="told by the columns when absent")
-    build.add_argument("--positive-class", default="", metavar="CLASS")
+    build.add_argument(
+        "--positive-class", default="", metavar="CLASS", help="the class that score, precision and recall speak of"
+    )
     build.add_argument("--features", type=_names, default=None, metavar="A,B", help="default: all other columns")
     build.add_argument("--categorical", type=_names, default=(), metavar="A,B", help="take these as categories")
-    build.add_argument("--segments", type=_names, default=(), metavar="A,B")
+    build.add_argument("--segments", type=_names, default=(), metavar="A,B", help="slices to report on")
     for name, text in (
         ("prediction", "predicted class or value"),
-        ("score", "probability of the positive class"),
+        ("score", "probability of the positive class, or of the predicted one"),
         ("label", "true class or value"),
         ("weight", "weight of a row"),
     ):
@@ -101,7 +144,7 @@ def _reference_parser(parser: argparse.ArgumentParser) -> None:
     build.set_defaults(run=_reference_build)
 
     show = commands.add_parser("show", help="print a reference profile")
-    show.add_argument("file", metavar="FILE", type=Path)
+    show.add_argument("file", metavar="FILE", type=Path, help="reference profile")
     show.set_defaults(run=_reference_show)
 
 
@@ -148,9 +191,7 @@ def _components(_: argparse.Namespace) -> int:
         table.add_column(heading)
     for component in components():
         table.add_row(component.kind, component.name, component.text)
-    # Where the output is searched rather than read, a line stays a line.
-    width = None if sys.stdout.isatty() else _WIDE
-    Console(soft_wrap=True, highlight=False, width=width).print(table)
+    Console(soft_wrap=True, highlight=False, width=_width()).print(table)
     return EXIT_OK
 
 
@@ -203,7 +244,7 @@ def _reference_show(options: argparse.Namespace) -> int:
     from collector_processor.reference.file import load_reference
     from collector_processor.reference.show import describe
 
-    Console(highlight=False).print(describe(load_reference(options.file)))
+    Console(highlight=False, width=_width()).print(describe(load_reference(options.file)))
     return EXIT_OK
 
 
@@ -214,7 +255,11 @@ def _demo(options: argparse.Namespace) -> int:
         from collector_processor.demo import run_demo
     except ModuleNotFoundError as error:
         raise OSError(f"the demo needs {error.name}; install it with: pip install 'otel-ml[demo]'") from None
-    return run_demo(duration_s=duration_ns(options.duration) / 1e9, live=not options.no_live, port=options.port)
+    try:
+        duration_s = duration_ns(options.duration) / 1e9
+    except ValueError as error:
+        raise ValueError(f"--duration: {error}") from None
+    return run_demo(duration_s=duration_s, live=not options.no_live, port=options.port)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collector_processor.config.load import CONNECTOR_TYPES, EXPORTER_TYPES, EXT
 from collector_processor.decode import decoder_name
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitor import MONITOR_TYPES
+from collector_processor.parts import PARTS
 
 _MARKUP: Final = re.compile(r"(?::\w+:)?`+([^`]+)`+")
 
@@ -26,7 +27,7 @@ class Component:
 
 
 def components() -> Iterator[Component]:
-    """Every receiver, connector, exporter, extension, monitor and drift method, and the decoder in use.
+    """Every receiver, connector, exporter, extension, monitor and drift method, the decoder, and the compiled parts.
 
     >>> [item.name for item in components() if item.kind == "receiver"]
     ['otlp']
@@ -44,6 +45,8 @@ def components() -> Iterator[Component]:
     for method in DRIFT_METHODS:
         yield Component("drift method", method.name, f"{_first_line(type(method))} ({', '.join(method.kinds)})")
     yield Component("decoder", decoder_name(), "in use")
+    for part in PARTS:
+        yield Component("compiled part", part.name, f"{part.work}: {'built' if part.built else 'not built'}")
 
 
 def _first_line(thing: object) -> str:

@@ -42,7 +42,8 @@ def metrics_page() -> str:
         "",
         "## What the service derives",
         "",
-        "Gauges hold for the window that ended at their time stamp; all carry `ml.model.name` and `ml.model.version`.",
+        "Gauges are of a window, and sent by OTLP they have the time at which it closed; all carry `ml.model.name` and "
+        "`ml.model.version`.",
         "",
         "| metric | Prometheus | unit | kind | attributes | meaning |",
         "|---|---|---|---|---|---|",

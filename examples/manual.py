@@ -37,9 +37,11 @@ def main(labels_path: str | None = None, rows: int = 200) -> None:
         # The truth, here at once; in production whenever it is known, from whichever process knows the id.
         for prediction_id, class_ in truth:
             model.label(prediction_id, class_=class_)
+        print(f"{rows} predictions and labels of model basket-value sent")
         return
     with open(labels_path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("prediction_id", "class"), *truth])
+    print(f"{rows} predictions of model basket-value sent, the truth written to {labels_path}")
 
 
 if __name__ == "__main__":

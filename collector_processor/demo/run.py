@@ -36,6 +36,7 @@ from collector_processor.demo.flights import (
 )
 from collector_processor.demo.replay import Replay
 from collector_processor.demo.screen import live_screen, year_table
+from collector_processor.receiver.listen import check_free
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import save_reference
 
@@ -82,6 +83,8 @@ def run_demo(duration_s: float, *, live: bool = True, port: int = 9464) -> int:
     """
     if duration_s < 10:
         raise ValueError(f"--duration: {duration_s:g}s is too short for a year; allowed: 10s and more")
+    # Said before the training, not after it.
+    check_free(f"localhost:{port}", "--port")
     console = Console()
     ports = _Ports(port, *_free_ports(4))
     with tempfile.TemporaryDirectory(prefix="otel-ml-demo-") as folder, contextlib.ExitStack() as stack:

@@ -31,7 +31,7 @@ def kolmogorov_smirnov(reference: F64, current: F64) -> F64:
 
 @dataclass(frozen=True, slots=True)
 class KolmogorovSmirnov:
-    """The two-sample statistic over fine bins."""
+    """The two-sample Kolmogorov–Smirnov statistic over fine bins."""
 
     name: str = "ks"
     kinds: tuple[Kind, ...] = ("numeric",)

@@ -25,7 +25,7 @@ def l_infinity_distance(reference: F64, current: F64) -> F64:
 
 @dataclass(frozen=True, slots=True)
 class LInfinityDistance:
-    """L∞ over coarse bins or categories."""
+    """L∞, the largest difference of shares, over coarse bins or categories."""
 
     name: str = "l_infinity"
     kinds: tuple[Kind, ...] = ("numeric", "categorical")

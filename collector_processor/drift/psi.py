@@ -28,7 +28,7 @@ def population_stability_index(reference: F64, current: F64) -> F64:
 
 @dataclass(frozen=True, slots=True)
 class PopulationStabilityIndex:
-    """PSI over coarse bins or categories."""
+    """Population stability index (PSI) over coarse bins or categories."""
 
     name: str = "psi"
     kinds: tuple[Kind, ...] = ("numeric", "categorical")

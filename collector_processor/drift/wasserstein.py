@@ -110,7 +110,7 @@ def unit_spread(fine: Fine) -> F64:
 
 @dataclass(frozen=True, slots=True)
 class Wasserstein:
-    """W₁ over fine bins, divided by the reference's standard deviation (:func:`unit_spread`)."""
+    """Wasserstein's distance W₁ over fine bins, divided by the reference's standard deviation."""
 
     name: str = "wasserstein"
     kinds: tuple[Kind, ...] = ("numeric",)

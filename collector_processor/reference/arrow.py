@@ -50,7 +50,9 @@ def open_table(path: str | os.PathLike[str]) -> TableFile:
         suffix = suffixes[-2]
     found = FORMATS.get(suffix)
     if found is None:
-        raise ValueError(f"{path}: cannot tell the format; allowed: {', '.join(FORMATS)}, and .csv.gz, .tsv.gz")
+        raise ValueError(
+            f"{path}: cannot tell the format; allowed: {', '.join(FORMATS)}, and .csv, .tsv with .gz or .bz2"
+        )
     with place.open("rb"):  # so that a missing or forbidden file says so itself
         pass
     try:

@@ -10,13 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from collector_processor.decode import built
 from collector_processor.decode.batch import Column
 from collector_processor.reference.arrow import cells
-
-try:
-    from collector_processor.decode import texts
-except ImportError:  # no compiler at hand, or built for another Python; pyarrow then gives the same, more slowly
-    texts = None
 
 _ABSENT: Final = ("NA", "NaT")
 
@@ -60,8 +56,8 @@ def column_cells(values: Any, where: str) -> Column:
         raise ValueError(f"{where}: has {array.ndim} dimensions; a column has one")
     if array is not None and array.dtype == np.float64:
         return Column(array)
-    if array is not None and array.dtype == np.object_ and texts is not None:
-        found = texts.texts_to_codes(array, _absent())
+    if array is not None and array.dtype == np.object_ and built.texts is not None:
+        found = built.texts.texts_to_codes(array, _absent())
         if found is not None and found[1]:  # a column of missing cells alone is one of numbers, as in a file
             return Column(None, found[0], tuple(found[1]))
     try:

@@ -10,9 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 import otel_ml
 from collector_processor import cli
+from collector_processor.catalogue import Catalogue
 from otel_ml.testing import capture
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +66,8 @@ def test_the_configuration_is_accepted_with_the_reference_that_was_built(
     followed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ["serve", "--config", "otel-ml.yaml"] in our_commands()
-    assert cli.main(["validate", "--config", "otel-ml.yaml"]) == 0
+    [validate] = [words for words in our_commands() if words[0] == "validate"]
+    assert cli.main(validate) == 0
     told = capsys.readouterr().out
     assert "model 'churn': reference of 300 rows from train.parquet" in told
     assert "not used" not in told
@@ -76,6 +79,39 @@ def test_the_reference_has_the_features_that_the_app_sends(followed: Path, capsy
     shown = capsys.readouterr().out
     assert set(re.findall(r"^(\w+) +feature", shown, re.MULTILINE)) == {"age", "plan", "calls"}
     assert re.search(r"positive class +leaves", shown)
+
+
+def test_boards_and_rules_are_written_for_the_file(followed: Path) -> None:
+    written = [words for words in our_commands() if words[0] in ("dashboards", "rules")]
+    assert [words[0] for words in written] == ["dashboards", "rules"]
+    assert [cli.main(words) for words in written] == [0, 0]
+    assert len(list(followed.glob("dashboards/otel-ml-*.json"))) == 3
+    assert len(yaml.safe_load((followed / "rules.yml").read_text(encoding="utf-8"))["groups"]) == 2
+
+
+def test_every_command_is_one_that_the_parser_takes() -> None:
+    for words in our_commands():
+        assert cli._parser().parse_args(words), words
+
+
+def test_what_the_first_minutes_show_is_what_the_service_has() -> None:
+    """That the example gets there is tests/integration/examples."""
+    [shown] = blocks("text")
+    known = {series.name: series.labels for series in Catalogue.of_registries()}
+    [pattern] = re.findall(r"grep -E '(.*?)'", README)
+    for line in shown.splitlines():
+        name, labels = line.partition("{")[0], re.findall(r'(\w+)="', line)
+        assert set(labels) <= set(known[name]), line
+        assert re.search(pattern, line)
+    assert 'version="3"' in (ROOT / "examples" / "manual.py").read_text(encoding="utf-8")
+
+
+def test_what_is_installed_is_what_there_is() -> None:
+    told = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = set(re.findall(r"^(\w+) = \[", told.partition("optional-dependencies]")[2], re.MULTILINE))
+    asked = re.findall(r"pip install '\.\[([\w,]+)\]'", README)
+    assert asked
+    assert {extra for each in asked for extra in each.split(",")} <= extras
 
 
 def test_make_targets_and_their_arguments_exist() -> None:
