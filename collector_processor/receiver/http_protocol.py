@@ -150,9 +150,9 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         Raises ``asyncio.TimeoutError`` after ``timeout_s``, and what ``progress`` raises; what still comes of the body
         after that is thrown away. Only for a request whose head says how long its body is.
         """
-        filling = WholeBody(length, self.loop.create_future(), progress)
         if cycle.disconnected:
             return None
+        filling = WholeBody(length, self.loop.create_future(), progress)
         if cycle.waiting_for_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             cycle.waiting_for_100_continue = False
@@ -168,6 +168,7 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         finally:
             clock.cancel()
             self._give_up(cycle, filling, len(came))
+            filling.release()
 
     def _look_at_filling(self) -> None:
         """Goes back to parsing when the body is whole."""
@@ -185,9 +186,10 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         if filling.whole or cycle is not self.cycle:
             return
         self._given_up = cycle
-        if self._filling is filling and self in self.connections:
+        if self._filling is filling:
             self._filling = None
-            self.parser.feed_data(filling.got[parsed:])
+            if self in self.connections:
+                self.parser.feed_data(filling.got[parsed:])
 
     def _start_clock(self) -> None:
         self._deadline = self.loop.call_later(self.head_timeout_s, self.transport.close)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 
 Progress = Callable[[int], None]
 """Is told how many bytes there are by now; what it raises is what the reading ends with."""
+
+
+class _Kept(BytesIO):
+    """Bytes that may be collected together with a view of them, in any order."""
+
+    def close(self) -> None:
+        with suppress(BufferError):
+            super().close()
 
 
 class WholeBody:
@@ -27,7 +36,7 @@ class WholeBody:
 
     def __init__(self, length: int, done: asyncio.Future[bool], progress: Progress) -> None:
         # A BytesIO gives the bytes that it was written into away without copying them, and zeros are not touched.
-        self._kept = BytesIO(bytes(length))
+        self._kept = _Kept(bytes(length))
         self._room = self._kept.getbuffer()
         self._length = length
         self._got = 0
@@ -67,7 +76,7 @@ class WholeBody:
             self.done.set_exception(error)
             return
         if self.whole:
-            self._room.release()
+            self.release()
             self.done.set_result(True)
 
     def octets(self) -> bytes:
@@ -76,6 +85,10 @@ class WholeBody:
         The event loop has one while it says that bytes came, so this is for afterwards.
         """
         return self._kept.getvalue()
+
+    def release(self) -> None:
+        """Takes no more bytes."""
+        self._room.release()
 
     def hung_up(self) -> None:
         """Ends the waiting: nothing more will come."""
