@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from otel_ml import semconv
 
@@ -12,7 +12,6 @@ Severity = Literal["info", "warning", "critical"]
 Condition = Literal["above", "below", "absent"]
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 """(attribute, values allowed); an absent attribute has the empty value, as a label in Prometheus."""
-SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 _S: Final = 10**9
 _MINUTE_NS: Final = 60 * _S
 

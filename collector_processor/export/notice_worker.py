@@ -11,6 +11,7 @@ from typing import Final
 
 from collector_processor.alert.notice import Notice
 from collector_processor.alert.text import title_of
+from collector_processor.export.persist import persist
 from collector_processor.export.retry import Delivery, RetryPolicy
 from collector_processor.telemetry import Telemetry
 
@@ -120,22 +121,14 @@ class NoticeWorker:
 
     def _persist(self, some: Sequence[Notice]) -> Delivery:
         """Tries until it is sent, refused or given up."""
-        began, tries = time.monotonic(), 0
-        while True:
-            last = self._closing.is_set()
-            timeout_s = min(self._timeout_s, self._deadline - time.monotonic())
-            if timeout_s <= 0:
-                return Delivery("refused", "no time left at shutdown")
-            delivery = self._tried(some, timeout_s)
-            tries += 1
-            if delivery.outcome != "retry" or last:
-                return delivery
-            wait_s = self._retry.wait_s(tries, time.monotonic() - began, delivery.retry_after_s)
-            if wait_s is None:
-                return delivery
-            level = logging.WARNING if tries == 1 else logging.DEBUG
-            _log.log(level, "exporters.%s: trying again in %.1f s: %s", self._name, wait_s, delivery.message)
-            self._closing.wait(wait_s)
+        return persist(
+            self._name,
+            lambda timeout_s: self._tried(some, timeout_s),
+            self._retry,
+            self._timeout_s,
+            self._closing,
+            lambda: self._deadline - time.monotonic(),
+        )
 
     def _tried(self, some: Sequence[Notice], timeout_s: float) -> Delivery:
         try:

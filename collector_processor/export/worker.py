@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from collector_processor.export.persist import persist
 from collector_processor.export.retry import Delivery, RetryPolicy, Sender
 from collector_processor.monitor.base import Measurement
 from collector_processor.telemetry import Telemetry
@@ -155,22 +156,14 @@ class DeliveryWorker:
 
     def _persist(self, sender: Sender, part: Part) -> Delivery:
         """Tries to deliver a request until it is sent, refused or given up."""
-        began, tries = time.monotonic(), 0
-        while True:
-            last = self._closing.is_set()
-            timeout_s = min(self._timeout_s, self._time_left())
-            if timeout_s <= 0:
-                return Delivery("refused", "no time left at shutdown")
-            delivery = sender.send("metrics", part.body, timeout_s)
-            tries += 1
-            if delivery.outcome != "retry" or last:
-                return delivery
-            wait_s = self._retry.wait_s(tries, time.monotonic() - began, delivery.retry_after_s)
-            if wait_s is None:
-                return delivery
-            level = logging.WARNING if tries == 1 else logging.DEBUG
-            _log.log(level, "exporters.%s: trying again in %.1f s: %s", self._name, wait_s, delivery.message)
-            self._closing.wait(wait_s)
+        return persist(
+            self._name,
+            lambda timeout_s: sender.send("metrics", part.body, timeout_s),
+            self._retry,
+            self._timeout_s,
+            self._closing,
+            self._time_left,
+        )
 
     def _count(self, verb: str, points: int) -> None:
         if points:
