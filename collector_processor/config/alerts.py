@@ -128,7 +128,8 @@ class Alerts(Settings):
             if not own_problems and settings.enabled:
                 found.append(_rule(name, settings, built_in.get(name)))
         if problems:
-            raise ValueError("\n".join(problems))
+            # A line each, whatever is in a name.
+            raise ValueError("\n".join(problem.replace("\n", "\\n") for problem in problems))
         return tuple(found)
 
 

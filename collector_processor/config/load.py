@@ -55,7 +55,9 @@ class ConfigError(ValueError):
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__(f"{source} cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        # A name in it may hold the end of a line, and would look like a problem of its own.
+        lines = (problem.replace("\n", "\\n") for problem in problems)
+        super().__init__(f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines))
 
 
 @dataclass(frozen=True, slots=True)

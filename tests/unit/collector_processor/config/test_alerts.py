@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from collector_processor.alert.rules import DEFAULT_RULES, SEVERITIES, AlertRule
+from collector_processor.alert.rules import DEFAULT_RULES, AlertRule, Severity
 from collector_processor.config import Config, ConfigError, default_config, parse_config
 from collector_processor.config.alerts import GAUGES, Alerts
 from collector_processor.config.pace import stale_ns
@@ -56,7 +56,7 @@ def test_built_in_rules_keep_their_own_laws() -> None:
     for rule in DEFAULT_RULES:
         assert rule.measurement in GAUGES
         assert {key for key, _ in rule.where} <= set(GAUGES[rule.measurement].attributes)
-        assert rule.severity in SEVERITIES
+        assert rule.severity in get_args(Severity)
         assert rule.summary
         assert rule.description
         assert rule.runbook == f"docs/runbooks/{rule.name}.md"

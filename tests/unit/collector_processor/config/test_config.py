@@ -212,3 +212,11 @@ def test_what_is_wrong_is_told_in_the_words_of_the_file_and_not_of_python(
         parse_config(yaml.safe_dump({**yaml.safe_load(DEFAULT), section: value}))
     assert said in str(error.value)
     assert "Input" not in str(error.value)
+
+
+def test_a_name_that_holds_the_end_of_a_line_is_one_problem_on_one_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config('alerts: {rules: {"x\\ny": {measurement: ml.drift.share, above: 1}}}', source="f", base=Path())
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1 + len(caught.value.problems)
+    assert any(line.startswith("  - alerts.rules.x\\ny: ") for line in lines)
