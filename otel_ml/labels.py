@@ -9,8 +9,8 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, set_span_in_context
 
-from otel_ml.call import event_time
-from otel_ml.emitter import Emitter
+from otel_ml.emit.call import event_time
+from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.batch import payloads
 from otel_ml.encode.row import Attributes, number_of, text_of
 from otel_ml.encode.scalar import identifier

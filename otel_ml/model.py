@@ -9,7 +9,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_ml.config import Config
-from otel_ml.emitter import Emitter
+from otel_ml.emit.emitter import Emitter
 from otel_ml.labels import emit_label, emit_labels
 from otel_ml.observe import ResultReader, watched
 from otel_ml.prediction import Prediction

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from otel_ml.emitter import Emitter
+from otel_ml.emit.emitter import Emitter
 from otel_ml.prediction import Prediction
 from otel_ml.problems import report
 

@@ -13,7 +13,7 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
-from otel_ml.call import (
+from otel_ml.emit.call import (
     Call,
     add_outputs,
     choose_score,
@@ -27,10 +27,10 @@ from otel_ml.call import (
     single,
     table_payloads,
 )
-from otel_ml.emitter import Emitter
+from otel_ml.emit.emitter import Emitter
+from otel_ml.emit.measure import count_features, measure_call, measure_row, measure_table
 from otel_ml.encode.row import Attributes
 from otel_ml.encode.shape import Rows, flatten, is_column, items, length, snapshot
-from otel_ml.measure import count_features, measure_call, measure_row, measure_table
 from otel_ml.problems import report
 from otel_ml.semconv import ERROR_TYPE, MODEL_NAME, PREDICTION_ID
 

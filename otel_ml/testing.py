@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from otel_ml import instruments
+from otel_ml.emit import instruments
 from otel_ml.semconv import (
     ATTRIBUTION,
     BATCH,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from otel_ml.emit.redaction import apply
 from otel_ml.encode.cells import Cells, converted_cells, homogeneous
 from otel_ml.encode.row import MAX_SEGMENTS, Attributes, number_of, text_of
 from otel_ml.encode.scalar import MAX_ID_CHARS, clean_text
 from otel_ml.encode.shape import flatten, is_column, items
 from otel_ml.encode.table import Field, Limits, Table, misfit
 from otel_ml.problems import report
-from otel_ml.redaction import apply
 from otel_ml.semconv import (
     ATTRIBUTION,
     FEATURE,

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, Final
 
+from otel_ml.emit.redaction import Rule
 from otel_ml.encode import cells
 from otel_ml.encode.row import Attributes, text_of
 from otel_ml.encode.scalar import MAX_ID_CHARS, UnsupportedValueError
 from otel_ml.encode.shape import flatten, is_column, items
 from otel_ml.encode.table import Field, Limits, Table, misfit
 from otel_ml.problems import report
-from otel_ml.redaction import Rule
 from otel_ml.semconv import BATCH, PREDICTION_ID, PREDICTION_ROWS, PREDICTION_SCORES
 
 _FIELD_BYTES: Final = 256

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from opentelemetry.util.types import AnyValue
 
+from otel_ml.emit.redaction import Routes, apply
 from otel_ml.encode.scalar import (
     INT64_MAX,
     INT64_MIN,
@@ -19,7 +20,6 @@ from otel_ml.encode.scalar import (
     scalar,
 )
 from otel_ml.problems import report
-from otel_ml.redaction import Routes, apply
 from otel_ml.semconv import FEATURE, FEATURES
 
 MAX_SEGMENTS: Final = 32
@@ -34,7 +34,7 @@ def feature_attributes(row: Mapping[Any, Any], routes: Routes, limit: int) -> At
     """The row's features as ``ml.feature.<key>``: converted, bounded, redacted, missing ones left out.
 
     >>> from otel_ml.config import Settings
-    >>> from otel_ml.redaction import Redaction
+    >>> from otel_ml.emit.redaction import Redaction
     >>> row = {"age": 37, "income": float("nan"), "city": "Bern"}
     >>> feature_attributes(row, Redaction(Settings(deny=("city",))).features, limit=256)
     {'ml.feature.age': 37}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from otel_ml.emit.redaction import Rule
 from otel_ml.problems import report
-from otel_ml.redaction import Rule
 
 Kind = Literal["feature", "text", "number", "id"]
 

@@ -1,1 +1,1 @@
-"""Zero-code instrumentation, one module a framework."""
+"""The former home of :mod:`otel_ml.frameworks`; its modules still import, with a :class:`DeprecationWarning`."""

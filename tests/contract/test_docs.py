@@ -37,7 +37,7 @@ from collector_processor.monitor.predictions import PREDICTIONS
 from collector_processor.statistics.accumulate import UNKNOWN_FEATURE
 from collector_processor.telemetry import Telemetry
 from otel_ml import config, semconv
-from otel_ml.instrumentation.sklearn import ENV_METHODS, SklearnInstrumentor
+from otel_ml.frameworks.sklearn import ENV_METHODS, SklearnInstrumentor
 from otel_ml.testing import capture
 
 ROOT = Path(__file__).parents[2]

@@ -45,7 +45,7 @@ assert served.score(X, y) > 0.8
 print(served.predict_proba(X[:1]).tolist())
 print(served.predict(X[:3]).tolist())
 print(Always().fit(X, y).predict(X[:1]).tolist())
-print(sorted(name for name in sys.modules if name == "otel_ml.instrumentation.estimators"))
+print(sorted(name for name in sys.modules if name == "otel_ml.frameworks.sklearn.estimators"))
 """
 
 

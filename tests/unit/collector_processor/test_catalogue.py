@@ -9,7 +9,7 @@ from collector_processor.catalogue import Catalogue, stopped
 from collector_processor.export.naming import label_name
 from collector_processor.monitor import MONITOR_TYPES
 from collector_processor.telemetry import Telemetry
-from otel_ml.instruments import Meters
+from otel_ml.emit.instruments import Meters
 from otel_ml.semconv import METRIC_FEATURE_OBSERVATIONS
 
 

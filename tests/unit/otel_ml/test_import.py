@@ -95,7 +95,8 @@ print(len(exporter.get_finished_spans()), sorted(metric.name for metric in found
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_makes_and_uses_models_though_a_lock_was_held() -> None:
-    from otel_ml import Model, instruments
+    from otel_ml import Model
+    from otel_ml.emit import instruments
 
     model = Model("m")
     with capture() as captured, instruments._lock:

@@ -8,12 +8,12 @@ from typing import TypeVar
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from otel_ml import instruments
 from otel_ml.config import Config, identity, resolve
+from otel_ml.emit import instruments
+from otel_ml.emit.observations import Observations, load_profile
+from otel_ml.emit.redaction import Redaction
 from otel_ml.encode.scalar import class_text, clean_text
 from otel_ml.encode.table import Limits
-from otel_ml.observations import Observations, load_profile
-from otel_ml.redaction import Redaction
 from otel_ml.semconv import (
     FRAMEWORK_NAME,
     MODEL_NAME,

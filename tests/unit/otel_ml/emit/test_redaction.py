@@ -15,8 +15,8 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otel_ml import Config, Model, problems
 from otel_ml.config import Settings
+from otel_ml.emit.redaction import Redaction, Rule
 from otel_ml.encode import arrow
-from otel_ml.redaction import Redaction, Rule
 from otel_ml.testing import Captured, capture
 
 SECRET = "anna.s3cret@example.org"

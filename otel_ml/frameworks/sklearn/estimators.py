@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 
 from otel_ml.config import ENV_MODEL_NAME
-from otel_ml.instrumentation.base import Started
+from otel_ml.frameworks.base import Started
 from otel_ml.model import Model
 from otel_ml.prediction import Prediction
 from otel_ml.semconv import Task

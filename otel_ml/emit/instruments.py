@@ -15,9 +15,9 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, NoOpHistogram, Observation
 from opentelemetry.trace import Tracer, TracerProvider
 
-from otel_ml.observations import Observations, Profile
+from otel_ml.emit.observations import Observations, Profile
+from otel_ml.emit.redaction import Redaction
 from otel_ml.problems import report
-from otel_ml.redaction import Redaction
 from otel_ml.semconv import (
     FEATURE_BUCKET,
     FEATURE_NAME,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextvars import ContextVar
 
-from otel_ml.call import row_count
+from otel_ml.emit.call import row_count
 from otel_ml.prediction import Prediction
 
 _last: ContextVar[tuple[str, int] | Sequence[str]] = ContextVar("otel_ml_last_prediction", default=())

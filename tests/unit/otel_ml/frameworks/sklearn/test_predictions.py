@@ -44,7 +44,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeClassifier
 
-from otel_ml.instrumentation import estimators
+from otel_ml.frameworks.sklearn import estimators
 
 RNG = np.random.default_rng(7)
 X = pd.DataFrame(RNG.random((48, 3)), columns=["age", "amount", "hour"])

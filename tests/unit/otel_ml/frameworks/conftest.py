@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from otel_ml import problems
-from otel_ml.instrumentation.sklearn import SklearnInstrumentor
+from otel_ml.frameworks.sklearn import SklearnInstrumentor
 from otel_ml.testing import Captured, capture
 
 

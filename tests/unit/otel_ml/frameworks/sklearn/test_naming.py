@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from otel_ml.instrumentation.sklearn import name_model
+from otel_ml.frameworks.sklearn import name_model
 
 X = pd.DataFrame(np.random.default_rng(5).random((30, 2)), columns=["age", "amount"])
 Y = (X["age"] > 0.5).to_numpy().astype(int)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from otel_ml.call import Call
-from otel_ml.emitter import Emitter
+from otel_ml.emit.call import Call
+from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.cells import text
 from otel_ml.encode.row import Attributes
 from otel_ml.encode.scalar import UnsupportedValueError, number

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Link
 
 from otel_ml import Config, Model
-from otel_ml.sized_exporter import OtlpSpanExporter, SizeLimitedSpanExporter, protocol, span_bytes, split
+from otel_ml.otlp_exporter import OtlpSpanExporter, SizeLimitedSpanExporter, protocol, span_bytes, split
 from otel_ml.testing import capture
 
 

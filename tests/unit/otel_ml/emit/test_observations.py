@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otel_ml import Config, Model, problems
 from otel_ml.config import Settings
-from otel_ml.observations import (
+from otel_ml.emit.observations import (
     Observations,
     Profile,
     categorical_buckets,
@@ -26,7 +26,7 @@ from otel_ml.observations import (
     numeric_buckets,
     read_profile,
 )
-from otel_ml.redaction import Redaction
+from otel_ml.emit.redaction import Redaction
 from otel_ml.testing import Captured, capture
 
 CONTENT = {
@@ -261,7 +261,7 @@ def test_a_forked_child_starts_at_zero_though_the_lock_was_held() -> None:
 def test_counts_outlive_the_handle_and_are_bounded(
     captured: Captured, profile: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("otel_ml.instruments.MAX_OBSERVED", 2)
+    monkeypatch.setattr("otel_ml.emit.instruments.MAX_OBSERVED", 2)
     for name in ("a", "b", "c", "a"):
         with Model(name, reference=profile).predict({"age": 20, "city": "Bern"}):
             pass

@@ -13,7 +13,7 @@ import weakref
 
 import pytest
 
-from otel_ml.instrumentation.patches import Patches
+from otel_ml.frameworks.patches import Patches
 
 
 def loud(original, instance, args, kwargs):

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from otel_ml import problems
 from otel_ml.config import Settings
+from otel_ml.emit.redaction import Redaction
 from otel_ml.encode.row import feature_attributes
 from otel_ml.encode.scalar import UnsupportedValueError, class_text, clean_key, identifier, number, scalar
-from otel_ml.redaction import Redaction
 
 
 class Colour(Enum):

@@ -14,7 +14,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider
 
-from otel_ml import Model, instruments, problems
+from otel_ml import Model, problems
+from otel_ml.emit import instruments
 from otel_ml.testing import Captured, capture
 
 MODEL = {"ml.model.name": "m", "ml.model.version": "1"}

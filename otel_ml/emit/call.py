@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, cast
 
-from otel_ml.emitter import Emitter
+from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.batch import payloads
 from otel_ml.encode.row import (
     Attributes,

@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from otel_ml.instrumentation.sklearn import SklearnInstrumentor, name_model
+from otel_ml.frameworks.sklearn import SklearnInstrumentor, name_model
 
 RNG = np.random.default_rng(3)
 X = pd.DataFrame(RNG.random((30, 2)), columns=["age", "amount"])
@@ -239,7 +239,7 @@ def run(code: str, *arguments: object) -> str:
 
 DEFINE = """
 import sys, joblib, cloudpickle, numpy as np
-from otel_ml.instrumentation.sklearn import SklearnInstrumentor
+from otel_ml.frameworks.sklearn import SklearnInstrumentor
 if sys.argv[2] == "instrumented": SklearnInstrumentor().instrument()
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
@@ -267,7 +267,7 @@ LOAD = """
 import sys, pickle, numpy as np
 instrumented = sys.argv[2] == "instrumented"
 if instrumented:
-    from otel_ml.instrumentation.sklearn import SklearnInstrumentor
+    from otel_ml.frameworks.sklearn import SklearnInstrumentor
     from otel_ml.testing import capture
     SklearnInstrumentor().instrument()
 else:
@@ -297,7 +297,7 @@ def test_models_of_a_script_travel_by_value_in_both_directions(tmp_path, writer)
 
 LAZY = """
 import sys
-from otel_ml.instrumentation.sklearn import SklearnInstrumentor
+from otel_ml.frameworks.sklearn import SklearnInstrumentor
 instrumentor = SklearnInstrumentor()
 instrumentor.instrument()
 assert not {"sklearn", "numpy", "pandas", "pyarrow"} & set(sys.modules), "imported for nothing"

@@ -14,7 +14,7 @@ from opentelemetry import context
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otel_ml import Model, problems
-from otel_ml.instrumentation.base import ByInstance, Hooks, Started, is_nested, observing, quiet, quietly, shielded
+from otel_ml.frameworks.base import ByInstance, Hooks, Started, is_nested, observing, quiet, quietly, shielded
 from otel_ml.testing import capture
 
 

@@ -1,0 +1,1 @@
+"""Zero-code instrumentation: one folder for each framework."""
