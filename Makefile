@@ -11,7 +11,7 @@ help:
 	@echo "make demo         the whole path on real data, live in the terminal"
 	@echo "make test         every test, with the Debian packages they need"
 	@echo "make e2e          the real Collector, Prometheus 3, Jaeger, Rotel; 'make tools' builds them, once"
-	@echo "make check        ruff, pyright (strict), import-linter"
+	@echo "make check        lint, types, imports, dead code, dependencies, spelling, wording, workflows"
 	@echo "make bench        what it reaches, beside what it should"
 	@echo "make bench-peers  other tools on the same tables, each in its own environment (PEERS_ARGS='--rows 100000')"
 	@echo "make fuzz         broken requests against both decoders, under sanitizers (FUZZ_SECONDS=60)"
@@ -34,6 +34,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/deptry .
+	$(BIN)/codespell
+	$(BIN)/codespell --builtin en-GB_to_en-US $$($(BIN)/python tools/words.py --list)
+	$(BIN)/python tools/words.py
+	$(BIN)/zizmor --offline --quiet .github
 
 test: $(VENV)/.dev
 	@sh tests/debian-packages.sh

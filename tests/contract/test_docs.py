@@ -42,7 +42,14 @@ from otel_ml.testing import capture
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/runbooks/*.md"), *ROOT.glob("examples/*.md")]
+    [
+        *(
+            page
+            for folder in (".", "docs", "docs/adr", "docs/runbooks", "examples")
+            for page in (ROOT / folder).glob("*.md")
+        ),
+        ROOT / "changes" / "README.md",
+    ]
 )
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 RUNNING_PAGES = [
