@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otel_ml.config import Config
-from otel_ml.emit.last import last_prediction_ids
+from otel_ml.frameworks.last import last_prediction_ids
 from otel_ml.model import Model
 from otel_ml.prediction import Prediction
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from otel_ml.encode.rules import HASH_DIGITS
 from otel_ml.encode.scalar import clean_text
 
 _logger = logging.getLogger(__name__)
@@ -33,8 +34,6 @@ DEFAULT_MAX_SPAN_BYTES: Final = 1024 * 1024
 DEFAULT_MAX_STRING_CHARS: Final = 256
 DEFAULT_MAX_FLAT_FEATURES: Final = 64
 MIN_SPAN_BYTES: Final = 4096
-HASH_DIGITS: Final = 16
-"""Hex digits kept of a hash: 64 bits, so that among a million categories two collide once in 30 million times."""
 SDK_ATTRIBUTES: Final = 128
 """Attributes a span holds by default; beyond, the SDK drops the oldest."""
 RESERVED_ATTRIBUTES: Final = 24

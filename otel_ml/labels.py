@@ -1,4 +1,4 @@
-"""Labels as spans: what turned out to be true, for one prediction or for many."""
+"""Emits labels as spans: what turned out to be true, for one prediction or for many."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, set_span_in_context
 
-from otel_ml.emit.call import event_time
+from otel_ml.emit.arguments import event_time
 from otel_ml.emit.emitter import Emitter
-from otel_ml.encode.batch import payloads
+from otel_ml.encode.batch import Batch, BatchColumn, ColumnKind
+from otel_ml.encode.forms import payloads
 from otel_ml.encode.row import Attributes, number_of, text_of
 from otel_ml.encode.scalar import identifier
 from otel_ml.encode.shape import flatten, is_column, length
-from otel_ml.encode.table import Field, Kind, Table
 from otel_ml.problems import report
 from otel_ml.semconv import LABEL_CLASS, LABEL_VALUE, MODEL_NAME, PREDICTION_ID
 
@@ -23,7 +23,7 @@ _OWN_ID = re.compile(r"([0-9a-f]{32}):([0-9a-f]{16})(?::[0-9]+)?")
 
 
 def emit_label(emitter: Emitter, prediction_id: object, class_: object, value: object, at_ns: int | None) -> None:
-    """One label as a span without length; see :meth:`Model.label <otel_ml.Model.label>`."""
+    """Emit one label as a span of zero length; see :meth:`Model.label <otel_ml.Model.label>`."""
     if not emitter.settings.enabled or not is_instrumentation_enabled():
         return
     try:
@@ -57,29 +57,29 @@ def _emit_one(emitter: Emitter, prediction_id: object, class_: object, value: ob
 
 
 def emit_labels(emitter: Emitter, ids: object, classes: object, values: object, at_ns: int | None) -> None:
-    """Many labels in as few spans as their size allows; see :meth:`Model.labels <otel_ml.Model.labels>`."""
+    """Emit many labels in as few spans as their size allows; see :meth:`Model.labels <otel_ml.Model.labels>`."""
     if not emitter.settings.enabled or not is_instrumentation_enabled():
         return
     try:
         _emit_many(emitter, ids, classes, values, _time(at_ns))
-    except Exception as error:  # noqa: BLE001 - nor may many
+    except Exception as error:  # noqa: BLE001 - nor may many labels
         report("labels", "model %r: labels are not sent", emitter.name, error=error)
 
 
 def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, at_ns: int) -> None:
-    columns: list[tuple[str, object, Kind]] = [
+    candidates: list[tuple[str, object, ColumnKind]] = [
         (PREDICTION_ID, flatten(ids), "id"),
         (LABEL_CLASS, flatten(classes), "text"),
         (LABEL_VALUE, flatten(values), "number"),
     ]
-    given = [Field(attribute, cells, kind) for attribute, cells, kind in columns if is_column(cells)]
-    lengths = {length(item.cells) for item in given}
-    if len(given) < 2 or given[0].attribute != PREDICTION_ID or len(lengths) != 1:
+    columns = [BatchColumn(attribute, cells, kind) for attribute, cells, kind in candidates if is_column(cells)]
+    lengths = {length(column.cells) for column in columns}
+    if len(columns) < 2 or columns[0].attribute != PREDICTION_ID or len(lengths) != 1:
         report(
             "uneven labels",
             "model %r: labels need ids and classes or values of the same length, not %s; dropped",
             emitter.name,
-            {item.attribute: length(item.cells) for item in given},
+            {column.attribute: length(column.cells) for column in columns},
         )
         return
     if lengths == {0}:
@@ -87,15 +87,15 @@ def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, a
     first = _start(emitter, at_ns)
     if not first.is_recording():
         return
-    for position, part in enumerate(payloads(Table(lengths.pop(), given), emitter.limits)):
+    for position, part in enumerate(payloads(Batch(lengths.pop(), columns), emitter.limits)):
         span = _start(emitter, at_ns) if position else first
         part[MODEL_NAME] = emitter.name
         span.set_attributes(part)
         span.end(at_ns)
 
 
-def _time(given_ns: int | None) -> int:
-    return (None if given_ns is None else event_time(given_ns)) or time_ns()
+def _time(at_ns: int | None) -> int:
+    return (None if at_ns is None else event_time(at_ns)) or time_ns()
 
 
 def _start(emitter: Emitter, at_ns: int) -> Span:
@@ -103,7 +103,7 @@ def _start(emitter: Emitter, at_ns: int) -> Span:
 
 
 def _beside(prediction_id: str) -> Context | None:
-    """The context of the prediction's span, where the id tells which it is; else None, the current one."""
+    """Return the context of the prediction's span if the id names it; else None, the current one."""
     match = _OWN_ID.fullmatch(prediction_id)
     if match is None:
         return None

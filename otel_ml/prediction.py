@@ -1,4 +1,4 @@
-"""One call of a model, from entry to exit: the span's life and what was recorded in it."""
+"""One call of a model from entry to exit: its span, and the outputs recorded in it."""
 
 from __future__ import annotations
 
@@ -13,36 +13,23 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
-from otel_ml.emit.call import (
-    Call,
-    add_outputs,
-    choose_score,
-    event_time,
-    mapping,
-    plain_row,
-    read_rows,
-    row_attributes,
-    row_count,
-    safe_identifier,
-    single,
-    table_payloads,
-)
+from otel_ml.emit.arguments import event_time, mapping
+from otel_ml.emit.call import RecordedCall
 from otel_ml.emit.emitter import Emitter
-from otel_ml.emit.measure import count_features, measure_call, measure_row, measure_table
-from otel_ml.encode.row import Attributes
-from otel_ml.encode.shape import Rows, flatten, is_column, items, length, snapshot
+from otel_ml.encode.row import Attributes, id_of
+from otel_ml.encode.shape import Features, flatten, is_column, items, length, plain_row, single, snapshot
 from otel_ml.problems import report
 from otel_ml.semconv import ERROR_TYPE, MODEL_NAME, PREDICTION_ID
 
 
-class Prediction(Call):
-    """What one call of :meth:`Model.predict <otel_ml.Model.predict>` is to the application: record the outputs in it.
+class Prediction(RecordedCall):
+    """One call of :meth:`Model.predict <otel_ml.Model.predict>`: record its outputs here.
 
     An exception of the application passes through untouched and marks the span as failed (``error.type``; its message
     stays out, because messages often quote feature values).
     """
 
-    __slots__ = ("_attached", "_default_id", "_emitter", "_recorded", "_span", "_start_ns", "_started_s")
+    __slots__ = ("_attached", "_default_id", "_recorded", "_span", "_start_ns", "_started_s")
 
     def __init__(
         self,
@@ -52,7 +39,7 @@ class Prediction(Call):
         segments: Mapping[str, object] | None,
         time_ns: int | None,
     ) -> None:
-        # The parent's fields are set here: this runs once a prediction, and a second call costs a twentieth of it.
+        # RecordedCall has no constructor: this runs for every prediction, and a second call costs a twentieth of it.
         self.features = features
         self.id_given = id
         self.segments = segments if segments is None else mapping(segments, "segments")
@@ -71,32 +58,32 @@ class Prediction(Call):
 
     @property
     def recording(self) -> bool:
-        """Whether anything is made of this call (a sampled span, metrics); if not, outputs need no work."""
-        return self._span is not None and (self._recorded or self._emitter.meters.active())
+        """Whether this call is emitted at all (a sampled span, metrics); if not, outputs need no work."""
+        return self._span is not None and (self._recorded or self._emitter.measures.active())
 
     @property
     def id(self) -> str:
-        """The prediction id that labels join on; of a call of many rows the part before ``:{i}``.
+        """The prediction id that labels join on; in a call of many rows, the part before ``:{i}``.
 
-        Where tracing is off, a random one of the same form.
+        If tracing is off, it is a random id of the same form.
         """
         given = flatten(self.id_given)
         if given is None or (is_column(given) and length(given) != 1):
             return self._own_id()
-        return safe_identifier(single(given, PREDICTION_ID)) or self._own_id()
+        return id_of(single(given, PREDICTION_ID)) or self._own_id()
 
     @property
     def ids(self) -> list[str]:
-        """The prediction id of every row; the number of rows must be known from features or outputs by then."""
+        """The prediction id of every row; record outputs first if the features do not have the number of rows."""
         given = flatten(self.id_given)
         try:
-            rows = row_count(self)
+            rows = self.row_count()
         except Exception as error:  # noqa: BLE001 - a foreign container's own methods may raise anything
             report("ids", "the rows of a call of model %r cannot be counted", self._emitter.name, error=error)
             rows = 1
         if is_column(given) and length(given) == rows:
             own = self._own_id()
-            return [safe_identifier(cell) or f"{own}:{row}" for row, cell in enumerate(items(given))]
+            return [id_of(cell) or f"{own}:{row}" for row, cell in enumerate(items(given))]
         return [self.id] if rows == 1 else [f"{self.id}:{row}" for row in range(rows)]
 
     def record(
@@ -110,12 +97,12 @@ class Prediction(Call):
         id: object = None,
         segments: Mapping[str, object] | None = None,
     ) -> None:
-        """Record the outputs of the call; call it again to add to them.
+        """Record the outputs of the call; call it again to add more.
 
         - ``class_``: the predicted class; ``score``: the probability of the positive class (binary) or of the predicted
           class; ``scores``: all of them by class; ``value``: a regression's prediction.
         - ``attributions``: contributions by feature name, or an array in the order of the features.
-        - ``id``, ``segments``: as in ``predict``, when they are known only now.
+        - ``id``, ``segments``: as in ``predict``, for when they are known only now.
 
         For a call of many rows each is an array, list or column of as many values. Never raises.
         """
@@ -151,7 +138,7 @@ class Prediction(Call):
             # A span that is not sampled must be current as well, or its children would be; an invalid one need not.
             if recorded or span.get_span_context().is_valid:
                 self._attached = attach(set_span_in_context(span))
-        except Exception as error:  # noqa: BLE001 - whatever fails here, the application's prediction goes on
+        except Exception as error:  # noqa: BLE001 - our failure must not stop the application's prediction
             report("start", "a prediction of model %r is not observed", emitter.name, error=error)
         self._started_s = perf_counter()
         return self
@@ -163,57 +150,59 @@ class Prediction(Call):
         if span is None:
             return
         duration_s = perf_counter() - self._started_s
-        measuring = self._emitter.meters.active()
+        measuring = self._emitter.measures.active()
         if measuring or self._recorded:
             failed = None if kind is None else error_type(kind)
             try:
-                self._leave(span, duration_s, measuring, failed)
-            except Exception as failure:  # noqa: BLE001 - nor may leaving break it
+                self._finish(span, duration_s, measuring, failed)
+            except Exception as failure:  # noqa: BLE001 - nor may our failure here
                 report("emit", "a prediction of model %r is not fully recorded", self._emitter.name, error=failure)
                 _fill(span, self._emitter, {}, failed)
         if self._attached is not None:
             detach(self._attached)
         try:
-            # What encoding took is not the model's latency.
+            # The time spent on encoding is not the model's latency.
             span.end((self._start_ns or 0) + int(duration_s * 1e9))
-        except Exception as failure:  # noqa: BLE001 - a span processor of the application may raise
+        except Exception as failure:  # noqa: BLE001 - the application's span processor may raise
             report("end", "a span of model %r is not ended", self._emitter.name, error=failure)
 
-    def _leave(self, span: Span, duration_s: float, measuring: bool, failed: str | None) -> None:
+    def _finish(self, span: Span, duration_s: float, measuring: bool, failed: str | None) -> None:
         emitter, recorded = self._emitter, self._recorded
         row = plain_row(self.features)
         if row is None or emitter.observations is not None:
             observing = measuring and emitter.observations is not None
-            rows = read_rows(emitter, self) if recorded or observing else Rows(row_count(self))
-            row = rows.row
+            features = self._read_features() if recorded or observing else Features(self.row_count())
+            row = features.row
             if observing:
-                count_features(emitter, rows)
-            if rows.number != 1:
-                self._leave_table(span, rows, duration_s, measuring, failed)
+                emitter.count(features)
+            if features.rows != 1:
+                self._finish_batch(span, features, duration_s, measuring, failed)
                 return
         if measuring:
-            measure_call(emitter, duration_s, 1, failed)
+            emitter.measures.call(duration_s, 1, failed)
         attributes: Attributes = {}
         if recorded:
-            attributes = row_attributes(emitter, self, row)
+            attributes = self._row_attributes(row)
         else:
-            add_outputs(emitter, self, attributes)
+            self._add_outputs(attributes)
         if measuring:
-            measure_row(emitter, attributes)
+            emitter.measures.row(attributes)
         if recorded:
             _fill(span, emitter, attributes, failed)
 
-    def _leave_table(self, span: Span, rows: Rows, duration_s: float, measuring: bool, failed: str | None) -> None:
-        """The first payload goes on the call's span, each further one on a child without length."""
+    def _finish_batch(
+        self, span: Span, features: Features, duration_s: float, measuring: bool, failed: str | None
+    ) -> None:
+        """Put the first payload on the call's span, and each further one on a child of zero length."""
         emitter, start_ns = self._emitter, self._start_ns or 0
-        total = rows.number or 0
-        choose_score(emitter, self, total)
+        rows = features.rows or 0
+        self._choose_score(rows)
         if measuring:
-            measure_call(emitter, duration_s, total, failed)
-            measure_table(emitter, self, total)
+            emitter.measures.call(duration_s, rows, failed)
+            emitter.measures.batch(self.score, self.class_, rows)
         if not self._recorded:
             return
-        parts = table_payloads(emitter, self, rows, self._own_id())
+        parts = self._payloads(features, self._own_id())
         _fill(span, emitter, next(parts), failed)
         context = set_span_in_context(span)
         for part in parts:
@@ -244,7 +233,7 @@ def _fill(span: Span, emitter: Emitter, attributes: Attributes, failed: str | No
 
 
 def error_type(kind: type[BaseException]) -> str:
-    """An exception's name as ``error.type`` has it: with its module, unless that is ``builtins``.
+    """Return an exception's name for ``error.type``: with its module, unless that is ``builtins``.
 
     >>> from json import JSONDecodeError
     >>> error_type(ValueError), error_type(JSONDecodeError)

@@ -1,4 +1,4 @@
-"""What went wrong while watching a prediction: said once per kind in the log, never to the application."""
+"""Problems while observing a prediction: logged once per kind, never raised into the application."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _seen: set[str] = set()
 def report(kind: str, message: str, *parts: object, error: BaseException | None = None) -> None:
     """Log a problem as a warning, the first time its kind occurs in this process.
 
-    ``kind`` identifies the problem (it may hold a model's and a feature's name), ``message`` and ``parts`` are a
-    ``%`` template as in :mod:`logging`. Of ``error`` only the type and the place are told, because messages of
+    ``kind`` identifies the problem (it may contain the names of a model and a feature), ``message`` and ``parts`` are a
+    ``%`` template as in :mod:`logging`. Of ``error`` only the type and the place are logged, because messages of
     exceptions often quote values that must not leave the process. Never raises.
 
-    >>> report("doctest", "said once")
+    >>> report("doctest", "logged once")
     >>> "doctest" in _seen
     True
     """
@@ -32,6 +32,21 @@ def report(kind: str, message: str, *parts: object, error: BaseException | None 
         _logger.warning(message + "%s (logged once)", *parts, "" if error is None else f": {_describe(error)}")
 
 
+def report_unsupported(attribute: str, reason: object) -> None:
+    """Report a value that the attribute cannot hold; it is dropped."""
+    report(f"unsupported {attribute}", "%s: %s; dropped", attribute, reason)
+
+
+def report_over_limit(what: str, number: int, limit: int) -> None:
+    """Report more columns, classes or segments than a call may have; those beyond the limit are dropped."""
+    report(f"{what} over limit", "%d %s, the limit is %d; the rest are dropped", number, what, limit)
+
+
+def report_misfit(attribute: str, cells: int, rows: int) -> None:
+    """Report a column whose length differs from the number of rows in the call; it is dropped."""
+    report(f"length {attribute}", "%s: %d values for %d rows; dropped", attribute, cells, rows)
+
+
 def _describe(error: BaseException) -> str:
     place = traceback.extract_tb(error.__traceback__, limit=-1)
     where = f" at {place[0].filename}:{place[0].lineno}" if place else ""
@@ -39,5 +54,5 @@ def _describe(error: BaseException) -> str:
 
 
 def forget() -> None:
-    """Let every kind be logged again (for tests)."""
+    """Log every kind again, as at the start of the process."""
     _seen.clear()

@@ -1,4 +1,4 @@
-"""What all calls of one model share: identity, rules, tracer and instruments."""
+"""Holds what all calls of one model share: identity, redaction, tracer and instruments."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from opentelemetry.trace import TracerProvider
 
 from otel_ml.config import Config, identity, resolve
 from otel_ml.emit import instruments
+from otel_ml.emit.measure import Measures
 from otel_ml.emit.observations import Observations, load_profile
 from otel_ml.emit.redaction import Redaction
+from otel_ml.encode.batch import PayloadLimits
 from otel_ml.encode.scalar import class_text, clean_text
-from otel_ml.encode.table import Limits
+from otel_ml.encode.shape import Features
+from otel_ml.problems import report
 from otel_ml.semconv import (
     FRAMEWORK_NAME,
     MODEL_NAME,
@@ -32,7 +35,7 @@ _T = TypeVar("_T", bound=str)
 
 
 class Emitter:
-    """One model's part of every emission; made by :class:`~otel_ml.Model`, whose arguments these are."""
+    """The state behind one :class:`~otel_ml.Model`, with the same arguments."""
 
     def __init__(
         self,
@@ -60,18 +63,18 @@ class Emitter:
         self.redaction = Redaction(self.settings)
         self.enabled = self.settings.enabled
         self.flat_limit = min(self.settings.max_flat_features, self.settings.attribute_room)
-        self.limits = Limits(
+        self.limits = PayloadLimits(
             self.settings.max_span_bytes,
             self.settings.max_string_chars,
             self.settings.max_flat_features,
             self.settings.attribute_room,
         )
-        named = None if framework is None else clean_text(framework, self.settings.max_string_chars)
+        framework = None if framework is None else clean_text(framework, self.settings.max_string_chars)
         self.predict_span = f"{SPAN_PREDICT} {self.name}"
         self.label_span = f"{SPAN_LABEL} {self.name}"
         self.model_attributes = _present({MODEL_NAME: self.name, MODEL_VERSION: self.version})
         self.identity = _present(
-            {**self.model_attributes, MODEL_TASK: self.task, MODEL_ROLE: self.role, FRAMEWORK_NAME: named}
+            {**self.model_attributes, MODEL_TASK: self.task, MODEL_ROLE: self.role, FRAMEWORK_NAME: framework}
         )
         self._profile = load_profile(self.settings, self.name)
         self._providers = (tracer_provider, meter_provider)
@@ -80,12 +83,26 @@ class Emitter:
         instruments.follow(self)
 
     def bind(self) -> None:
-        """Take tracer and instruments anew."""
+        """Get tracer and instruments from the current providers."""
         tracer_provider, meter_provider = self._providers
         self.tracer = instruments.tracer(tracer_provider)
-        self.meters = instruments.meters(meter_provider)
+        meters = instruments.meters(meter_provider)
+        self.measures = Measures(meters, self.model_attributes)
         if self._profile is not None and self.enabled:
-            self.observations = self.meters.observe(self.model_attributes, self._profile, self.redaction)
+            self.observations = meters.observe(self.model_attributes, self._profile, self.redaction)
+
+    def count(self, features: Features) -> None:
+        """Count the features by the buckets of the reference profile, if there is one."""
+        observations = self.observations
+        if observations is None:
+            return
+        try:
+            if features.row is not None:
+                observations.add_row(features.row)
+            elif features.columns is not None:
+                observations.add_columns(features.columns, features.rows or 0)
+        except Exception as error:  # noqa: BLE001 - counting must not cost the span its attributes
+            report(f"observations {self.name}", "model %r: features are not counted", self.name, error=error)
 
 
 def _names(what: str, names: Collection[str]) -> tuple[str, ...]:

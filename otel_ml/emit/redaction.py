@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
 
-from otel_ml.config import HASH_DIGITS, Settings
-from otel_ml.encode.scalar import Scalar, UnsupportedValueError, class_text, clean_key, scalar
+from otel_ml.config import Settings
+from otel_ml.encode.rules import RedactionRule, Route
+from otel_ml.encode.scalar import clean_key
 from otel_ml.problems import report
 from otel_ml.semconv import ATTRIBUTION, FEATURE, SEGMENT
 
@@ -19,44 +15,7 @@ _CACHE_LIMIT = 20_000
 """Keys whose route is remembered; beyond it routes are worked out anew each time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How a value changes before it leaves: rounded down to a multiple of ``width``, or hashed with ``salt``.
-
-    >>> Rule("bucket", width=10.0).apply(37), Rule("bucket", width=10.0).apply("old")
-    (30.0, None)
-    >>> Rule("hash", salt=b"pepper").apply("Berlin") == Rule("hash", salt=b"pepper").apply("Berlin")
-    True
-    """
-
-    kind: Literal["bucket", "hash"]
-    width: float = 0.0
-    salt: bytes = b""
-
-    def apply(self, value: object) -> Scalar | None:
-        """The value that may leave, None where nothing may (a text that cannot be rounded, a missing value)."""
-        if self.kind == "hash":
-            text = class_text(value)
-            return None if text is None else self.digest(text)
-        plain = scalar(value)
-        if plain is None or isinstance(plain, (bool, str)):
-            return None
-        return self.floor(float(plain))
-
-    def floor(self, number: float) -> float:
-        """The lower edge of the number's bucket; infinities stay."""
-        return math.floor(number / self.width) * self.width if math.isfinite(number / self.width) else number
-
-    def digest(self, text: str) -> str:
-        """Truncated hexadecimal HMAC-SHA256 of the text's UTF-8."""
-        return hmac.digest(self.salt, text.encode("utf-8", "replace"), hashlib.sha256).hex()[:HASH_DIGITS]
-
-
-Route = tuple[str, Rule | None]
-"""The attribute that a key's value leaves under, and the rule for it (None: as it is)."""
-
-
-class Routes(dict[object, "Route | None"]):
+class CachedRoutes(dict[object, "Route | None"]):
     """Looks up a key's :data:`Route`; None where the value must not leave. Works out what it has not seen.
 
     >>> routes = Redaction(Settings(deny=("card_*",))).features
@@ -98,10 +57,10 @@ class Redaction:
         self._settings = settings
         self._salt = settings.salt.encode()
         capture = settings.capture_features
-        self.features = Routes(self, FEATURE, allow=True, capture=capture)
-        self.attributions = Routes(self, ATTRIBUTION, allow=True, capture=capture)
-        self.taken_segments = Routes(self, SEGMENT, allow=True, capture=capture)
-        self.segments = Routes(self, SEGMENT, allow=False, capture=True)
+        self.features = CachedRoutes(self, FEATURE, allow=True, capture=capture)
+        self.attributions = CachedRoutes(self, ATTRIBUTION, allow=True, capture=capture)
+        self.taken_segments = CachedRoutes(self, SEGMENT, allow=True, capture=capture)
+        self.segments = CachedRoutes(self, SEGMENT, allow=False, capture=True)
 
     def denies(self, name: str) -> bool:
         """Whether the deny list names the key."""
@@ -115,24 +74,12 @@ class Redaction:
         """Whether the feature may be counted by bucket: not if denied, and not if hashed (buckets are readable)."""
         return not self.denies(name) and self.allows(name) and not _matches(name, self._settings.hashed)
 
-    def rule(self, name: str) -> Rule | None:
+    def rule(self, name: str) -> RedactionRule | None:
         """The rule for a key that may leave; hashing wins over rounding."""
         if _matches(name, self._settings.hashed):
-            return Rule("hash", salt=self._salt)
+            return RedactionRule("hash", salt=self._salt)
         width = _width(name, self._settings.widths)
-        return None if width is None else Rule("bucket", width=width)
-
-
-def apply(rule: Rule, value: object, attribute: str) -> Scalar | None:
-    """Apply a rule to one value, reporting once per attribute what cannot leave because of its kind."""
-    try:
-        treated = rule.apply(value)
-    except UnsupportedValueError as error:
-        report(f"unsupported {attribute}", "%s: %s; dropped", attribute, error)
-        return None
-    if treated is None and rule.kind == "bucket" and isinstance(value, (str, bool)):
-        report(f"bucket {attribute}", "%s: a bucket width is set but the value is no number; dropped", attribute)
-    return treated
+        return None if width is None else RedactionRule("bucket", width=width)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

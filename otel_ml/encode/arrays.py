@@ -1,17 +1,17 @@
-"""Many rows as homogeneous array attributes: the form for machines without pyarrow, and the slow one."""
+"""Encodes many rows as homogeneous array attributes: the slow form, for machines without pyarrow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Final
 
-from otel_ml.emit.redaction import apply
+from otel_ml.encode.batch import Batch, BatchColumn, PayloadLimits
 from otel_ml.encode.cells import Cells, converted_cells, homogeneous
 from otel_ml.encode.row import MAX_SEGMENTS, Attributes, number_of, text_of
+from otel_ml.encode.rules import apply
 from otel_ml.encode.scalar import MAX_ID_CHARS, clean_text
 from otel_ml.encode.shape import flatten, is_column, items
-from otel_ml.encode.table import Field, Limits, Table, misfit
-from otel_ml.problems import report
+from otel_ml.problems import report, report_misfit, report_over_limit
 from otel_ml.semconv import (
     ATTRIBUTION,
     FEATURE,
@@ -26,37 +26,37 @@ _NUMBER_BYTES: Final = 12
 """A double in an attribute array, with its framing; a text has 6 bytes of framing."""
 
 
-def encode(table: Table, limits: Limits) -> Iterator[Attributes]:
-    """The attributes of each span that the table needs, first to last; each is about ``limits.max_bytes``."""
-    columns = _columns(table, limits)
-    scores = {name: column for name, column in _scores(table) if column is not None}
-    if PREDICTION_ID not in columns and (not table.own_ids or not (columns or scores)):
-        columns[PREDICTION_ID] = [f"{table.base_id}:{row}" for row in range(table.rows)]
-    sizes = _row_bytes(table, [*columns.values(), *scores.values()])
+def encode(batch: Batch, limits: PayloadLimits) -> Iterator[Attributes]:
+    """Yield the attributes of each span that the batch needs; each takes about ``limits.max_bytes``."""
+    columns = _columns(batch, limits)
+    scores = {name: column for name, column in _scores(batch) if column is not None}
+    if PREDICTION_ID not in columns and (not batch.own_ids or not (columns or scores)):
+        columns[PREDICTION_ID] = [f"{batch.base_id}:{row}" for row in range(batch.rows)]
+    sizes = _row_bytes(batch, [*columns.values(), *scores.values()])
     for start, stop in _cuts(sizes, limits.max_bytes):
         part: dict[str, Any] = {name: column[start:stop] for name, column in columns.items()}
         if (start or stop == 1) and PREDICTION_ID not in part:  # as in the Arrow form
-            part[PREDICTION_ID] = [f"{table.base_id}:{row}" for row in range(start, stop)]
+            part[PREDICTION_ID] = [f"{batch.base_id}:{row}" for row in range(start, stop)]
         if scores:
             part[PREDICTION_SCORES] = {name: column[start:stop] for name, column in scores.items()}
         yield {**_within_room(part, limits), PREDICTION_ROWS: stop - start}
 
 
-def _columns(table: Table, limits: Limits) -> dict[str, Cells]:
+def _columns(batch: Batch, limits: PayloadLimits) -> dict[str, Cells]:
     columns: dict[str, Cells] = {}
-    for item in table.fields:
-        column = _safe_column(item, table.rows, limits.max_chars)
+    for item in batch.columns:
+        column = _safe_column(item, batch.rows, limits.max_chars)
         if column is not None:
             columns[item.attribute] = column
     return columns
 
 
-def _scores(table: Table) -> Iterator[tuple[str, Cells | None]]:
-    for name, values in table.scores.items():
-        yield name, _safe_column(Field(PREDICTION_SCORES, values, "number"), table.rows, 0)
+def _scores(batch: Batch) -> Iterator[tuple[str, Cells | None]]:
+    for name, values in batch.scores.items():
+        yield name, _safe_column(BatchColumn(PREDICTION_SCORES, values, "number"), batch.rows, 0)
 
 
-def _safe_column(item: Field, rows: int, max_chars: int) -> Cells | None:
+def _safe_column(item: BatchColumn, rows: int, max_chars: int) -> Cells | None:
     try:
         return _column(item, rows, max_chars)
     except Exception as error:  # noqa: BLE001 - one column that cannot be read must not cost the others
@@ -64,32 +64,32 @@ def _safe_column(item: Field, rows: int, max_chars: int) -> Cells | None:
         return None
 
 
-def _column(item: Field, rows: int, max_chars: int) -> Cells | None:
+def _column(item: BatchColumn, rows: int, max_chars: int) -> Cells | None:
     values = flatten(item.cells)
     cells = items(values) if is_column(values) else [values] * rows
     if len(cells) != rows:
-        misfit(item.attribute, len(cells), rows)
+        report_misfit(item.attribute, len(cells), rows)
         return None
     if item.rule is not None:
         cells = [apply(item.rule, cell, item.attribute) for cell in cells]
     if item.kind == "number":
-        found: Cells = [number_of(cell, item.attribute) for cell in cells]
+        converted: Cells = [number_of(cell, item.attribute) for cell in cells]
     elif item.kind == "feature":
-        found = converted_cells(cells, item.attribute)
+        converted = converted_cells(cells, item.attribute)
     else:
         limit = MAX_ID_CHARS if item.kind == "id" else max_chars
-        found = [text_of(cell, limit, item.attribute) for cell in cells]
-    if all(cell is None for cell in found):
+        converted = [text_of(cell, limit, item.attribute) for cell in cells]
+    if all(cell is None for cell in converted):
         return None
-    column = homogeneous(found, item.attribute)
+    column = homogeneous(converted, item.attribute)
     if item.kind != "feature":
         return column
     return [clean_text(cell, max_chars) if isinstance(cell, str) else cell for cell in column]
 
 
-def _row_bytes(table: Table, columns: list[Cells]) -> list[int]:
-    fixed = 0 if table.own_ids and len(columns) == 0 else len(table.base_id) + 16
-    sizes = [fixed] * table.rows
+def _row_bytes(batch: Batch, columns: list[Cells]) -> list[int]:
+    fixed = 0 if batch.own_ids and len(columns) == 0 else len(batch.base_id) + 16
+    sizes = [fixed] * batch.rows
     for column in columns:
         for row, cell in enumerate(column):
             sizes[row] += 6 + 4 * len(cell) if isinstance(cell, str) else _NUMBER_BYTES
@@ -107,13 +107,13 @@ def _cuts(sizes: list[int], max_bytes: int) -> Iterator[tuple[int, int]]:
         yield start, len(sizes)
 
 
-def _within_room(part: dict[str, Any], limits: Limits) -> Attributes:
-    """Features as a map where there are too many for attributes; segments and attributions up to what is left."""
+def _within_room(part: dict[str, Any], limits: PayloadLimits) -> Attributes:
+    """Turn features into a map where there are too many for attributes; limit segments and attributions to the rest."""
     features = {name: cells for name, cells in part.items() if name.startswith(FEATURE)}
     segments = [name for name in part if name.startswith(SEGMENT)]
     attributions = [name for name in part if name.startswith(ATTRIBUTION)]
     if len(segments) > MAX_SEGMENTS:
-        report("segments over limit", "%d segments, the limit is %d; the rest is dropped", len(segments), MAX_SEGMENTS)
+        report_over_limit("segments", len(segments), MAX_SEGMENTS)
     kept = dict(part)
     for name in segments[MAX_SEGMENTS:]:
         del kept[name]

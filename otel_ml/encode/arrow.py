@@ -1,6 +1,6 @@
-"""Many rows as Arrow IPC streams, one for each span: columns under the names of the attributes.
+"""Encodes many rows as Arrow IPC streams, one per span, with columns named like the attributes.
 
-Types on the wire are few: floats, integers, bool, utf8 (dictionary-encoded where values repeat) and, for
+The wire has few types: floats, integers, bool, utf8 (dictionary-encoded where values repeat) and, for
 ``ml.prediction.scores``, a struct of doubles by class. A missing cell is null, or NaN.
 """
 
@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, Final
 
-from otel_ml.emit.redaction import Rule
 from otel_ml.encode import cells
+from otel_ml.encode.batch import Batch, BatchColumn, PayloadLimits
 from otel_ml.encode.row import Attributes, text_of
+from otel_ml.encode.rules import RedactionRule
 from otel_ml.encode.scalar import MAX_ID_CHARS, UnsupportedValueError
 from otel_ml.encode.shape import flatten, is_column, items
-from otel_ml.encode.table import Field, Limits, Table, misfit
-from otel_ml.problems import report
+from otel_ml.problems import report, report_misfit, report_unsupported
 from otel_ml.semconv import BATCH, PREDICTION_ID, PREDICTION_ROWS, PREDICTION_SCORES
 
 _FIELD_BYTES: Final = 256
-"""What a column adds to a stream beside its cells: schema and buffer descriptions."""
+"""Bytes that a column adds to a stream besides its cells: schema and buffer descriptions."""
 _DIVISORS: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _TEXT_LIKE: Final = frozenset({"large_string", "string_view", "binary", "large_binary", "binary_view"})
 
@@ -29,7 +29,7 @@ _missing = False
 
 
 def library() -> Any | None:
-    """Pyarrow, imported when the first batch needs it; None where it is not installed."""
+    """Return pyarrow, imported when the first batch needs it; None where it is not installed."""
     global _missing
     if _missing:
         return None
@@ -44,35 +44,35 @@ def library() -> Any | None:
     return sys.modules["pyarrow"]
 
 
-def encode(pa: Any, table: Table, limits: Limits) -> Iterator[Attributes]:
-    """The attributes of each span that the table needs, first to last; each stream is at most ``limits.max_bytes``."""
+def encode(pa: Any, batch: Batch, limits: PayloadLimits) -> Iterator[Attributes]:
+    """Yield the attributes of each span that the batch needs; each stream has at most ``limits.max_bytes``."""
     columns: dict[str, Any] = {}
-    for item in table.fields:
-        column = _safe_column(pa, item, table.rows, limits.max_chars)
+    for item in batch.columns:
+        column = _safe_column(pa, item, batch.rows, limits.max_chars)
         if column is not None:
             columns[item.attribute] = column
-    scores = _scores(pa, table)
+    scores = _scores(pa, batch)
     if scores is not None:
         columns[PREDICTION_SCORES] = scores
-    if PREDICTION_ID not in columns and (not table.own_ids or not columns):
-        columns[PREDICTION_ID] = default_ids(pa, table.base_id, 0, table.rows)
-    yield from _cut(pa, table, _repeating(pa, columns, limits.max_bytes // 4), limits.max_bytes)
+    if PREDICTION_ID not in columns and (not batch.own_ids or not columns):
+        columns[PREDICTION_ID] = default_ids(pa, batch.base_id, 0, batch.rows)
+    yield from _cut(pa, batch, _repeating(pa, columns, limits.max_bytes // 4), limits.max_bytes)
 
 
-def _cut(pa: Any, table: Table, columns: dict[str, Any], max_bytes: int) -> Iterator[Attributes]:
-    row_bytes = sum(column.nbytes for column in columns.values()) / max(table.rows, 1)
+def _cut(pa: Any, batch: Batch, columns: dict[str, Any], max_bytes: int) -> Iterator[Attributes]:
+    row_bytes = sum(column.nbytes for column in columns.values()) / max(batch.rows, 1)
     if PREDICTION_ID not in columns:
-        row_bytes += len(table.base_id) + 12
+        row_bytes += len(batch.base_id) + 12
     step = max(1, int((max_bytes - _FIELD_BYTES * len(columns)) / max(row_bytes, 1)))
-    if table.rows * row_bytes + _FIELD_BYTES * len(columns) <= max_bytes:
-        step = max(1, table.rows)
-    pending = [(start, min(step, table.rows - start)) for start in range(0, table.rows, step)][::-1]
+    if batch.rows * row_bytes + _FIELD_BYTES * len(columns) <= max_bytes:
+        step = max(1, batch.rows)
+    pending = [(start, min(step, batch.rows - start)) for start in range(0, batch.rows, step)][::-1]
     while pending:
         start, size = pending.pop()
         part = {name: column.slice(start, size) for name, column in columns.items()}
-        # A span of one row would be taken for a call of one row, whose default id has no ":0".
+        # A decoder takes a span of one row for a call of one row, whose default id has no ":0".
         if (start or size == 1) and PREDICTION_ID not in part:
-            part[PREDICTION_ID] = default_ids(pa, table.base_id, start, size)
+            part[PREDICTION_ID] = default_ids(pa, batch.base_id, start, size)
         stream = write(pa, part)
         if len(stream) > max_bytes and size > 1:  # texts of uneven length: halve until it fits
             half = size // 2
@@ -82,7 +82,7 @@ def _cut(pa: Any, table: Table, columns: dict[str, Any], max_bytes: int) -> Iter
 
 
 def write(pa: Any, columns: dict[str, Any]) -> bytes:
-    """One Arrow IPC stream of one record batch."""
+    """Return one Arrow IPC stream of one record batch."""
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -91,27 +91,27 @@ def write(pa: Any, columns: dict[str, Any]) -> bytes:
 
 
 def default_ids(pa: Any, base: str, start: int, size: int) -> Any:
-    """``{base}:{i}`` for rows ``start`` to ``start + size``."""
+    """Return ``{base}:{i}`` for the ``size`` rows from ``start``."""
     positions = pa.array(range(start, start + size), pa.int64()).cast(pa.string())
     return pa.compute.binary_join_element_wise(pa.scalar(base), positions, ":")
 
 
-def _safe_column(pa: Any, item: Field, rows: int, max_chars: int) -> Any | None:
+def _safe_column(pa: Any, item: BatchColumn, rows: int, max_chars: int) -> Any | None:
     try:
         column = _column(pa, item, rows, max_chars)
     except UnsupportedValueError as error:
-        report(f"unsupported {item.attribute}", "%s: %s; dropped", item.attribute, error)
+        report_unsupported(item.attribute, error)
         return None
     except Exception as error:  # noqa: BLE001 - one column that Arrow refuses must not cost the others
         report(f"arrow {item.attribute}", "%s: the column cannot be encoded; dropped", item.attribute, error=error)
         return None
     if column is not None and len(column) != rows:
-        misfit(item.attribute, len(column), rows)
+        report_misfit(item.attribute, len(column), rows)
         return None
     return column
 
 
-def _column(pa: Any, item: Field, rows: int, max_chars: int) -> Any | None:
+def _column(pa: Any, item: BatchColumn, rows: int, max_chars: int) -> Any | None:
     values = flatten(item.cells)
     if not is_column(values):
         values = [values]
@@ -133,12 +133,12 @@ def _column(pa: Any, item: Field, rows: int, max_chars: int) -> Any | None:
 
 
 def _plain_or_cells(pa: Any, values: object, attribute: str, *, textual: bool) -> Any | None:
-    """The column in one of the wire's types; None where all of it is missing."""
+    """Return the column in one of the wire's types; None where every cell is missing."""
     try:
         column = plain(pa, _to_arrow(pa, values))
     except UnsupportedValueError:
         raise
-    except Exception:  # noqa: BLE001 - mixed kinds, huge integers, broken texts: cell by cell then
+    except Exception:  # noqa: BLE001 - mixed kinds, huge integers, broken texts: convert cell by cell
         column = pa.array(
             [text_of(value, cells.LONG, attribute) for value in items(values)]
             if textual
@@ -159,12 +159,12 @@ def _to_arrow(pa: Any, values: Any) -> Any:
     column = pa.array(values, from_pandas=True)
     boxed = getattr(getattr(values, "dtype", None), "kind", "O") == "O"
     if boxed and pa.types.is_floating(column.type) and bool in set(map(type, values)):
-        raise TypeError("a truth value is no number, though Arrow makes it one")
+        raise TypeError("a truth value is not a number, though Arrow makes it one")
     return column
 
 
 def plain(pa: Any, column: Any) -> Any:
-    """A column in one of the wire's types: times as seconds, decimals as doubles, dictionaries decoded.
+    """Return a column in one of the wire's types: times as seconds, decimals as doubles, dictionaries decoded.
 
     Raises :class:`~.scalar.UnsupportedValueError` for nested and other types.
     """
@@ -197,14 +197,14 @@ def _seconds(pa: Any, column: Any) -> Any:
 
 def _numbers(pa: Any, column: Any) -> Any:
     if pa.types.is_string(column.type):
-        raise UnsupportedValueError("texts where numbers are due")
+        raise UnsupportedValueError("texts in place of numbers")
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
     return column.cast(pa.float64(), safe=False)
 
 
 def _texts(pa: Any, column: Any) -> Any:
-    """The texts of :func:`~.scalar.class_text` for every cell."""
+    """Return the text of :func:`~.scalar.class_text` for every cell."""
     kind, types = column.type, pa.types
     if types.is_string(kind):
         return column
@@ -214,37 +214,37 @@ def _texts(pa: Any, column: Any) -> Any:
 
 
 def _by_value(pa: Any, column: Any, convert: Any) -> Any:
-    """Convert each distinct value once; ``convert`` gives a text or None."""
+    """Convert each distinct value once; ``convert`` returns a text or None."""
     encoded = column.dictionary_encode()
     texts = pa.array([convert(value) for value in encoded.dictionary.to_pylist()], pa.string())
     return texts.take(encoded.indices)
 
 
-def _redacted(pa: Any, column: Any, rule: Rule, attribute: str) -> Any:
+def _redacted(pa: Any, column: Any, rule: RedactionRule, attribute: str) -> Any:
     if rule.kind == "hash":
         return _by_value(pa, column, rule.apply)
     if pa.types.is_string(column.type) or pa.types.is_boolean(column.type):
-        raise UnsupportedValueError("a bucket width is set but the values are no numbers")
+        raise UnsupportedValueError("a bucket width is set, but the values are not numbers")
     numbers = column.cast(pa.float64(), safe=False)
     lower = pa.compute.multiply(pa.compute.floor(pa.compute.divide(numbers, rule.width)), rule.width)
     return pa.compute.if_else(pa.compute.is_finite(lower), lower, numbers)
 
 
 def _shortened(pa: Any, column: Any, max_chars: int) -> Any:
-    # A cell of fewer bytes has fewer characters: only look closer when some has more.
+    # A cell with few enough bytes has few enough characters: slice only when one has more.
     longest = pa.compute.max(pa.compute.binary_length(column)).as_py()
     if longest is None or longest <= max_chars:
         return column
     return pa.compute.utf8_slice_codeunits(column, 0, max_chars)
 
 
-def _scores(pa: Any, table: Table) -> Any | None:
-    found: dict[str, Any] = {}
-    for name, values in table.scores.items():
-        column = _safe_column(pa, Field(PREDICTION_SCORES, values, "number"), table.rows, 0)
+def _scores(pa: Any, batch: Batch) -> Any | None:
+    columns: dict[str, Any] = {}
+    for name, values in batch.scores.items():
+        column = _safe_column(pa, BatchColumn(PREDICTION_SCORES, values, "number"), batch.rows, 0)
         if column is not None:
-            found[name] = column
-    return pa.StructArray.from_arrays(list(found.values()), names=list(found)) if found else None
+            columns[name] = column
+    return pa.StructArray.from_arrays(list(columns.values()), names=list(columns)) if columns else None
 
 
 def _repeating(pa: Any, columns: dict[str, Any], budget: int) -> dict[str, Any]:

@@ -1,19 +1,49 @@
-"""Chooses the form in which many rows travel."""
+"""The rows of one call as columns, which the Arrow form and the array form both encode."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
-from otel_ml.encode import arrays, arrow
-from otel_ml.encode.row import Attributes
-from otel_ml.encode.table import Limits, Table
+from otel_ml.encode.rules import RedactionRule
+
+ColumnKind: TypeAlias = Literal["feature", "text", "number", "id"]
 
 
-def payloads(table: Table, limits: Limits) -> Iterator[Attributes]:
-    """The attributes of each span that the table needs: Arrow where pyarrow is installed, arrays otherwise.
+@dataclass(frozen=True, slots=True)
+class BatchColumn:
+    """One column: the attribute it leaves under, its cells, their kind, and the redaction rule for them.
 
-    Each holds ``ml.prediction.rows``, the rows of its own span; rows keep the ids that their place in the whole call
-    gives them.
+    ``cells`` that are not a column but a single value hold for every row.
     """
-    pa = arrow.library()
-    return arrays.encode(table, limits) if pa is None else arrow.encode(pa, table, limits)
+
+    attribute: str
+    cells: object
+    kind: ColumnKind = "feature"
+    rule: RedactionRule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadLimits:
+    """Limits of one span's payload; see :class:`~otel_ml.config.Settings`."""
+
+    max_bytes: int
+    max_chars: int
+    max_flat: int
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All columns of one call, ``rows`` cells each; ``scores`` maps a class to its column of probabilities.
+
+    Default ids are ``base_id`` and ``:{i}``. With ``own_ids`` they are what the first span's rows have anyway, so that
+    only further spans spell them out.
+    """
+
+    rows: int
+    columns: list[BatchColumn] = field(default_factory=list[BatchColumn])
+    scores: Mapping[str, object] = field(default_factory=dict[str, object])
+    base_id: str = ""
+    own_ids: bool = True

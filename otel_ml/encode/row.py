@@ -1,4 +1,4 @@
-"""One row to attributes: the hot path."""
+"""Turns one row into attributes: the hot path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from opentelemetry.util.types import AnyValue
 
-from otel_ml.emit.redaction import Routes, apply
+from otel_ml.encode.rules import Routes, apply
 from otel_ml.encode.scalar import (
     INT64_MAX,
     INT64_MIN,
@@ -16,11 +16,12 @@ from otel_ml.encode.scalar import (
     bounded_int,
     class_text,
     clean_text,
+    identifier,
     number,
     scalar,
 )
-from otel_ml.problems import report
-from otel_ml.semconv import FEATURE, FEATURES
+from otel_ml.problems import report, report_over_limit, report_unsupported
+from otel_ml.semconv import FEATURE, FEATURES, PREDICTION_ID
 
 MAX_SEGMENTS: Final = 32
 _PREFIX: Final = len(FEATURE)
@@ -31,7 +32,7 @@ Attributes = dict[str, AnyValue]
 
 
 def feature_attributes(row: Mapping[Any, Any], routes: Routes, limit: int) -> Attributes:
-    """The row's features as ``ml.feature.<key>``: converted, bounded, redacted, missing ones left out.
+    """Return the row's features as ``ml.feature.<key>``: converted, bounded, redacted, without missing ones.
 
     >>> from otel_ml.config import Settings
     >>> from otel_ml.emit.redaction import Redaction
@@ -68,7 +69,7 @@ def feature_attributes(row: Mapping[Any, Any], routes: Routes, limit: int) -> At
 
 
 def feature_map(flat: Attributes, max_bytes: int) -> Attributes:
-    """The same features as one ``ml.features`` map; what does not fit into ``max_bytes`` is dropped, and reported.
+    """Return the same features as one ``ml.features`` map; those beyond ``max_bytes`` are dropped and reported.
 
     >>> feature_map({"ml.feature.age": 37, "ml.feature.city": "Bern"}, 4096)
     {'ml.features': {'age': 37, 'city': 'Bern'}}
@@ -87,7 +88,7 @@ def feature_map(flat: Attributes, max_bytes: int) -> Attributes:
 def segment_attributes(
     chosen: Mapping[Any, Any], taken: Iterable[tuple[Any, Any]], routes: Routes, taken_routes: Routes, limit: int
 ) -> Attributes:
-    """Segments as ``ml.segment.<key>`` texts: those ``taken`` from features first, overruled by those ``chosen``."""
+    """Return segments as ``ml.segment.<key>`` texts: those ``taken`` from features, overridden by those ``chosen``."""
     attributes: Attributes = {}
     for pairs, allowed in ((taken, taken_routes), (chosen.items(), routes)):
         for key, value in pairs:
@@ -95,61 +96,70 @@ def segment_attributes(
             if route is None:
                 continue
             attribute, rule = route
-            treated = value if rule is None else apply(rule, value, attribute)
-            text = text_of(treated, limit, attribute)
+            redacted = value if rule is None else apply(rule, value, attribute)
+            text = text_of(redacted, limit, attribute)
             if text is not None:
                 attributes[attribute] = text
     if len(attributes) > MAX_SEGMENTS:
-        report("segments over limit", "%d segments, the limit is %d; others are dropped", len(attributes), MAX_SEGMENTS)
+        report_over_limit("segments", len(attributes), MAX_SEGMENTS)
         attributes = dict(list(attributes.items())[:MAX_SEGMENTS])
     return attributes
 
 
 def attribution_attributes(attributions: Mapping[Any, Any], routes: Routes, room: int) -> Attributes:
-    """Attributions as ``ml.attribution.<key>`` numbers; the largest by absolute value where room is short."""
-    found: dict[str, float] = {}
+    """Return attributions as ``ml.attribution.<key>`` numbers; the largest by absolute value where room is short."""
+    numbers: dict[str, float] = {}
     for key, value in attributions.items():
         route = routes[key]
         if route is None:
             continue
         attribute = route[0]
-        # A rule hides the feature's value, and its attribution tells nothing finer than sign and weight: it stays.
+        # A rule hides the feature's value; the attribution reveals no more than a sign and a weight, so it stays.
         amount = number_of(value, attribute)
         if amount is not None:
-            found[attribute] = amount
-    if len(found) > room:
-        report("attributions over limit", "%d attributions, room for %d; the smallest are dropped", len(found), room)
-        largest = sorted(found, key=lambda attribute: -abs(found[attribute]))[: max(room, 0)]
-        found = {attribute: found[attribute] for attribute in largest}
-    return {**found}
+            numbers[attribute] = amount
+    if len(numbers) > room:
+        report("attributions over limit", "%d attributions, room for %d; the smallest are dropped", len(numbers), room)
+        largest = sorted(numbers, key=lambda attribute: -abs(numbers[attribute]))[: max(room, 0)]
+        numbers = {attribute: numbers[attribute] for attribute in largest}
+    return {**numbers}
 
 
 def converted(value: object, limit: int, attribute: str) -> Scalar | None:
-    """:func:`~.scalar.scalar`, with what has no place in an attribute reported once and dropped."""
+    """Return the value as a scalar; one that an attribute cannot hold is dropped and reported once."""
     try:
         return scalar(value, limit)
     except UnsupportedValueError as error:
-        report(f"unsupported {attribute}", "%s: %s; dropped", attribute, error)
+        report_unsupported(attribute, error)
         return None
 
 
 def text_of(value: object, limit: int, attribute: str) -> str | None:
-    """:func:`~.scalar.class_text`, with what has no text reported once and dropped."""
+    """Return the text of a class or segment; a value without one is dropped and reported once."""
     if type(value) is str and len(value) <= limit and value.isascii():
         return value
     try:
         return class_text(value, limit)
     except UnsupportedValueError as error:
-        report(f"unsupported {attribute}", "%s: %s; dropped", attribute, error)
+        report_unsupported(attribute, error)
         return None
 
 
 def number_of(value: object, attribute: str) -> float | None:
-    """:func:`~.scalar.number`, with what is no number reported once and dropped."""
+    """Return the value as a float; one that is not a number is dropped and reported once."""
     if type(value) is float:
         return value if value == value else None
     try:
         return number(value)
     except UnsupportedValueError as error:
-        report(f"unsupported {attribute}", "%s: %s; dropped", attribute, error)
+        report_unsupported(attribute, error)
+        return None
+
+
+def id_of(value: object) -> str | None:
+    """Return the prediction id as text; a value without one is dropped and reported once."""
+    try:
+        return identifier(value)
+    except UnsupportedValueError as error:
+        report_unsupported(PREDICTION_ID, error)
         return None

@@ -1,18 +1,32 @@
-"""The one score of a row out of the probabilities of all classes."""
+"""Chooses the one score of a row from the probabilities of all classes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from otel_ml.encode.cells import text
-from otel_ml.encode.scalar import UnsupportedValueError, number
-from otel_ml.encode.shape import is_column, items, length
+from otel_ml.encode.row import text_of
+from otel_ml.encode.scalar import MAX_KEY_CHARS, UnsupportedValueError, clean_key, number
+from otel_ml.encode.shape import MAX_CLASSES, is_column, items, length
+from otel_ml.problems import report_over_limit
+from otel_ml.semconv import PREDICTION_SCORES
+
+
+def by_class(scores: Mapping[Any, object]) -> Iterator[tuple[str, object]]:
+    """Yield each class's text with its probabilities; a class without a text is left out."""
+    if len(scores) > MAX_CLASSES:
+        report_over_limit("classes", len(scores), MAX_CLASSES)
+    for class_, values in islice(scores.items(), MAX_CLASSES):
+        name = clean_key(text_of(class_, MAX_KEY_CHARS, PREDICTION_SCORES))
+        if name is not None and class_ is not None:
+            yield name, values
 
 
 def positive(classes: Sequence[str], positive_class: str | None, task: str | None) -> str | None:
-    """The class that a binary score is the probability of: the one named, else the second of two.
+    """Return the class that a binary score is the probability of: the one named, else the second of two.
 
     >>> positive(["no", "yes"], None, None), positive(["no", "yes"], "no", None), positive(["a", "b", "c"], None, None)
     ('yes', 'no', None)
@@ -25,7 +39,7 @@ def positive(classes: Sequence[str], positive_class: str | None, task: str | Non
 def row_score(
     scores: Mapping[str, float], class_: str | None, positive_class: str | None, task: str | None
 ) -> float | None:
-    """Probability of the positive class, else of the predicted one; None where neither is known."""
+    """Return the probability of the positive class, else of the predicted one; None if neither is known."""
     chosen = positive(list(scores), positive_class, task) or class_
     return None if chosen is None else scores.get(chosen)
 
@@ -33,7 +47,7 @@ def row_score(
 def column_score(
     scores: Mapping[str, object], classes: object, positive_class: str | None, task: str | None, rows: int
 ) -> object:
-    """:func:`row_score` for many rows: a column, or None where it is not known.
+    """Return the column of scores of many rows, chosen like :func:`row_score`; None if they are unknown.
 
     >>> column_score({"a": [0.2, 0.7], "b": [0.5, 0.1], "c": [0.3, 0.2]}, ["b", "a"], None, None, 2)
     [0.5, 0.7]
@@ -65,5 +79,5 @@ def _gathered(numpy: Any, scores: Mapping[str, object], classes: Any) -> Any:
     distinct, inverse = numpy.unique(classes, return_inverse=True)
     table = numpy.array([numpy.asarray(column, dtype=float) for column in scores.values()])
     positions = numpy.array([names.get(text(cell) or "", -1) for cell in distinct.tolist()])[inverse.reshape(-1)]
-    found = table[positions, numpy.arange(len(positions))]
-    return numpy.where(positions >= 0, found, numpy.nan)
+    scores_of_rows = table[positions, numpy.arange(len(positions))]
+    return numpy.where(positions >= 0, scores_of_rows, numpy.nan)

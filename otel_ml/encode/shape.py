@@ -1,6 +1,6 @@
-"""The shape of what a model was called with: one row or many, whatever library holds it.
+"""Reads what a model was called with as one row or as columns, whatever library holds it.
 
-Libraries are recognised through :data:`sys.modules`: what is not loaded cannot have made the value.
+Libraries are recognized through :data:`sys.modules`: what is not loaded cannot have made the value.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
 from otel_ml.encode.scalar import UnsupportedValueError
+from otel_ml.problems import report_misfit
 
 MAX_FEATURES: Final = 10_000
-"""Columns of one call that are looked at; the rest is dropped."""
+"""Columns read from one call; the rest are dropped."""
 MAX_CLASSES: Final = 1000
-"""Classes whose probabilities travel with a call; the rest is dropped."""
+"""Classes whose probabilities travel with a call; the rest are dropped."""
 SNAPSHOT_BYTES: Final = 16 * 1024 * 1024
 """Arrays up to this size are copied at entry."""
 
@@ -25,26 +26,22 @@ _TOLIST_KINDS: Final = frozenset("fiubUO")
 
 
 class ShapeError(UnsupportedValueError):
-    """Neither a row nor a table; the message says what it is."""
+    """The features are neither a row nor a table; the message names their type or fault."""
 
 
-class Rows(NamedTuple):
-    """How many rows, and the one row or the columns of several; ``number`` None where the input does not tell."""
+class Features(NamedTuple):
+    """The features of one call: one row, or the columns of several; ``rows`` is None if the input has no shape."""
 
-    number: int | None = None
+    rows: int | None = None
     row: Mapping[Any, object] | None = None
     columns: Mapping[Any, object] | None = None
 
-    def names(self) -> list[object]:
-        """The keys of the features, in order."""
-        return list(self.row or self.columns or ())
+
+NO_FEATURES: Final = Features()
 
 
-NO_ROWS: Final = Rows()
-
-
-def read(features: object, names: Sequence[str] | None = None) -> Rows:
-    """Find the row or the columns in ``features``; ``names`` are those of the columns of arrays and lists.
+def read(features: object, names: Sequence[str] | None = None) -> Features:
+    """Return the row or the columns in ``features``; ``names`` are the column names of arrays and lists.
 
     Raises :class:`ShapeError` for what is neither, and for names that do not fit.
 
@@ -54,20 +51,47 @@ def read(features: object, names: Sequence[str] | None = None) -> Rows:
     {'a': 1, 'b': 2}
     """
     if features is None:
-        return NO_ROWS
+        return NO_FEATURES
     if isinstance(features, Mapping):
         return _from_mapping(cast("Mapping[object, object]", features))
     if isinstance(features, (list, tuple)):
         return _from_sequence(cast("Sequence[Any]", features), names)
     for library, kind, reader in _READERS:
-        found = getattr(sys.modules.get(library), kind, None)
-        if found is not None and isinstance(features, found):
+        cls = getattr(sys.modules.get(library), kind, None)
+        if cls is not None and isinstance(features, cls):
             return reader(features, names)
     return _from_protocol(features, names)
 
 
+def plain_row(features: object) -> dict[Any, object] | None:
+    """Return the features if they obviously are one row, the most frequent case; None if :func:`read` must decide.
+
+    >>> plain_row({"age": 37}), plain_row({"age": [37, 38]})
+    ({'age': 37}, None)
+    """
+    if type(features) is dict:
+        row = cast("dict[Any, object]", features)
+        for value in row.values():
+            return row if type(value) in PLAIN else None
+    return None
+
+
+def single(output: object, attribute: str) -> object:
+    """Return the only cell of an output of a one-row call; None, and a report, if it has more or none."""
+    if type(output) in PLAIN:
+        return output
+    output = flatten(output)
+    if not is_column(output):
+        return output
+    cells = items(output)
+    if len(cells) != 1:
+        report_misfit(attribute, len(cells), 1)
+        return None
+    return cells[0]
+
+
 def snapshot(features: object) -> object:
-    """What must be copied at entry so that changes during the call do not show: cheap, shallow, bounded."""
+    """Return a shallow, bounded copy of what may change during the call, else the features themselves."""
     if type(features) is dict:
         return cast("dict[object, object]", features).copy()
     if type(features) is list:
@@ -84,7 +108,7 @@ def snapshot(features: object) -> object:
 
 
 def is_column(value: object) -> bool:
-    """Whether a value holds one cell for each row: a list, a 1-D array, a column of a frame.
+    """Return whether a value holds one cell for each row: a list, a 1-D array, a column of a frame.
 
     >>> is_column([1, 2]), is_column("ab"), is_column({"a": 1}), is_column(1.5)
     (True, False, False, False)
@@ -99,12 +123,12 @@ def is_column(value: object) -> bool:
 
 
 def length(column: object) -> int:
-    """Cells of a column."""
+    """Return the number of cells of a column."""
     return len(cast("Sequence[object]", column))
 
 
 def items(column: object) -> list[Any]:
-    """The cells of a column as a list; numpy times stay numpy scalars, since their list form loses the unit."""
+    """Return the cells of a column as a list; numpy times stay numpy scalars, since their list form loses the unit."""
     value: Any = column
     if isinstance(value, (list, tuple)):
         return list(cast("Sequence[Any]", value))
@@ -117,7 +141,7 @@ def items(column: object) -> list[Any]:
 
 
 def flatten(value: object) -> object:
-    """An array of shape ``[n, 1]`` as ``[n]``; everything else as it is."""
+    """Return an array of shape ``[n, 1]`` as ``[n]``, and everything else unchanged."""
     array: Any = value
     if getattr(array, "ndim", 1) == 2 and array.shape[1] == 1 and hasattr(array, "reshape"):
         return array.reshape(-1)
@@ -125,7 +149,7 @@ def flatten(value: object) -> object:
 
 
 def count(features: object) -> int | None:
-    """Rows of the features without reading them, None where that is not known."""
+    """Return the number of rows without reading the features, None where that is unknown."""
     value: Any = features
     if isinstance(value, Mapping):
         mapping = cast("Mapping[object, object]", value)
@@ -142,46 +166,46 @@ def count(features: object) -> int | None:
     return value.shape[0] if len(value.shape) == 2 or records else 1
 
 
-def _from_mapping(features: Mapping[object, object]) -> Rows:
+def _from_mapping(features: Mapping[object, object]) -> Features:
     first = next(iter(features.values()), None)
     if not is_column(first) or not all(map(is_column, features.values())):
-        return Rows(1, row=features)
+        return Features(1, row=features)
     lengths = {length(column) for column in features.values()}
     if len(lengths) > 1:
         raise ShapeError(f"columns have different lengths: {', '.join(map(str, sorted(lengths)))}")
     return _table(lengths.pop(), features)
 
 
-def _table(rows: int, columns: Mapping[Any, object]) -> Rows:
+def _table(rows: int, columns: Mapping[Any, object]) -> Features:
     if rows == 1:
-        return Rows(1, row={name: items(column)[0] for name, column in columns.items()})
-    return Rows(rows, columns=columns)
+        return Features(1, row={name: items(column)[0] for name, column in columns.items()})
+    return Features(rows, columns=columns)
 
 
-def _from_sequence(features: Sequence[Any], names: Sequence[str] | None) -> Rows:
+def _from_sequence(features: Sequence[Any], names: Sequence[str] | None) -> Features:
     if not features:
-        return Rows(0)
+        return Features(0)
     first = features[0]
     if isinstance(first, Mapping):
         return _from_records(cast("Sequence[Mapping[object, object]]", features))
     if hasattr(features, "_asdict"):
-        return Rows(1, row=cast(Any, features)._asdict())
+        return Features(1, row=cast(Any, features)._asdict())
     if not is_column(first):
-        return Rows(1, row=_named(features, names))
+        return Features(1, row=_named(features, names))
     rows = [items(row) for row in features]
     widths = {len(row) for row in rows}
     if len(widths) > 1:
         raise ShapeError(f"rows have different lengths: {', '.join(map(str, sorted(widths)))}")
     if len(rows) == 1:
-        return Rows(1, row=_named(rows[0], names))
-    return Rows(len(rows), columns=_named(list(zip(*rows, strict=True)), names))
+        return Features(1, row=_named(rows[0], names))
+    return Features(len(rows), columns=_named(list(zip(*rows, strict=True)), names))
 
 
-def _from_records(records: Sequence[Mapping[object, object]]) -> Rows:
+def _from_records(records: Sequence[Mapping[object, object]]) -> Features:
     if len(records) == 1:
-        return Rows(1, row=records[0])
+        return Features(1, row=records[0])
     keys = dict.fromkeys(key for record in records for key in record)
-    return Rows(len(records), columns={key: [record.get(key) for record in records] for key in keys})
+    return Features(len(records), columns={key: [record.get(key) for record in records] for key in keys})
 
 
 def _named(values: Sequence[Any], names: Sequence[str] | None) -> dict[Any, object]:
@@ -197,48 +221,48 @@ def _default_names(width: int) -> tuple[str, ...]:
     return tuple(f"x{position}" for position in range(width))
 
 
-def _from_numpy(array: Any, names: Sequence[str] | None) -> Rows:
+def _from_numpy(array: Any, names: Sequence[str] | None) -> Features:
     if array.dtype.names and array.ndim == 1:
         return _table(len(array), {name: array[name] for name in array.dtype.names})
     if hasattr(array, "filled"):
-        # Under a mask lies what must not count: missing.
+        # Masked cells must not count: they are missing.
         array = array.astype(float).filled(float("nan")) if array.dtype.kind in "fiub" else array.filled(None)
     if array.ndim == 1:
-        return Rows(1, row=_named(items(array), names))
+        return Features(1, row=_named(items(array), names))
     if array.ndim != 2:
         raise ShapeError(f"an array of {array.ndim} dimensions is neither a row nor a table")
     if len(array) == 1:
-        return Rows(1, row=_named(items(array[0]), names))
+        return Features(1, row=_named(items(array[0]), names))
     columns = array.T if array.dtype.kind == "O" else sys.modules["numpy"].ascontiguousarray(array.T)
-    return Rows(len(array), columns=_named(list(columns), names))
+    return Features(len(array), columns=_named(list(columns), names))
 
 
-def _from_pandas(frame: Any, names: Sequence[str] | None) -> Rows:
+def _from_pandas(frame: Any, names: Sequence[str] | None) -> Features:
     if len(frame) == 1:
-        return Rows(1, row=dict(zip(frame.columns, frame.to_numpy(dtype=object)[0], strict=True)))
-    return Rows(len(frame), columns=dict(frame.items()))
+        return Features(1, row=dict(zip(frame.columns, frame.to_numpy(dtype=object)[0], strict=True)))
+    return Features(len(frame), columns=dict(frame.items()))
 
 
-def _from_pandas_series(series: Any, names: Sequence[str] | None) -> Rows:
-    return Rows(1, row=dict(zip(series.index, series.tolist(), strict=True)))
+def _from_pandas_series(series: Any, names: Sequence[str] | None) -> Features:
+    return Features(1, row=dict(zip(series.index, series.tolist(), strict=True)))
 
 
-def _from_polars(frame: Any, names: Sequence[str] | None) -> Rows:
+def _from_polars(frame: Any, names: Sequence[str] | None) -> Features:
     if frame.height == 1:
-        return Rows(1, row=frame.row(0, named=True))
-    return Rows(frame.height, columns={column.name: column for column in frame.get_columns()})
+        return Features(1, row=frame.row(0, named=True))
+    return Features(frame.height, columns={column.name: column for column in frame.get_columns()})
 
 
-def _from_polars_series(series: Any, names: Sequence[str] | None) -> Rows:
-    return Rows(1, row=_named(series.to_list(), names))
+def _from_polars_series(series: Any, names: Sequence[str] | None) -> Features:
+    return Features(1, row=_named(series.to_list(), names))
 
 
-def _from_arrow(table: Any, names: Sequence[str] | None) -> Rows:
+def _from_arrow(table: Any, names: Sequence[str] | None) -> Features:
     return _table(table.num_rows, dict(zip(table.schema.names, table.columns, strict=True)))
 
 
-def _from_protocol(features: object, names: Sequence[str] | None) -> Rows:
-    """Tensors and frames of other libraries, by numpy's array protocol."""
+def _from_protocol(features: object, names: Sequence[str] | None) -> Features:
+    """Read tensors and frames of other libraries through numpy's array protocol."""
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(features, "__array__"):
         try:
@@ -251,7 +275,7 @@ def _from_protocol(features: object, names: Sequence[str] | None) -> Rows:
     raise ShapeError(f"{type(features).__name__} is neither a mapping, list, array nor frame")
 
 
-_Reader = Callable[[Any, "Sequence[str] | None"], Rows]
+_Reader = Callable[[Any, "Sequence[str] | None"], Features]
 _READERS: Final[Iterable[tuple[str, str, _Reader]]] = (
     ("numpy", "ndarray", _from_numpy),
     ("pandas", "DataFrame", _from_pandas),

@@ -19,7 +19,7 @@ from opentelemetry.context import attach, get_current
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import get_current_span
 
-from otel_ml.emit.last import remember
+from otel_ml.frameworks.last import remember
 from otel_ml.frameworks.patches import Around
 from otel_ml.prediction import Prediction
 from otel_ml.problems import report

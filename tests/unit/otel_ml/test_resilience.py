@@ -177,7 +177,7 @@ def test_a_container_that_raises_costs_only_the_features(captured: Captured) -> 
 
 
 def test_a_failure_of_ours_still_marks_the_failed_call(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("otel_ml.prediction.row_attributes", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("otel_ml.prediction.Prediction._row_attributes", lambda *arguments: 1 / 0)
     with pytest.raises(ValueError, match="x"), Model("m").predict({"a": 1}):
         raise ValueError("x")
     assert captured.predictions[0].error_type == "ValueError"

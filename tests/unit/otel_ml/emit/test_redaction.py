@@ -15,8 +15,9 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otel_ml import Config, Model, problems
 from otel_ml.config import Settings
-from otel_ml.emit.redaction import Redaction, Rule
+from otel_ml.emit.redaction import Redaction
 from otel_ml.encode import arrow
+from otel_ml.encode.rules import RedactionRule
 from otel_ml.testing import Captured, capture
 
 SECRET = "anna.s3cret@example.org"
@@ -200,8 +201,8 @@ def test_keys_that_cannot_be_are_dropped_and_reported_once(
 
 @pytest.mark.parametrize(("value", "lower"), [(37, 30.0), (-1, -10.0), (30, 30.0), (1e308, 1e308), ("x", None)])
 def test_rounding(value: object, lower: float | None) -> None:
-    assert Rule("bucket", width=10.0).apply(value) == pytest.approx(lower)
+    assert RedactionRule("bucket", width=10.0).apply(value) == pytest.approx(lower)
 
 
 def test_a_width_too_small_for_the_value_leaves_it() -> None:
-    assert Rule("bucket", width=1e-300).apply(1e300) == 1e300
+    assert RedactionRule("bucket", width=1e-300).apply(1e300) == 1e300

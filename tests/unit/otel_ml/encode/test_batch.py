@@ -346,7 +346,7 @@ def test_columns_and_classes_beyond_their_limits_are_dropped(
     captured: Captured, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("otel_ml.emit.call.MAX_FEATURES", 3)
-    monkeypatch.setattr("otel_ml.emit.call.MAX_CLASSES", 2)
+    monkeypatch.setattr("otel_ml.encode.scores.MAX_CLASSES", 2)
     with Model("m").predict({f"f{i}": [1, 2] for i in range(5)}) as prediction:
         prediction.record(scores={f"c{i}": [0.25, 0.25] for i in range(4)})
     assert list(captured.predictions[0].features) == ["f0", "f1", "f2"]

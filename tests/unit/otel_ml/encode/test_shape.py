@@ -54,14 +54,14 @@ MANY_ROWS = {
 @pytest.mark.parametrize("kind", ONE_ROW)
 def test_one_row_is_a_mapping(kind: str) -> None:
     rows = read(ONE_ROW[kind], NAMES)
-    assert rows.number == 1
+    assert rows.rows == 1
     assert rows.row == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize("kind", MANY_ROWS)
 def test_many_rows_are_columns(kind: str) -> None:
     rows = read(MANY_ROWS[kind], NAMES)
-    assert rows.number == 3
+    assert rows.rows == 3
     assert {name: items(column) for name, column in rows.columns.items()} == {"a": [1, 3, 5], "b": [2, 4, 6]}
 
 
@@ -98,7 +98,7 @@ def test_a_row_may_hold_lists_among_scalars() -> None:
     [([], 0), ({}, 1), (np.empty((0, 2)), 0), (pd.DataFrame({"a": []}), 0), ({"a": [], "b": []}, 0), (None, None)],
 )
 def test_emptiness(features: object, rows: int | None) -> None:
-    assert read(features, NAMES).number == rows
+    assert read(features, NAMES).rows == rows
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_tensors_come_through_the_array_protocol() -> None:
         def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
             raise RuntimeError("move me first")
 
-    assert read(Tensor(), NAMES).number == 2
+    assert read(Tensor(), NAMES).rows == 2
     with pytest.raises(ShapeError, match=r"OnAnotherDevice does not convert to an array \(RuntimeError\)"):
         read(OnAnotherDevice(), NAMES)
 

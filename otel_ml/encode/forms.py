@@ -1,0 +1,19 @@
+"""Chooses the form in which many rows travel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from otel_ml.encode import arrays, arrow
+from otel_ml.encode.batch import Batch, PayloadLimits
+from otel_ml.encode.row import Attributes
+
+
+def payloads(batch: Batch, limits: PayloadLimits) -> Iterator[Attributes]:
+    """Yield the attributes of each span that the batch needs: Arrow where pyarrow is installed, arrays otherwise.
+
+    Each has ``ml.prediction.rows``, the rows of its own span; a row keeps the id that its position in the whole call
+    gives it.
+    """
+    pa = arrow.library()
+    return arrays.encode(batch, limits) if pa is None else arrow.encode(pa, batch, limits)
