@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 
-WIRE := setup.py $(wildcard collector_processor/*/*.pyx collector_processor/decode/*.pxi)
+WIRE := setup.py $(wildcard collector_processor/*/*.pyx collector_processor/*/*/*.pyx collector_processor/*/*/*.pxi)
 
 .PHONY: help check test tools e2e demo bench bench-peers fuzz clean
 help:
@@ -73,4 +73,4 @@ fuzz: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .peers .pytest_cache .ruff_cache .hypothesis build *.egg-info
-	rm -f collector_processor/*/*.so $(patsubst %.pyx,%.c,$(wildcard collector_processor/*/*.pyx)) fuzz-difference.bin
+	rm -f collector_processor/*/*.so collector_processor/*/*/*.so $(patsubst %.pyx,%.c,$(filter %.pyx,$(WIRE))) fuzz-difference.bin

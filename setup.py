@@ -4,14 +4,14 @@ import sys
 
 from setuptools import Extension, setup
 
-ROOM = "collector_processor/decode/"
+ROOM = "collector_processor/decode/compiled/"
 KINDS = (
     *("octets", "protobuf", "columns", "state", "names", "values", "attributes"),
     *("spans", "items", "predictions", "labels", "python"),
 )
 PARTS = [f"{ROOM}wire_{kind}.pxi" for kind in KINDS]
 # Optional: without a C compiler the installation succeeds, and requests are decoded in Python.
-WIRE = Extension("collector_processor.decode.wire", [ROOM + "wire.pyx"], depends=PARTS, optional=True)
+WIRE = Extension("collector_processor.decode.compiled.wire", [ROOM + "wire.pyx"], depends=PARTS, optional=True)
 # Sums are rounded as numpy rounds them: a product and a sum are two roundings, on every processor.
 ARITHMETIC = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"]
 # Optional too: numpy does the same.
@@ -24,8 +24,8 @@ FAST = [
         optional=True,
     )
     for name, depends in {
-        "decode.packing": [ROOM + "wire_octets.pxi"],
-        "decode.texts": [],
+        "decode.compiled.packing": [ROOM + "wire_octets.pxi"],
+        "decode.compiled.texts": [],
         "labels.slots": [],
         "statistics.sums": [],
     }.items()

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import traffic
 from benchmarks.measure import Row, clock_s, rate
-from collector_processor.decode.batch import LabelBatch
+from collector_processor.columns.batch import LabelBatch
 from collector_processor.labels.join import LabelJoin
 from collector_processor.statistics.groups import segment_groups
 

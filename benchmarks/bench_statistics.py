@@ -12,14 +12,14 @@ from scipy import stats
 
 from benchmarks import traffic
 from benchmarks.measure import Row, prepared_seconds, rate, ratio, seconds, together
-from collector_processor.decode.batch import PredictionBatch
-from collector_processor.monitor import MONITOR_TYPES, DriftMonitor
-from collector_processor.monitor.base import Measurement
+from collector_processor.columns.batch import PredictionBatch
+from collector_processor.monitors import MONITOR_TYPES, DriftMonitor
+from collector_processor.monitors.base import Measurement
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
-from collector_processor.telemetry import Telemetry
 from collector_processor.window.base import Window
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows

@@ -82,7 +82,14 @@ class Server:
         (folder / "config.yaml").write_text(yaml.safe_dump(self._settings(folder)))
         self._log = self._exit.enter_context((folder / "log").open("w+"))
         environment = {**os.environ, **({"OTEL_ML_DECODER": self._decoder} if self._decoder else {})}
-        command = [sys.executable, "-m", "collector_processor.cli", "serve", "--config", str(folder / "config.yaml")]
+        command = [
+            sys.executable,
+            "-m",
+            "collector_processor.cli.main",
+            "serve",
+            "--config",
+            str(folder / "config.yaml"),
+        ]
         command += ["--workers", str(self._workers)] if self._workers > 1 else []
         self._process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)
         self._usage = psutil.Process(self._process.pid)

@@ -16,8 +16,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from collector_processor.columns.batch import Column, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.decode import decode
-from collector_processor.decode.batch import Column, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from otel_ml import Config, Model, semconv

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = f"error: only the instrumentation is installed (no {', '.join(missing)}); for this command: {_INSTALL}"
         sys.stderr.write(f"{told}\n")
         return 1
-    from collector_processor.cli import main as run
+    from collector_processor.cli.main import main as run
 
     return run(arguments)
 

@@ -20,10 +20,10 @@ from collector_processor.config.components import GrpcProtocol, HttpProtocol, Ot
 from collector_processor.config.load import CONNECTOR_TYPES, EXPORTER_TYPES, EXTENSION_TYPES
 from collector_processor.config.values import Extent
 from collector_processor.drift import DRIFT_METHODS
-from collector_processor.export.naming import prometheus_name
-from collector_processor.monitor import MONITOR_TYPES
-from collector_processor.monitor.predictions import PREDICTIONS
-from collector_processor.telemetry import Telemetry
+from collector_processor.exporters.naming import prometheus_name
+from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors.predictions import PREDICTIONS
+from collector_processor.own.telemetry import Telemetry
 
 HERE = Path(__file__).parent
 GENERATED = "<!-- Written by docs/build.py; change the code, not this page. -->"

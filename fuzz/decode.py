@@ -18,7 +18,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from request_forms import RECEIVED_NS, logs_request, request
 
-from collector_processor.decode import Column, Decoded, DecodeLimits, MalformedRequestError, compiled, fallback, wire
+from collector_processor.decode import Column, Decoded, DecodeLimits, MalformedRequestError, fallback
+from collector_processor.decode.compiled import decoder as compiled
+from collector_processor.decode.compiled import wire
 
 LIMITS = (
     DecodeLimits(),

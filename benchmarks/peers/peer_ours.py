@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 from protocol import Case, main
 
-from collector_processor.decode.batch import ModelKey, PredictionBatch
+from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.drift import DRIFT_METHODS
-from collector_processor.monitor import MONITOR_TYPES, DriftMonitor
+from collector_processor.monitors import MONITOR_TYPES, DriftMonitor
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.frame import column_cells
 from collector_processor.statistics.accumulate import accumulate

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from collector_processor.config.settings import Settings
 from collector_processor.config.values import Duration
-from collector_processor.credentials import WHAT_FITS, is_token
+from collector_processor.security.credentials import WHAT_FITS, is_token
 
 TlsVersion = Literal["1.2", "1.3"]
 EXTENSION = "bearertokenauth"

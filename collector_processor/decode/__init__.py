@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from collector_processor.decode import fallback
-from collector_processor.decode.batch import (
+from collector_processor.columns.batch import (
     Column,
     Decoded,
     LabelBatch,
@@ -23,12 +22,13 @@ from collector_processor.decode.batch import (
     ModelKey,
     PredictionBatch,
 )
-from collector_processor.decode.identity import default_id, default_ids, hash_ids, row_ids
+from collector_processor.columns.concatenate import concatenate, concatenate_labels
+from collector_processor.decode import fallback
 from collector_processor.decode.limits import DEFAULT_LIMITS, DROP_REASONS, DecodeLimits, DropReason
-from collector_processor.decode.merge import concatenate, concatenate_labels
-from collector_processor.decode.metrics import LoopError, decode_metrics
-from collector_processor.decode.otlp_json import Signal, json_to_protobuf
-from collector_processor.decode.own_events import refuse_own_events
+from collector_processor.decode.otlp.from_json import Signal, json_to_protobuf
+from collector_processor.decode.otlp.metrics import LoopError, decode_metrics
+from collector_processor.decode.otlp.own_events import refuse_own_events
+from collector_processor.decode.rules.ids import default_id, default_ids, hash_ids, row_ids
 
 __all__ = [
     "DECODERS",
@@ -76,10 +76,10 @@ DECODER_VARIABLE: Final = "OTEL_ML_DECODER"
 
 def _installed() -> tuple[Decoder, ...]:
     plain = Decoder("fallback", fallback.decode_traces, fallback.decode_logs)
-    if importlib.util.find_spec("collector_processor.decode.wire") is None:
+    if importlib.util.find_spec("collector_processor.decode.compiled.wire") is None:
         return (plain,)
     try:
-        from collector_processor.decode import compiled
+        from collector_processor.decode.compiled import decoder as compiled
     except ImportError:  # built for another Python, or for a protobuf that it does not know
         return (plain,)
     return Decoder("compiled", compiled.decode_traces, compiled.decode_logs), plain

@@ -31,11 +31,13 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from collector_processor.decode.arrow import read_stream
-from collector_processor.decode.attributes import Shaped, Value, batch_of, read, shaped
-from collector_processor.decode.batch import Decoded, MalformedRequestError
-from collector_processor.decode.cells import MAPS, Scalar, UnreadableError, text_of
-from collector_processor.decode.identify import (
+from collector_processor.columns.batch import Decoded, MalformedRequestError
+from collector_processor.decode.arrow.stream import read_stream
+from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits, Tally
+from collector_processor.decode.request import Request
+from collector_processor.decode.rules.attributes import Shaped, Value, batch_of, read, shaped
+from collector_processor.decode.rules.cells import MAPS, Scalar, UnreadableError, text_of
+from collector_processor.decode.rules.identify import (
     Defaults,
     Identity,
     defaults_of,
@@ -44,12 +46,10 @@ from collector_processor.decode.identify import (
     is_prediction,
     may_be_label,
 )
-from collector_processor.decode.identity import default_id
-from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits, Tally
-from collector_processor.decode.prediction_rows import Call, PredictionRows, Row
-from collector_processor.decode.request import Request
-from collector_processor.decode.sampling import weight
-from collector_processor.decode.table import Table
+from collector_processor.decode.rules.ids import default_id
+from collector_processor.decode.rules.prediction_rows import Call, PredictionRows, Row
+from collector_processor.decode.rules.row_table import Table
+from collector_processor.decode.rules.sampling import weight
 from otel_ml import semconv
 
 _Request = TypeVar("_Request", bound=Message)
@@ -111,7 +111,7 @@ def parsed(kind: type[_Request], body: bytes) -> _Request:
 
     >>> parsed(ExportTraceServiceRequest, b"nonsense")
     Traceback (most recent call last):
-    collector_processor.decode.batch.MalformedRequestError: not an ExportTraceServiceRequest: ...
+    collector_processor.columns.batch.MalformedRequestError: not an ExportTraceServiceRequest: ...
     """
     try:
         return kind.FromString(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from collector_processor.decode.batch import MalformedRequestError
+from collector_processor.columns.batch import MalformedRequestError
 
 DropReason = Literal[
     "attributions_over_limit",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collector_processor.decode.batch import Decoded
-from collector_processor.decode.identify import Identity
-from collector_processor.decode.label_rows import LabelRows
+from collector_processor.columns.batch import Decoded
 from collector_processor.decode.limits import DecodeLimits, Tally
-from collector_processor.decode.prediction_rows import PredictionRows
+from collector_processor.decode.rules.identify import Identity
+from collector_processor.decode.rules.label_rows import LabelRows
+from collector_processor.decode.rules.prediction_rows import PredictionRows
 
 
 class Request:

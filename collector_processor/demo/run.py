@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.live import Live
 from sklearn.pipeline import Pipeline
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.demo.figures import Figures, Totals, read_figures, read_totals
 from collector_processor.demo.flights import (
     CATEGORICAL,
@@ -36,9 +36,9 @@ from collector_processor.demo.flights import (
 )
 from collector_processor.demo.replay import Replay
 from collector_processor.demo.screen import live_screen, year_table
-from collector_processor.receiver.listen import check_free
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import save_reference
+from collector_processor.serving.listen import check_free
 
 _START_TIMEOUT_S = 60.0
 _SETTLE_TIMEOUT_S = 30.0
@@ -157,7 +157,7 @@ def _service(directory: Path, ports: _Ports):
             model=MODEL_NAME, positive=DELAYED,
         )
     )  # fmt: skip
-    command = [sys.executable, "-m", "collector_processor.cli", "serve", "--config", str(config)]
+    command = [sys.executable, "-m", "collector_processor", "serve", "--config", str(config)]
     return _running(command, directory / "service.log", f"http://localhost:{ports.health}/", {})
 
 

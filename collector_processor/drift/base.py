@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from collector_processor.decode.batch import F64
+from collector_processor.columns.batch import F64
 
 Kind = Literal["numeric", "categorical"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import chdtri
 
-from collector_processor.decode.batch import F64
+from collector_processor.columns.batch import F64
 from collector_processor.drift.base import Comparison, Fine
 
 SPARSE = 10.0

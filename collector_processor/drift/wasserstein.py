@@ -8,7 +8,7 @@ from math import pi, sqrt
 import numpy as np
 from scipy.special import ndtri
 
-from collector_processor.decode.batch import F64
+from collector_processor.columns.batch import F64
 from collector_processor.drift.base import Comparison, Fine, Kind
 from collector_processor.drift.proportions import fine_of, inverse_sizes, shares_apart
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from collector_processor.decode.batch import Decoded
+from collector_processor.columns.batch import Decoded
 
 Signal = Literal["traces", "logs", "metrics"]
 

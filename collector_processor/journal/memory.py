@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from collector_processor.decode.batch import Column, Decoded
+from collector_processor.columns.batch import Column, Decoded
 from collector_processor.journal.base import Entry, JournalFullError, Request, Signal
-from collector_processor.telemetry import Telemetry
+from collector_processor.own.telemetry import Telemetry
 
 DEFAULT_MAX_BYTES: Final = 256 * 2**20
 DEFAULT_MAX_ENTRIES: Final = 10_000
@@ -59,7 +59,7 @@ class MemoryJournal:
     nothing else is held, so that it is not refused for ever. A request that no consumer wants is not kept, and counted.
     Subscribing again under the same name reads again what was not committed.
 
-    >>> from collector_processor.decode.batch import Decoded
+    >>> from collector_processor.columns.batch import Decoded
     >>> journal = MemoryJournal(Telemetry(), max_entries=2)
     >>> journal.subscribe("statistics", essential=True)
     >>> for body in (b"a", b"b"):

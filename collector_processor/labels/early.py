@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32, U64, Column, LabelBatch, Mask
+from collector_processor.columns.batch import F64, I32, U64, Column, LabelBatch, Mask
 from collector_processor.labels.generation import Defaults, Values
 from collector_processor.labels.generations import Dropped, Found, Generations
 from collector_processor.labels.truth import cells

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.decode.batch import I32, I64, U64, Mask
-from collector_processor.labels.table import Filter, SlotTable, hashed
+from collector_processor.columns.batch import I32, I64, U64, Mask
+from collector_processor.labels.slot_table import Filter, SlotTable, hashed
 
 Values = NDArray[Any]
 Defaults = Mapping[str, Values]

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from collector_processor.decode.batch import I32, I64, U64, Mask
+from collector_processor.columns.batch import I32, I64, U64, Mask
 from collector_processor.labels.generation import FIRST_ROWS, Defaults, Generation, Values
-from collector_processor.labels.table import hashed
+from collector_processor.labels.slot_table import hashed
 
 PARTS: Final = 8
 """Generations into which the capacity and the wait are cut."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32, I64, U64, PredictionBatch
+from collector_processor.columns.batch import F64, I32, I64, U64, PredictionBatch
 from collector_processor.labels.pending import SCORES_LIMIT, Rows
 from collector_processor.statistics.accumulate import score_cells
 from collector_processor.statistics.groups import cell_slots

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.decode.batch import I32, I64, U64, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.columns.batch import I32, I64, U64, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.labels.early import EarlyLabels
 from collector_processor.labels.generation import Values
 from collector_processor.labels.generations import Dropped, Found
@@ -21,9 +21,9 @@ from collector_processor.labels.intake import latest_rows, pending_rows
 from collector_processor.labels.pending import PendingPredictions
 from collector_processor.labels.snapshot import packed, unpacked
 from collector_processor.labels.truth import Truth, cells, labels_at, same_labels, truth
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
-from collector_processor.telemetry import Telemetry
 
 WAIT_NS: Final = 7 * 86_400 * 1_000_000_000
 CAPACITY: Final = 10_000_000

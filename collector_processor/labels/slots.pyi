@@ -1,7 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.decode.batch import I32, U64, Mask
+from collector_processor.columns.batch import I32, U64, Mask
 
 def hashed(ids: U64, first_salt: int, second_salt: int) -> U64:
     """What :func:`.table.hashed` gives for ids ``[n, 2]`` with these salts."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from collector_processor.decode.batch import ModelKey
+from collector_processor.columns.batch import ModelKey
 from collector_processor.labels.generation import Values
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32, I64, Column, LabelBatch, Mask
+from collector_processor.columns.batch import F64, I32, I64, Column, LabelBatch, Mask
 from collector_processor.statistics.groups import cell_slots
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts

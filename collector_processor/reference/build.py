@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32, Column, PredictionBatch
+from collector_processor.columns.batch import F64, I32, Column, PredictionBatch
 from collector_processor.reference.columns import (
     Kinds,
     Labels,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, Column, Mask, PredictionBatch
+from collector_processor.columns.batch import F64, Column, Mask, PredictionBatch
 from collector_processor.reference.task import listed
 from collector_processor.statistics.accumulate import LABEL_COLUMN, PREDICTION_COLUMN, SCORE_COLUMN, score_cells
 from collector_processor.statistics.schema import ColumnSpec

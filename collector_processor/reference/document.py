@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn, cast
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32
+from collector_processor.columns.batch import F64, I32
 
 Json = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
 _INDENT: Final = "  "

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32
+from collector_processor.columns.batch import F64, I32
 from collector_processor.reference.document import MAX_CELLS, Json, Node, number, vector, written
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.summary import column_summary

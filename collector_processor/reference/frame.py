@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from collector_processor.decode import built
-from collector_processor.decode.batch import Column
-from collector_processor.reference.arrow import cells
+from collector_processor.columns.batch import Column
+from collector_processor.decode.compiled import built
+from collector_processor.reference.arrow_table import cells
 
 _ABSENT: Final = ("NA", "NaT")
 

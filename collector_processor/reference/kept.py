@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.decode.batch import F64, Column, ModelKey, PredictionBatch
-from collector_processor.decode.merge import concatenate
+from collector_processor.columns.batch import F64, Column, ModelKey, PredictionBatch
+from collector_processor.columns.concatenate import concatenate
 
 Array = NDArray[Any]
 _HEAD: Final = "head"

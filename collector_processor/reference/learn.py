@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.decode.batch import PredictionBatch
-from collector_processor.decode.merge import concatenate, owned
+from collector_processor.columns.batch import PredictionBatch
+from collector_processor.columns.concatenate import concatenate, owned
 from collector_processor.reference.build import (
     MAX_CATEGORIES,
     MAX_CLASSES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32, Column, Mask, PredictionBatch
+from collector_processor.columns.batch import F64, I32, Column, Mask, PredictionBatch
 from collector_processor.reference.columns import Labels
 from collector_processor.statistics.accumulate import score_cells
 from collector_processor.statistics.groups import cell_slots, segment_groups

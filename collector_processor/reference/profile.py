@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from collector_processor.decode.batch import F64
+from collector_processor.columns.batch import F64
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
 

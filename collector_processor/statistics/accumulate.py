@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, Column, Mask, PredictionBatch
+from collector_processor.columns.batch import F64, Column, Mask, PredictionBatch
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.latency import latency_bins
 from collector_processor.statistics.numbers import add_numbers, weight_of

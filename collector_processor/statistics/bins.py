@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32, I64
+from collector_processor.columns.batch import F64, I32, I64
 
 FINE_BINS: Final = 1024
 """A fine bin holds at most one part in so many of the reference, unless a single value does."""

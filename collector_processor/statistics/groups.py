@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector_processor.decode.batch import I32, Column, PredictionBatch
+from collector_processor.columns.batch import I32, Column, PredictionBatch
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.statistics.texts import as_texts
 

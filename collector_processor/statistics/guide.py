@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.decode.batch import F64, I64
+from collector_processor.columns.batch import F64, I64
 from collector_processor.statistics.bins import finite_edges
 
 MAX_CELLS: Final = 8192

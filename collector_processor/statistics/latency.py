@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32
+from collector_processor.columns.batch import F64, I32
 from collector_processor.statistics.pane import DELAY_BINS, LATENCY_BINS
 
 

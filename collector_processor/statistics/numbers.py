@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I64, Column, Mask
+from collector_processor.columns.batch import F64, I64, Column, Mask
 from collector_processor.statistics import built
 from collector_processor.statistics.guide import Guide, guide_of
 from collector_processor.statistics.pane import Pane

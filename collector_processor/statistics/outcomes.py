@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.decode.batch import F64, I32, I64, Column, Mask
+from collector_processor.columns.batch import F64, I32, I64, Column, Mask
 from collector_processor.statistics.accumulate import accumulate_column
 from collector_processor.statistics.bins import bin_index
 from collector_processor.statistics.latency import delay_bins

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collector_processor.decode.batch import F64
+from collector_processor.columns.batch import F64
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import Vectors
 

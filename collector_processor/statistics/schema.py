@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from collector_processor.decode.batch import F64, I32
+from collector_processor.columns.batch import F64, I32
 from otel_ml.semconv import ColumnRole
 
 OTHER = "other"

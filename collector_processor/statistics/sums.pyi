@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from collector_processor.decode.batch import F64, I32, I64
+from collector_processor.columns.batch import F64, I32, I64
 from collector_processor.statistics.guide import Guide
 
 def add_numbers(

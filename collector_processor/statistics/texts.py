@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector_processor.decode.batch import I32, I64, Column
+from collector_processor.columns.batch import I32, I64, Column
 from collector_processor.statistics import built
 
 _EXACT = 2.0**63

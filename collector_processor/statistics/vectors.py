@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from collector_processor.decode.batch import F64
+from collector_processor.columns.batch import F64
 
 V = TypeVar("V", bound="Vectors")
 

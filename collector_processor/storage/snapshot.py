@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, Final, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.storage.errors import wrapped
-from collector_processor.telemetry import Telemetry
 
 Array = NDArray[Any]
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"

@@ -8,11 +8,11 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from collector_processor.decode.batch import I64, ModelKey, PredictionBatch
+from collector_processor.columns.batch import I64, ModelKey, PredictionBatch
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
-from collector_processor.telemetry import Telemetry
 from collector_processor.window.base import Window
 from collector_processor.window.panes import Panes
 from collector_processor.window.policy import WindowPolicy

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.decode.batch import F64
+from collector_processor.columns.batch import F64
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.decode.batch import PredictionBatch
+from collector_processor.columns.batch import PredictionBatch
 from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
 from collector_processor.window.base import Window
 from collector_processor.window.line import Json, Setting, add_rows, by_pane, integer, integer_or_none, integers

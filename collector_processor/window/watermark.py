@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collector_processor.decode.batch import I64
+from collector_processor.columns.batch import I64
 
 
 @dataclass(slots=True)

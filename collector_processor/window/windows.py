@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.decode.batch import ModelKey, PredictionBatch
+from collector_processor.columns.batch import ModelKey, PredictionBatch
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
-from collector_processor.telemetry import Telemetry
 from collector_processor.window.base import Window
 from collector_processor.window.counted import CountedWindows
 from collector_processor.window.line import Json, Line, Setting

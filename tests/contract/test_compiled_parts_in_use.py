@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from collector_processor.parts import PARTS
+from collector_processor.service.compiled_parts import PARTS
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here: numpy is right")

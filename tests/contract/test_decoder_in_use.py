@@ -41,7 +41,9 @@ def test_the_compiled_decoder_is_in_use_where_it_can_be_built() -> None:
 def test_both_signals_are_decoded_by_compiled_code() -> None:
     first, second = DECODERS
     assert (first.name, second.name) == ("compiled", "fallback")
-    assert {first.decode_traces.__module__, first.decode_logs.__module__} == {"collector_processor.decode.compiled"}
+    assert {first.decode_traces.__module__, first.decode_logs.__module__} == {
+        "collector_processor.decode.compiled.decoder"
+    }
 
 
 @needs_compiler

@@ -23,19 +23,19 @@ from scipy.stats import norm
 
 import collector_processor
 import otel_ml
-from collector_processor import cli
-from collector_processor.catalogue import Catalogue
+from collector_processor.cli import main as cli
 from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT, SECTIONS
 from collector_processor.decode.limits import DROP_REASONS
 from collector_processor.drift import drift_method
 from collector_processor.drift.base import Comparison
-from collector_processor.export.naming import prometheus_name
+from collector_processor.exporters.naming import prometheus_name
+from collector_processor.generate.catalogue import Catalogue
 from collector_processor.labels.join import Fate
-from collector_processor.monitor import MONITOR_TYPES
-from collector_processor.monitor.predictions import PREDICTIONS
+from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors.predictions import PREDICTIONS
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.accumulate import UNKNOWN_FEATURE
-from collector_processor.telemetry import Telemetry
 from otel_ml import config, semconv
 from otel_ml.frameworks.sklearn import ENV_METHODS, SklearnInstrumentor
 from otel_ml.testing import capture

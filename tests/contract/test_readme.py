@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 import otel_ml
-from collector_processor import cli
-from collector_processor.catalogue import Catalogue
+from collector_processor.cli import main as cli
+from collector_processor.generate.catalogue import Catalogue
 from otel_ml.testing import capture
 
 ROOT = Path(__file__).parents[2]

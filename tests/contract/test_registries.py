@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import collector_processor.drift as drift_package
-import collector_processor.monitor as monitor_package
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+import collector_processor.monitors as monitor_package
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.drift import DRIFT_METHODS, drift_method
 from collector_processor.drift.base import Comparison, DriftMethod, Fine
-from collector_processor.monitor import MONITOR_TYPES
-from collector_processor.monitor.attributes import MODEL_KEYS
-from collector_processor.monitor.base import Measurement, Monitor
+from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors.attributes import MODEL_KEYS
+from collector_processor.monitors.base import Measurement, Monitor
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.pane import Pane

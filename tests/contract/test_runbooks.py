@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from collector_processor.catalogue import Catalogue
 from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT
-from collector_processor.dashboards import boards
-from collector_processor.rules import Rule, rules_of
+from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.dashboards import boards
+from collector_processor.generate.rules import Rule, rules_of
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = {path.stem: path for path in sorted((ROOT / "docs" / "runbooks").glob("*.md"))}

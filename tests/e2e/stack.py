@@ -94,7 +94,7 @@ class Service(Server):
         self.prometheus, self.own, self.health = ports["prometheus"], ports["own"], ports["health"]
         file = directory / "otel-ml.yaml"
         file.write_text(yaml.safe_dump(merged(service_settings(ports, directory / "state"), changes)))
-        command = [sys.executable, "-m", "collector_processor.cli", "serve", "--config", str(file)]
+        command = [sys.executable, "-m", "collector_processor", "serve", "--config", str(file)]
         super().__init__("otel-ml", command, directory, env, self._is_ready)
 
     def _is_ready(self) -> bool:

@@ -22,9 +22,9 @@ from stack import Stack, free_port, tool
 from traffic import SERVICE_NAME, build_reference, make_rows, send_rows
 
 from collector_processor.config import default_config
-from collector_processor.dashboards import boards
-from collector_processor.dashboards.plan import Board, Panel
-from collector_processor.rules import rules_of, rules_text
+from collector_processor.generate.dashboards import boards
+from collector_processor.generate.dashboards.plan import Board, Panel
+from collector_processor.generate.rules import rules_of, rules_text
 from otel_ml import Model
 
 WINDOW = 500

@@ -14,7 +14,7 @@ import pytest
 import stack
 import traffic
 
-from collector_processor import cli
+from collector_processor.cli import main as cli
 
 EXAMPLES = stack.ROOT / "examples"
 RIDES = EXAMPLES / "rides.csv"

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from collector_processor import cli
+from collector_processor.cli import main as cli
 from otel_ml import Model
 
 COUNTRIES = ("DE", "FR", "IT")

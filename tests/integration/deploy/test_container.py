@@ -17,9 +17,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from collector_processor import cli
+from collector_processor.cli import main as cli
 from collector_processor.config import load_config
-from collector_processor.health import HealthServer
+from collector_processor.service.health import HealthServer
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

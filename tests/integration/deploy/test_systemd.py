@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from collector_processor import cli
-from collector_processor.service import STOP_TIMEOUT_S
+from collector_processor.cli import main as cli
+from collector_processor.service.run import STOP_TIMEOUT_S
 
 UNIT = Path(__file__).parents[3] / "deploy" / "systemd" / "otel-ml.service"
 MOST_EXPOSED = 1.5

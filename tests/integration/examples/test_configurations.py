@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from collector_processor import cli
+from collector_processor.cli import main as cli
 from collector_processor.config import load_config
 
 ROOT = Path(__file__).parents[3]

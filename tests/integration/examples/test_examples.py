@@ -64,7 +64,7 @@ class Serving:
         self.log = folder / "service.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "collector_processor.cli", "serve", "--config", str(config)],
+                [sys.executable, "-m", "collector_processor", "serve", "--config", str(config)],
                 env=without_otel(os.environ),
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -35,7 +35,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector_processor.config import parse_config
-from collector_processor.service import Service
+from collector_processor.service.run import Service
 from otel_ml import Model
 
 SERVICES = {

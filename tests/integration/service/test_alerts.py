@@ -16,7 +16,7 @@ import yaml
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from collector_processor.cli import main
+from collector_processor.cli.main import main
 from otel_ml import semconv
 
 Make = Callable[..., Any]

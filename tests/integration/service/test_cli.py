@@ -20,9 +20,9 @@ import pytest
 import yaml
 
 import collector_processor.__main__
-from collector_processor.cli import main
+from collector_processor.cli.main import main
 from collector_processor.drift import DRIFT_METHODS
-from collector_processor.monitor import MONITOR_TYPES
+from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.reference.file import load_reference
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +41,7 @@ def write_arrow(table: Any, path: str) -> None:
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    line = [sys.executable, "-m", "collector_processor.cli", *arguments]
+    line = [sys.executable, "-m", "collector_processor", *arguments]
     return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
 
 

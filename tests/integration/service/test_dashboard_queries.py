@@ -23,12 +23,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import REGISTRY, start_http_server
 
-from collector_processor import cli
-from collector_processor.catalogue import Catalogue
+from collector_processor.cli import main as cli
 from collector_processor.config import parse_config
-from collector_processor.dashboards import boards
-from collector_processor.dashboards.plan import SERVICE_UID, Board, Panel
-from collector_processor.rules import rules_of, rules_text
+from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.dashboards import boards
+from collector_processor.generate.dashboards.plan import SERVICE_UID, Board, Panel
+from collector_processor.generate.rules import rules_of, rules_text
 from otel_ml import Model
 
 Make = Callable[..., Any]

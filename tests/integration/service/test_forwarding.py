@@ -32,8 +32,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector_processor.config import ConfigError
-from collector_processor.monitor import MONITOR_TYPES
-from collector_processor.monitor.predictions import PREDICTIONS
+from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors.predictions import PREDICTIONS
 from otel_ml.semconv import PROCESSOR_SCOPE
 
 Make = Callable[..., Any]
@@ -376,7 +376,7 @@ class Process:
         file.write_text(yaml.safe_dump(config))
         self.log = directory / f"log-{number}.txt"
         with self.log.open("wb") as log:
-            command = [sys.executable, "-m", "collector_processor.cli", "serve", "--config", str(file)]
+            command = [sys.executable, "-m", "collector_processor", "serve", "--config", str(file)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._channel: grpc.Channel | None = None
 
@@ -504,7 +504,7 @@ def test_a_killed_service_goes_on_from_its_last_snapshot(serve: Make, tmp_path: 
 
 def test_a_name_from_the_network_forges_no_line_of_the_log(serve: Make, otlp: Any) -> None:
     process = serve()
-    name = "x'\n2026-01-01 00:00:00,000 ERROR   collector_processor.service: all is lost \x1b[31m\u2028"
+    name = "x'\n2026-01-01 00:00:00,000 ERROR   collector_processor.service.run: all is lost \x1b[31m\u2028"
     assert process.send(otlp.request([otlp.prediction(name, {"ml.feature.x": 1.0})]))
     process.wait(lambda: "all is lost" in process.log.read_text())
     lines = process.log.read_text().split("\n")

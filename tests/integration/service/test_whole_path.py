@@ -13,7 +13,7 @@ import yaml
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from collector_processor.config import ConfigError, parse_config
-from collector_processor.service import Service
+from collector_processor.service.run import Service
 
 Make = Callable[..., Any]
 DRIFT = {"ml_feature_name": "amount", "ml_drift_method": "psi"}

@@ -22,10 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector_processor.config import parse_config
 from collector_processor.journal.memory import MemoryJournal
-from collector_processor.service import Service
-from collector_processor.telemetry import Telemetry
-from collector_processor.workers import supervisor as module
-from collector_processor.workers.supervisor import Source, Supervisor
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.service.run import Service
+from collector_processor.service.workers import supervisor as module
+from collector_processor.service.workers.supervisor import Source, Supervisor
 
 DEADLINE_S = 60.0
 MODEL = "fraud"
@@ -313,7 +313,16 @@ def test_senders_are_held_back_when_the_statistics_lag(settings: dict[str, Any],
 def start(tmp_path: Path, settings: Mapping[str, Any], workers: int = 2) -> subprocess.Popen[str]:
     path = tmp_path / "otel-ml.yaml"
     path.write_text(yaml.safe_dump(settings))
-    line = [sys.executable, "-m", "collector_processor.cli", "serve", "--config", str(path), "--workers", str(workers)]
+    line = [
+        sys.executable,
+        "-m",
+        "collector_processor",
+        "serve",
+        "--config",
+        str(path),
+        "--workers",
+        str(workers),
+    ]
     return subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
 
 

@@ -94,7 +94,16 @@ def figures(
     """What a real ``otel-ml serve`` measures, in which nothing was refused, lost or counted twice."""
     file = folder / "otel-ml.yaml"
     file.write_text(yaml.safe_dump(settings))
-    line = [sys.executable, "-m", "collector_processor.cli", "serve", "--config", str(file), "--workers", str(workers)]
+    line = [
+        sys.executable,
+        "-m",
+        "collector_processor",
+        "serve",
+        "--config",
+        str(file),
+        "--workers",
+        str(workers),
+    ]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     try:
         ports = _ports(process)

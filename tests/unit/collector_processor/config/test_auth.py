@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collector_processor.config import Config, ConfigError, parse_config
-from collector_processor.connect import credential_problems, exposed_credentials
+from collector_processor.service.connect import credential_problems, exposed_credentials
 
 SECRET = "s3cret-t0ken"
 WHOLE = f"""

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 
 from collector_processor.decode import Column, DecodeLimits
-from collector_processor.decode.arrow import read_stream
-from collector_processor.decode.arrow_size import unpacked_size
-from collector_processor.decode.cells import UnreadableError
+from collector_processor.decode.arrow.size import unpacked_size
+from collector_processor.decode.arrow.stream import read_stream
 from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.cells import UnreadableError
 
 DAY = datetime.date(1970, 1, 3)
 MOMENT = datetime.datetime(1970, 1, 2, 0, 0, 0, 250_000)

@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from collector_processor.decode import arrow, arrow_direct
-from collector_processor.decode.arrow import ArrowTable, read_stream
-from collector_processor.decode.arrow_columns import column_of_arrow, hash_arrow
-from collector_processor.decode.arrow_direct import NotUsualError, Usual
-from collector_processor.decode.batch import Column
-from collector_processor.decode.cells import UnreadableError, place_of
+from collector_processor.columns.batch import Column
+from collector_processor.decode.arrow import direct as arrow_direct
+from collector_processor.decode.arrow import stream as arrow
+from collector_processor.decode.arrow.columns import column_of_arrow, hash_arrow
+from collector_processor.decode.arrow.direct import NotUsualError, Usual
+from collector_processor.decode.arrow.stream import ArrowTable, read_stream
 from collector_processor.decode.limits import DecodeLimits, Tally
+from collector_processor.decode.rules.cells import UnreadableError, place_of
 
 Answer = tuple[object, dict[str, int], int]
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector_processor.columns.concatenate import concatenated
 from collector_processor.decode import Column, DecodeLimits
-from collector_processor.decode.cells import place_of, shorten, text_of
-from collector_processor.decode.columns import column_of, compacted, concatenated
 from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.cells import place_of, shorten, text_of
+from collector_processor.decode.rules.column import column_of, compacted
 
 SCALARS = st.one_of(
     st.none(),

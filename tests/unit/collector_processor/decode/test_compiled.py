@@ -23,8 +23,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from collector_processor.decode import DecodeLimits, fallback, hash_ids
 
-compiled = pytest.importorskip("collector_processor.decode.compiled", reason="built without a C compiler")
-walk = pytest.importorskip("collector_processor.decode.wire").walk
+compiled = pytest.importorskip("collector_processor.decode.compiled.decoder", reason="built without a C compiler")
+walk = pytest.importorskip("collector_processor.decode.compiled.wire").walk
 
 SEEDS = st.integers(0, 2**32)
 

@@ -37,5 +37,5 @@ def test_an_unknown_choice_is_refused_with_the_choices() -> None:
 
 
 def test_the_compiled_decoder_needs_no_notice() -> None:
-    pytest.importorskip("collector_processor.decode.wire", reason="built without a C compiler")
+    pytest.importorskip("collector_processor.decode.compiled.wire", reason="built without a C compiler")
     assert shown("").stdout.split() == ["compiled", "None"]

@@ -11,7 +11,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from collector_processor.decode import DecodeLimits, fallback, hash_ids
 
-compiled = pytest.importorskip("collector_processor.decode.compiled", reason="built without a C compiler")
+compiled = pytest.importorskip("collector_processor.decode.compiled.decoder", reason="built without a C compiler")
 
 MODEL = {"ml.model.name": "fraud", "ml.model.version": 7}
 PREDICTIONS: dict[str, dict[str, Any]] = {

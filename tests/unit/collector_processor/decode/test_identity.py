@@ -9,7 +9,7 @@ import uuid
 import numpy as np
 import pytest
 
-from collector_processor.decode.identity import (
+from collector_processor.decode.rules.ids import (
     default_id,
     default_ids,
     hash_ids,

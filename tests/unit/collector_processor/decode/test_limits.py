@@ -11,15 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from collector_processor.decode import (
-    DROP_REASONS,
-    DecodeLimits,
-    MalformedRequestError,
-    decode,
-    fallback,
-    prediction_rows,
-)
-from collector_processor.decode.prediction_rows import BLOCK_ROWS
+from collector_processor.decode import DROP_REASONS, DecodeLimits, MalformedRequestError, decode, fallback
+from collector_processor.decode.rules import prediction_rows
+from collector_processor.decode.rules.prediction_rows import BLOCK_ROWS
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from collector_processor.alert.notice import Notice
-from collector_processor.alert.rules import DEFAULT_RULES
+from collector_processor.alerts.notice import Notice
+from collector_processor.alerts.rules import DEFAULT_RULES
 from collector_processor.decode import LoopError, MalformedRequestError, ModelKey, decode
-from collector_processor.export.alert_events import event_request
+from collector_processor.exporters.otlp.alert_events import event_request
 
 EVENT = Notice(DEFAULT_RULES[0], ModelKey("fraud"), "firing", "new", 1, 2, 3, 0, ())
 

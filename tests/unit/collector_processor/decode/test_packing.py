@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector_processor.decode import built
-from collector_processor.decode.columns import compacted
-from collector_processor.decode.identity import hash_ids, hash_packed, row_ids
+from collector_processor.decode.compiled import built
 from collector_processor.decode.limits import DecodeLimits, Tally
+from collector_processor.decode.rules.column import compacted
+from collector_processor.decode.rules.ids import hash_ids, hash_packed, row_ids
 
-packing = pytest.importorskip("collector_processor.decode.packing", reason="built without a C compiler")
+packing = pytest.importorskip("collector_processor.decode.compiled.packing", reason="built without a C compiler")
 
 
 @given(st.lists(st.one_of(st.text(max_size=40), st.binary(max_size=300)), max_size=20))

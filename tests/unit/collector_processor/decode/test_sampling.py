@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector_processor.decode.sampling import weight
+from collector_processor.decode.rules.sampling import weight
 
 
 @pytest.mark.parametrize(

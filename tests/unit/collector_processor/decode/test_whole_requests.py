@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from collector_processor.decode import Decoded, MalformedRequestError, decode, hash_ids
-from collector_processor.decode.cells import text_of
+from collector_processor.decode.rules.cells import text_of
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(), st.sampled_from(["", "a", "b", "é"]))
 OTHERS = st.one_of(st.binary(max_size=3), st.dictionaries(st.sampled_from("ab"), SCALARS, max_size=2))

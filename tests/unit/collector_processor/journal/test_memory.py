@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from collector_processor.decode.batch import Column, Decoded, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, Decoded, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.journal.base import Entry, JournalFullError, Request, Signal
 from collector_processor.journal.memory import MemoryJournal, request_bytes
-from collector_processor.telemetry import Telemetry
+from collector_processor.own.telemetry import Telemetry
 
 EMPTY_BYTES = request_bytes(Request("traces", b"", Decoded(), 0, 0))
 

@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from collector_processor.decode.batch import Decoded
+from collector_processor.columns.batch import Decoded
 from collector_processor.journal.base import JournalFullError, Request, Signal
 from collector_processor.journal.memory import MemoryJournal, request_bytes
-from collector_processor.telemetry import Telemetry
+from collector_processor.own.telemetry import Telemetry
 
 MAX_ENTRIES = 4
 MAX_BYTES = 4000

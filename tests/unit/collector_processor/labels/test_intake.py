@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.labels.intake import latest_rows, pending_rows
 from collector_processor.labels.pending import SCORES_LIMIT
 from collector_processor.statistics.schema import Categories, Schema

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collector_processor.decode.batch import Column, LabelBatch, ModelKey, PredictionBatch
-from collector_processor.decode.identity import hash_ids
+from collector_processor.columns.batch import Column, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.decode.rules.ids import hash_ids
 from collector_processor.labels.join import NAMES_LIMIT, LabelJoin
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, ColumnSpec, Schema
-from collector_processor.telemetry import Telemetry
 
 SECOND, DAY = 10**9, 86_400 * 10**9
 T0 = 20_000 * DAY

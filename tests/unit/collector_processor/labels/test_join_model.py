@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector_processor.decode.batch import Column, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.labels.join import LabelJoin
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.schema import Categories, Schema
-from collector_processor.telemetry import Telemetry
 
 KEYS = (ModelKey("fraud", "1"), ModelKey("fraud", "2"), ModelKey("spam", "1"))
 CLASSES = ("no", "yes", "perhaps")

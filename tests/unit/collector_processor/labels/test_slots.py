@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collector_processor.decode.batch import I32, U64
+from collector_processor.columns.batch import I32, U64
 from collector_processor.labels import built
-from collector_processor.labels.table import Filter, SlotTable, hashed
+from collector_processor.labels.slot_table import Filter, SlotTable, hashed
 
 slots = pytest.importorskip("collector_processor.labels.slots", reason="built without a C compiler")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collector_processor.decode.batch import Column, LabelBatch
+from collector_processor.columns.batch import Column, LabelBatch
 from collector_processor.labels.truth import Truth, cells, labels_at, same_labels, truth
 from collector_processor.statistics.schema import Categories, Schema
 

@@ -6,7 +6,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.schema import ColumnSpec
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.reference import file
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import load_reference, parse_reference, reference_text, save_reference

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector_processor.decode import built
-from collector_processor.reference.arrow import cells
+from collector_processor.decode.compiled import built
+from collector_processor.reference.arrow_table import cells
 from collector_processor.reference.frame import column_cells
-from collector_processor.reference.table import ColumnMapping, ReferenceTable, read_frame, read_table
+from collector_processor.reference.read_table import ColumnMapping, ReferenceTable, read_frame, read_table
 
-texts = pytest.importorskip("collector_processor.decode.texts", reason="built without a C compiler")
+texts = pytest.importorskip("collector_processor.decode.compiled.texts", reason="built without a C compiler")
 
 
 class Text(str):

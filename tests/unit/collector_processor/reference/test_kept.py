@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.reference.kept import batch_arrays, batches_from_arrays
 
 KEY = ModelKey("fraud", "1")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
-from collector_processor.decode.merge import concatenate
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.concatenate import concatenate
 from collector_processor.reference.learn import Learner, batch_bytes
 
 

@@ -5,7 +5,7 @@ from io import StringIO
 import numpy as np
 from rich.console import Console
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.show import describe
 

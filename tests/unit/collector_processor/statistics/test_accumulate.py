@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate, accumulate_column, score_cells
 from collector_processor.statistics.numbers import EXCESS_LIMIT

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from collector_processor.decode.batch import F64
+from collector_processor.columns.batch import F64
 from collector_processor.statistics import bins
 from collector_processor.statistics.bins import FINE_BINS, fine_edges
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from collector_processor.decode.batch import F64, Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import F64, Column, ModelKey, PredictionBatch
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.bins import coarse, fine_edges

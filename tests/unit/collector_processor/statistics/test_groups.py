@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.groups import cell_slots, segment_groups

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from collector_processor.decode.batch import F64, Column
+from collector_processor.columns.batch import F64, Column
 from collector_processor.statistics import built
 from collector_processor.statistics.accumulate import accumulate_column
 from collector_processor.statistics.guide import Guide

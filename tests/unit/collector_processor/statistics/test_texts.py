@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector_processor.decode.batch import Column
+from collector_processor.columns.batch import Column
 from collector_processor.statistics.texts import as_texts, number_text
 
 

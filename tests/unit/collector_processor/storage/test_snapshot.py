@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.storage.errors import StorageError
 from collector_processor.storage.snapshot import load, save
-from collector_processor.telemetry import Telemetry
 
 ARRAYS = {
     "counts": np.arange(12.0).reshape(3, 4),
@@ -239,7 +239,7 @@ def test_a_directory_without_permission_is_named(tmp_path: Path) -> None:
 import os, sys
 from pathlib import Path
 from collector_processor.storage.snapshot import load, save
-from collector_processor.telemetry import Telemetry
+from collector_processor.own.telemetry import Telemetry
 if os.getuid() == 0:
     os.setgid(65534), os.setuid(65534)
 for work in (lambda: save(Path(sys.argv[1]), "state", {}, {}), lambda: load(Path(sys.argv[1]), "state", Telemetry())):

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from collector_processor.decode.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.outcomes import OutcomeBatch
-from collector_processor.telemetry import Telemetry
 from collector_processor.window.base import Window
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows

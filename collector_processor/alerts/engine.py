@@ -1,0 +1,328 @@
+"""Judges measurements by rules: for each series inactive → pending → firing → resolved, in bounded memory.
+
+Nothing here talks to anybody: measurements and clocks in, notices out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from collector_processor.alerts.notice import Notice, Reason
+from collector_processor.alerts.rules import AlertRule
+from collector_processor.alerts.series import Book, Group, Series
+from collector_processor.alerts.silences import Silence, silenced
+from collector_processor.columns.batch import ModelKey
+from collector_processor.monitors.attributes import MODEL_KEYS, Attributes, model_attributes
+from collector_processor.monitors.base import Measurement
+from collector_processor.own.telemetry import Telemetry
+from otel_ml import semconv
+
+MORE_NS: Final = 300 * 10**9
+"""A firing alert that more series join is told again after this at the earliest: drift spreads window by window."""
+FORGET_NS: Final = 7 * 86_400 * 10**9
+"""A series that nothing is heard of for so long is forgotten, and its alert with it."""
+_EVICTED_AT_ONCE: Final = 0.1
+GroupKey = tuple[str, ModelKey]
+
+
+class Engine:
+    """The state of all rules. Call :meth:`judge` with what windows give and :meth:`sweep` about every second.
+
+    ``stale_ns``: how long a breach may go unmeasured before it is over: some windows. ``repeat_ns``: a firing alert is
+    told again after this. At most ``limit`` series are kept in mind; in a full house those that do not fire and were
+    judged the longest ago make room, and where all fire a new one is left out and counted.
+
+    - A breach between two windows that are more than ``stale_ns`` apart begins anew.
+    - A series that is not measured any more, or not judged for want of rows, resolves after ``stale_ns``.
+    - An absence of the rows of a model is counted from its last prediction, not from its last window; a model is missed
+      from its first window on, so that a few predictions by way of trial ring no bell for days.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[AlertRule],
+        telemetry: Telemetry,
+        *,
+        silences: Sequence[Silence] = (),
+        repeat_ns: int = 4 * 3600 * 10**9,
+        stale_ns: int = 300 * 10**9,
+        limit: int = 10_000,
+    ) -> None:
+        self.books = {rule.name: Book.of(rule) for rule in rules}
+        self.groups: dict[GroupKey, Group] = {}
+        self.gone: list[Notice] = []
+        """What a restart found without a rule: told with the next sweep."""
+        self._telemetry = telemetry
+        self._silences = tuple(silences)
+        self._repeat_ns = repeat_ns
+        self._stale_ns = stale_ns
+        self._limit = limit
+        self._full = False
+        self._judging: dict[str, list[Book]] = {}
+        for book in self.books.values():
+            self._judging.setdefault(book.rule.measurement, []).append(book)
+
+    def __len__(self) -> int:
+        """How many series are kept in mind."""
+        return sum(len(book.series) for book in self.books.values())
+
+    def judge(self, measurements: Sequence[Measurement], now_ns: int) -> None:
+        """Takes note of the measurements of windows, each model's in the order of time."""
+        found: dict[str, list[Measurement]] = {name: [] for name in (*self._judging, semconv.WINDOW_ROWS)}
+        for item in measurements:
+            some = found.get(item.name)
+            if some is not None:
+                some.append(item)
+        rows = {
+            (item.attributes, item.time_ns): item.value
+            for item in found[semconv.WINDOW_ROWS]
+            if len(item.attributes) == len(MODEL_KEYS)
+        }
+        for name, books in self._judging.items():
+            for book in books if found[name] else ():
+                if book.rule.condition == "absent":
+                    self._heard(book, found[name], now_ns)
+                else:
+                    self._judged(book, found[name], rows, now_ns)
+
+    def sweep(self, arrivals: Mapping[ModelKey, int], now_ns: int) -> list[Notice]:
+        """What time alone does, and everything that is to be told now.
+
+        ``arrivals`` has all models there are, with the time of their last prediction by the service's clock.
+        """
+        self._full = False
+        names = {key.name for key in arrivals}
+        for book in self.books.values():
+            if book.rule.condition == "absent" and book.rule.measurement == semconv.WINDOW_ROWS:
+                self._arrived(book, arrivals, now_ns)
+            for series in [*book.series.values()]:
+                self._age(book, series, arrivals, names, now_ns)
+        found, self.gone = self.gone, []
+        in_force = [silence for silence in self._silences if silence.holds(now_ns)]
+        for key, group in [*self.groups.items()]:
+            found += self._tell(group, in_force, now_ns)
+            if not group.firing and group.told_ns is None:
+                del self.groups[key]
+        self._count()
+        return found
+
+    def resumed(self, now_ns: int) -> list[Notice]:
+        """After a restart: what fires and was told of, for destinations that keep no state of their own."""
+        return [
+            group.firing_notice([series for series in group.firing.values() if series.told], "resumed", now_ns)
+            for group in self.groups.values()
+            if group.told_ns is not None and any(series.told for series in group.firing.values())
+        ]
+
+    def _judged(
+        self, book: Book, items: Iterable[Measurement], rows: Mapping[tuple[Attributes, int], float], now_ns: int
+    ) -> None:
+        rule, known = book.rule, book.series
+        above, threshold, once_above = rule.condition == "above", rule.threshold, rule.once_above
+        for item in items:
+            breached = item.value > threshold if above else item.value < threshold
+            if not breached and not known and once_above is None:
+                continue
+            attributes = item.attributes
+            series = known.get(attributes)
+            if series is None:
+                armed = breached if once_above is None else item.value > once_above
+                if not armed or not rule.matches(attributes):
+                    continue
+            if rule.min_rows and rows.get((attributes[:2], item.time_ns), 0.0) < rule.min_rows:
+                continue
+            if series is None:
+                series = self._new(book, attributes, item, now_ns)
+                if series is None:
+                    continue
+            self._step(book, series, item, breached, now_ns)
+
+    def _new(self, book: Book, attributes: Attributes, item: Measurement, now_ns: int) -> Series | None:
+        """A series to keep in mind, if there is room."""
+        if not self._has_room():
+            return None
+        series = Series(attributes, "seen", item.value, item.time_ns, item.time_ns, now_ns)
+        book.series[attributes] = series
+        return series
+
+    def _step(self, book: Book, series: Series, item: Measurement, breached: bool, now_ns: int) -> None:
+        """One series, one window on."""
+        rule, gap_ns = book.rule, item.time_ns - series.window_ns
+        series.value, series.window_ns, series.judged_ns = item.value, item.time_ns, now_ns
+        if series.status == "firing":
+            if rule.cleared(item.value):
+                self._end(book, series, "over")
+            return
+        if not breached:
+            self._calm(book, series)
+            return
+        if series.status == "seen" or gap_ns > self._stale_ns or gap_ns < 0:
+            series.status, series.since_ns = "pending", item.time_ns
+        if item.time_ns - series.since_ns >= rule.hold_ns:
+            self._fire(book, series, now_ns)
+
+    def _calm(self, book: Book, series: Series) -> None:
+        """Back to normal: kept in mind only where that matters later."""
+        if book.rule.once_above is not None or book.rule.condition == "absent":
+            series.status, series.told = "seen", False
+        else:
+            del book.series[series.attributes]
+
+    def _fire(self, book: Book, series: Series, now_ns: int) -> None:
+        series.status, series.told = "firing", False
+        key = book.rule.name, series.model()
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group(book.rule, key[1], now_ns)
+        elif group.told_ns is None and not group.firing:
+            group.started_ns = now_ns
+        group.firing[series.attributes] = series
+        group.changed = True
+
+    def _end(self, book: Book, series: Series, reason: Reason) -> None:
+        """A firing series fires no more."""
+        group = self.groups[book.rule.name, series.model()]
+        del group.firing[series.attributes]
+        group.changed, group.ended = True, reason
+        self._calm(book, series)
+
+    def _drop(self, book: Book, series: Series, reason: Reason) -> None:
+        """Forgets a series, whatever its state."""
+        if series.status == "firing":
+            self._end(book, series, reason)
+        book.series.pop(series.attributes, None)
+
+    # --- absence -------------------------------------------------------------------------------------------------
+
+    def _heard(self, book: Book, items: Iterable[Measurement], now_ns: int) -> None:
+        """Measurements that came. With a model's first window its predictions begin to be missed: :meth:`_arrived`."""
+        of_rows = book.rule.measurement == semconv.WINDOW_ROWS
+        for item in items:
+            if not book.rule.matches(item.attributes):
+                continue
+            watched = _watched(book, item.attributes)
+            if of_rows and len(item.attributes) == len(MODEL_KEYS) and (watched in book.series or not item.value):
+                continue
+            self._news(book, watched, now_ns, item.time_ns)
+
+    def _arrived(self, book: Book, arrivals: Mapping[ModelKey, int], now_ns: int) -> None:
+        """Predictions that came."""
+        newest = dict.fromkeys(book.expected, 0)
+        for attributes in book.expected - book.series.keys():
+            self._news(book, attributes, now_ns, now_ns)
+        for key, seen_ns in arrivals.items():
+            attributes = model_attributes(key)
+            if book.rule.matches(attributes):
+                watched = _watched(book, attributes)
+                if watched in book.series:
+                    newest[watched] = max(newest.get(watched, seen_ns), seen_ns)
+        for attributes, seen_ns in newest.items():
+            self._news(book, attributes, min(seen_ns, now_ns), seen_ns)
+
+    def _news(self, book: Book, attributes: Attributes, heard_ns: int, window_ns: int) -> None:
+        series = book.series.get(attributes)
+        if series is None:
+            if self._has_room():
+                book.series[attributes] = Series(attributes, "seen", 0.0, window_ns, window_ns, heard_ns)
+            return
+        if heard_ns <= series.judged_ns:
+            return
+        series.judged_ns, series.window_ns = heard_ns, window_ns
+        if series.status == "firing":
+            self._end(book, series, "over")
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def _age(self, book: Book, series: Series, arrivals: Mapping[ModelKey, int], names: set[str], now_ns: int) -> None:
+        """What the clock alone does to a series."""
+        model = series.model()
+        lives = model.name in names if book.rule.condition == "absent" and not book.by_version else model in arrivals
+        lives = lives or series.attributes in book.expected
+        silent_ns = now_ns - series.judged_ns
+        if not lives:
+            self._drop(book, series, "forgotten")
+        elif silent_ns > FORGET_NS and series.attributes not in book.expected:
+            self._drop(book, series, "not_measured")
+        elif book.rule.condition == "absent":
+            if series.status == "seen" and silent_ns > book.rule.absent_ns + book.rule.hold_ns:
+                self._fire(book, series, now_ns)
+        elif silent_ns > self._stale_ns:
+            if series.status == "firing":
+                self._end(book, series, "not_measured")
+            elif series.status == "pending":
+                self._calm(book, series)
+
+    def _has_room(self) -> bool:
+        """Whether one more series may be kept, after making room if that is needed."""
+        if self._full:
+            self._telemetry.dropped("alerts", "limit", 1)
+            return False
+        if len(self) < self._limit:
+            return True
+        idle = [(series.judged_ns, book, series) for book in self.books.values() for series in book.series.values()]
+        idle = [entry for entry in idle if entry[2].status != "firing"]
+        idle.sort(key=lambda entry: entry[0])
+        idle = idle[: max(1, int(self._limit * _EVICTED_AT_ONCE))]
+        for _, book, series in idle:
+            del book.series[series.attributes]
+        self._telemetry.evicted("alert_series", "limit", len(idle))
+        # A flood of new series needs no search each: the next sweep looks again.
+        self._full = not idle
+        if self._full:
+            self._telemetry.dropped("alerts", "limit", 1)
+        return not self._full
+
+    # --- what is told ----------------------------------------------------------------------------------------------
+
+    def _tell(self, group: Group, silences: Sequence[Silence], now_ns: int) -> Iterable[Notice]:
+        """What is to be told of a group now: at most one notice."""
+        since_ns = None if group.told_ns is None else now_ns - group.told_ns
+        due = since_ns is not None and (since_ns >= self._repeat_ns or since_ns < 0)
+        if not group.changed and not due and not self._silences:
+            return
+        active = [
+            series
+            for series in group.firing.values()
+            if not silences or not silenced(silences, group.rule.name, series.attributes)
+        ]
+        group.changed = False
+        if not active:
+            if group.told_ns is not None:
+                yield group.resolved_notice("silenced" if group.firing else group.ended, now_ns)
+                group.told_ns = None
+                for series in group.firing.values():
+                    series.told = False
+            return
+        if since_ns is None:
+            yield group.firing_notice(active, "new", now_ns)
+        elif due:
+            yield group.firing_notice(active, "repeat", now_ns)
+        elif len(active) == group.last[1] and all(series.told for series in active):
+            return
+        elif now_ns - group.updated_ns < MORE_NS:
+            group.changed = True  # looked at again until it may be told
+            return
+        elif all(series.told for series in active):
+            yield group.firing_notice(active, "fewer", now_ns)
+            group.updated_ns = now_ns
+            return
+        else:
+            yield group.firing_notice(active, "more", now_ns)
+        group.told_ns = group.updated_ns = now_ns
+
+    def _count(self) -> None:
+        """Sets the gauge of alerts that fire and are told of."""
+        counts = dict.fromkeys(self.books, 0)
+        for group in self.groups.values():
+            if group.told_ns is not None:
+                counts[group.rule.name] += 1
+        for name, count in counts.items():
+            self._telemetry.alerts_firing.labels(name, self.books[name].rule.severity).set(count)
+
+
+def _watched(book: Book, attributes: Attributes) -> Attributes:
+    """The series whose absence counts: that of all versions of a model together, unless the rule names one."""
+    if book.by_version:
+        return attributes
+    return tuple(pair for pair in attributes if pair[0] != semconv.MODEL_VERSION)

@@ -1,0 +1,204 @@
+"""Notices in words: what a person reads on a phone, in a chat or in a mail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Final
+
+from collector_processor.alerts.notice import OFFENDERS, Notice, Offender, Reason
+from collector_processor.alerts.rules import AlertRule
+from collector_processor.columns.batch import ModelKey
+from collector_processor.monitors import MONITOR_TYPES
+from otel_ml import semconv
+
+NAME_LENGTH: Final = 200
+"""Names come over the network: so much of one is shown."""
+_LATEST_S: Final = 253_402_300_799
+_ENDED: Final[dict[Reason, str]] = {
+    "over": "It is over.",
+    "not_measured": "It is not measured any more, so nobody can tell whether it is over.",
+    "forgotten": "The model was forgotten: nothing came of it for long.",
+    "silenced": "It still fires, but a silence began.",
+    "rule_gone": "Its rule was removed or changed.",
+}
+_WORDS: Final = {
+    semconv.FEATURE_NAME: "feature",
+    semconv.COLUMN_ROLE: "column",
+    semconv.DRIFT_METHOD: "method",
+    semconv.SEGMENT_NAME: "segment",
+    semconv.SEGMENT_VALUE: "value",
+    semconv.PERFORMANCE_METRIC: "metric",
+    semconv.PERFORMANCE_AVERAGE: "average",
+    semconv.PERFORMANCE_SOURCE: "source",
+}
+_UNSAID: Final = ((semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS), (semconv.COLUMN_ROLE, "feature"))
+"""Attributes that go without saying."""
+
+
+def title(notice: Notice) -> str:
+    """One line: how bad, which model, what.
+
+    >>> from collector_processor.alerts.rules import DEFAULT_RULES
+    >>> title(Notice(DEFAULT_RULES[0], ModelKey("fraud", "7"), "firing", "new", 0, 0, 0, 1, ()))
+    '[warning] fraud 7: many features are distributed unlike in the reference'
+    """
+    if notice.reason == "test":
+        return "[test] otel-ml: this is a test alert, nothing is wrong"
+    state = "resolved" if notice.state == "resolved" else notice.rule.severity
+    again = " (still)" if notice.reason == "repeat" else ""
+    return f"[{state}] {model_text(notice.model)}: {summary(notice.rule)}{again}"
+
+
+def summary(rule: AlertRule) -> str:
+    """What a rule is about; its name if it does not say."""
+    return rule.summary or rule.name.replace("_", " ")
+
+
+def body(notice: Notice) -> str:
+    """A few lines: what was measured, where, since when, and what to do."""
+    return "\n".join(_lines(notice))
+
+
+def _lines(notice: Notice) -> Iterator[str]:
+    rule = notice.rule
+    if notice.reason == "test":
+        yield "Somebody ran `otel-ml alerts test`. If you can read this, alerts of this service arrive."
+        return
+    if notice.state == "resolved":
+        yield _ENDED.get(notice.reason, _ENDED["over"])
+    elif rule.description:
+        yield rule.description
+    yield f"Rule {rule.name} ({rule.severity}): {condition(rule)}"
+    yield from offenders(notice)
+    since = f"Since {moment(notice.started_ns)}"
+    yield f"{since}, until {moment(notice.ended_ns)}" if notice.state == "resolved" else since
+    if rule.runbook and notice.state == "firing":
+        yield f"What to do: {rule.runbook}"
+
+
+def title_of(notices: Sequence[Notice]) -> str:
+    """One line for notices of one rule and one state: the notice's own, or how many models it is about.
+
+    >>> from collector_processor.alerts.rules import DEFAULT_RULES
+    >>> silence = DEFAULT_RULES[6]
+    >>> title_of([Notice(silence, ModelKey(name), "firing", "new", 0, 0, 0, 1, ()) for name in "abc"])
+    '[critical] 3 models: the model has gone silent'
+    """
+    first = notices[0]
+    if len(notices) == 1:
+        return title(first)
+    state = "resolved" if first.state == "resolved" else first.rule.severity
+    return f"[{state}] {len(notices)} models: {summary(first.rule)}"
+
+
+def body_of(notices: Sequence[Notice]) -> str:
+    """A few lines for notices of one rule and one state: the notice's own, or a line for each model."""
+    first = notices[0]
+    if len(notices) == 1:
+        return body(first)
+    rule, lines = first.rule, list[str]()
+    if rule.description and first.state == "firing":
+        lines.append(rule.description)
+    lines.append(f"Rule {rule.name} ({rule.severity}): {condition(rule)}")
+    for notice in notices[:OFFENDERS]:
+        said = _ENDED.get(notice.reason, "") if notice.state == "resolved" else ""
+        worst = offender_text(rule, notice.offenders[0]) if notice.offenders and notice.state == "firing" else said
+        lines.append(f"- {model_text(notice.model)}: {worst}")
+    if len(notices) > OFFENDERS:
+        lines.append(f"- and {len(notices) - OFFENDERS} more")
+    if rule.runbook and first.state == "firing":
+        lines.append(f"What to do: {rule.runbook}")
+    return "\n".join(lines)
+
+
+def condition(rule: AlertRule) -> str:
+    """The rule's condition in words.
+
+    >>> from collector_processor.alerts.rules import DEFAULT_RULES
+    >>> condition(DEFAULT_RULES[0]), condition(DEFAULT_RULES[6])
+    ('ml.drift.share above 0.3 for 10m', 'ml.window.rows absent for 15m')
+    """
+    if rule.condition == "absent":
+        return f"{rule.measurement} absent for {duration(rule.absent_ns)}"
+    held = f" for {duration(rule.hold_ns)}" if rule.hold_ns else ""
+    return f"{rule.measurement} {rule.condition} {rule.threshold:g}{held}"
+
+
+def offenders(notice: Notice) -> Iterator[str]:
+    """A line for each series that is listed, and one for how many are not."""
+    was = "was " if notice.state == "resolved" else ""
+    for offender in notice.offenders:
+        yield f"- {offender_text(notice.rule, offender, was)}"
+    if notice.count > len(notice.offenders):
+        yield f"- and {notice.count - len(notice.offenders)} more"
+
+
+def offender_text(rule: AlertRule, offender: Offender, was: str = "") -> str:
+    """One series: which, and its value.
+
+    >>> rule = AlertRule("slow", "ml.latency.p99", "above", threshold=1.0)
+    >>> offender_text(rule, Offender((("ml.segment.name", "region"), ("ml.segment.value", "north")), 2.5))
+    'segment region, value north: 2.5 s'
+    """
+    if rule.condition == "absent":
+        said = f"{was}silent for {duration(max(int(offender.value), 1) * 10**9)}"
+    else:
+        unit = _units().get(rule.measurement, "")
+        said = f"{was}{offender.value:.4g}" + (" s" if unit == semconv.UNIT_SECOND else "")
+    parts = [
+        f"{_WORDS.get(key, key)} {shown(value)}" for key, value in offender.attributes if (key, value) not in _UNSAID
+    ]
+    return f"{', '.join(parts)}: {said}" if parts else said
+
+
+@lru_cache(maxsize=1)
+def _units() -> dict[str, str]:
+    return {metric.name: metric.unit for monitor in MONITOR_TYPES for metric in monitor().metrics}
+
+
+def model_text(model: ModelKey) -> str:
+    """A model version as it is shown.
+
+    >>> model_text(ModelKey("fraud", "7")), model_text(ModelKey("fraud"))
+    ('fraud 7', 'fraud')
+    """
+    return f"{shown(model.name)} {shown(model.version)}" if model.version else shown(model.name)
+
+
+def shown(text: str) -> str:
+    """A name from the network, on one line and of bearable length.
+
+    >>> shown(chr(7)) == ascii(chr(7))[1:-1], len(shown("x" * 999))
+    (True, 201)
+    """
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return text if len(text) <= NAME_LENGTH else text[:NAME_LENGTH] + "…"
+
+
+def moment(time_ns: int) -> str:
+    """A time of the service's clock, ISO 8601 in UTC.
+
+    >>> moment(1_750_000_000_000_000_000)
+    '2025-06-15T15:06:40Z'
+    """
+    seconds = min(max(time_ns // 10**9, 0), _LATEST_S)
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def duration(value_ns: int) -> str:
+    """A duration in the configuration's words, to the two largest units.
+
+    >>> duration(5_400 * 10**9), duration(900 * 10**9), duration(61 * 10**9), duration(5 * 10**8)
+    ('1h30m', '15m', '1m1s', '500ms')
+    """
+    if value_ns < 10**9:
+        return f"{value_ns // 10**6}ms"
+    left, parts = value_ns // 10**9, list[str]()
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2])

@@ -1,0 +1,99 @@
+"""``otel-ml alerts test``, and what ``otel-ml validate`` says about alerts."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from collector_processor.alerts.notice import Notice
+from collector_processor.alerts.rules import AlertRule
+from collector_processor.alerts.text import condition
+from collector_processor.columns.batch import ModelKey
+from collector_processor.config import Config, load_config
+from collector_processor.config.load import component_type
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.service.build import check_setup
+from collector_processor.service.notifiers import build_destination
+from otel_ml import semconv
+
+
+def add_alert_commands(commands: Any) -> None:
+    """Adds ``alerts`` to the command line."""
+    parser = commands.add_parser("alerts", help="send a test alert to where alerts go")
+    own = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    test = own.add_parser(
+        "test",
+        help="send a test alert to every destination and tell which worked",
+        description="Sends one alert, marked as a test, to everything that alerts.notify names; exits with 1 if any "
+        "of them did not take it.",
+    )
+    test.add_argument("--config", type=Path, metavar="FILE", required=True, help="configuration")
+    test.set_defaults(run=_test)
+
+
+def describe_alerts(config: Config) -> Iterator[str]:
+    """What alerts are on and where they go, a line each."""
+    rules = config.alerts.resolved()
+    told = ", ".join(config.alerts.notify)
+    if not rules:
+        yield "alerts: no rules"
+        return
+    yield f"alerts: {len(rules)} rules → {told or 'nobody; name exporters in alerts.notify'}"
+    for rule in rules:
+        yield f"  {rule.name} ({rule.severity}): {condition(rule)}{_guards(rule)}"
+    for silence in config.alerts.silences:
+        until = "for good" if silence.until is None else f"until {silence.until.isoformat()}"
+        where = ", ".join(f"{key}={'|'.join(values)}" for key, values in silence.where.items()) or "everything"
+        yield f"  silence {until}: {where}{f' ({silence.comment})' if silence.comment else ''}"
+
+
+def _guards(rule: AlertRule) -> str:
+    where = [f"{key}={'|'.join(values) or '(none)'}" for key, values in rule.where if values != ("",)]
+    parts = [*where, *([f"from {rule.min_rows} rows on"] if rule.min_rows else [])]
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def trial_notice(now_ns: int) -> Notice:
+    """An alert that says that it is none; it ends by itself where alerts are kept."""
+    rule = AlertRule(
+        "otel_ml_test",
+        semconv.WINDOW_ROWS,
+        "above",
+        severity="info",
+        summary="test alert of otel-ml, nothing is wrong",
+        description="Somebody ran otel-ml alerts test.",
+    )
+    ends_ns = now_ns + 60 * 10**9
+    return Notice(rule, ModelKey("test"), "firing", "test", now_ns, now_ns, now_ns, 0, (), ends_ns)
+
+
+def _test(options: argparse.Namespace) -> int:
+    config = load_config(options.config)
+    check_setup(config)
+    out = Console(soft_wrap=True, highlight=False)
+    names = list(dict.fromkeys(config.alerts.notify))
+    if not names:
+        raise ValueError("alerts.notify names no exporter: there is nobody to tell")
+    failed = 0
+    for name in names:
+        destination = build_destination(config, name, Telemetry(), str(uuid.uuid4()))
+        try:
+            problems = destination.probe(trial_notice(time.time_ns()))
+        except OSError as error:
+            problems = [str(error)]
+        finally:
+            destination.shutdown(1.0)
+        failed += bool(problems)
+        kind = component_type(name)
+        who = name if name == kind else f"{name} ({kind})"
+        if not problems:
+            out.print(f"{who}: sent", style="green", markup=False)
+        for problem in problems:
+            out.print(f"{who}: failed: {problem}", style="red", markup=False)
+    return 1 if failed else 0

@@ -1,0 +1,1 @@
+"""``ml.batch``: Arrow streams to columns."""

@@ -1,0 +1,141 @@
+"""Arrow arrays to columns, by the same rules as cells one at a time (:mod:`.cells`)."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyarrow import types
+
+from collector_processor.columns.batch import F64, I64, U64, Column, Mask
+from collector_processor.decode.arrow.direct import Codes, Numbers
+from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.cells import Kind, Scalar, text_of
+from collector_processor.decode.rules.column import compacted, joined
+from collector_processor.decode.rules.ids import hash_ids, hash_packed
+
+Array: TypeAlias = Any
+"""``pyarrow.Array``, which has no types, or what :mod:`.arrow_direct` reads instead of it."""
+DataType: TypeAlias = Any
+"""``pyarrow.DataType``."""
+
+_UNITS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_DAY_S: Final = 86_400
+
+
+def column_of_arrow(array: Array, kind: Kind, tally: Tally) -> Column | None:
+    """The column of an array, by the same rules as :func:`.columns.column_of`.
+
+    >>> from collector_processor.decode.limits import DecodeLimits
+    >>> column_of_arrow(pa.array([1, None]), "text", Tally(DecodeLimits()))
+    Column(numbers=None, codes=array([ 0, -1], dtype=int32), categories=('1',))
+    """
+    if isinstance(array, Numbers):
+        return joined(array.values, None)
+    if isinstance(array, Codes):
+        if kind == "number":
+            tally.drop("unsupported_value", int(np.count_nonzero(array.codes >= 0)))
+            return None
+        return joined(None, compacted(array.codes, array.texts, tally))
+    value_type = array.type.value_type if types.is_dictionary(array.type) else array.type
+    if types.is_null(value_type):
+        return None
+    textual = is_text(value_type) or types.is_boolean(value_type)
+    if kind == "number" and textual:
+        tally.drop("unsupported_value", len(array) - array.null_count)
+        return None
+    if kind == "text" or textual:
+        codes, texts = encoded(array)
+        return joined(None, compacted(codes, texts, tally))
+    return joined(_numbers(array), None)
+
+
+def hash_arrow(array: Array) -> tuple[U64, Mask]:
+    """Hashes of an id column uint64 ``[n, 2]``, and which rows have an id at all, bool ``[n]``."""
+    if isinstance(array, Codes):
+        named = np.array([bool(text) for text in array.texts], np.bool_)
+        return _spread(hash_ids(array.texts), named, array.codes)
+    if types.is_dictionary(array.type):
+        return _spread(*hash_arrow(array.dictionary), _codes(array.indices))
+    if not is_text(array.type):
+        texts = [text_of(value) for value in _scalars(array)]
+        return hash_ids([text or "" for text in texts]), np.array([bool(text) for text in texts], np.bool_)
+    if array.null_count or is_string_view(array.type):
+        array = pc.fill_null(array.cast(pa.large_string()), "")
+    _, offsets, octets = array.buffers()
+    begin, end = array.offset, array.offset + len(array) + 1
+    wide = np.int64 if types.is_large_string(array.type) else np.int32
+    bounds = np.frombuffer(offsets, wide, end)[begin:].astype(np.int64) if len(array) else np.zeros(1, np.int64)
+    return hash_packed(np.frombuffer(octets or b"", np.uint8), bounds), np.diff(bounds) > 0
+
+
+def _spread(hashes: U64, named: Mask, codes: NDArray[np.signedinteger]) -> tuple[U64, Mask]:
+    """What is known of each id by code, for the rows; one more entry behind the last is where code −1 finds itself."""
+    return np.vstack((hashes, np.zeros((1, 2), np.uint64)))[codes], np.append(named, False)[codes]
+
+
+def is_scalar(kind: DataType) -> bool:
+    """Whether cells of this type can be read."""
+    if types.is_dictionary(kind):
+        return is_scalar(kind.value_type) and not types.is_dictionary(kind.value_type)
+    return (
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_decimal(kind)
+        or types.is_boolean(kind)
+        or types.is_null(kind)
+        or is_text(kind)
+        or _is_time(kind)
+    )
+
+
+def is_text(kind: DataType) -> bool:
+    """Whether cells of this type are texts."""
+    return types.is_string(kind) or types.is_large_string(kind) or is_string_view(kind)
+
+
+def is_string_view(kind: DataType) -> bool:
+    """Whether cells of this type are views into shared texts."""
+    return str(kind) == "string_view"  # by name, for pyarrow 15 has no function for it
+
+
+def _is_time(kind: DataType) -> bool:
+    return types.is_timestamp(kind) or types.is_date(kind) or types.is_time(kind) or types.is_duration(kind)
+
+
+def encoded(array: Array) -> tuple[I64, list[str | None]]:
+    """Codes, −1 where null, and the text of each."""
+    if not types.is_dictionary(array.type):
+        if not (is_text(array.type) or types.is_boolean(array.type) or types.is_integer(array.type)):
+            array = pa.array(_numbers(array))
+        array = array.dictionary_encode()
+    return _codes(array.indices), [text_of(value) for value in _scalars(array.dictionary)]
+
+
+def _codes(indices: Array) -> I64:
+    return indices.cast(pa.int64()).fill_null(-1).to_numpy()
+
+
+def _scalars(array: Array) -> list[Scalar | None]:
+    if is_text(array.type) or types.is_boolean(array.type) or types.is_integer(array.type):
+        return array.to_pylist()
+    return _numbers(array).tolist()
+
+
+def _numbers(array: Array) -> F64:
+    """The cells of a numeric or time array as float64 ``[n]`` of its own memory, NaN where null."""
+    kind = array.type
+    if types.is_dictionary(kind):
+        return np.append(_numbers(array.dictionary), np.nan)[_codes(array.indices)]
+    if types.is_null(kind):
+        return np.full(len(array), np.nan)
+    if not _is_time(kind):
+        return np.array(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    ticks = array.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
+    seconds = np.array(ticks.to_numpy(zero_copy_only=False), np.float64)
+    if types.is_date32(kind):
+        return seconds * _DAY_S
+    return seconds / (_UNITS["ms"] if types.is_date64(kind) else _UNITS[kind.unit])

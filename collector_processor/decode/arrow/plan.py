@@ -1,0 +1,121 @@
+"""What an Arrow schema makes of a stream's messages: which buffers belong to which column, worked out once a schema.
+
+Only schemas of the simplest layouts have a plan: numbers, texts, booleans, and dictionaries of texts. Streams of any
+other schema are read by pyarrow alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import types
+
+from collector_processor.decode.arrow.flatbuffer import list_of, root, scalar, table
+from collector_processor.decode.rules.cells import place_of
+
+DataType: TypeAlias = Any
+"""``pyarrow.DataType``."""
+Layout = Literal["numbers", "codes", "array"]
+
+PLANS_LIMIT: Final = 64
+"""Schemas whose plans are kept."""
+SCHEMA_LIMIT: Final = 65_536
+"""Longest schema message, in bytes, that has a plan."""
+MESSAGE_HEADER: Final = 2
+_SCHEMA_ENDIANNESS, _SCHEMA_FIELDS = 0, 1
+_FIELD_DICTIONARY: Final = 4
+_ENCODING_ID: Final = 0
+_LITTLE: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column: its place among the nodes, its first buffer, and how its cells lie there.
+
+    ``numbers``: cells of ``dtype``. ``codes``: indices of ``dtype`` into the texts of dictionary ``dictionary``.
+    ``array``: what pyarrow makes of the buffers of a column of ``kind``.
+    """
+
+    name: str
+    node: int
+    buffer: int
+    layout: Layout
+    dtype: np.dtype[Any]
+    kind: DataType
+    buffers: int = 2
+    dictionary: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """All columns in their order, how many nodes and buffers a batch of them has, and pyarrow's schema."""
+
+    fields: tuple[Field, ...]
+    nodes: int
+    buffers: int
+    schema: Any
+
+
+@lru_cache(maxsize=PLANS_LIMIT)
+def plan_of(message: bytes) -> Plan | None:
+    """The plan of an encapsulated schema message; None for schemas that pyarrow has to read, or refuse."""
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(message))
+        head = memoryview(message)[8:]
+        header = table(head, root(head), MESSAGE_HEADER)
+        if header is None or scalar("<h", head, header, _SCHEMA_ENDIANNESS, _LITTLE) != _LITTLE:
+            return None  # big-endian, or none at all
+        ids = [_dictionary_id(head, place) for place in list_of(head, header, _SCHEMA_FIELDS)]
+        return _plan(schema, ids) if len(ids) == len(schema) else None
+    except (struct.error, pa.ArrowException, OSError, ValueError, TypeError, LookupError):
+        return None
+
+
+def _plan(schema: Any, ids: list[int | None]) -> Plan | None:
+    fields: list[Field] = []
+    buffers = 0
+    for node, (field, dictionary) in enumerate(zip(schema, ids, strict=True)):
+        found = _field(field.name, node, buffers, field.type, dictionary)
+        if found is None:
+            return None
+        fields.append(found)
+        buffers += found.buffers
+    known = [item.dictionary for item in fields if item.layout == "codes"]
+    if len(set(known)) != len(known):  # a dictionary for several columns
+        return None
+    return Plan(tuple(fields), len(fields), buffers, schema)
+
+
+def _field(name: str, node: int, buffer: int, kind: DataType, dictionary: int | None) -> Field | None:
+    if types.is_dictionary(kind):
+        if dictionary is None or not types.is_string(kind.value_type):
+            return None
+        return Field(
+            name, node, buffer, "codes", np.dtype(kind.index_type.to_pandas_dtype()), kind, dictionary=dictionary
+        )
+    if dictionary is not None:
+        return None
+    place = place_of(name)
+    exact = place is not None and place.kind == "text"  # the text of a large integer is no float's
+    if not exact and (types.is_float64(kind) or types.is_float32(kind) or types.is_integer(kind)):
+        return Field(name, node, buffer, "numbers", _little(kind), kind)
+    if exact and types.is_integer(kind):
+        return Field(name, node, buffer, "array", np.dtype(np.uint8), kind)
+    if types.is_string(kind) or types.is_large_string(kind):
+        return Field(name, node, buffer, "array", np.dtype(np.uint8), kind, buffers=3)
+    return Field(name, node, buffer, "array", np.dtype(np.uint8), kind) if types.is_boolean(kind) else None
+
+
+def _little(kind: DataType) -> np.dtype[Any]:
+    """The cells' type as it lies in the stream."""
+    return np.dtype(kind.to_pandas_dtype()).newbyteorder("<")
+
+
+def _dictionary_id(head: memoryview, field: int) -> int | None:
+    encoding = table(head, field, _FIELD_DICTIONARY)
+    return None if encoding is None else scalar("<q", head, encoding, _ENCODING_ID)

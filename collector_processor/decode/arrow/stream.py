@@ -1,0 +1,198 @@
+"""``ml.batch``: the columns of an Arrow IPC stream, from senders that may be hostile.
+
+Readable types: integers, floats, decimals, booleans, strings (all three layouts), dictionaries of these, null, and
+times: timestamps and dates become Unix seconds, times of day and durations seconds. The columns ``ml.features`` and
+``ml.prediction.scores`` may be a struct or a map of them. Extension types are read as what they are stored as. Any
+other type under a contract name makes missing cells, counted as ``unsupported_value`` (one per row). Columns without a
+contract name are never looked at. Of several columns of one name the last counts, and a column goes before a struct's
+or map's entry of the same name.
+
+Nothing is unpacked before its size is known (:mod:`.arrow_size`), nothing used before Arrow has validated it in full,
+and columns are made only within the request's limit of cells. The usual stream is read without pyarrow
+(:mod:`.arrow_direct`), by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import types
+
+from collector_processor.columns.batch import I64
+from collector_processor.decode.arrow.columns import Array, DataType, encoded, is_scalar, is_string_view, is_text
+from collector_processor.decode.arrow.direct import NotUsualError, Usual, aligned
+from collector_processor.decode.arrow.plan import PLANS_LIMIT, Plan
+from collector_processor.decode.arrow.size import unpacked_size
+from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.cells import MAPS, UnreadableError, place_of
+from otel_ml import semconv
+
+Table: TypeAlias = Any
+"""``pyarrow.Table``; pyarrow ships no types."""
+
+_ERRORS: Final = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, MemoryError)
+"""What pyarrow, and the extension types that are registered with it, raise on bytes that are no stream of theirs."""
+_NAMES_TOLD: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowTable:
+    """The contract's columns of one stream by flat name, each of ``rows`` cells."""
+
+    rows: int
+    columns: dict[str, Array]
+
+
+def read_stream(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
+    """The columns with contract names; None where a limit dropped the whole stream (and counted it).
+
+    Raises :class:`UnreadableError` with a reason.
+
+    >>> from collector_processor.decode.limits import DecodeLimits
+    >>> read_stream(b"nonsense", Tally(DecodeLimits()))
+    Traceback (most recent call last):
+    collector_processor.decode.rules.cells.UnreadableError: ml.batch is not an Arrow stream: ...
+    """
+    try:
+        return _read_directly(stream, tally)
+    except NotUsualError:
+        pass
+    try:
+        return _read(aligned(stream), tally)
+    except UnreadableError:
+        raise
+    except _ERRORS as error:
+        raise UnreadableError(f"{semconv.BATCH} is not an Arrow stream: {_first_line(error)}") from error
+
+
+def _read_directly(stream: bytes | memoryview, tally: Tally) -> ArrowTable:
+    """The same for the usual stream; raises :class:`NotUsualError`, with nothing counted, for others."""
+    usual = Usual(stream, tally.limits.arrow_messages)
+    if usual.body_bytes > tally.arrow_bytes_left:
+        raise NotUsualError
+    wanted, unreadable = _wanted(usual.plan)
+    # Buffers may overlap: nothing is made of them before all together are known to be within the limits.
+    if not tally.has_room(usual.rows, len(wanted)) or usual.buffer_bytes(wanted) > tally.arrow_bytes_left:
+        raise NotUsualError
+    table = usual.columns(wanted)
+    _take_bytes(max(usual.body_bytes, table.nbytes), tally)
+    tally.drop("unsupported_value", unreadable * table.rows)
+    return ArrowTable(table.rows, table.columns)
+
+
+@lru_cache(maxsize=PLANS_LIMIT)
+def _wanted(plan: Plan) -> tuple[tuple[int, ...], int]:
+    """:func:`_columns_of_interest` of a plan's schema."""
+    try:
+        readable, unreadable = _columns_of_interest(plan.schema)
+    except UnreadableError as error:
+        raise NotUsualError from error
+    return tuple(readable), unreadable
+
+
+def _take_bytes(size: int, tally: Tally) -> None:
+    if not tally.take_arrow_bytes(size):
+        raise UnreadableError(f"{semconv.BATCH} takes {size} bytes unpacked, more than are left to the request")
+
+
+def _read(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
+    size = unpacked_size(stream, tally.arrow_bytes_left, tally.limits.arrow_messages)
+    readable, unreadable = _columns_of_interest(pa.ipc.open_stream(stream).schema)
+    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=readable)
+    table = pa.ipc.open_stream(stream, options=options).read_all()
+    if not tally.fits(table.num_rows, table.num_columns):
+        return None
+    table.validate()
+    # Buffers may overlap and views repeat, so the columns together may be larger than the stream they came from.
+    size = max(size, table.nbytes + sum(_viewed_bytes(chunk) for column in table.columns for chunk in column.chunks))
+    _take_bytes(size, tally)
+    table.validate(full=True)
+    tally.drop("unsupported_value", unreadable * table.num_rows)
+    columns: dict[str, Array] = {}
+    entries: dict[str, Array] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        array = _stored(column.combine_chunks())
+        if name in MAPS:
+            entries.update((MAPS[name] + key, entry) for key, entry in _entries(name, array, tally))
+        else:
+            columns[name] = array
+    return ArrowTable(table.num_rows, entries | columns)
+
+
+def _columns_of_interest(schema: Any) -> tuple[list[int], int]:
+    """Indices of the columns to read, and how many more have a contract name but no readable type."""
+    ours = [index for index, name in enumerate(schema.names) if place_of(name) is not None or name in MAPS]
+    readable = [index for index in ours if _is_readable(schema.names[index], schema.types[index])]
+    if not readable:
+        # No column at all would mean every column to Arrow's reader.
+        names = ", ".join(f"{field.name} ({field.type})"[:80] for field in list(schema)[:_NAMES_TOLD])
+        raise UnreadableError(f"{semconv.BATCH} has no column that can be read; it has: {names or 'none'}")
+    for index in ours:
+        if schema.names[index] == semconv.PREDICTION_ID and index not in readable:
+            raise UnreadableError(f"{semconv.PREDICTION_ID} is a column of {schema.types[index]}, not of strings")
+    return readable, len(ours) - len(readable)
+
+
+def _is_readable(name: str, column_type: DataType) -> bool:
+    kind = _storage_type(column_type)
+    if name not in MAPS:
+        return is_scalar(kind)
+    if types.is_struct(kind):
+        return all(is_scalar(_storage_type(child.type)) for child in kind)
+    return types.is_map(kind) and is_text(kind.key_type) and is_scalar(_storage_type(kind.item_type))
+
+
+def _storage_type(kind: DataType) -> DataType:
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _stored(array: Array) -> Array:
+    return array.storage if isinstance(array, pa.ExtensionArray) else array
+
+
+def _entries(name: str, array: Array, tally: Tally) -> Iterator[tuple[str, Array]]:
+    """A struct's fields or a map's keys as columns of their own; the last of a row's twin keys counts."""
+    if types.is_struct(array.type):
+        for field, child in zip(array.type, array.flatten(), strict=True):
+            yield field.name, _stored(child)
+        return
+    rows = len(array)
+    offsets: I64 = array.offsets.to_numpy().astype(np.int64)
+    row_of = np.repeat(np.arange(rows), np.diff(offsets))
+    filled = array.is_valid().to_numpy(zero_copy_only=False)[row_of]
+    positions, row_of = np.arange(offsets[0], offsets[-1])[filled], row_of[filled]
+    codes, keys = encoded(array.keys)
+    order = np.argsort(codes[positions], kind="stable")
+    positions, row_of = positions[order], row_of[order]
+    used, starts = np.unique(codes[positions], return_index=True)
+    if rows * len(used) > tally.limits.cells:
+        raise UnreadableError(f"{name} has {len(used)} keys in {rows} rows, over the limit of cells")
+    items = _stored(array.items)
+    for code, begin, end in zip(used, starts, [*starts[1:], len(positions)], strict=True):
+        index = np.full(rows, -1, np.int64)
+        index[row_of[begin:end]] = positions[begin:end]
+        yield keys[code] or "", items.take(pa.array(index, mask=index < 0))
+
+
+def _viewed_bytes(chunk: Array) -> int:
+    """Bytes that the views of a string_view array show, however often they show the same ones."""
+    array = _stored(chunk)
+    if types.is_struct(array.type):
+        return sum(_viewed_bytes(array.field(index)) for index in range(array.type.num_fields))
+    if types.is_map(array.type):
+        return _viewed_bytes(array.keys) + _viewed_bytes(array.items)
+    if types.is_dictionary(array.type):
+        return _viewed_bytes(array.dictionary)
+    if not is_string_view(array.type) or not len(array):
+        return 0
+    views = np.frombuffer(array.buffers()[1], np.int32)[array.offset * 4 : (array.offset + len(array)) * 4]
+    return int(np.maximum(views[::4], 0)[array.is_valid().to_numpy(zero_copy_only=False)].sum(dtype=np.int64))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

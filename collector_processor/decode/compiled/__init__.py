@@ -1,0 +1,1 @@
+"""The compiled walk over a request, and what it hands to Python."""

@@ -1,0 +1,110 @@
+"""What the compiled walk over a request hands to Python: columns, Arrow streams, and the places of other spans."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from collector_processor.columns.batch import F64, I32, I64, U64
+from collector_processor.decode.rules.cells import Scalar
+
+
+class Other(NamedTuple):
+    """A span or record that the walk does not read: octets ``begin`` to ``end`` of the request, the ``ordinal``-th.
+
+    ``resource`` is the index of its resource; ``label`` says that it cannot be a prediction.
+    """
+
+    ordinal: int
+    begin: int
+    end: int
+    resource: int
+    label: bool
+
+
+class WalkedColumn(NamedTuple):
+    """The cells of the flat name ``name``; there may be none.
+
+    ``unsupported`` counts texts and booleans where a number is due.
+    """
+
+    name: str
+    numbers: F64 | None
+    codes: I32 | None
+    categories: tuple[str, ...]
+    unsupported: int
+
+
+class WalkedModel(NamedTuple):
+    """``n`` rows of one model; ``names`` are its name, version, task (empty: unsaid) and role.
+
+    ``ordinals`` int64 ``[n]``, never falling, number the rows' spans within the request. ``counts`` float64 ``[n]`` are
+    ``ml.prediction.rows``; ``states`` int32 ``[n]`` are trace states as indices into those of the request, −1 without
+    a sampling threshold, None if no row has one. ``cells`` counts the cells that came.
+    """
+
+    names: tuple[str, str, str, str]
+    ordinals: I64
+    time_ns: I64
+    ids: U64
+    counts: F64
+    states: I32 | None
+    duration_s: F64
+    error: WalkedColumn
+    columns: list[WalkedColumn]
+    cells: int
+
+
+class WalkedLabels(NamedTuple):
+    """``n`` labels of the model ``name``, each with a class or a value; columns as those of :class:`WalkedModel`.
+
+    ``first`` is the ordinal of the first span or record with labels of that model, even if none of them is here.
+    """
+
+    name: str
+    first: int
+    ordinals: I64
+    time_ns: I64
+    ids: U64
+    classes: WalkedColumn
+    values: F64 | None
+
+
+class WalkedStream(NamedTuple):
+    """A span or record called ``name`` whose rows are an Arrow stream: octets ``begin`` to ``end`` of the request.
+
+    ``names`` are as those of :class:`WalkedModel`, ``state`` is as one of its ``states``. ``scalars`` are the cells
+    beside the stream by flat name.
+    """
+
+    ordinal: int
+    names: tuple[str, str, str, str]
+    name: str
+    trace_id: bytes
+    span_id: bytes
+    time_ns: int
+    duration_s: float
+    state: int
+    error: str | None
+    begin: int
+    end: int
+    scalars: dict[str, Scalar | None]
+
+
+class WalkedRequest(NamedTuple):
+    """``items`` spans or records in ``containers`` scopes and resources; of the latter, the model and version that each
+    names. ``unsupported`` counts values that are no scalars where a scalar is due; ``labels_without_…`` are rows of
+    arrays that make no label. It has at most ``keys`` different keys.
+    """
+
+    items: int
+    containers: int
+    resources: list[tuple[str, str]]
+    states: tuple[str, ...]
+    others: list[Other]
+    models: list[WalkedModel]
+    labels: list[WalkedLabels]
+    streams: list[WalkedStream]
+    unsupported: int
+    labels_without_id: int
+    labels_without_value: int
+    keys: int

@@ -1,0 +1,1 @@
+"""OTLP as JSON, and what of OTLP is not predictions or labels."""

@@ -1,0 +1,116 @@
+"""OTLP/JSON to the protobuf bytes that everything behind the receiver works on.
+
+OTLP's JSON is protobuf's JSON mapping but for ids: trace and span ids are hex, in either case, not base64. Enums are
+integers, 64-bit integers strings or numbers, names lowerCamelCase (snake_case is read too), unknown names ignored.
+Refused as malformed: what is no JSON object, NaN and infinities as bare words, numbers out of range, an object with the
+same name twice, values of the wrong type, nesting beyond protobuf's limit.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Literal
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from collector_processor.columns.batch import MalformedRequestError
+
+Signal = Literal["traces", "logs", "metrics"]
+
+_IDS: Final = ("traceId", "trace_id", "spanId", "span_id", "parentSpanId", "parent_span_id")
+_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})*")
+_POINTED: Final = ("gauge", "sum", "histogram", "exponentialHistogram", "exponential_histogram")
+
+
+def json_to_protobuf(signal: Signal, body: bytes) -> bytes:
+    r"""The request of an OTLP/JSON body, serialised; raises :class:`.batch.MalformedRequestError` with a reason.
+
+    >>> json_to_protobuf("traces", b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "predict fraud"}]}]}]}')
+    b'\n\x13\x12\x11\x12\x0f*\rpredict fraud'
+    """
+    kind, holders = _SIGNALS[signal]
+    try:
+        request: Any = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        if not isinstance(request, dict):
+            raise MalformedRequestError(f"the JSON is no object but {type(request).__name__}")
+        for holder in holders(request):
+            _ids_to_base64(holder)
+        return json_format.ParseDict(request, kind(), ignore_unknown_fields=True).SerializeToString()
+    except MalformedRequestError:
+        raise
+    except RecursionError as error:
+        raise MalformedRequestError("the JSON is nested too deeply") from error
+    except (json_format.ParseError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        raise MalformedRequestError(f"not the JSON of an {kind.DESCRIPTOR.name}: {_told(error)}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedRequestError(f"a JSON object has {twice[:80]!r} twice")
+    return members
+
+
+def _refuse_constant(word: str) -> None:
+    raise MalformedRequestError(f'{word} is no JSON; a double that is no number is the string "{word}"')
+
+
+def _traces(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    spans = _below(_below(_below([request], "resourceSpans", "resource_spans"), "scopeSpans", "scope_spans"), "spans")
+    for span in spans:
+        yield span
+        yield from _below([span], "links")
+
+
+def _logs(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    scopes = _below(_below([request], "resourceLogs", "resource_logs"), "scopeLogs", "scope_logs")
+    return _below(scopes, "logRecords", "log_records")
+
+
+def _metrics(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Exemplars, the only part of metrics that holds ids."""
+    scopes = _below(_below([request], "resourceMetrics", "resource_metrics"), "scopeMetrics", "scope_metrics")
+    for metric in _below(scopes, "metrics"):
+        parts = [part for name in _POINTED if isinstance(part := metric.get(name), dict)]
+        yield from _below(_below(parts, "dataPoints", "data_points"), "exemplars")
+
+
+def _below(objects: Iterable[dict[str, Any]], *names: str) -> Iterator[dict[str, Any]]:
+    """The objects in the lists of these names; whatever else stands there, protobuf's parser will name."""
+    for members in objects:
+        for name in names:
+            children = members.get(name)
+            if isinstance(children, list):
+                yield from (child for child in children if isinstance(child, dict))
+
+
+def _ids_to_base64(holder: dict[str, Any]) -> None:
+    for name in _IDS:
+        text = holder.get(name)
+        if not isinstance(text, str):
+            continue
+        if not _HEX.fullmatch(text):
+            raise MalformedRequestError(f"{name} {text[:40]!r} is not hex")
+        holder[name] = base64.b64encode(bytes.fromhex(text)).decode()
+
+
+def _told(error: BaseException) -> str:
+    """The innermost reason: protobuf puts one prefix before it for each level."""
+    reason = " ".join(str(error).split()).rpartition("Failed to parse ")[2].rstrip(".")
+    return reason[:200] or type(error).__name__
+
+
+_SIGNALS: Final[dict[Signal, tuple[type[Message], Callable[[dict[str, Any]], Iterator[dict[str, Any]]]]]] = {
+    "traces": (ExportTraceServiceRequest, _traces),
+    "logs": (ExportLogsServiceRequest, _logs),
+    "metrics": (ExportMetricsServiceRequest, _metrics),
+}

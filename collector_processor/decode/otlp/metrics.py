@@ -1,0 +1,67 @@
+"""Looks into metrics that are only passed on: how many points there are, and whether they are our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
+
+from collector_processor.columns.batch import Decoded, MalformedRequestError
+from collector_processor.decode.fallback import parsed
+from otel_ml import semconv
+
+INSTANCE_ID = "service.instance.id"
+
+
+class LoopError(MalformedRequestError):
+    """The request of ``items`` points or records holds some of this very service: a pipeline leads back into it."""
+
+    def __init__(self, message: str, items: int = 1) -> None:
+        super().__init__(message)
+        self.items = items
+
+
+def decode_metrics(body: bytes, own_instance_id: str = "") -> Decoded:
+    """Counts the data points of an ``ExportMetricsServiceRequest``; they are not read any further.
+
+    Raises :class:`LoopError` if the request holds metrics of the processor's scope from the resource whose
+    ``service.instance.id`` is ``own_instance_id`` (empty: never), :class:`.batch.MalformedRequestError` if it is none.
+
+    >>> decode_metrics(b"").items
+    0
+    """
+    items, looped = 0, False
+    for resource_metrics in parsed(ExportMetricsServiceRequest, body).resource_metrics:
+        own = own_instance_id and _instance_id(resource_metrics) == own_instance_id
+        for scope_metrics in resource_metrics.scope_metrics:
+            if own and scope_metrics.metrics and scope_metrics.scope.name == semconv.PROCESSOR_SCOPE:
+                looped = True
+            items += sum(map(_points, scope_metrics.metrics))
+    if looped:
+        raise LoopError(
+            f"these metrics were derived here ({INSTANCE_ID} {own_instance_id}): "
+            "a pipeline leads from this service back into it",
+            items,
+        )
+    return Decoded(items=items)
+
+
+def _instance_id(resource_metrics: ResourceMetrics) -> str:
+    found = ""
+    for attribute in resource_metrics.resource.attributes:
+        if attribute.key == INSTANCE_ID:
+            found = attribute.value.string_value
+    return found
+
+
+def _points(metric: Metric) -> int:
+    """Data points of a metric; only the part that is set has any."""
+    parts: Iterable[int] = (
+        len(metric.gauge.data_points),
+        len(metric.sum.data_points),
+        len(metric.histogram.data_points),
+        len(metric.exponential_histogram.data_points),
+        len(metric.summary.data_points),
+    )
+    return sum(parts)

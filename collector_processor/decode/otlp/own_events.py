@@ -1,0 +1,33 @@
+"""Refuses alerts that this very service sent as log events: a pipeline that leads back would turn for ever."""
+
+from __future__ import annotations
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from collector_processor.decode.fallback import parsed
+from collector_processor.decode.otlp.metrics import INSTANCE_ID, LoopError
+from otel_ml import semconv
+
+
+def refuse_own_events(body: bytes, own_instance_id: str) -> None:
+    """Raises :class:`.LoopError` if an ``ExportLogsServiceRequest`` holds records of the processor's scope from the
+    resource whose ``service.instance.id`` is ``own_instance_id`` (empty: never).
+
+    >>> refuse_own_events(b"", "me")
+    """
+    # The id is a UUID: bytes without it are looked at no further.
+    if not own_instance_id or own_instance_id.encode() not in body:
+        return
+    items, looped = 0, False
+    for resource_logs in parsed(ExportLogsServiceRequest, body).resource_logs:
+        attributes = resource_logs.resource.attributes
+        own = any(each.key == INSTANCE_ID and each.value.string_value == own_instance_id for each in attributes)
+        for scope_logs in resource_logs.scope_logs:
+            items += len(scope_logs.log_records)
+            looped |= own and len(scope_logs.log_records) > 0 and scope_logs.scope.name == semconv.PROCESSOR_SCOPE
+    if looped:
+        raise LoopError(
+            f"these alerts were sent from here ({INSTANCE_ID} {own_instance_id}): "
+            "a pipeline leads from this service back into it",
+            items,
+        )

@@ -1,0 +1,1 @@
+"""What the attributes and columns of a row mean, whatever form they came in."""

@@ -1,0 +1,126 @@
+"""Which spans are predictions, which are labels, and whose they are.
+
+- A span whose name starts with ``label`` and that has ``ml.label.class`` or ``ml.label.value``, as attribute or as
+  column of an ``ml.batch``, is a label.
+- Any other span is a prediction if it has an ``ml.prediction.*`` attribute other than ``ml.prediction.id``, an
+  ``ml.feature.*``, ``ml.features`` or ``ml.batch``; or if its name starts with ``predict`` and it has any ``ml.*``
+  attribute, or its resource names a model. (The id alone is no sign: other spans carry it to refer to a prediction.)
+- A log record whose event name is ``ml.label`` is a label.
+- Everything else is none of ours and is ignored.
+
+What is ours must name its model: ``ml.model.name`` is a non-empty string of the span or, failing that, of its resource.
+A resource's ``ml.model.version`` counts for the model that the resource names, or for every one if it names none. The
+version may be an integer; an absent one is empty. Task and role are of their closed sets; an absent role is
+``champion``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+from collector_processor.decode.rules.attributes import Value, kind_of, read
+from collector_processor.decode.rules.cells import UnreadableError
+from otel_ml import semconv
+
+_NAMESPACE: Final = semconv.MODEL_NAME.partition(".")[0] + "."
+_PREDICTION: Final = semconv.PREDICTION_ID.rpartition(".")[0] + "."
+_SIGNS: Final = (semconv.FEATURES, semconv.BATCH)
+_TEMPLATES: Final = (semconv.FEATURE, _PREDICTION)
+_LABELS: Final = frozenset((semconv.LABEL_CLASS, semconv.LABEL_VALUE))
+
+
+class Identity(NamedTuple):
+    """What the rows of one batch have in common; ``task`` is empty where it is not said."""
+
+    name: str
+    version: str
+    task: str
+    role: str
+
+
+class Defaults(NamedTuple):
+    """The model that a resource names, empty where it does not."""
+
+    name: str = ""
+    version: str = ""
+
+
+def defaults_of(attributes: Iterable[KeyValue]) -> Defaults:
+    """The model of a resource; attributes that are no strings are ignored.
+
+    >>> from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+    >>> defaults_of([KeyValue(key="ml.model.name", value=AnyValue(string_value="fraud"))])
+    Defaults(name='fraud', version='')
+    """
+    values, _ = read(attributes)
+    name, version = values.get(semconv.MODEL_NAME), values.get(semconv.MODEL_VERSION)
+    return Defaults(name if isinstance(name, str) else "", version if isinstance(version, str) else "")
+
+
+def may_be_label(name: str, values: Mapping[str, Value]) -> bool:
+    """Whether a span is a label, if its ``ml.batch`` (where it has one) holds labels."""
+    return name.startswith(semconv.SPAN_LABEL) and (semconv.BATCH in values or has_label(values))
+
+
+def has_label(names: Iterable[str]) -> bool:
+    """Whether any of these names is that of a label's class or value."""
+    return not _LABELS.isdisjoint(names)
+
+
+def is_prediction(name: str, values: Mapping[str, Value], defaults: Defaults) -> bool:
+    """Whether a span that is no label is a prediction.
+
+    >>> is_prediction("GET /", {"ml.feature.age": 3}, Defaults())
+    True
+    >>> is_prediction("GET /", {"ml.prediction.id": "7"}, Defaults())
+    False
+    """
+    if name.startswith(semconv.SPAN_PREDICT) and (
+        defaults.name or semconv.MODEL_NAME in values or any(key.startswith(_NAMESPACE) for key in values)
+    ):
+        return True
+    return any(key in _SIGNS or (key.startswith(_TEMPLATES) and key != semconv.PREDICTION_ID) for key in values)
+
+
+def identity_of(values: Mapping[str, Value], defaults: Defaults, longest: int) -> Identity:
+    """The model, task and role of a span or record; raises :class:`.cells.UnreadableError` where they cannot be told.
+
+    >>> identity_of({"ml.model.name": "fraud", "ml.model.version": 7}, Defaults(), 256)
+    Identity(name='fraud', version='7', task='', role='champion')
+    >>> identity_of({"ml.model.name": True}, Defaults(), 256)
+    Traceback (most recent call last):
+    collector_processor.decode.rules.cells.UnreadableError: ml.model.name is a bool, not a string
+    """
+    name = _text(values, semconv.MODEL_NAME, longest) or defaults.name
+    if not name:
+        raise UnreadableError(f"{semconv.MODEL_NAME} is missing")
+    default_version = defaults.version if defaults.name in ("", name) else ""
+    return Identity(
+        name,
+        _text(values, semconv.MODEL_VERSION, longest) or default_version,
+        _choice(values, semconv.MODEL_TASK, semconv.TASKS, longest),
+        _choice(values, semconv.MODEL_ROLE, semconv.ROLES, longest) or semconv.ROLES[0],
+    )
+
+
+def _text(values: Mapping[str, Value], name: str, longest: int) -> str:
+    value = values.get(name)
+    if name == semconv.MODEL_VERSION and type(value) is int:
+        return str(value)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UnreadableError(f"{name} is {kind_of(value)}, not a string")
+    if len(value.encode()) > longest:
+        raise UnreadableError(f"{name} is longer than {longest} bytes")
+    return value
+
+
+def _choice(values: Mapping[str, Value], name: str, choices: tuple[str, ...], longest: int) -> str:
+    text = _text(values, name, longest)
+    if text and text not in choices:
+        raise UnreadableError(f"{name} is {text[:80]!r}; it can be: {', '.join(choices)}")
+    return text

@@ -1,0 +1,89 @@
+"""The labels of one model in one request on their way to batches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from collector_processor.columns.batch import LabelBatch
+from collector_processor.columns.concatenate import concatenate_labels
+from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.cells import Scalar
+from collector_processor.decode.rules.column import column_of
+from collector_processor.decode.rules.ids import hash_ids
+from collector_processor.decode.rules.row_table import Table
+from otel_ml import semconv
+
+
+class LabelRows:
+    """Takes single labels and whole tables of one model in order, and gives them back as one batch."""
+
+    def __init__(self, model_name: str, tally: Tally) -> None:
+        self._model_name = model_name
+        self._tally = tally
+        self._ids: list[str] = []
+        self._times: list[int] = []
+        self._classes: list[Scalar | None] = []
+        self._values: list[Scalar | None] = []
+        self._parts: list[LabelBatch] = []
+
+    def add(self, prediction_id: str, time_ns: int, label_class: Scalar | None, value: Scalar | None) -> None:
+        """Adds one label, of which class or value is there, or drops it over the limit."""
+        if not self._tally.take_rows(1):
+            return
+        self._ids.append(prediction_id)
+        self._times.append(time_ns)
+        self._classes.append(label_class)
+        self._values.append(value)
+
+    def add_table(self, table: Table, time_ns: int) -> None:
+        """Adds the labels of one table; rows without id or label are counted as dropped."""
+        if not self._tally.take_rows(table.rows) or not self._tally.take_cells(table.rows, 2):
+            return
+        self._flush()
+        classes = table.column(semconv.LABEL_CLASS, "text", self._tally)
+        values = table.column(semconv.LABEL_VALUE, "number", self._tally)
+        ids, named = table.ids(None)
+        labelled = np.zeros(table.rows, np.bool_)
+        for column in (classes, values):
+            if column is not None:
+                labelled |= ~column.missing()
+        self._tally.drop("label_without_id", int((~named).sum()))
+        self._tally.drop("label_without_value", int((named & ~labelled).sum()))
+        keep = np.flatnonzero(named & labelled)
+        self._parts.append(
+            LabelBatch(
+                self._model_name,
+                np.full(len(keep), time_ns, np.int64),
+                ids[keep],
+                None if classes is None else classes.take(keep),
+                None if values is None or values.numbers is None else values.numbers[keep],
+            )
+        )
+
+    def add_batch(self, batch: LabelBatch) -> None:
+        """Adds labels that came as columns, each with its id, or drops them over the limit."""
+        if self._tally.take_rows(len(batch)) and self._tally.take_cells(len(batch), 2):
+            self._flush()
+            self._parts.append(batch)
+
+    def finish(self) -> list[LabelBatch]:
+        """All that was added, as one batch; none of no rows."""
+        self._flush()
+        parts = [part for part in self._parts if len(part)]
+        return [concatenate_labels(parts)] if parts else []
+
+    def _flush(self) -> None:
+        """Turns the single labels that wait into a batch."""
+        if not self._ids:
+            return
+        values = column_of(self._values, "number", self._tally)
+        self._parts.append(
+            LabelBatch(
+                self._model_name,
+                np.array(self._times, np.int64),
+                hash_ids(self._ids),
+                column_of(self._classes, "text", self._tally),
+                None if values is None else values.numbers,
+            )
+        )
+        self._ids, self._times, self._classes, self._values = [], [], [], []

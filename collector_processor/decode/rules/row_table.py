@@ -1,0 +1,127 @@
+"""The cells of some rows by contract name, in whatever form they came, and the columns and ids made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from collector_processor.columns.batch import U64, Column, Mask
+from collector_processor.decode.arrow.columns import Array, column_of_arrow, hash_arrow
+from collector_processor.decode.limits import DropReason, Tally
+from collector_processor.decode.rules.cells import Kind, Place, Scalar, place_of, text_of
+from collector_processor.decode.rules.column import column_of
+from collector_processor.decode.rules.ids import hash_ids, row_ids
+from otel_ml import semconv
+
+Cells = Sequence[Scalar | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """``rows`` rows: Arrow arrays, lists of one cell a row, and scalars that every row shares, each by name.
+
+    A name may stand in several: an Arrow column goes before a list, a list before a scalar, in all rows.
+    """
+
+    rows: int
+    arrays: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    lists: Mapping[str, Cells] = field(default_factory=dict[str, Cells])
+    scalars: Mapping[str, Scalar | None] = field(default_factory=dict[str, Scalar | None])
+
+    def places(self) -> dict[str, Place]:
+        """The names in it that belong somewhere in a batch, in order, and where."""
+        names = dict.fromkeys((*self.arrays, *self.lists, *self.scalars))
+        return {name: place for name in names if (place := place_of(name)) is not None}
+
+    def column(self, name: str, kind: Kind, tally: Tally) -> Column | None:
+        """The column of a name; None where all its cells are missing.
+
+        >>> from collector_processor.decode.limits import DecodeLimits
+        >>> table = Table(2, lists={"ml.feature.a": [1, 2]}, scalars={"ml.segment.s": True})
+        >>> table.column("ml.segment.s", "text", Tally(DecodeLimits()))
+        Column(numbers=None, codes=array([0, 0], dtype=int32), categories=('true',))
+        """
+        if name in self.arrays:
+            return column_of_arrow(self.arrays[name], kind, tally)
+        if name in self.lists:
+            return column_of(self.lists[name], kind, tally)
+        shared = column_of([self.scalars.get(name)], kind, tally)
+        return None if shared is None else shared.take(np.zeros(self.rows, np.int64))
+
+    def ids(self, call_id: str | None) -> tuple[U64, Mask]:
+        """Hashes of the rows' prediction ids uint64 ``[n, 2]``, and which rows have one, bool ``[n]``.
+
+        A row without an id of its own has ``{scalar id}:{i}`` or, failing that, ``{call_id}:{i}``; with neither its
+        hash means nothing.
+        """
+        if semconv.PREDICTION_ID in self.arrays:
+            own, named = hash_arrow(self.arrays[semconv.PREDICTION_ID])
+        elif semconv.PREDICTION_ID in self.lists:
+            texts = [text_of(cell) or "" for cell in self.lists[semconv.PREDICTION_ID]]
+            own, named = hash_ids(texts), np.array([bool(text) for text in texts], np.bool_)
+        else:
+            shared = text_of(self.scalars.get(semconv.PREDICTION_ID)) or call_id
+            named = np.full(self.rows, shared is not None)
+            return np.zeros((self.rows, 2), np.uint64) if shared is None else row_ids(shared, self.rows), named
+        shared = text_of(self.scalars.get(semconv.PREDICTION_ID)) or call_id
+        if shared is None or named.all():
+            return own, named
+        return np.where(named[:, None], own, row_ids(shared, self.rows)), np.ones(self.rows, np.bool_)
+
+
+class Admission:
+    """Which templated columns of one model fit into the request's limits; first come, first served.
+
+    >>> from collector_processor.decode.limits import DecodeLimits
+    >>> tally = Tally(DecodeLimits(features=1))
+    >>> admission, column = Admission(tally), Column(np.array([1.0, np.nan]))
+    >>> [admission.admits(Place("feature", "mixed", key), column) for key in ("a", "b", "a")], dict(tally.dropped)
+    ([True, False, True], {'features_over_limit': 1})
+    """
+
+    _REASONS: Mapping[str, DropReason] = {
+        "feature": "features_over_limit",
+        "attribution": "attributions_over_limit",
+        "segment": "segments_over_limit",
+        "scores": "classes_over_limit",
+    }
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._keys: dict[str, set[str]] = {part: set() for part in self._REASONS}
+        limits = tally.limits
+        self._most = {
+            "feature": limits.features,
+            "attribution": limits.features,
+            "segment": limits.segments,
+            "scores": limits.classes,
+        }
+
+    def admits(self, place: Place, column: Column) -> bool:
+        """Whether the column is kept; the cells of one that is not are counted as dropped."""
+        keys = self._keys.get(place.part)
+        if keys is None or place.key in keys:
+            return True
+        if len(place.key.encode()) > self._tally.limits.text_length:
+            self._tally.drop("name_too_long", _present(column))
+            return False
+        if len(keys) >= self._most[place.part]:
+            self._tally.drop(self._REASONS[place.part], _present(column))
+            return False
+        keys.add(place.key)
+        return True
+
+    def columns(self, table: Table) -> Iterator[tuple[Place, Column]]:
+        """The columns of a table that have any cell and are kept; ids aside."""
+        for name, place in table.places().items():
+            if place.part == "id":
+                continue
+            column = table.column(name, place.kind, self._tally)
+            if column is not None and self.admits(place, column):
+                yield place, column
+
+
+def _present(column: Column) -> int:
+    return int((~column.missing()).sum())

@@ -1,0 +1,1 @@
+"""Alerts to the services that Apprise knows."""

@@ -1,0 +1,150 @@
+"""Alerts for people, through Apprise: Slack, PagerDuty, e-mail, Teams and over a hundred services more.
+
+The addresses hold tokens and passwords. They are neither logged nor printed, by us or by the libraries underneath:
+Apprise's own log is shut off, and those of the libraries below tell errors only: their finer lines have paths.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from collector_processor.alerts.notice import QUIET, Notice
+from collector_processor.alerts.text import body_of, title_of
+from collector_processor.exporters.delivery.notice_worker import NoticeWorker
+from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
+from collector_processor.own.telemetry import Telemetry
+
+INSTALL: Final = "needs the package apprise; install it with: pip install 'otel-ml[notify]'"
+_TALKATIVE: Final = ("urllib3", "requests", "requests_oauthlib", "oauthlib", "paho", "slixmpp", "smtplib")
+_MENTIONS: Final[Mapping[int, str]] = {ord("<"): "‹", ord(">"): "›", ord("@"): "＠"}
+"""Names come from the network: none of them may call a channel (``<!here>``, ``@everyone``) or be a link."""
+
+
+def _apprise() -> Any:
+    """The library, made silent; ``OSError`` with what to install."""
+    with warnings.catch_warnings():
+        # It loads all it has with the first address, some of which older Pythons find old-fashioned.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            library = importlib.import_module("apprise")
+        except ModuleNotFoundError:
+            raise OSError(INSTALL) from None
+        library.Apprise.instantiate("json://localhost")
+    own = logging.getLogger("apprise")
+    own.setLevel(logging.CRITICAL + 1)
+    own.propagate = False
+    for name in _TALKATIVE:
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logging.ERROR, logger.level))
+    return library
+
+
+def check_urls(path: str, urls: Sequence[str]) -> Sequence[str]:
+    """What is wrong with addresses, naming them by position only."""
+    try:
+        library = _apprise()
+    except OSError as error:
+        return (f"{path}: {error}",)
+    return tuple(
+        f"{path}.urls.{position}: not an address that Apprise knows; its list: https://appriseit.com/services/"
+        for position, url in enumerate(urls)
+        if _service(library, url, 1.0) is None
+    )
+
+
+def _service(library: Any, url: str, timeout_s: float) -> Any:
+    """What speaks to the service of an address; None where Apprise knows none."""
+    asset = library.AppriseAsset(app_id="otel-ml", app_desc="otel-ml", app_url="", secure_logging=True)
+    service = library.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    if service is not None:
+        service.socket_connect_timeout = service.socket_read_timeout = timeout_s
+    return service
+
+
+class AppriseExporter:
+    """Sends alerts to services by their Apprise URLs; each has a queue and a thread of its own.
+
+    So a slow or failing service slows no other. What waits for it and has the same rule is one message; see
+    :class:`.NoticeWorker` for queue, retries and counters. There the services have the names ``apprise[0]``,
+    ``apprise[1]``, … in the order of the configuration.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        urls: Sequence[str],
+        telemetry: Telemetry,
+        *,
+        timeout_s: float = 10.0,
+        retry: RetryPolicy | None = None,
+        queue_size: int = 1000,
+    ) -> None:
+        self._name = name
+        self._timeout_s = timeout_s
+        self._library = _apprise()
+        self._send: dict[str, Callable[[Sequence[Notice], float], Delivery]] = {}
+        for position, url in enumerate(urls):
+            service = _service(self._library, url, timeout_s)
+            if service is None:
+                raise ValueError(f"exporters.{name}.urls.{position}: not an address that Apprise knows")
+            self._send[f"{name}[{position}]"] = partial(self._deliver, service)
+        self._workers = [
+            NoticeWorker(label, send, telemetry, together=True, retry=retry, timeout_s=timeout_s, queue_size=queue_size)
+            for label, send in self._send.items()
+        ]
+
+    @property
+    def name(self) -> str:
+        """The component id from the configuration."""
+        return self._name
+
+    def start(self) -> None:
+        """Begins to deliver."""
+        for worker in self._workers:
+            worker.start()
+
+    def notify(self, notices: Sequence[Notice]) -> None:
+        """Takes notices over; those that wake nobody are left out."""
+        for notice in notices:
+            if notice.reason not in QUIET:
+                for worker in self._workers:
+                    worker.put(notice)
+
+    def probe(self, notice: Notice) -> Sequence[str]:
+        """Sends one notice to every service now."""
+        tries = {label: send([notice], self._timeout_s) for label, send in self._send.items()}
+        return [f"{label}: {tried.message}" for label, tried in tries.items() if tried.outcome != "sent"]
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Sends what waits within the time, all services together."""
+        for worker in self._workers:
+            worker.close(timeout_s)
+        for worker in self._workers:
+            worker.shutdown(timeout_s)
+
+    def _deliver(self, service: Any, some: Sequence[Notice], timeout_s: float) -> Delivery:
+        notice = some[0]
+        service.socket_connect_timeout = service.socket_read_timeout = timeout_s
+        together = self._library.Apprise(asset=service.asset)
+        together.add(service)
+        kinds = self._library.NotifyType
+        kind = kinds.SUCCESS if notice.state == "resolved" else kinds.WARNING
+        if notice.rule.severity == "critical" and notice.state == "firing":
+            kind = kinds.FAILURE
+        elif notice.rule.severity == "info":
+            kind = kinds.INFO
+        sent = together.notify(
+            title=title_of(some).translate(_MENTIONS),
+            body=body_of(some).translate(_MENTIONS),
+            notify_type=kind,
+            body_format=self._library.NotifyFormat.TEXT,
+            interpret_escapes=False,
+        )
+        if sent:
+            return Delivery("sent")
+        return Delivery("retry", f"{service.service_name or 'the service'} did not take it; is its address right?")

@@ -1,0 +1,1 @@
+"""Measurements and alerts as text."""

@@ -1,0 +1,1 @@
+"""Queues, retries and connections of exporters."""

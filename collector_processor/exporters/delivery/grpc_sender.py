@@ -1,0 +1,113 @@
+"""Delivers requests over OTLP/gRPC, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+
+from collector_processor.exporters.delivery.partial_success import rejected_items
+from collector_processor.exporters.delivery.retry import Compression, Delivery
+from collector_processor.journal.base import Signal
+from collector_processor.security.client_tls import ClientTls, grpc_credentials, grpc_options
+
+_METHODS: Final[dict[Signal, str]] = {
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
+_RETRYABLE: Final = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+"""As OTLP has it; RESOURCE_EXHAUSTED besides, when the server says when to come back."""
+_OPTIONS: Final = (
+    # gRPC's own back-off from a dead server goes up to two minutes; ours is the one that counts.
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.primary_user_agent", "otel-ml"),
+)
+
+
+class GrpcSender:
+    """Sends to ``endpoint`` (``host:port``; a leading ``http://`` or ``https://`` is left off).
+
+    ``tls`` None is plain text. Header names go in lower case, as gRPC wants them. Connects on the first send.
+    With a ``compression`` of None a request is compressed if it came in compressed: anew, for grpcio takes plain
+    messages only.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        tls: ClientTls | None = None,
+        headers: Mapping[str, str] | None = None,
+        compression: Compression | None = "gzip",
+    ) -> None:
+        target = endpoint.removeprefix("http://").removeprefix("https://").rstrip("/")
+        self._compression: Compression | None = compression
+        if tls is None or tls.insecure:
+            self._channel = grpc.insecure_channel(target, _OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(target, grpc_credentials(tls), (*_OPTIONS, *grpc_options(tls)))
+        self._metadata = tuple((name.lower(), value) for name, value in (headers or {}).items())
+        self._calls = {signal: self._channel.unary_unary(method) for signal, method in _METHODS.items()}
+
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+        """Tries once to deliver a request."""
+        compress = self._compression == "gzip" or (self._compression is None and bool(gzipped))
+        used = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
+        try:
+            answer: bytes = self._calls[signal](body, timeout=timeout_s, metadata=self._metadata, compression=used)
+        except grpc.RpcError as error:
+            return _failure(error)
+        except ValueError as error:
+            # The channel was closed under our hands.
+            return Delivery("retry", str(error))
+        return Delivery("sent", rejected=rejected_items(signal, answer))
+
+    def close(self) -> None:
+        """Closes the channel and cancels what is being sent."""
+        self._channel.close()
+
+
+def _failure(error: grpc.RpcError) -> Delivery:
+    if not isinstance(error, grpc.Call):
+        return Delivery("refused", str(error))
+    code = error.code()
+    message = f"{code.name}: {error.details() or ''}"
+    asked_s = _asked_s({item.key: item.value for item in error.trailing_metadata() or ()})
+    if code in _RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and asked_s is not None):
+        return Delivery("retry", message, retry_after_s=asked_s)
+    return Delivery("refused", message)
+
+
+def _asked_s(trailers: Mapping[str, str | bytes]) -> float | None:
+    """The wait that a server asks for, from either of the two places where one may stand."""
+    direct, details = trailers.get("google.rpc.retryinfo-bin"), trailers.get("grpc-status-details-bin")
+    try:
+        if isinstance(direct, bytes):
+            return _seconds(RetryInfo.FromString(direct))
+        for detail in Status.FromString(details).details if isinstance(details, bytes) else ():
+            retry_info = RetryInfo()
+            if detail.Unpack(retry_info):
+                return _seconds(retry_info)
+    except DecodeError:
+        return None
+    return None
+
+
+def _seconds(retry_info: RetryInfo) -> float:
+    return max(0.0, retry_info.retry_delay.seconds + retry_info.retry_delay.nanos / 1e9)

@@ -1,0 +1,84 @@
+"""What became of a try to deliver a request, and when to try again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from collector_processor.journal.base import Signal
+
+Compression = Literal["none", "gzip"]
+_LONGEST_ASKED_S: Final = 3600.0
+"""No destination puts us off for longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a destination answered to one try.
+
+    - ``sent``: it has the request; ``rejected`` of its items it did not take (partial success).
+    - ``retry``: not now; ``retry_after_s`` is the wait that it asked for, if it did.
+    - ``refused``: never; sending it again cannot help.
+    """
+
+    outcome: Literal["sent", "retry", "refused"]
+    message: str = ""
+    retry_after_s: float | None = None
+    rejected: int = 0
+
+
+class Sender(Protocol):
+    """One connection to a destination; :meth:`send` may be called from several threads and never raises."""
+
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+        """Tries once to deliver a request's protobuf bytes, unchanged; ``gzipped`` are the same, if they came so."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the connection; what is being sent is given up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Waits that grow from ``initial_s`` by ``multiplier`` up to ``max_s``, for ``max_elapsed_s`` in all (0: for ever).
+
+    Each wait is drawn from ``1 ± jitter`` times its length, so that senders that failed together do not come back
+    together. A wait that the destination asks for is kept to exactly, up to an hour.
+    """
+
+    enabled: bool = True
+    initial_s: float = 5.0
+    multiplier: float = 1.5
+    max_s: float = 30.0
+    max_elapsed_s: float = 300.0
+    jitter: float = 0.5
+
+    def wait_s(
+        self,
+        tries: int,
+        elapsed_s: float,
+        asked_s: float | None = None,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> float | None:
+        """How long to wait after the ``tries``-th failed try, ``elapsed_s`` after the first began; None to give up.
+
+        >>> policy = RetryPolicy(jitter=0.0)
+        >>> [policy.wait_s(tries, 0.0) for tries in (1, 2, 3, 4, 5, 6)]
+        [5.0, 7.5, 11.25, 16.875, 25.3125, 30.0]
+        >>> policy.wait_s(1, 0.0, asked_s=0.2), policy.wait_s(1, 299.0)
+        (0.2, None)
+        """
+        if not self.enabled:
+            return None
+        if asked_s is not None:
+            wait_s = min(asked_s, _LONGEST_ASKED_S)
+        else:
+            # Past 64 tries the power could overflow, and the wait is at its longest anyway.
+            longest = min(self.initial_s * self.multiplier ** min(tries - 1, 64), self.max_s)
+            wait_s = longest * draw(1 - self.jitter, 1 + self.jitter)
+        if self.max_elapsed_s and elapsed_s + wait_s > self.max_elapsed_s:
+            return None
+        return wait_s

@@ -1,0 +1,1 @@
+"""Measurements, alerts and originals as OTLP."""

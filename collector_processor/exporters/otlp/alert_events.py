@@ -1,0 +1,149 @@
+"""Alerts as OTLP log events, named ``ml.alert``, over the connection of an OTLP exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Final
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs, SeverityNumber
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from collector_processor.alerts.notice import QUIET, Notice
+from collector_processor.alerts.rules import Severity
+from collector_processor.alerts.text import body, condition, moment, offender_text, summary, title
+from collector_processor.exporters.delivery.notice_worker import NoticeWorker
+from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy, Sender
+from collector_processor.own.telemetry import Telemetry
+from otel_ml import semconv
+
+_SEVERITIES: Final[dict[Severity, SeverityNumber.ValueType]] = {
+    "info": SeverityNumber.SEVERITY_NUMBER_INFO,
+    "warning": SeverityNumber.SEVERITY_NUMBER_WARN,
+    "critical": SeverityNumber.SEVERITY_NUMBER_ERROR,
+}
+_TEXTS: Final = {
+    SeverityNumber.SEVERITY_NUMBER_INFO: "INFO",
+    SeverityNumber.SEVERITY_NUMBER_WARN: "WARN",
+    SeverityNumber.SEVERITY_NUMBER_ERROR: "ERROR",
+}
+
+
+class AlertEvents:
+    """One OTLP destination of alerts; see :class:`.NoticeWorker` for queue, retries and counters.
+
+    ``connect`` gives the connection when it is needed. A firing alert is INFO, WARN or ERROR for ``info``,
+    ``warning`` and ``critical``, a resolved one INFO. Scope and the resource's ``service.instance.id`` are those of
+    the service's measurements, by which its own receivers refuse what would be a loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Sender],
+        telemetry: Telemetry,
+        *,
+        instance_id: str,
+        retry: RetryPolicy | None = None,
+        timeout_s: float = 5.0,
+        queue_size: int = 1000,
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._instance_id = instance_id
+        self._timeout_s = timeout_s
+        self._sender: Sender | None = None
+        self._worker = NoticeWorker(
+            name, self._deliver, telemetry, retry=retry, timeout_s=timeout_s, queue_size=queue_size
+        )
+
+    @property
+    def name(self) -> str:
+        """The component id from the configuration."""
+        return self._name
+
+    def start(self) -> None:
+        """Begins to deliver; ``OSError`` names a TLS file that cannot be used."""
+        self._sender = self._connect()
+        self._worker.start()
+
+    def notify(self, notices: Sequence[Notice]) -> None:
+        """Takes notices over; those that wake nobody are left out."""
+        for notice in notices:
+            if notice.reason not in QUIET:
+                self._worker.put(notice)
+
+    def probe(self, notice: Notice) -> Sequence[str]:
+        """Sends one notice now."""
+        self._sender = self._sender or self._connect()
+        delivery = self._deliver([notice], self._timeout_s)
+        return () if delivery.outcome == "sent" else (delivery.message,)
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Sends what waits within the time and lets go of the connection."""
+        self._worker.shutdown(timeout_s)
+        if self._sender is not None:
+            self._sender.close()
+
+    def _deliver(self, some: Sequence[Notice], timeout_s: float) -> Delivery:
+        if self._sender is None:
+            return Delivery("refused", "not started")
+        delivery = self._sender.send("logs", event_request(some[0], self._instance_id), timeout_s)
+        if delivery.outcome == "sent" and delivery.rejected:
+            return Delivery("refused", "rejected by the destination (partial success)")
+        return delivery
+
+
+def event_request(notice: Notice, instance_id: str) -> bytes:
+    """The bytes of an OTLP logs request with one event."""
+    firing = notice.state == "firing"
+    severity = _SEVERITIES[notice.rule.severity] if firing else SeverityNumber.SEVERITY_NUMBER_INFO
+    record = LogRecord(
+        time_unix_nano=max(notice.time_ns, 0),
+        observed_time_unix_nano=max(notice.time_ns, 0),
+        severity_number=severity,
+        severity_text=_TEXTS[severity],
+        event_name=semconv.EVENT_ALERT,
+        body=AnyValue(string_value=f"{title(notice)}\n{body(notice)}"),
+        attributes=list(_attributes(notice)),
+    )
+    scope = InstrumentationScope(name=semconv.PROCESSOR_SCOPE, version=version("otel-ml"))
+    logs = ScopeLogs(scope=scope, log_records=[record], schema_url=semconv.SCHEMA_URL)
+    resource = Resource(attributes=[_text("service.name", "otel-ml"), _text("service.instance.id", instance_id)])
+    return ExportLogsServiceRequest(
+        resource_logs=[ResourceLogs(resource=resource, scope_logs=[logs])]
+    ).SerializeToString()
+
+
+def _attributes(notice: Notice) -> Sequence[KeyValue]:
+    rule, model = notice.rule, notice.model
+    found = [
+        _text(semconv.ALERT_NAME, rule.name),
+        _text(semconv.ALERT_STATE, notice.state),
+        _text(semconv.ALERT_REASON, notice.reason),
+        _text(semconv.ALERT_SEVERITY, rule.severity),
+        _text(semconv.ALERT_METRIC, rule.measurement),
+        _text(semconv.ALERT_CONDITION, condition(rule)),
+        _text(semconv.ALERT_SUMMARY, summary(rule)),
+        _text(semconv.ALERT_STARTED, moment(notice.started_ns)),
+        _text(semconv.MODEL_NAME, model.name),
+        KeyValue(key=semconv.ALERT_SERIES_COUNT, value=AnyValue(int_value=notice.count)),
+    ]
+    if model.version:
+        found.append(_text(semconv.MODEL_VERSION, model.version))
+    if rule.runbook:
+        found.append(_text(semconv.ALERT_RUNBOOK, rule.runbook))
+    if notice.offenders:
+        found.append(KeyValue(key=semconv.ALERT_VALUE, value=AnyValue(double_value=notice.value)))
+        lines = [AnyValue(string_value=offender_text(rule, offender)) for offender in notice.offenders]
+        found.append(KeyValue(key=semconv.ALERT_SERIES, value=AnyValue(array_value=ArrayValue(values=lines))))
+    if notice.reason != "test":
+        limit = rule.absent_ns / 1e9 if rule.condition == "absent" else rule.threshold
+        found.append(KeyValue(key=semconv.ALERT_THRESHOLD, value=AnyValue(double_value=limit)))
+    return found
+
+
+def _text(key: str, value: str) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(string_value=value))

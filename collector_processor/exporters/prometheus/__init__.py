@@ -1,0 +1,1 @@
+"""Measurements for Prometheus to scrape."""

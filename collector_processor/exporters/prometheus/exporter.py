@@ -1,0 +1,194 @@
+"""Serves the newest measurements of each model for Prometheus to scrape."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from collector_processor.exporters.naming import labels, prometheus_name
+from collector_processor.exporters.prometheus.metrics_server import MetricsServer
+from collector_processor.monitors.base import Measurement
+from collector_processor.own.telemetry import Telemetry
+from otel_ml.semconv import MODEL_NAME, MODEL_VERSION
+
+Series = tuple[str, tuple[tuple[str, str], ...]]
+"""Name and labels as Prometheus has them."""
+_STAGE: Final = "export"
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What is shown of one model: gauges of its newest window, and counters; each with its time.
+
+    ``heard_s`` is when anything came last, ``closed_s`` when gauges of its newest window did.
+    """
+
+    heard_s: float
+    closed_s: float
+    window_ns: int | None = None
+    gauges: dict[Series, tuple[float, int]] = field(default_factory=dict["Series", "tuple[float, int]"])
+    counters: dict[Series, tuple[float, int]] = field(default_factory=dict["Series", "tuple[float, int]"])
+
+    def __len__(self) -> int:
+        return len(self.gauges) + len(self.counters)
+
+
+class PrometheusExporter:
+    """Answers ``GET /metrics`` on ``endpoint`` (``host:port``), as text or OpenMetrics, gzipped where asked for.
+
+    A model (name and version) shows the gauges of its newest window and nothing older: a series that the newest window
+    does not have is gone at once. Gauges go when no window came for ``expiration_s``, which has to be longer than
+    windows of the model are apart, and counters when no count came for that time. ``max_series`` bounds all models
+    together; new series beyond are dropped and counted. Samples carry no time stamps unless ``send_timestamps`` asks
+    for them: with stamps, Prometheus does not notice when a series ends. ``descriptions`` are help texts by metric
+    name. ``secure`` gives the context of TLS.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: str,
+        telemetry: Telemetry,
+        *,
+        expiration_s: float = 300.0,
+        max_series: int = 100_000,
+        send_timestamps: bool = False,
+        descriptions: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        secure: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        self._name = name
+        self._telemetry = telemetry
+        self._expiration_s = expiration_s
+        self._max_series = max_series
+        self._send_timestamps = send_timestamps
+        self._descriptions = dict(descriptions or {})
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._models: dict[tuple[str, str], _Shown] = {}
+        self._families: dict[str, tuple[str, str]] = {}
+        """Kind and help text of every name that was ever shown; the monitors' names are a closed set."""
+        self._count = 0
+        registry = CollectorRegistry()
+        registry.register(_Families(self._collect))
+        self._server = MetricsServer(f"exporters.{name}.endpoint", endpoint, registry, secure)
+
+    @property
+    def name(self) -> str:
+        """The component id from the configuration."""
+        return self._name
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before the start."""
+        return self._server.port
+
+    def start(self) -> None:
+        """Begins to answer; ``OSError`` names address and configuration key when the address cannot be had."""
+        self._server.start()
+
+    def export(self, measurements: Sequence[Measurement]) -> None:
+        """Shows these measurements from now on, as far as they belong to the newest window of their model."""
+        by_model: dict[tuple[str, str], list[Measurement]] = {}
+        for item in measurements:
+            found = dict(item.attributes)
+            by_model.setdefault((found.get(MODEL_NAME, ""), found.get(MODEL_VERSION, "")), []).append(item)
+        with self._lock:
+            self._expire()
+            for model, items in by_model.items():
+                self._show(model, items)
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Stops answering; safe to call without start."""
+        self._server.stop(timeout_s)
+
+    def _show(self, model: tuple[str, str], items: Sequence[Measurement]) -> None:
+        now_s = self._clock()
+        shown = self._models.setdefault(model, _Shown(now_s, now_s))
+        shown.heard_s = now_s
+        ends_ns = [item.time_ns for item in items if item.kind == "gauge"]
+        if ends_ns:
+            shown.closed_s = now_s
+            if shown.window_ns is None or max(ends_ns) > shown.window_ns:
+                self._clear(shown)
+                shown.window_ns = max(ends_ns)
+        for item in items:
+            name = self._name_of(item)
+            if name is None:
+                continue
+            if item.kind == "counter":
+                self._put(shown.counters, (name, labels(item.attributes)), item)
+            elif item.time_ns == shown.window_ns:
+                self._put(shown.gauges, (name, labels(item.attributes)), item)
+
+    def _clear(self, shown: _Shown) -> None:
+        """Forgets the gauges of a window."""
+        self._count -= len(shown.gauges)
+        shown.gauges.clear()
+
+    def _put(self, kind: dict[Series, tuple[float, int]], series: Series, item: Measurement) -> None:
+        known = kind.get(series)
+        if known is None:
+            if self._count >= self._max_series:
+                self._telemetry.dropped(_STAGE, "series_limit", 1)
+                return
+            self._count += 1
+        elif item.time_ns < known[1]:
+            return
+        kind[series] = (item.value, item.time_ns)
+
+    def _name_of(self, item: Measurement) -> str | None:
+        """The name to show, unless there is none or it is taken by a metric of the other kind."""
+        try:
+            name = prometheus_name(item.name, item.unit, item.kind)
+        except ValueError:
+            self._telemetry.dropped(_STAGE, "name", 1)
+            return None
+        kind, _ = self._families.setdefault(name, (item.kind, self._descriptions.get(item.name, item.name)))
+        if kind != item.kind:
+            self._telemetry.dropped(_STAGE, "kind_conflict", 1)
+            return None
+        return name
+
+    def _expire(self) -> None:
+        limit = self._clock() - self._expiration_s
+        for model in [model for model, shown in self._models.items() if shown.heard_s < limit]:
+            self._count -= len(self._models.pop(model))
+        for shown in self._models.values():
+            if shown.closed_s < limit:
+                self._clear(shown)
+
+    def _collect(self) -> Iterator[Family]:
+        """All families that have a series, each in one piece as the format wants it."""
+        families: dict[str, Family] = {}
+        with self._lock:
+            self._expire()
+            for shown in self._models.values():
+                for (name, pairs), (value, time_ns) in (*shown.gauges.items(), *shown.counters.items()):
+                    family = families.get(name)
+                    if family is None:
+                        kind, text = self._families[name]
+                        # The format adds a counter's suffix to the family's name by itself.
+                        own_name = name.removesuffix("_total") if kind == "counter" else name
+                        family = families[name] = Family(own_name, text, kind)
+                    stamp = time_ns / 1e9 if self._send_timestamps else None
+                    family.add_sample(name, dict(pairs), value, stamp)
+        yield from families.values()
+
+
+class _Families(Collector):
+    """A registry's view of the exporter."""
+
+    def __init__(self, collect: Callable[[], Iterator[Family]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterator[Family]:
+        return self._collect()

@@ -1,0 +1,195 @@
+"""Every metric as Prometheus knows it, read from the registries: what dashboards and alert rules are made from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from collector_processor.exporters.naming import label_name, prometheus_name
+from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors.base import Metric
+from collector_processor.monitors.predictions import PREDICTIONS
+from collector_processor.own.telemetry import Telemetry
+from otel_ml import semconv
+
+SeriesKind = Literal["gauge", "counter", "histogram"]
+Origin = Literal["derived", "own", "emitted"]
+MODEL: Final = label_name(semconv.MODEL_NAME)
+VERSION: Final = label_name(semconv.MODEL_VERSION)
+SEGMENT: Final = label_name(semconv.SEGMENT_NAME)
+SEGMENT_VALUE: Final = label_name(semconv.SEGMENT_VALUE)
+METHOD: Final = label_name(semconv.DRIFT_METHOD)
+ROLE: Final = label_name(semconv.COLUMN_ROLE)
+FEATURE: Final = label_name(semconv.FEATURE_NAME)
+SOURCE: Final = label_name(semconv.PERFORMANCE_SOURCE)
+_HISTOGRAM_SUFFIXES: Final = ("_bucket", "_count", "_sum")
+_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_TEXT: Final = r'"(?:[^"\\]|\\.)*"'
+_SELECTED: Final = re.compile(
+    rf"{_TEXT}|\b(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\b(?:\s*\{{(?:[^{{}}\"]|{_TEXT})*\}}|(?!\s*\{{))(?!\s*(?:\[|offset\b|@))"
+)
+"""A text, or a metric with its matchers that has neither range nor offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric: ``name`` in Prometheus (a histogram's without suffix), ``metric`` in OTLP, its labels and meaning.
+
+    ``origin`` is ``derived`` (by a monitor), ``own`` (the service about itself) or ``emitted`` (by the application).
+    """
+
+    name: str
+    metric: str
+    kind: SeriesKind
+    unit: str
+    labels: tuple[str, ...]
+    description: str
+    origin: Origin
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which samples are stored."""
+        if self.kind == "histogram":
+            return tuple(self.name + suffix for suffix in _HISTOGRAM_SUFFIXES)
+        return (self.name,)
+
+
+class Catalogue:
+    """All series by OTLP name, in the registries' order; asking for one that does not exist is a ``KeyError``.
+
+    >>> catalogue = Catalogue.of_registries()
+    >>> catalogue["ml.drift.share"].name, catalogue["otel_ml_errors_total"].labels
+    ('ml_drift_share_ratio', ('stage',))
+    """
+
+    def __init__(self, series: Iterable[Series]) -> None:
+        self._series: dict[str, Series] = {}
+        for item in series:
+            known = self._series.get(item.metric)
+            # Two monitors may give one metric, such as a realised and an estimated performance.
+            extra = () if known is None else tuple(label for label in item.labels if label not in known.labels)
+            self._series[item.metric] = item if known is None else _with_labels(known, extra)
+
+    @classmethod
+    def of_registries(cls, metrics: Sequence[Metric] | None = None) -> Catalogue:
+        """What monitors (or ``metrics`` in their place), the service and the instrumentation give."""
+        return cls([*derived_series(metrics), *own_series(), *emitted_series()])
+
+    def __getitem__(self, metric: str) -> Series:
+        """The series of a metric by its OTLP name."""
+        return self._series[metric]
+
+    def __iter__(self) -> Iterator[Series]:
+        """Every series."""
+        return iter(self._series.values())
+
+    def __contains__(self, metric: object) -> bool:
+        """Whether a metric of this OTLP name exists."""
+        return metric in self._series
+
+    def of(self, origin: Origin) -> tuple[Series, ...]:
+        """The series of one origin."""
+        return tuple(item for item in self if item.origin == origin)
+
+    def held(self, expression: str, time: str) -> str:
+        """A PromQL expression in which gauges of windows hold for a time, unless it has a range of its own for them.
+
+        Windows may be further apart than the five minutes that Prometheus looks back. An empty ``time`` leaves it as it
+        is.
+
+        >>> Catalogue.of_registries().held('max(ml_drift_share_ratio{a="b"}) and ml_latency_p99_seconds[1h]', "780s")
+        'max(last_over_time(ml_drift_share_ratio{a="b"}[780s])) and ml_latency_p99_seconds[1h]'
+        """
+        gauges = {item.name for item in self.of("derived") if item.kind == "gauge"}
+
+        def hold(found: re.Match[str]) -> str:
+            return f"last_over_time({found[0]}[{time}])" if found["name"] in gauges else found[0]
+
+        return _SELECTED.sub(hold, expression) if time else expression
+
+    def named_in(self, expression: str) -> set[str]:
+        """OTLP names of the metrics that a PromQL expression names."""
+        words = set(_NAME.findall(expression))
+        return {item.metric for item in self if not words.isdisjoint(item.names)}
+
+
+def _with_labels(series: Series, extra: tuple[str, ...]) -> Series:
+    return Series(
+        series.name, series.metric, series.kind, series.unit, series.labels + extra, series.description, series.origin
+    )
+
+
+def registered_metrics() -> tuple[Metric, ...]:
+    """Every metric that a registered monitor may give, and the counter of predictions."""
+    return (*(metric for monitor in MONITOR_TYPES for metric in monitor().metrics), PREDICTIONS)
+
+
+def derived_series(metrics: Sequence[Metric] | None = None) -> Iterator[Series]:
+    """The series of the monitors' metrics."""
+    for metric in registered_metrics() if metrics is None else metrics:
+        yield Series(
+            prometheus_name(metric.name, metric.unit, metric.kind),
+            metric.name,
+            metric.kind,
+            metric.unit,
+            tuple(label_name(key) for key in metric.attributes),
+            metric.description,
+            "derived",
+        )
+
+
+def own_series() -> Iterator[Series]:
+    """The series that the service tells about itself, sorted by name; they have the same name in OTLP."""
+    registry: Any = Telemetry().registry
+    collectors: Mapping[Any, list[str]] = vars(registry)["_collector_to_names"]
+    found: list[Series] = []
+    for collector in collectors:
+        labels: tuple[str, ...] = tuple(vars(collector).get("_labelnames", ()))
+        for family in collector.collect():
+            kind: SeriesKind = family.type if family.type in ("counter", "histogram") else "gauge"
+            name = family.name + ("_total" if kind == "counter" else "")
+            unit = next((unit for word, unit in _OWN_UNITS.items() if f"_{word}" in name), "")
+            found.append(Series(name, name, kind, unit, labels, family.documentation, "own"))
+    return iter(sorted(found, key=lambda item: item.name))
+
+
+_OWN_UNITS: Final = {"seconds": semconv.UNIT_SECOND, "bytes": "By"}
+
+
+def emitted_series() -> Iterator[Series]:
+    """The series that the instrumentation emits inside the application (section 3 of the contract)."""
+    model = (MODEL, VERSION)
+    error, class_ = label_name(semconv.ERROR_TYPE), label_name(semconv.PREDICTION_CLASS)
+    for metric, unit, labels, text in (
+        (semconv.METRIC_PREDICTION_DURATION, semconv.UNIT_SECOND, (*model, error), "duration of prediction calls"),
+        (semconv.METRIC_PREDICTION_ROWS, semconv.UNIT_ROW, model, "rows of prediction calls"),
+        (semconv.METRIC_PREDICTION_SCORE, "", (*model, class_), "scores of predictions; of a batch an even sample"),
+    ):
+        yield Series(prometheus_name(metric, unit, "gauge"), metric, "histogram", unit, labels, text, "emitted")
+    yield Series(
+        prometheus_name(semconv.METRIC_FEATURE_OBSERVATIONS, semconv.UNIT_OBSERVATION, "counter"),
+        semconv.METRIC_FEATURE_OBSERVATIONS,
+        "counter",
+        semconv.UNIT_OBSERVATION,
+        (*model, FEATURE, label_name(semconv.FEATURE_BUCKET)),
+        "feature values by bucket of the reference profile",
+        "emitted",
+    )
+
+
+def stopped(counter: str, labels: Sequence[str], time: str, seen: str) -> str:
+    """PromQL for counters that were there within ``seen`` and did not grow within ``time``, though not born in it.
+
+    It asks the counter and not whether a gauge is there: what is scraped shows a model's last window for minutes, and
+    with windows of rows for days.
+
+    >>> stopped("c", ["job"], "15m", "1d").partition(" unless ")[0]
+    'group by (job) (last_over_time(c[1d]))'
+    """
+    by = f"group by ({', '.join(labels)})"
+    born = f"{counter} unless {counter} offset {time}"
+    return (
+        f"{by} (last_over_time({counter}[{seen}])) unless {by} (increase({counter}[{time}]) > 0) unless {by} ({born})"
+    )

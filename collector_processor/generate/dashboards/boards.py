@@ -1,0 +1,85 @@
+"""All boards, with the limits of the configuration drawn in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from collector_processor.config import Config, default_config
+from collector_processor.config.pace import look_back, windows_of
+from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.dashboards.fleet import fleet_board
+from collector_processor.generate.dashboards.model import model_board
+from collector_processor.generate.dashboards.plan import Board, Bounds, Limits, Panel, Traces
+from collector_processor.generate.dashboards.service import service_board
+from otel_ml import semconv
+
+_STEP_S: Final = 60
+"""Where windows are of rows, nobody knows."""
+
+
+def boards(
+    config: Config | None = None, *, traces: Traces = "jaeger", catalogue: Catalogue | None = None
+) -> tuple[Board, ...]:
+    """The three boards: all models, one model, the service itself.
+
+    Their samples are as far apart as windows close, and figures hold until the next window may be expected. Alert
+    thresholds of the configuration are drawn as lines, its first drift method is the one that is shown at first,
+    ``traces`` is the kind of data source that the links lead to.
+    ``catalogue`` is read from the registries when absent.
+    """
+    settings = config or default_config()
+    known = catalogue or Catalogue.of_registries()
+    limits = alert_limits(settings)
+    method = next(iter(settings.monitor.drift.numeric), "")
+    step_s = window_step_s(settings)
+    held = look_back(settings.monitor)
+    return (
+        _holding(fleet_board(known, limits, step_s), known, held),
+        _holding(model_board(known, limits, traces, method, step_s), known, held),
+        service_board(known),
+    )
+
+
+def _holding(board: Board, catalogue: Catalogue, held: str) -> Board:
+    """The board with gauges that hold for a time; see :meth:`.Catalogue.held`."""
+
+    def panel(item: Panel) -> Panel:
+        queries = tuple(replace(query, expr=catalogue.held(query.expr, held)) for query in item.queries)
+        return replace(item, queries=queries)
+
+    rows = tuple(replace(row, panels=tuple(map(panel, row.panels))) for row in board.rows)
+    marks = tuple(replace(mark, expr=catalogue.held(mark.expr, held)) for mark in board.annotations)
+    return replace(board, rows=rows, annotations=marks)
+
+
+def window_step_s(config: Config) -> int:
+    """How often measurements come, at least: the longest step of all windows of time, in whole seconds.
+
+    >>> window_step_s(default_config())
+    60
+    """
+    steps_ns = [window.step.ns for window in windows_of(config.monitor) if window.step.ns]
+    return max(-(-max(steps_ns) // 10**9), 1) if steps_ns else _STEP_S
+
+
+def alert_limits(config: Config) -> Limits:
+    """Thresholds of the alert rules that hold for every model, by measurement; silence has none.
+
+    >>> alert_limits(default_config())["ml.drift.share"]
+    Bounds(ceilings=(0.3,), floors=())
+    """
+    found: dict[str, Bounds] = {}
+    for rule in config.alerts.resolved():
+        if rule.enabled and rule.condition != "absent" and not _of_some_models(rule.where):
+            ceilings, floors = found.get(rule.measurement, Bounds())
+            if rule.condition == "above":
+                ceilings = tuple(sorted({*ceilings, rule.threshold}))
+            else:
+                floors = tuple(sorted({*floors, rule.threshold}))
+            found[rule.measurement] = Bounds(ceilings, floors)
+    return found
+
+
+def _of_some_models(where: tuple[tuple[str, tuple[str, ...]], ...]) -> bool:
+    return any(key == semconv.MODEL_NAME for key, _ in where)

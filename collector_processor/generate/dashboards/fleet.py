@@ -1,0 +1,257 @@
+"""The overview: all models, what is wrong with which, and the way to the board of each."""
+
+from __future__ import annotations
+
+from collector_processor.generate.catalogue import FEATURE, METHOD, MODEL, ROLE, SEGMENT, VERSION, Catalogue, stopped
+from collector_processor.generate.dashboards.generic import aggregated, sentence, title_of
+from collector_processor.generate.dashboards.plan import (
+    DATASOURCE,
+    FLEET_UID,
+    MODEL_UID,
+    NO_BOUNDS,
+    NONE_IS_BEST,
+    RATE,
+    Annotation,
+    Board,
+    Bounds,
+    Limits,
+    Link,
+    Panel,
+    Query,
+    Row,
+    Variable,
+    grafana_unit,
+    model_link,
+)
+from otel_ml import semconv
+
+_KEYS = (MODEL, VERSION)
+_NAME = f"{{{{{MODEL}}}}} {{{{{VERSION}}}}}"
+_CHOSEN = f'{MODEL}=~"$model"'
+_OFFENDERS = 15
+_SILENT_MINUTES = 15
+_SHARE = 0.3
+"""Where no rule says how much drift is too much."""
+
+
+def fleet_board(catalogue: Catalogue, limits: Limits, step_s: int = 60) -> Board:
+    """All models at a glance, their traffic, drift, performance, and who fell silent."""
+    board = _Fleet(catalogue, limits)
+    return Board(
+        FLEET_UID,
+        "Models: fleet",
+        "Every monitored model: traffic, drift, breaches, performance, and who fell silent.",
+        (
+            DATASOURCE,
+            Variable(
+                "model",
+                "Model",
+                "models to show",
+                f"label_values({board.name(semconv.WINDOW_ROWS)}, {MODEL})",
+                multiple=True,
+                everything=".*",
+            ),
+        ),
+        (
+            Row("At a glance", board.glance()),
+            Row("Models", (board.table(),)),
+            Row("Traffic", board.traffic()),
+            Row("Drift", board.drift()),
+            Row("Performance", board.performance()),
+        ),
+        (board.breaches(),),
+        step_s=step_s,
+    )
+
+
+class _Fleet:
+    def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
+        self._catalogue = catalogue
+        self._limits = limits
+        self._rows = f'{self.name(semconv.WINDOW_ROWS)}{{{_CHOSEN},{SEGMENT}=""}}'
+        breached = f"{self.name(semconv.DRIFT_BREACHED)}{{{_CHOSEN}}}"
+        # A column that several methods find in breach is one breach.
+        self._breached = aggregated("max", breached, (*_KEYS, ROLE, FEATURE))
+
+    def name(self, metric: str) -> str:
+        return self._catalogue[metric].name
+
+    def _of(self, metric: str) -> str:
+        """The newest value of each model and version, over all rows."""
+        series = self._catalogue[metric]
+        whole = f',{SEGMENT}=""' if SEGMENT in series.labels else ""
+        return aggregated("max", f"{series.name}{{{_CHOSEN}{whole}}}", _KEYS)
+
+    def _share(self) -> float:
+        """The share of drifted features that is too much."""
+        return next(iter(self._limits.get(semconv.DRIFT_SHARE, NO_BOUNDS).ceilings), _SHARE)
+
+    def _rate(self) -> str:
+        return aggregated("sum", f"rate({self.name(semconv.PREDICTIONS)}{{{_CHOSEN}}}[{RATE}])", _KEYS)
+
+    def _silent(self) -> str:
+        """Models heard of in the last day and not lately: how many rows their last window had."""
+        last = aggregated("max", f"last_over_time({self._rows}[1d])", _KEYS)
+        counter = f"{self.name(semconv.PREDICTIONS)}{{{_CHOSEN}}}"
+        return f"{last} and on ({', '.join(_KEYS)}) ({stopped(counter, _KEYS, f'{_SILENT_MINUTES}m', '1d')})"
+
+    def glance(self) -> tuple[Panel, ...]:
+        share = self._share()
+
+        def stat(title: str, text: str, expr: str, unit: str = "short", bounds: Bounds = NO_BOUNDS) -> Panel:
+            return Panel(
+                title, text, (Query(expr, title, instant=True),), unit, "stat", 4, 4, "no model yet", bounds=bounds
+            )
+
+        return (
+            stat("Models", "Model versions with a window now.", f"count({aggregated('max', self._rows, _KEYS)})"),
+            stat("Rows per second", "Predictions that arrive, all models together.", f"sum({self._rate()})"),
+            stat(
+                f"Models above {share:.0%} drift",
+                f"Model versions whose share of drifted features is above {share:.0%}.",
+                f"count({self._of(semconv.DRIFT_SHARE)} > {share}) or vector(0)",
+                bounds=NONE_IS_BEST,
+            ),
+            stat(
+                "Columns in breach",
+                "Features, predictions, scores and labels that any method finds in breach.",
+                f"sum({self._breached}) or vector(0)",
+                bounds=NONE_IS_BEST,
+            ),
+            stat(
+                "Silent models",
+                f"Model versions that predicted in the last day and not in the last {_SILENT_MINUTES} minutes.",
+                f"count({self._silent()}) or vector(0)",
+                bounds=NONE_IS_BEST,
+            ),
+            stat(
+                "Slowest p99",
+                "The highest 99th percentile of the latency of any model.",
+                f"max({self._of(semconv.LATENCY_P99)})",
+                "s",
+                self._limits.get(semconv.LATENCY_P99, NO_BOUNDS),
+            ),
+        )
+
+    def table(self) -> Panel:
+        wanted = (
+            ("rows/s", self._rate(), "short"),
+            ("rows in the window", self._of(semconv.WINDOW_ROWS), "short"),
+            ("drift share", self._of(semconv.DRIFT_SHARE), "percentunit"),
+            ("columns in breach", aggregated("sum", self._breached, _KEYS), "short"),
+            ("accuracy", self._of(semconv.PERFORMANCE + "accuracy"), "percentunit"),
+            ("MAE", self._of(semconv.PERFORMANCE + "mae"), "short"),
+            ("label coverage", self._of(semconv.LABELS_COVERAGE), "percentunit"),
+            ("p99", self._of(semconv.LATENCY_P99), "s"),
+        )
+        columns = {MODEL: "model", VERSION: "version"}
+        columns |= {f"Value #{chr(65 + place)}": title for place, (title, _, _) in enumerate(wanted)}
+        url = (
+            f"/d/{MODEL_UID}?var-model=${{__data.fields.model}}&var-version=${{__data.fields.version}}"
+            "&var-datasource=${datasource}&${__url_time_range}"
+        )
+        return Panel(
+            "Models",
+            "One line for each model version: its newest figures. The link leads to the model's own board.",
+            tuple(Query(expr, instant=True) for _, expr, _ in wanted),
+            kind="table",
+            width=24,
+            height=10,
+            no_data="no model yet: is the service scraped?",
+            links=(Link("Open this model", url),),
+            columns=columns,
+            column_units={title: unit for title, _, unit in wanted},
+        )
+
+    def traffic(self) -> tuple[Panel, ...]:
+        return (
+            Panel(
+                "Rows per second",
+                "Predictions that arrive, by model version.",
+                (Query(self._rate(), _NAME),),
+                "short",
+                width=8,
+                minimum=0,
+                links=(model_link(),),
+                no_data="no predictions",
+            ),
+            self._series(semconv.LATENCY_P99),
+            Panel(
+                "Silent models",
+                f"Predicted in the last day, not in the last {_SILENT_MINUTES} minutes: rows of the last window.",
+                (Query(self._silent(), _NAME, instant=True),),
+                "short",
+                "bargauge",
+                8,
+                no_data="none is silent",
+                links=(model_link(),),
+            ),
+        )
+
+    def drift(self) -> tuple[Panel, ...]:
+        same = f"{_CHOSEN}"
+        score, threshold = (self.name(metric) for metric in (semconv.DRIFT_SCORE, semconv.DRIFT_THRESHOLD))
+        keys = (*_KEYS, ROLE, FEATURE, METHOD)
+        ratio = aggregated("max", f"{score}{{{same}}} / ({threshold}{{{same}}} > 0)", keys)
+        return (
+            self._series(semconv.DRIFT_SHARE),
+            Panel(
+                "Columns in breach",
+                "How many columns any method finds in breach, by model version.",
+                (Query(aggregated("sum", self._breached, _KEYS), _NAME),),
+                "short",
+                width=8,
+                minimum=0,
+                links=(model_link(),),
+                no_data="no window with enough rows yet",
+            ),
+            Panel(
+                "Top offenders",
+                f"The {_OFFENDERS} columns of highest drift score relative to its threshold; above 1 is in breach.",
+                (
+                    Query(
+                        f"topk({_OFFENDERS}, {ratio})",
+                        f"{_NAME} {{{{{FEATURE}}}}} {{{{{ROLE}}}}} {{{{{METHOD}}}}}",
+                        instant=True,
+                    ),
+                ),
+                "short",
+                "bargauge",
+                8,
+                bounds=NONE_IS_BEST,
+                links=(model_link(),),
+                no_data="no window with enough rows yet",
+            ),
+        )
+
+    def performance(self) -> tuple[Panel, ...]:
+        """One panel for each metric of performance that the registry has."""
+        found = (item for item in self._catalogue.of("derived") if item.metric.startswith(semconv.PERFORMANCE))
+        return tuple(self._series(item.metric) for item in found)
+
+    def _series(self, metric: str) -> Panel:
+        series = self._catalogue[metric]
+        keys = tuple(label for label in series.labels if label not in (SEGMENT, METHOD, "ml_segment_value"))
+        whole = f',{SEGMENT}=""' if SEGMENT in series.labels else ""
+        rest = "".join(f" {{{{{label}}}}}" for label in keys if label not in _KEYS)
+        return Panel(
+            title_of(metric),
+            sentence(series.description),
+            (Query(aggregated("max", f"{series.name}{{{_CHOSEN}{whole}}}", keys), _NAME + rest),),
+            grafana_unit(metric, series.unit),
+            width=8,
+            minimum=0 if series.unit == "s" else None,
+            bounds=self._limits.get(metric, NO_BOUNDS),
+            links=(model_link(),),
+            no_data="not measured: too few rows or labels in the windows, or no model of this kind",
+        )
+
+    def breaches(self) -> Annotation:
+        share = self._share()
+        return Annotation(
+            "Drift above its limit",
+            f"{self._of(semconv.DRIFT_SHARE)} > {share}",
+            f"{{{{{MODEL}}}}} {{{{{VERSION}}}}} drifts",
+            f"more than {share:.0%} of the features are in breach",
+            (MODEL, VERSION),
+        )

@@ -1,0 +1,310 @@
+"""The board of one model: traffic, latency, drift, performance, quality, labels, segments, and its traces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote
+
+from collector_processor.generate.catalogue import FEATURE, METHOD, MODEL, ROLE, SEGMENT, VERSION, Catalogue, Series
+from collector_processor.generate.dashboards.generic import (
+    ONE_MODEL,
+    WHOLE,
+    aggregated,
+    emitted_panel,
+    model_panel,
+    sentence,
+    title_of,
+    without_panel,
+)
+from collector_processor.generate.dashboards.plan import (
+    DATASOURCE,
+    MODEL_UID,
+    NO_BOUNDS,
+    RATE,
+    Annotation,
+    Board,
+    Bounds,
+    Limits,
+    Link,
+    Panel,
+    Query,
+    Row,
+    Traces,
+    Variable,
+    traces_source,
+)
+from otel_ml import semconv
+
+_ROWS: Final = {
+    "window": "Traffic",
+    "predictions": "Traffic",
+    "latency": "Latency",
+    "drift": "Drift",
+    "performance": "Performance",
+    "quality": "Quality",
+    "labels": "Labels",
+}
+"""The row of each family of metrics; a family that is not here gets a row of its own name."""
+_DRIFT: Final = f'{ONE_MODEL},{METHOD}=~"$method"'
+
+
+def model_board(
+    catalogue: Catalogue, limits: Limits, traces: Traces = "jaeger", method: str = "", step_s: int = 60
+) -> Board:
+    """One model: every derived metric has a panel here, drawn by hand or by its description."""
+    board = _Model(catalogue, limits, traces)
+    return Board(
+        MODEL_UID,
+        "Models: one model",
+        "One model, version by version: traffic, latency, drift, performance, quality, labels, segments.",
+        board.variables(method),
+        board.rows(),
+        (board.breaches(), board.alerts()),
+        step_s=step_s,
+    )
+
+
+class _Model:
+    def __init__(self, catalogue: Catalogue, limits: Limits, traces: Traces) -> None:
+        self._catalogue = catalogue
+        self._limits = limits
+        self._traces: Traces = traces
+        self._links = (_traces_link(traces),)
+
+    def _name(self, metric: str) -> str:
+        return self._catalogue[metric].name
+
+    def variables(self, method: str) -> tuple[Variable, ...]:
+        """Data sources, model, version, segment, method, and the application's service in the traces."""
+        rows, duration = self._name(semconv.WINDOW_ROWS), self._name(semconv.METRIC_PREDICTION_DURATION)
+        chosen = f'{{{MODEL}="$model"}}'
+        return (
+            DATASOURCE,
+            traces_source(self._traces),
+            Variable("model", "Model", "the model", f"label_values({rows}, {MODEL})"),
+            Variable(
+                "version",
+                "Version",
+                "its versions",
+                f"label_values({rows}{chosen}, {VERSION})",
+                multiple=True,
+                everything=".*",
+            ),
+            Variable(
+                "segment",
+                "Segment",
+                "the segment to split by",
+                f"label_values({rows}{chosen}, {SEGMENT})",
+                everything=".+",
+            ),
+            Variable(
+                "method",
+                "Drift method",
+                "the drift methods to show",
+                f"label_values({self._name(semconv.DRIFT_SCORE)}{chosen}, {METHOD})",
+                multiple=True,
+                everything=".*",
+                first=method,
+            ),
+            Variable(
+                "service",
+                "Service",
+                "the application in the traces",
+                f"label_values({duration}_count{chosen}, job)",
+                everything=".*",
+                hidden=True,
+            ),
+        )
+
+    def rows(self) -> tuple[Row, ...]:
+        """The rows in the order of the registry, what is drawn by hand first in each."""
+        drawn = {"At a glance": self._glance(), "Latency": (self._latency(),), "Drift": self._drift()}
+        shown = (panel for panels in drawn.values() for panel in panels)
+        derived = self._catalogue.of("derived")
+        rest = without_panel(self._catalogue, derived, shown)
+        # At a glance is no substitute for a panel over time.
+        rest += [item for item in derived if item not in rest and not self._drawn_over_time(item, drawn)]
+        order = ["At a glance", *dict.fromkeys([*_ROWS.values(), *(row_of(item) for item in derived)])]
+        found: list[Row] = []
+        for title in order:
+            others = tuple(self._panel(item) for item in derived if item in rest and row_of(item) == title)
+            panels = (*drawn.get(title, ()), *others)
+            if panels:
+                found.append(Row(title, panels))
+        emitted = tuple(emitted_panel(item, self._links) for item in self._catalogue.of("emitted"))
+        return (
+            *found,
+            Row("Segments", tuple(self._segments()), collapsed=True),
+            Row("From the application itself", (self._calls(), *emitted), collapsed=True),
+        )
+
+    def _drawn_over_time(self, series: Series, drawn: dict[str, tuple[Panel, ...]]) -> bool:
+        panels = (panel for title, panels in drawn.items() if title != "At a glance" for panel in panels)
+        return not without_panel(self._catalogue, [series], panels)
+
+    def _panel(self, series: Series) -> Panel:
+        return model_panel(series, self._limits.get(series.metric, NO_BOUNDS), self._links)
+
+    def _segments(self) -> Iterator[Panel]:
+        """Every metric that is measured by segment."""
+        for series in self._catalogue.of("derived"):
+            if SEGMENT in series.labels:
+                yield model_panel(series, self._limits.get(series.metric, NO_BOUNDS), self._links, by_segment=True)
+
+    def _glance(self) -> tuple[Panel, ...]:
+        wanted = (
+            (semconv.WINDOW_ROWS, "short"),
+            (semconv.DRIFT_SHARE, "percentunit"),
+            (semconv.LATENCY_P95, "s"),
+            (semconv.LABELS_COVERAGE, "percentunit"),
+            (semconv.PERFORMANCE + "accuracy", "percentunit"),
+        )
+        found: list[Panel] = []
+        for metric, unit in wanted:
+            series = self._catalogue[metric]
+            whole = f",{WHOLE}" if SEGMENT in series.labels else ""
+            expr = aggregated("max", f"{series.name}{{{ONE_MODEL}{whole}}}", [VERSION])
+            query = Query(expr, f"{{{{{VERSION}}}}}", instant=True)
+            found.append(
+                Panel(
+                    title_of(metric),
+                    f"{sentence(series.description)} The newest window.",
+                    (query,),
+                    unit,
+                    "stat",
+                    4,
+                    4,
+                    "not measured",
+                    bounds=self._limits.get(metric, NO_BOUNDS),
+                )
+            )
+        rate = aggregated("sum", f"rate({self._name(semconv.PREDICTIONS)}{{{ONE_MODEL}}}[{RATE}])", [VERSION])
+        speed = Panel(
+            "Rows per second",
+            "Predictions that arrive.",
+            (Query(rate, f"{{{{{VERSION}}}}}"),),
+            "short",
+            "stat",
+            4,
+            4,
+            "none",
+        )
+        return (speed, *found)
+
+    def _latency(self) -> Panel:
+        series = [self._catalogue[name] for name in (semconv.LATENCY_P50, semconv.LATENCY_P95, semconv.LATENCY_P99)]
+        queries = tuple(
+            Query(
+                aggregated("max", f"{item.name}{{{ONE_MODEL},{WHOLE}}}", [VERSION]),
+                f"{item.metric.rpartition('.')[2]} {{{{{VERSION}}}}}",
+            )
+            for item in series
+        )
+        text = "How long calls take, from the spans' durations: half, 95 and 99 of a hundred took at most this."
+        drawn = [self._limits.get(item.metric, NO_BOUNDS) for item in series]
+        bounds = Bounds(*(tuple(sorted({*(value for each in drawn for value in each[side])})) for side in (0, 1)))
+        return Panel(
+            "Latency",
+            text,
+            queries,
+            "s",
+            width=24,
+            minimum=0,
+            bounds=bounds,
+            links=self._links,
+            no_data="no calls with a duration",
+        )
+
+    def _calls(self) -> Panel:
+        """Durations of the calls over time, with exemplars that lead to traces."""
+        name = self._name(semconv.METRIC_PREDICTION_DURATION)
+        rate = f"sum by (le) (rate({name}_bucket{{{ONE_MODEL}}}[{RATE}]))"
+        return Panel(
+            "Durations of calls",
+            "How many calls took how long. Diamonds are exemplars: each leads to the trace of a prediction, where the "
+            "Prometheus data source has a link for trace_id (see provisioning/datasources).",
+            (Query(rate, "{{le}}", exemplars=True, buckets=True),),
+            "s",
+            "heatmap",
+            24,
+            9,
+            links=self._links,
+            no_data="nothing: the application's own OpenTelemetry metrics are not in this Prometheus",
+        )
+
+    def _drift(self) -> tuple[Panel, ...]:
+        score, threshold = self._name(semconv.DRIFT_SCORE), self._name(semconv.DRIFT_THRESHOLD)
+        column = (ROLE, FEATURE, METHOD)
+        both = [aggregated("max", f"{name}{{{_DRIFT}}}", (*column, VERSION)) for name in (score, threshold)]
+        names = f"{{{{{ROLE}}}}} {{{{{FEATURE}}}}} {{{{{METHOD}}}}}"
+        ratio = f"{score}{{{_DRIFT}}} / ({threshold}{{{_DRIFT}}} > 0)"
+        return (
+            Panel(
+                "Drift by column over time",
+                "Each column's drift score relative to its threshold, the highest of the chosen methods and versions: "
+                "from 1 on, the column is in breach.",
+                (Query(aggregated("max", ratio, (ROLE, FEATURE)), f"{{{{{ROLE}}}}} {{{{{FEATURE}}}}}"),),
+                "short",
+                "heatmap",
+                24,
+                10,
+                "no window with enough rows yet",
+                minimum=0,
+                maximum=2,
+                links=self._links,
+            ),
+            Panel(
+                "Drift score and threshold",
+                "Scores as lines, the threshold of each dashed. Small windows have higher thresholds: chance alone "
+                "must not ring.",
+                (Query(both[0], names), Query(both[1], f"threshold {names}")),
+                "short",
+                width=24,
+                height=10,
+                minimum=0,
+                links=self._links,
+                no_data="no window with enough rows yet",
+            ),
+        )
+
+    def breaches(self) -> Annotation:
+        """A mark where a column is in breach."""
+        expr = f"{self._name(semconv.DRIFT_BREACHED)}{{{_DRIFT}}}"
+        return Annotation(
+            "Breaches",
+            f"{aggregated('max', expr, (MODEL, VERSION, ROLE, FEATURE))} == 1",
+            f"{{{{{ROLE}}}}} {{{{{FEATURE}}}}} drifts",
+            f"{{{{{MODEL}}}}} {{{{{VERSION}}}}}",
+            (ROLE, FEATURE),
+        )
+
+    def alerts(self) -> Annotation:
+        """A mark where a rule of ``otel-ml rules`` fires in Prometheus."""
+        expr = f'ALERTS{{alertstate="firing",{ONE_MODEL}}}'
+        return Annotation(
+            "Alerts", expr, "{{alertname}}", f"{{{{severity}}}} {{{{{VERSION}}}}}", ("severity",), colour="orange"
+        )
+
+
+def row_of(series: Series) -> str:
+    """The row in which a derived metric stands by default: its family's."""
+    family = series.metric.split(".")[1] if series.metric.count(".") else series.metric
+    return _ROWS.get(family, family[:1].upper() + family[1:].replace("_", " "))
+
+
+def _traces_link(traces: Traces) -> Link:
+    """From a panel to the traces of this model's predictions, in Grafana's explorer, over the same time."""
+    if traces == "tempo":
+        query: dict[str, object] = {
+            "queryType": "traceql",
+            "query": f'{{ span.{semconv.MODEL_NAME} = "${{model}}" }}',
+            "limit": 20,
+        }
+    else:
+        query = {"queryType": "search", "service": "${service}", "operation": f"{semconv.SPAN_PREDICT} ${{model}}"}
+    query = {"refId": "A", "datasource": {"type": traces, "uid": "${traces}"}, **query}
+    pane = {"datasource": "${traces}", "queries": [query], "range": {"from": "${__from}", "to": "${__to}"}}
+    panes = quote(json.dumps({"traces": pane}, separators=(",", ":")), safe="${}:,")
+    return Link("Traces of this model", f"/explore?schemaVersion=1&panes={panes}")

@@ -1,0 +1,107 @@
+"""The board of the service itself: what came in, what was left out, where it waits, what it costs."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from collector_processor.generate.catalogue import Catalogue, Series
+from collector_processor.generate.dashboards.generic import ONE_SERVICE, own_panel, title_of
+from collector_processor.generate.dashboards.plan import (
+    DATASOURCE,
+    NO_BOUNDS,
+    NONE_IS_BEST,
+    SERVICE_UID,
+    Board,
+    Bounds,
+    Panel,
+    Query,
+    Row,
+    Variable,
+)
+
+_BY_SIGNAL: Final = re.compile(r"otelcol_(receiver|exporter)_(\w+)_(?:spans|log_records|metric_points)_total")
+_ROWS: Final = (
+    ("Receiving", re.compile(r"otelcol_receiver_|otel_ml_(rows|unauthenticated)_")),
+    ("Left out", re.compile(r"otel_ml_(dropped|evicted|clamped|errors)_")),
+    ("Labels", re.compile(r"otel_ml_(labels|pending|early)_")),
+    ("Windows and models", re.compile(r"otel_ml_(models|windows|evaluate)")),
+    ("Journal", re.compile(r"otel_ml_journal_")),
+    ("Exporting", re.compile(r"otelcol_exporter_")),
+    ("Alerts", re.compile(r"otel_ml_(alert|notification)")),
+    ("Process", re.compile(r"otelcol_process_")),
+)
+_REST: Final = "Other"
+
+
+def service_board(catalogue: Catalogue) -> Board:
+    """Every metric that the service tells about itself, whatever is registered."""
+    own = catalogue.of("own")
+    uptime, errors, models = (catalogue[name] for name in (_UPTIME, _ERRORS, _MODELS))
+    rows = [Row("At a glance", _glance(uptime, errors, models))]
+    grouped: dict[str, dict[str, list[Series]]] = {}
+    for item in own:
+        found = _BY_SIGNAL.fullmatch(item.name)
+        title = f"{found[1].title()}: {found[2].replace('_', ' ')}" if found else title_of(item.name)
+        grouped.setdefault(_row_of(item), {}).setdefault(title, []).append(item)
+    for title in (*(title for title, _ in _ROWS), _REST):
+        panels = [own_panel(name, series) for name, series in grouped.get(title, {}).items()]
+        if panels:
+            rows.append(Row(title, tuple(panels)))
+    return Board(
+        SERVICE_UID,
+        "Models: the monitoring service",
+        "The service that derives the figures: traffic, drops, queues, journal, memory.",
+        (
+            DATASOURCE,
+            Variable(
+                "job", "Job", "the scrape job", f"label_values({models.name}, job)", multiple=True, everything=".*"
+            ),
+            Variable(
+                "instance",
+                "Instance",
+                "instances of the service",
+                f'label_values({models.name}{{job=~"$job"}}, instance)',
+                multiple=True,
+                everything=".*",
+            ),
+        ),
+        tuple(rows),
+    )
+
+
+_UPTIME: Final = "otelcol_process_uptime_seconds"
+_ERRORS: Final = "otel_ml_errors_total"
+_MODELS: Final = "otel_ml_models"
+
+
+def _row_of(series: Series) -> str:
+    return next((title for title, names in _ROWS if names.match(series.name)), _REST)
+
+
+def _glance(uptime: Series, errors: Series, models: Series) -> tuple[Panel, ...]:
+    def stat(title: str, text: str, expr: str, unit: str, bounds: Bounds = NO_BOUNDS) -> Panel:
+        return Panel(title, text, (Query(expr, title, instant=True),), unit, "stat", 6, 4, "not scraped", bounds=bounds)
+
+    return (
+        stat("Instances", "Instances of the service that answer.", f"count({models.name}{{{ONE_SERVICE}}})", "short"),
+        stat(
+            "Uptime",
+            "The instance that was started last.",
+            f"min({uptime.name}{{{ONE_SERVICE}}} and on (job, instance) {models.name})",
+            "s",
+        ),
+        stat(
+            "Model versions",
+            "Model versions tracked, all instances together.",
+            f"sum({models.name}{{{ONE_SERVICE}}})",
+            "short",
+        ),
+        stat(
+            "Errors survived",
+            "Unexpected failures since the start: each is a bug worth a report.",
+            f"sum({errors.name}{{{ONE_SERVICE}}}) or vector(0)",
+            "short",
+            NONE_IS_BEST,
+        ),
+    )

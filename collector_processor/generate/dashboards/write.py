@@ -1,0 +1,67 @@
+"""Writes the boards, and the files by which Grafana finds them, into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from collector_processor.config import Config
+from collector_processor.generate.dashboards.boards import boards
+from collector_processor.generate.dashboards.plan import Traces
+
+INSTALL: Final = "pip install 'otel-ml[dashboards]'"
+PROVIDERS: Final = """\
+# Goes to Grafana's provisioning/dashboards; the JSON files go to the folder that `path` names.
+apiVersion: 1
+providers:
+  - name: otel-ml
+    folder: Machine learning
+    type: file
+    allowUiUpdates: true
+    options:
+      path: /var/lib/grafana/dashboards/otel-ml
+"""
+SOURCES: Final = """\
+# Goes to Grafana's provisioning/datasources. PROMETHEUS_URL and TRACES_URL are variables of Grafana's environment.
+apiVersion: 1
+datasources:
+  - name: Prometheus
+    uid: otel-ml-prometheus
+    type: prometheus
+    access: proxy
+    url: $PROMETHEUS_URL
+    jsonData:
+      httpMethod: POST
+      # An exemplar leads to its trace.
+      exemplarTraceIdDestinations:
+        - name: trace_id
+          datasourceUid: otel-ml-traces
+  - name: Traces
+    uid: otel-ml-traces
+    type: {traces}
+    access: proxy
+    url: $TRACES_URL
+"""
+
+
+def write_dashboards(folder: Path, config: Config | None = None, *, traces: Traces = "jaeger") -> Iterator[Path]:
+    """Writes one JSON file for each board and the provisioning files below ``folder``; gives each path once written.
+
+    Raises ``OSError`` with the command that installs what is missing when the extra ``dashboards`` is not there.
+    """
+    try:
+        from collector_processor.generate.dashboards.grafana import to_json
+    except (ImportError, AttributeError) as error:
+        # Grafana's types need Python 3.11; on 3.10 the extra installs nothing.
+        raise OSError(
+            f"dashboards need grafana-foundation-sdk and Python 3.11 ({error}); install it with: {INSTALL}"
+        ) from None
+    texts = {f"{board.uid}.json": to_json(board) for board in boards(config, traces=traces)}
+    texts["provisioning/dashboards/otel-ml.yaml"] = PROVIDERS
+    texts["provisioning/datasources/otel-ml.yaml"] = SOURCES.replace("{traces}", traces)
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        yield path

@@ -1,0 +1,66 @@
+"""Alert rules for Prometheus, Grafana and Datadog from one set: ``otel-ml rules --config FILE --out FILE``.
+
+The set is that of the service's own notifier (:mod:`collector_processor.alerts`), and rules on the service's health.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, get_args
+
+from collector_processor.config import Config
+from collector_processor.config.pace import look_back
+from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.rules import datadog, prometheus
+from collector_processor.generate.rules.models import model_rule
+from collector_processor.generate.rules.prometheus import unit_tests_text
+from collector_processor.generate.rules.rule import Rule
+from collector_processor.generate.rules.service import service_rules
+
+Format = Literal["prometheus", "grafana", "datadog"]
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+
+
+def rules_of(config: Config, *, runbooks: str = "", catalogue: Catalogue | None = None) -> tuple[Rule, ...]:
+    """Every rule of a configuration: those of its ``alerts`` section, then those on the service itself.
+
+    ``runbooks`` is put before runbooks that are relative paths, so that whoever is told can follow them. Raises
+    ``ValueError`` for a rule of the user's under a name that one on the service has.
+
+    >>> from collector_processor.config import default_config
+    >>> [rule.name for rule in rules_of(default_config())][:3]
+    ['feature_drift', 'prediction_drift', 'performance_drop']
+    """
+    known = catalogue or Catalogue.of_registries()
+    base = runbooks.rstrip("/") + "/" if runbooks else ""
+    held = look_back(config.monitor)
+    models = (
+        model_rule(
+            rule, known, rule.runbook if "://" in rule.runbook or not rule.runbook else base + rule.runbook, held
+        )
+        for rule in config.alerts.resolved()
+        if rule.enabled
+    )
+    own = tuple(service_rules(config, known, base))
+    taken = {rule.name for rule in own}.intersection(rule.name for rule in config.alerts.resolved())
+    if taken:
+        raise ValueError(f"alerts.rules.{min(taken)}: a rule on the service has that name; choose another")
+    return (*models, *own)
+
+
+def rules_text(rules: Sequence[Rule], form: Format = "prometheus") -> str:
+    """The file's text; ``OSError`` with the command that installs what ``grafana`` needs and is missing."""
+    if form == "datadog":
+        return datadog.rules_text(rules)
+    if form == "prometheus":
+        return prometheus.rules_text(rules)
+    try:
+        from collector_processor.generate.rules import grafana
+    except (ImportError, AttributeError) as error:
+        install = "pip install 'otel-ml[dashboards]'"
+        text = f"rules for Grafana need grafana-foundation-sdk and Python 3.11 ({error}); install it with: {install}"
+        raise OSError(text) from None
+    return grafana.rules_text(rules)
+
+
+__all__ = ["FORMATS", "Format", "Rule", "rules_of", "rules_text", "unit_tests_text"]

@@ -1,0 +1,63 @@
+"""The rules as Datadog monitors: a JSON list, each element as its API takes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from collector_processor.generate.rules.rule import MINUTE_NS, Rule, number
+
+_TIMES: Final = {1: "1m", 5: "5m", 10: "10m", 15: "15m", 30: "30m", 60: "1h", 120: "2h", 240: "4h", 1440: "1d"}
+"""The times over which a monitor may look, by their minutes."""
+_PRIORITIES: Final = {"critical": 1, "warning": 3, "info": 5}
+
+
+def timeframe(time_ns: int) -> tuple[int, str]:
+    """The shortest time that Datadog knows and that is long enough: minutes and name; a day at most.
+
+    >>> timeframe(10 * MINUTE_NS), timeframe(40 * MINUTE_NS), timeframe(0)
+    ((10, '10m'), (60, '1h'), (5, '5m'))
+    """
+    wanted = max(time_ns / MINUTE_NS, 5)
+    return next(((minutes, name) for minutes, name in _TIMES.items() if minutes >= wanted), (1440, "1d"))
+
+
+def query(rule: Rule) -> str:
+    """The monitor's condition; the hold time is that the worst moment within it was beyond the threshold, too."""
+    if rule.absent_ns:
+        return f"sum(last_{timeframe(rule.absent_ns)[1]}):{rule.datadog} <= 0"
+    time = timeframe(max(rule.hold_ns, 15 * MINUTE_NS) if rule.datadog_over == "sum" else rule.hold_ns)[1]
+    return f"{rule.datadog_over}(last_{time}):{rule.datadog} {rule.comparison} {number(rule.threshold)}"
+
+
+def monitor(rule: Rule) -> dict[str, Any]:
+    """One monitor."""
+    thresholds: dict[str, float] = {"critical": rule.threshold}
+    if rule.clear != rule.threshold:
+        thresholds["critical_recovery"] = rule.clear
+    options: dict[str, Any] = {
+        "thresholds": thresholds,
+        "include_tags": True,
+        "require_full_window": False,
+        "notify_audit": False,
+        "on_missing_data": "show_and_notify_no_data" if rule.absent_ns else "default",
+    }
+    subject = " ".join(f"{{{{{tag}.name}}}}" for tag in rule.datadog_tags)
+    # Braces of the user's are no templates.
+    summary, description = (text.replace("{{", "{ {") for text in (rule.summary, rule.description))
+    text = f"{summary}: {subject}\n\n{description}"
+    return {
+        "name": rule.name,
+        "type": "query alert",
+        "query": query(rule),
+        "message": text + (f"\n\nRunbook: {rule.runbook}" if rule.runbook else ""),
+        "tags": ["otel-ml", f"group:{rule.group}", f"severity:{rule.severity}"],
+        "priority": _PRIORITIES.get(rule.severity, 3),
+        "options": options,
+    }
+
+
+def rules_text(rules: Sequence[Rule]) -> str:
+    """All monitors, as JSON."""
+    return json.dumps([monitor(rule) for rule in rules], indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,249 @@
+"""From the configuration's alert rules to PromQL and Datadog queries, with names from the registry."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from collector_processor.alerts.rules import AlertRule, Where
+from collector_processor.exporters.naming import label_name
+from collector_processor.generate.catalogue import MODEL, SEGMENT, SEGMENT_VALUE, VERSION, Catalogue, Series, stopped
+from collector_processor.generate.rules.rule import MINUTE_NS, SEEN_NS, Comparison, Example, Rule, go_duration, number
+from collector_processor.monitors.attributes import MODEL_KEYS
+from otel_ml import semconv
+
+_ONCE: Final = "7d"
+"""How far back a value may have been above ``once_above``."""
+_SHORTEST_NS: Final = 3 * MINUTE_NS
+"""Counts come every half minute, and are stored when they are scraped: silence that is shorter cannot be seen."""
+_NOT_IN_A_TAG: Final = re.compile(r"[^\w\-:./]")
+_WHOLE: Final = (semconv.SEGMENT_NAME, ("",))
+_MODEL_KEYS: Final = f"{MODEL}, {VERSION}"
+
+
+def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str, held: str = "") -> Rule:
+    """The rule in all languages; ``KeyError`` for a measurement that no monitor gives. ``held``: how long PromQL looks
+    back for the newest figure, where windows may be more than its five minutes apart.
+
+    >>> rule = AlertRule("drift", "ml.drift.share", "above", threshold=0.3, clear=0.3)
+    >>> found = model_rule(rule, Catalogue.of_registries(), "")
+    >>> found.value
+    'max by (ml_model_name, ml_model_version) (ml_drift_share_ratio)'
+    >>> found.datadog
+    'max:ml.drift.share{*} by {ml.model.name,ml.model.version}'
+    """
+    rule = _by_predictions(rule)
+    series = catalogue[rule.measurement]
+    pinned = {label_name(key) for key, values in rule.where if values == ("",)}
+    pinned |= {SEGMENT_VALUE} if SEGMENT in pinned else set()
+    # All versions of a model count as one where it is about silence.
+    labels = (MODEL,) if rule.condition == "absent" else tuple(item for item in series.labels if item not in pinned)
+    comparison: Comparison = "<" if rule.condition == "below" else ">"
+    absent = rule.condition == "absent"
+    value = _silence(rule, series) if absent else catalogue.held(_value(rule, series, labels, catalogue), held)
+    keys = tuple(key for key in _keys(rule, catalogue) if label_name(key) in labels)
+    return Rule(
+        rule.name,
+        "models",
+        value,
+        comparison,
+        0.0 if absent else rule.threshold,
+        0.0 if absent else rule.clear,
+        labels,
+        0 if absent else rule.hold_ns,
+        rule.severity,
+        rule.summary,
+        rule.description or f"{rule.measurement} {_said(rule)}.",
+        runbook,
+        _datadog(rule, keys, catalogue),
+        "sum" if absent else "max" if rule.condition == "below" else "min",
+        keys,
+        rule.absent_ns,
+        "" if absent else "Value: {}.",
+        tuple(_examples(rule, series, labels, catalogue)),
+    )
+
+
+def _by_predictions(rule: AlertRule) -> AlertRule:
+    """A rule on silence asks the counter of predictions where it can: gauges outlast their window."""
+    of_models = all(key in MODEL_KEYS or (key, values) == _WHOLE for key, values in rule.where)
+    if rule.condition != "absent" or rule.measurement != semconv.WINDOW_ROWS or not of_models:
+        return rule
+    where = tuple((key, values) for key, values in rule.where if key in MODEL_KEYS)
+    return replace(rule, measurement=semconv.PREDICTIONS, where=where)
+
+
+def _said(rule: AlertRule) -> str:
+    if rule.condition == "absent":
+        return f"has not come for {go_duration(rule.absent_ns)}"
+    return f"is {rule.condition} {number(rule.threshold)}"
+
+
+# --- PromQL ----------------------------------------------------------------------------------------------------
+
+
+def selector(where: Where) -> str:
+    r"""Label matchers, sorted, in braces; nothing for no condition.
+
+    >>> selector((("ml.model.name", ("a.b",)), ("ml.segment.value", ("gold", "x|y"))))
+    '{ml_model_name="a.b",ml_segment_value=~"gold|x\\\\|y"}'
+    """
+    matchers: list[str] = []
+    for key, values in sorted(where):
+        several = len(values) != 1
+        text = "|".join(re.escape(value).replace("\\-", "-").replace("\\ ", " ") for value in values)
+        text = text if several else values[0]
+        matchers.append(f"{label_name(key)}={'~' if several else ''}{quoted(text)}")
+    return f"{{{','.join(matchers)}}}" if matchers else ""
+
+
+def quoted(text: str) -> str:
+    r"""A PromQL string.
+
+    >>> print(quoted('say "hi"'))
+    "say \"hi\""
+    """
+    plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{plain}"'
+
+
+def _value(rule: AlertRule, series: Series, labels: Sequence[str], catalogue: Catalogue) -> str:
+    """The worst value of each alert's series, as far as the guards let it be judged."""
+    function = "min" if rule.condition == "below" else "max"
+    chosen, by = f"{series.name}{selector(rule.where)}", f"by ({', '.join(labels)})"
+    value = f"{function} {by} ({chosen})"
+    if rule.min_rows:
+        rows = f'{catalogue[semconv.WINDOW_ROWS].name}{{{SEGMENT}=""}}'
+        value += f" and on ({_MODEL_KEYS}) max by ({_MODEL_KEYS}) ({rows}) >= {rule.min_rows}"
+    if rule.once_above is not None:
+        once = f"max {by} (max_over_time({chosen}[{_ONCE}]))"
+        value += f" and on ({', '.join(labels)}) {once} > {number(rule.once_above)}"
+    return value
+
+
+def _silence(rule: AlertRule, series: Series) -> str:
+    """Models that had the measurement within a day (or twice the time), not lately; named ones, though never seen."""
+    chosen, by = f"{series.name}{selector(rule.where)}", f"group by ({MODEL})"
+    time = go_duration(max(rule.absent_ns, _SHORTEST_NS))
+    seen = go_duration(max(SEEN_NS, 2 * rule.absent_ns))
+    if series.kind == "counter":
+        value = stopped(chosen, (MODEL,), time, seen)
+    else:
+        value = f"{by} (last_over_time({chosen}[{seen}])) unless {by} (last_over_time({chosen}[{time}]))"
+    for name in dict(rule.where).get(semconv.MODEL_NAME, ()):
+        rest = tuple(pair for pair in rule.where if pair[0] != semconv.MODEL_NAME)
+        one = f"{series.name}{selector(((semconv.MODEL_NAME, (name,)), *rest))}"
+        value += f" or {by} (absent_over_time({one}[{time}]))"
+    return value
+
+
+# --- Datadog ---------------------------------------------------------------------------------------------------
+
+
+def _keys(rule: AlertRule, catalogue: Catalogue) -> tuple[str, ...]:
+    """Attributes of the measurement under their OTLP names, which are Datadog's tags."""
+    known = {label_name(value): value for value in vars(semconv).values() if isinstance(value, str)}
+    return tuple(known[label] for label in catalogue[rule.measurement].labels)
+
+
+def _scope(where: Where) -> str:
+    parts: list[str] = []
+    for key, values in sorted(where):
+        choices = [f"{key}:{_tag(value)}" if value else f"!{key}:*" for value in values]
+        parts.append(choices[0] if len(choices) == 1 else f"({' OR '.join(choices)})")
+    return " AND ".join(parts) or "*"
+
+
+def _tag(value: str) -> str:
+    """A value as Datadog keeps it in a tag."""
+    return _NOT_IN_A_TAG.sub("_", value).lower()
+
+
+def _datadog(rule: AlertRule, keys: tuple[str, ...], catalogue: Catalogue) -> str:
+    by = ",".join(keys)
+    if rule.condition == "absent":
+        count = ".as_count()" if catalogue[rule.measurement].kind == "counter" else ""
+        return f"sum:{rule.measurement}{{{_scope(rule.where)}}} by {{{by}}}{count}"
+    function = "min" if rule.condition == "below" else "max"
+    value = f"{function}:{rule.measurement}{{{_scope(rule.where)}}} by {{{by}}}"
+    if rule.min_rows and keys == (semconv.MODEL_NAME, semconv.MODEL_VERSION):
+        # Datadog computes only with series of the same tags; elsewhere the guard is left to the longer time.
+        rows = f"max:{semconv.WINDOW_ROWS}{{!{semconv.SEGMENT_NAME}:*}} by {{{by}}}"
+        value += f" * cutoff_min({rows}, {rule.min_rows}) / {rows}"
+    return value
+
+
+# --- examples --------------------------------------------------------------------------------------------------
+
+
+def _examples(rule: AlertRule, series: Series, labels: Sequence[str], catalogue: Catalogue) -> Iterator[Example]:
+    chosen = _labels(rule, series)
+    alert = tuple((key, value) for key, value in chosen if key in labels)
+    name = _series(series.name, chosen)
+    if rule.condition == "absent":
+        away = math.ceil(rule.absent_ns / MINUTE_NS)
+        at_ns = (away + 10) * MINUTE_NS
+        # Every other model that the rule names goes on.
+        others = tuple(
+            (_series(series.name, [(MODEL, other), *chosen[1:]]), f"50+9x{away + 30}")
+            for other in dict(rule.where).get(semconv.MODEL_NAME, ())[1:]
+        )
+        end = away + 30
+        yield Example("fires once it is gone", ((name, f"50+9x5 _x{end}"), *others), at_ns, alert, 1.0)
+        yield Example("is quiet while it comes", ((name, f"50+9x{end}"), *others), at_ns)
+        if series.kind == "counter":
+            yield Example("fires once it stands still", ((name, f"50+9x5 95+0x{end}"), *others), at_ns, alert, 1.0)
+            born = ((name, f"_x{away + 8} 50+0x{end}"), *others)
+            yield Example("is quiet when it has only begun", born, at_ns)
+        return
+    after = math.ceil(rule.hold_ns / MINUTE_NS) + 5
+    rows = _series(catalogue[semconv.WINDOW_ROWS].name, [pair for pair in chosen if pair[0] in (MODEL, VERSION)])
+    enough = () if series.metric == semconv.WINDOW_ROWS else ((rows, f"{rule.min_rows + 1000}+0x{after + 60}"),)
+    bad, good = _values(rule)
+    first = "" if rule.once_above is None else f"{number(rule.once_above + 1.0)} "
+    end = after + 60
+
+    def example(text: str, value: float, *others: tuple[str, str], fires: bool = False) -> Example:
+        told = ((name, f"{first}{number(value)}+0x{end}"), *others)
+        return Example(text, told, after * MINUTE_NS, alert if fires else None, value)
+
+    yield example("fires", bad, *enough, fires=True)
+    yield example("is quiet on the right side", good, *enough)
+    if rule.hold_ns >= MINUTE_NS:
+        early = ((name, f"{first}{number(bad)}+0x{end}"), *enough)
+        yield Example("is quiet before its time", early, rule.hold_ns - MINUTE_NS)
+    if rule.min_rows > 1 and enough:
+        yield example("is quiet with too few rows", bad, (rows, f"{rule.min_rows - 1}+0x{end}"))
+    if rule.once_above is not None:
+        never = min(rule.once_above, bad)
+        yield Example("is quiet for what never was", ((name, f"{number(never)}+0x{end}"), *enough), after * MINUTE_NS)
+    if rule.clear != rule.threshold:
+        between = (rule.clear + rule.threshold) / 2
+        told = ((name, f"{first}{number(bad)}+0x{after} {number(between)}+0x{end}"), *enough)
+        yield Example("goes on between threshold and clear", told, (after + 20) * MINUTE_NS, alert, between)
+        told = ((name, f"{first}{number(between)}+0x{end}"), *enough)
+        yield Example("does not begin between threshold and clear", told, after * MINUTE_NS)
+
+
+def _values(rule: AlertRule) -> tuple[float, float]:
+    """A value beyond the threshold and one that is not, for which even a firing alert would end."""
+    step = max(abs(rule.threshold), abs(rule.clear), 1e-6) / 2
+    sign = 1.0 if rule.condition == "above" else -1.0
+    return round(rule.threshold + sign * step, 9), round(rule.clear - sign * step, 9)
+
+
+def _labels(rule: AlertRule, series: Series) -> list[tuple[str, str]]:
+    """Labels of an example: what the rule asks for, and something for all others."""
+    asked = {label_name(key): values[0] for key, values in rule.where}
+    found = {
+        label: asked.get(label, "fraud" if label == MODEL else "7" if label == VERSION else "some")
+        for label in series.labels
+    }
+    return [(label, value) for label, value in found.items() if value]
+
+
+def _series(name: str, labels: Sequence[tuple[str, str]]) -> str:
+    return f"{name}{{{', '.join(f'{key}={quoted(value)}' for key, value in labels)}}}"

@@ -1,0 +1,66 @@
+"""Attributes of measurements: (key, value) pairs, model name and version first."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from collector_processor.columns.batch import ModelKey
+from collector_processor.statistics.schema import ColumnSpec
+from otel_ml import semconv
+
+Attributes = tuple[tuple[str, str], ...]
+MODEL_KEYS = (semconv.MODEL_NAME, semconv.MODEL_VERSION)
+"""What every measurement carries; an absent version is an empty value."""
+FEATURE_KEYS = (*MODEL_KEYS, semconv.FEATURE_NAME)
+SEGMENT_KEYS = (*MODEL_KEYS, semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE)
+DRIFT_KEYS = (*MODEL_KEYS, semconv.COLUMN_ROLE, semconv.FEATURE_NAME, semconv.DRIFT_METHOD)
+_CACHED = 256
+"""Lists kept, least recently used out first: one or a few a model version, a hundred bytes a column."""
+
+
+def model_attributes(model: ModelKey) -> Attributes:
+    """The pairs that name a model version.
+
+    >>> model_attributes(ModelKey("fraud", "7"))
+    (('ml.model.name', 'fraud'), ('ml.model.version', '7'))
+    """
+    return (semconv.MODEL_NAME, model.name), (semconv.MODEL_VERSION, model.version)
+
+
+def segment_attributes(model: ModelKey, segment: str, value: str) -> Attributes:
+    """The pairs of one value of one segment.
+
+    >>> segment_attributes(ModelKey("fraud"), "region", "north")[2:]
+    (('ml.segment.name', 'region'), ('ml.segment.value', 'north'))
+    """
+    return (*model_attributes(model), (semconv.SEGMENT_NAME, segment), (semconv.SEGMENT_VALUE, value))
+
+
+@lru_cache(maxsize=_CACHED)
+def feature_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...]) -> tuple[Attributes, ...]:
+    """The pairs of each feature column.
+
+    >>> feature_attributes(ModelKey("fraud"), (ColumnSpec("feature", "age"),))[0][2:]
+    (('ml.feature.name', 'age'),)
+    """
+    base = model_attributes(model)
+    return tuple((*base, (semconv.FEATURE_NAME, column.name)) for column in columns)
+
+
+@lru_cache(maxsize=_CACHED)
+def drift_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...], method: str) -> tuple[Attributes, ...]:
+    """The pairs of each column under one drift method; only features have a name beside their role.
+
+    >>> columns = (ColumnSpec("feature", "age"), ColumnSpec("score", "score"))
+    >>> for pairs in drift_attributes(ModelKey("fraud"), columns, "js"):
+    ...     print(pairs[2:])
+    (('ml.column.role', 'feature'), ('ml.feature.name', 'age'), ('ml.drift.method', 'js'))
+    (('ml.column.role', 'score'), ('ml.drift.method', 'js'))
+    """
+    base, last = model_attributes(model), (semconv.DRIFT_METHOD, method)
+    return tuple(
+        (*base, (semconv.COLUMN_ROLE, column.role), (semconv.FEATURE_NAME, column.name), last)
+        if column.role == "feature"
+        else (*base, (semconv.COLUMN_ROLE, column.role), last)
+        for column in columns
+    )

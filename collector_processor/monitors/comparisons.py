@@ -1,0 +1,122 @@
+"""From vectors to comparisons: the reference's side prepared once, the window's side block by block.
+
+Drift methods take a :class:`.drift.base.Comparison` of many columns at once. Blocks keep what they touch in the
+processor's cache and, for categories, keep padding from exploding when one column has very many.
+
+Counts are scaled to the rows behind them. Sampled rows count with their weight, so that shares are right; but the
+noise of a score depends on how many rows were really seen, and a row of weight 10 is one row. Where all weights of a
+side are equal this is exact, else it takes the sample for somewhat larger than it effectively is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from collector_processor.columns.batch import F64, I64
+from collector_processor.drift.base import Comparison, Fine
+from collector_processor.drift.wasserstein import bridge
+from collector_processor.reference.profile import Reference
+from collector_processor.statistics.bins import coarse, merge_light
+from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.schema import Categories
+from collector_processor.statistics.vectors import grown
+from collector_processor.window.base import Window
+
+BLOCK = 128
+"""Numeric columns compared at once: their fine bins take about 1 MB a vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The reference's side of some numeric columns: what does not change from window to window."""
+
+    start: int
+    stop: int
+    edges: F64
+    coarse: F64
+    counts: F64
+    excess: F64
+    spread: F64
+    bridge: F64
+
+
+def rows_per_weight(pane: Pane) -> float:
+    """Rows seen for each row counted: 1 without sampling, 0.1 where every row stands for ten."""
+    weighted, seen = pane.rows.tolist()
+    return seen / weighted if weighted > 0 and seen > 0 else 1.0
+
+
+def scaled(values: F64, scale: float) -> F64:
+    """``values · scale``, without a copy where the scale is 1."""
+    return values if scale == 1.0 else values * scale
+
+
+def reference_blocks(reference: Reference) -> tuple[Block, ...]:
+    """The numeric columns of a reference, at most :data:`BLOCK` at a time."""
+    schema, pane = reference.schema, reference.pane
+    scale = rows_per_weight(pane)
+    blocks: list[Block] = []
+    for start in range(0, len(schema.numeric), BLOCK):
+        part = slice(start, start + BLOCK)
+        edges, counts, excess = schema.edges[part], scaled(pane.counts[part], scale), scaled(pane.excess[part], scale)
+        blocks.append(
+            Block(
+                start=start,
+                stop=start + len(edges),
+                edges=edges,
+                coarse=coarse(counts, schema.drift_edges[part]),
+                counts=counts,
+                excess=excess,
+                spread=reference.spread[part],
+                bridge=bridge(edges, counts, excess),
+            )
+        )
+    return tuple(blocks)
+
+
+def numeric_comparison(block: Block, window: Window) -> Comparison:
+    """A block of the reference against the same columns of the window.
+
+    Coarse bins are the reference's deciles; strays outside its range are joined to their neighbour, so that one
+    outlier is no drift (:func:`.bins.merge_light`).
+    """
+    part, scale = slice(block.start, block.stop), rows_per_weight(window.pane)
+    counts, excess = scaled(window.pane.counts[part], scale), scaled(window.pane.excess[part], scale)
+    reference, current = merge_light(block.coarse, coarse(counts, window.schema.drift_edges[part]))
+    fine = Fine(block.edges, block.counts, counts, block.excess, excess, block.spread, block.bridge)
+    return Comparison("numeric", reference, current, fine)
+
+
+def categorical_comparisons(window: Window, reference: Reference) -> Iterator[tuple[I64, Comparison]]:
+    """Categorical columns by similar number of categories: their positions ``[F]`` and their comparison.
+
+    The reference's categories and those that came since, ``other`` among them, in the window's slots. Columns share a
+    block where their numbers of categories have the same power of two, so padding at most doubles the counts.
+    """
+    categories = window.schema.categories
+    slots = [categories.column_slots(column) for column in range(len(categories.columns))]
+    if not slots:
+        return
+    size = max(len(categories), 1 + max(int(found.max()) for found in slots))
+    sides = [
+        np.append(grown(pane.category_counts, (size,)), 0.0) * rows_per_weight(pane)
+        for pane in (reference.pane, window.pane)
+    ]
+    magnitude = np.array([(len(found) - 1).bit_length() for found in slots])
+    for group in np.unique(magnitude):
+        columns = np.flatnonzero(magnitude == group)
+        widest = max(len(slots[column]) for column in columns)
+        table = np.full((len(columns), widest), size)
+        for row, column in enumerate(columns):
+            table[row, : len(slots[column])] = slots[column]
+        yield columns, Comparison("categorical", sides[0][table], sides[1][table])
+
+
+def text_cells(pane: Pane, categories: Categories, first_slot: int = 0) -> F64:
+    """Texts in each categorical column from ``first_slot`` on, ``[columns]``; slots before it do not count."""
+    used = np.flatnonzero(pane.category_counts[first_slot:]) + first_slot
+    owners = np.fromiter(map(categories.owner, used.tolist()), np.int64, len(used))
+    return np.bincount(owners, pane.category_counts[used], len(categories.columns)).astype(np.float64, copy=False)

@@ -1,0 +1,271 @@
+"""Realised performance: what joined labels say about the predictions, for everything and for each segment.
+
+All formulas are scikit-learn's, read from sums that add (:mod:`.statistics.outcomes`), vectorised over groups. Two are
+approximate: the ROC AUC is as fine as the score's bins, and the calibration error has bins by definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from collector_processor.columns.batch import F64, ModelKey
+from collector_processor.monitors.attributes import MODEL_KEYS, Attributes, model_attributes
+from collector_processor.monitors.base import Measurement, Metric
+from collector_processor.reference.profile import Reference
+from collector_processor.statistics.bins import above
+from collector_processor.statistics.outcomes import EPSILON
+from collector_processor.statistics.pane import Outcomes
+from collector_processor.statistics.schema import Schema
+from collector_processor.window.base import Window
+from otel_ml import semconv
+
+ROUNDING: Final = 1e-9
+"""Share of all labels below which a count is what retractions left of rounding errors, and taken for zero."""
+AUC_TOLERANCE: Final = 0.01
+"""The ROC AUC is left out where the score's bins cannot tell it more exactly: when the scores drifted out of them."""
+VARIANCE_FLOOR: Final = 1e-10
+"""Least Σ(y − ȳ)² relative to Σ(y − c)²: below it labels are constant, or too far from c for R² to have digits."""
+
+_KEYS: Final = (*MODEL_KEYS, semconv.PERFORMANCE_SOURCE, semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE)
+_AVERAGED: Final = (*_KEYS, semconv.PERFORMANCE_AVERAGE)
+_RATIO: Final = semconv.UNIT_RATIO
+METRICS: Final = {
+    name: Metric(semconv.PERFORMANCE + name, unit, description, keys)
+    for name, unit, description, keys in (
+        ("accuracy", _RATIO, "share of right predictions", _KEYS),
+        ("precision", _RATIO, "share of right ones among the predictions of a class", _AVERAGED),
+        ("recall", _RATIO, "share of a class that was predicted as such", _AVERAGED),
+        ("f1", _RATIO, "harmonic mean of precision and recall", _AVERAGED),
+        ("roc_auc", _RATIO, "probability that a positive row scores higher than a negative one", _KEYS),
+        ("log_loss", _RATIO, "mean of −ln of the probability given to the true class", _KEYS),
+        ("brier", _RATIO, "mean squared difference of score and truth", _KEYS),
+        ("calibration_error", _RATIO, "expected calibration error over ten score bins of equal width", _KEYS),
+        ("mae", semconv.UNIT_VALUE, "mean absolute error", _KEYS),
+        ("rmse", semconv.UNIT_VALUE, "root of the mean squared error", _KEYS),
+        ("mape", _RATIO, "mean absolute error relative to the label", _KEYS),
+        ("r2", _RATIO, "share of the label's variance that is explained", _KEYS),
+    )
+}
+
+DROP: Final = Metric(
+    semconv.PERFORMANCE_DROP,
+    _RATIO,
+    "how much worse than in the reference, as a share of what it was there; negative where it is better",
+    (*_AVERAGED, semconv.PERFORMANCE_METRIC),
+)
+LOWER_IS_BETTER: Final = frozenset({"log_loss", "brier", "calibration_error", "mae", "rmse", "mape"})
+DROP_LABELS: Final = 4
+"""A drop is told from this many times ``min_labels`` on, in the window and in the reference: it is a difference of two
+noisy figures, and rings bells."""
+
+
+class Score(NamedTuple):
+    """One metric for all groups: ``values`` ``[G]``, NaN where it is undefined; ``average`` for many classes."""
+
+    name: str
+    values: F64
+    average: str = ""
+
+
+class PerformanceMonitor:
+    """Performance from labels, wherever at least ``min_labels`` of them (weighted) have come.
+
+    - Binary: accuracy, precision, recall and F1 of the positive class, ROC AUC, log loss, Brier score, expected
+      calibration error. Every class but the positive one counts as negative.
+    - Multiclass: accuracy, log loss, and precision, recall and F1 as ``macro`` and ``weighted`` averages over the
+      classes that were predicted or true. Classes beyond the model's limit are one class, ``other``.
+    - Regression: MAE, RMSE, MAPE, R²; the first two in the unit of the value.
+
+    What is undefined is left out: precision without positive predictions, recall without positive labels, the ROC AUC
+    of one class alone, R² of constant labels. Inside an average an undefined precision or recall counts as 0
+    (scikit-learn's ``zero_division=0``). With segments, each value has its own measurements beside those for all rows.
+
+    Where the reference has labels, each metric also has a drop: (reference − now) / reference, or the other way round
+    for errors and losses, from four times ``min_labels`` on. A reference figure that is not above 0 is no yardstick.
+
+    Raises ``ValueError`` for a ``min_labels`` below 1.
+    """
+
+    name = "performance"
+    metrics: Sequence[Metric] = (*METRICS.values(), DROP)
+
+    def __init__(self, *, min_labels: int = 50) -> None:
+        if min_labels < 1:
+            raise ValueError(f"min_labels is {min_labels}; it must be at least 1")
+        self._min_labels = min_labels
+        self._known: tuple[Reference, Mapping[tuple[str, str], F64]] | None = None
+        """The reference's own performance, prepared once as long as the same reference comes."""
+
+    def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
+        """The window's performance, and how much worse it is than the reference's."""
+        outcomes, schema = window.pane.outcomes, window.schema
+        enough = outcomes.labels >= self._min_labels * (1.0 - ROUNDING)
+        if not enough.any():
+            return []
+        groups = [(group, group_attributes(window.model, schema, group)) for group in np.flatnonzero(enough).tolist()]
+        found: list[Measurement] = []
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            scores = list(performance(schema, outcomes))
+        for score in scores:
+            metric = METRICS[score.name]
+            unit = schema.unit if metric.unit == semconv.UNIT_VALUE else metric.unit
+            average = ((semconv.PERFORMANCE_AVERAGE, score.average),) if score.average else ()
+            found += [
+                Measurement(metric.name, float(score.values[group]), unit, attributes + average, window.end_ns)
+                for group, attributes in groups
+                if np.isfinite(score.values[group])
+            ]
+        return found + list(self._drops(window, reference, scores))
+
+    def _drops(self, window: Window, reference: Reference, scores: Sequence[Score]) -> Iterator[Measurement]:
+        """How much worse each score is than the reference's, for the groups that have enough labels on both sides."""
+        if self._known is None or self._known[0] is not reference:
+            self._known = reference, _reference_scores(reference, DROP_LABELS * self._min_labels)
+        known = self._known[1]
+        if not known:
+            return
+        enough = window.pane.outcomes.labels >= DROP_LABELS * self._min_labels * (1.0 - ROUNDING)
+        for score in scores:
+            before = known.get((score.name, score.average))
+            if before is None:
+                continue
+            size = min(len(before), len(score.values))
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                change = (score.values[:size] - before[:size]) / before[:size]
+            drop = change if score.name in LOWER_IS_BETTER else -change
+            average = ((semconv.PERFORMANCE_AVERAGE, score.average),) if score.average else ()
+            last = (*average, (semconv.PERFORMANCE_METRIC, score.name))
+            for group in np.flatnonzero(enough[:size] & np.isfinite(drop)).tolist():
+                attributes = group_attributes(window.model, window.schema, group) + last
+                yield Measurement(DROP.name, float(drop[group]), DROP.unit, attributes, window.end_ns)
+
+
+def _reference_scores(reference: Reference, least_labels: float) -> Mapping[tuple[str, str], F64]:
+    """The reference's scores ``[G]`` by (name, average), NaN where there are few labels or none above 0."""
+    outcomes = reference.pane.outcomes
+    enough = outcomes.labels >= least_labels * (1.0 - ROUNDING)
+    if not enough.any():
+        return {}
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scores = list(performance(reference.schema, outcomes))
+        return {
+            (score.name, score.average): np.where(enough & (score.values > 0.0), score.values, np.nan)
+            for score in scores
+        }
+
+
+def group_attributes(model: ModelKey, schema: Schema, group: int) -> Attributes:
+    """The pairs of one group: model and source, and the segment and its value unless it is the group of all rows."""
+    pairs = (*model_attributes(model), (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS))
+    if not group:
+        return pairs
+    segment = schema.groups.columns[schema.groups.owner(group - 1)]
+    return (*pairs, (semconv.SEGMENT_NAME, segment), (semconv.SEGMENT_VALUE, schema.groups.name(group - 1)))
+
+
+def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
+    """Every metric of the model's task from its sums; divisions by zero give the NaN of what is left out."""
+    if schema.task == "regression":
+        yield from regression(outcomes.errors)
+        return
+    confusion = _without_rounding(outcomes.confusion)
+    if schema.task != "binary_classification":
+        yield from multiclass(confusion)
+    elif schema.positive_class:
+        yield from binary(confusion, schema.classes.find(0, schema.positive_class))
+        yield from probabilistic(schema, outcomes)
+    else:
+        yield Score("accuracy", _accuracy(confusion))
+    scored = _without_rounding(outcomes.scored)
+    yield Score("log_loss", scored[:, 2] / scored[:, 0])
+
+
+def binary(confusion: F64, positive: int | None) -> Iterator[Score]:
+    """Metrics of the positive class (a slot) from ``confusion`` ``[G, K, K]``, rows labels, columns predictions."""
+    total = confusion.sum(axis=(1, 2))
+    if positive is None or positive >= confusion.shape[1]:
+        true_positive = predicted = labelled = np.zeros(len(total))
+    else:
+        true_positive = confusion[:, positive, positive]
+        predicted, labelled = confusion[:, :, positive].sum(axis=1), confusion[:, positive, :].sum(axis=1)
+    yield Score("accuracy", (total - predicted - labelled + 2.0 * true_positive) / total)
+    yield Score("precision", true_positive / predicted)
+    yield Score("recall", true_positive / labelled)
+    yield Score("f1", 2.0 * true_positive / (predicted + labelled))
+
+
+def probabilistic(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
+    """Metrics of the positive class's probability: ranking, squared error, calibration."""
+    column = next((row for row, spec in enumerate(schema.numeric) if spec.role == "score"), None)
+    if column is not None:
+        yield Score("roc_auc", roc_auc(outcomes.score_hits, schema.edges[column]))
+    scored = _without_rounding(outcomes.scored)
+    yield Score("brier", scored[:, 1] / scored[:, 0])
+    count, score, positive = np.moveaxis(_without_rounding(outcomes.calibration), 1, 0)
+    yield Score("calibration_error", np.abs(score - positive).sum(axis=1) / count.sum(axis=1))
+
+
+def roc_auc(hits: F64, edges: F64) -> F64:
+    """The area under the ROC curve ``[G]`` from fine bins ``[G, 2, B]`` of negative and positive rows.
+
+    Rows in one bin are taken for ties, which is exact for bins of a single value; NaN where other bins hold so many
+    pairs that the area could be wrong by more than :data:`AUC_TOLERANCE`, or where a class has no rows.
+
+    >>> hits = np.array([[[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]]])  # below one half, one half, above
+    >>> roc_auc(hits, np.array([0.5, np.nextafter(0.5, 1.0)])).round(3).tolist()
+    [0.944]
+    """
+    negative, positive = np.moveaxis(_without_rounding(hits), 1, 0)
+    pairs = negative.sum(axis=1) * positive.sum(axis=1)
+    tied = negative * positive
+    area = ((np.cumsum(negative, axis=1) - negative) * positive + tied / 2.0).sum(axis=1) / pairs
+    single = np.zeros(hits.shape[2], np.bool_)
+    single[1 : len(edges)] = above(edges[:-1]) == edges[1:]
+    undecided = tied[:, ~single].sum(axis=1) / 2.0 / pairs
+    return np.where(undecided <= AUC_TOLERANCE, area, np.nan)
+
+
+def multiclass(confusion: F64) -> Iterator[Score]:
+    """Accuracy and averages over classes from ``confusion`` ``[G, K, K]``, rows labels, columns predictions."""
+    right = np.diagonal(confusion, axis1=1, axis2=2)
+    labelled, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    yield Score("accuracy", _accuracy(confusion))
+    present = labelled + predicted > 0.0
+    by_class = {
+        "precision": _or_zero(right, predicted),
+        "recall": _or_zero(right, labelled),
+        "f1": _or_zero(2.0 * right, labelled + predicted),
+    }
+    weights: tuple[tuple[str, F64], ...] = (("macro", present.astype(np.float64)), ("weighted", labelled))
+    for name, values in by_class.items():
+        for average, weight in weights:
+            yield Score(name, (values * weight).sum(axis=1) / weight.sum(axis=1), average)
+
+
+def regression(errors: F64) -> Iterator[Score]:
+    """Metrics from the sums ``[G, 8]`` that :mod:`.outcomes` describes."""
+    count, absolute, squared, relative, shifted, shifted_squared, _, near_zero = errors.T
+    count = np.where(count > ROUNDING, count, 0.0)
+    yield Score("mae", absolute / count)
+    yield Score("rmse", np.sqrt(np.maximum(squared, 0.0) / count))
+    yield Score("mape", (relative + near_zero / EPSILON) / count)
+    variation = shifted_squared - shifted**2 / count
+    yield Score("r2", np.where(variation > VARIANCE_FLOOR * shifted_squared, 1.0 - squared / variation, np.nan))
+
+
+def _accuracy(confusion: F64) -> F64:
+    return np.trace(confusion, axis1=1, axis2=2) / confusion.sum(axis=(1, 2))
+
+
+def _or_zero(numerator: F64, denominator: F64) -> F64:
+    """The quotient, 0 where it is undefined."""
+    return np.where(denominator > 0.0, numerator / np.where(denominator > 0.0, denominator, 1.0), 0.0)
+
+
+def _without_rounding(sums: F64) -> F64:
+    """Sums ``[G, …]`` of what is never negative, without the tiny remains of what was taken back."""
+    largest = np.abs(sums).reshape(len(sums), -1).max(axis=1, initial=0.0)
+    return np.where(sums > ROUNDING * largest.reshape(-1, *[1] * (sums.ndim - 1)), sums, 0.0)

@@ -1,0 +1,95 @@
+"""Traffic of the window: rows, labels and how late they were, latency; for each segment where that applies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from collector_processor.monitors.attributes import (
+    MODEL_KEYS,
+    SEGMENT_KEYS,
+    Attributes,
+    model_attributes,
+    segment_attributes,
+)
+from collector_processor.monitors.base import Measurement, Metric
+from collector_processor.reference.profile import Reference
+from collector_processor.statistics.latency import quantile
+from collector_processor.window.base import Window
+from otel_ml import semconv
+
+ROWS = Metric(
+    semconv.WINDOW_ROWS, semconv.UNIT_ROW, "predictions in the window, sampling weights counted", SEGMENT_KEYS
+)
+LABELS = Metric(
+    semconv.WINDOW_LABELS, semconv.UNIT_LABEL, "labels joined in the window, sampling weights counted", MODEL_KEYS
+)
+COVERAGE = Metric(
+    semconv.LABELS_COVERAGE,
+    semconv.UNIT_RATIO,
+    "labels joined in the window for each prediction in it, at most 1; labels may be for earlier predictions",
+    MODEL_KEYS,
+)
+DELAY = Metric(
+    semconv.LABELS_DELAY, semconv.UNIT_SECOND, "median time from a prediction to its label, within 1 %", MODEL_KEYS
+)
+LATENCIES = tuple(
+    (level, Metric(name, semconv.UNIT_SECOND, f"{level:.0%} of calls took at most this, within 1 %", SEGMENT_KEYS))
+    for level, name in ((0.5, semconv.LATENCY_P50), (0.95, semconv.LATENCY_P95), (0.99, semconv.LATENCY_P99))
+)
+
+
+class TrafficMonitor:
+    """Rows, labels, their coverage and delay, and latency quantiles; rows and latency also for each segment value.
+
+    Rows and labels are counts, so none is 0. Coverage needs a row, the delay a label, latency a call with a duration.
+    Values of a segment beyond the limit are together under ``other``; values without rows are left out.
+    """
+
+    name = "traffic"
+    metrics: Sequence[Metric] = (ROWS, LABELS, COVERAGE, DELAY, *(metric for _, metric in LATENCIES))
+
+    def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
+        """The window's traffic, everything together first, then segment by segment."""
+        del reference  # traffic is what it is
+        model, pane = model_attributes(window.model), window.pane
+        rows, labels = max(float(pane.rows[0]), 0.0), max(float(pane.outcomes.labels[0]), 0.0)
+        found = [_point(window, ROWS, rows, model), _point(window, LABELS, labels, model)]
+        if rows > 0:
+            found.append(_point(window, COVERAGE, min(labels / rows, 1.0), model))
+        delay = float(quantile(pane.outcomes.delay, 0.5))
+        if labels > 0 and not np.isnan(delay):
+            found.append(_point(window, DELAY, delay, model))
+        found += _segment_rows(window)
+        found += _latencies(window)
+        return found
+
+
+def _point(window: Window, metric: Metric, value: float, attributes: Attributes) -> Measurement:
+    return Measurement(metric.name, value, metric.unit, attributes, window.end_ns)
+
+
+def _segment_rows(window: Window) -> Iterator[Measurement]:
+    """Rows of each segment value that has any."""
+    rows = window.pane.group_rows[:, 0]
+    for group in np.flatnonzero(rows[1:] > 0) + 1:
+        yield _point(window, ROWS, float(rows[group]), _group_attributes(window, int(group)))
+
+
+def _latencies(window: Window) -> Iterator[Measurement]:
+    """Quantiles of the durations, for everything together and each segment value with calls."""
+    groups = np.flatnonzero(window.pane.latency.sum(axis=1) > 0)
+    seconds = quantile(window.pane.latency[groups], [level for level, _ in LATENCIES])
+    for group, row in zip(groups.tolist(), seconds.tolist(), strict=True):
+        attributes = _group_attributes(window, group)
+        for (_, metric), value in zip(LATENCIES, row, strict=True):
+            yield _point(window, metric, value, attributes)
+
+
+def _group_attributes(window: Window, group: int) -> Attributes:
+    """The attributes of a row of the grouped vectors: row 0 is everything, the others are slots of ``groups``."""
+    if group == 0:
+        return model_attributes(window.model)
+    groups, slot = window.schema.groups, group - 1
+    return segment_attributes(window.model, groups.columns[groups.owner(slot)], groups.name(slot))

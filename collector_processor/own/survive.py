@@ -1,0 +1,30 @@
+"""What keeps the service up: an unexpected failure of one stage is counted and logged, and the stage goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Generator
+
+from collector_processor.own.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def survived(stage: str, telemetry: Telemetry) -> Generator[None, None, None]:
+    """Counts (``otel_ml_errors_total{stage=…}``) and logs whatever the block raises, and goes on behind it.
+
+    >>> telemetry = Telemetry()
+    >>> logging.disable(); _ = None
+    >>> with survived("evaluate", telemetry):
+    ...     raise RuntimeError("a bug")
+    >>> logging.disable(logging.NOTSET)
+    >>> telemetry.registry.get_sample_value("otel_ml_errors_total", {"stage": "evaluate"})
+    1.0
+    """
+    try:
+        yield
+    except Exception:  # noqa: BLE001 -- one bad batch or monitor must not end the statistics
+        telemetry.errors.labels(stage).inc()
+        _log.exception("%s failed and goes on", stage)

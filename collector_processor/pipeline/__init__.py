@@ -1,0 +1,1 @@
+"""The order of things: decoded requests in, measurements out."""

@@ -1,0 +1,131 @@
+"""Batches that wait together are counted together: a pass over many rows costs hardly more than one over few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
+
+MAX_CELLS: Final = 2**20
+"""Rows times columns of what is put together: beyond it the columns leave the processor's cache, and nothing is won."""
+ALONE_ROWS: Final = 4096
+"""Rows that are worth a pass of their own: putting them together with others would only copy them once more."""
+_LABEL_COLUMNS: Final = 4
+_OWN_COLUMNS: Final = 8
+"""Columns that every batch of predictions has: time, id, weight, duration and outputs."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What came of one model name in a row: predictions of any of its versions first, labels afterwards."""
+
+    predictions: dict[ModelKey, list[PredictionBatch]] = field(default_factory=dict[ModelKey, list[PredictionBatch]])
+    labels: list[LabelBatch] = field(default_factory=list[LabelBatch])
+
+
+def gather(requests: Iterable[Decoded], max_span_ns: Callable[[str], int]) -> Iterator[Run]:
+    """Everything in some requests, one model name's neighbours together.
+
+    Of one model name predictions never pass labels, nor labels predictions, nor rows of one version each other: to the
+    join and to windows of rows order matters. Different models' do, which nothing can tell.
+
+    ``max_span_ns`` gives, for a model name, how far event times in one batch may lie apart, so that old rows are not
+    late for the newer ones behind them; −1 leaves its batches of predictions alone. A batch is not put behind one that
+    lacks any of its columns: a sender that invents names would make the others' rows wide.
+
+    >>> import numpy as np
+    >>> def labels(value):
+    ...     return LabelBatch("m", np.zeros(1, np.int64), np.zeros((1, 2), np.uint64), values=np.array([value]))
+    >>> [run] = gather([Decoded(labels=(labels(1.0),)), Decoded(labels=(labels(2.0),))], lambda name: 0)
+    >>> [batch.values.tolist() for batch in run.labels]
+    [[1.0], [2.0]]
+    """
+    runs: dict[str, _Open] = {}
+    for decoded in requests:
+        for batch in filter(len, decoded.predictions):
+            name = batch.model.name
+            if name in runs and not runs[name].takes(batch, max_span_ns(name)):
+                yield runs.pop(name).run
+            runs.setdefault(name, _Open()).add(batch)
+        for labels in filter(len, decoded.labels):
+            name = labels.model_name
+            if name in runs and not runs[name].takes_labels(labels):
+                yield runs.pop(name).run
+            runs.setdefault(name, _Open()).add_labels(labels)
+    for unfinished in runs.values():
+        yield unfinished.run
+
+
+@dataclass(slots=True)
+class _Extent:
+    """Columns of the first batch of one version, rows and event times of all of them."""
+
+    columns: int
+    rows: int
+    oldest_ns: int
+    newest_ns: int
+
+
+@dataclass(slots=True)
+class _Open:
+    """A run that may go on."""
+
+    run: Run = field(default_factory=Run)
+    extents: dict[ModelKey, _Extent] = field(default_factory=dict[ModelKey, _Extent])
+    labels: int = 0
+
+    def takes(self, batch: PredictionBatch, max_span_ns: int) -> bool:
+        """Whether a batch of predictions may stand with those before it."""
+        if self.run.labels:
+            return False
+        known = self.extents.get(batch.model)
+        if known is None:
+            return True
+        first = self.run.predictions[batch.model][0]
+        if max(len(first), len(batch)) >= ALONE_ROWS or (known.rows + len(batch)) * known.columns > MAX_CELLS:
+            return False
+        if not _fits(batch, first):
+            return False
+        oldest_ns, newest_ns = _span(known, batch)
+        return newest_ns - oldest_ns <= max_span_ns
+
+    def add(self, batch: PredictionBatch) -> None:
+        """Takes a batch of predictions."""
+        self.run.predictions.setdefault(batch.model, []).append(batch)
+        known = self.extents.get(batch.model)
+        columns, rows = (_width(batch), 0) if known is None else (known.columns, known.rows)
+        self.extents[batch.model] = _Extent(columns, rows + len(batch), *_span(known, batch))
+
+    def takes_labels(self, batch: LabelBatch) -> bool:
+        """Whether labels may stand with those before them."""
+        return not self.labels or (self.labels + len(batch)) * _LABEL_COLUMNS <= MAX_CELLS
+
+    def add_labels(self, batch: LabelBatch) -> None:
+        """Takes labels."""
+        self.run.labels.append(batch)
+        self.labels += len(batch)
+
+
+def _span(known: _Extent | None, batch: PredictionBatch) -> tuple[int, int]:
+    """The oldest and the newest event time of a batch and of those before it."""
+    oldest_ns, newest_ns = int(batch.time_ns.min()), int(batch.time_ns.max())
+    if known is None:
+        return oldest_ns, newest_ns
+    return min(known.oldest_ns, oldest_ns), max(known.newest_ns, newest_ns)
+
+
+def _width(batch: PredictionBatch) -> int:
+    named = len(batch.features) + len(batch.segments) + len(batch.scores) + len(batch.attributions)
+    return named + _OWN_COLUMNS
+
+
+def _fits(batch: PredictionBatch, first: PredictionBatch) -> bool:
+    """Whether the first batch has every column that this one has under a name of the sender's choice."""
+    return (
+        batch.features.keys() <= first.features.keys()
+        and batch.segments.keys() <= first.segments.keys()
+        and batch.scores.keys() <= first.scores.keys()
+        and batch.attributions.keys() <= first.attributions.keys()
+    )

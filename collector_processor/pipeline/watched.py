@@ -1,0 +1,122 @@
+"""One model version under watch: learn or load its reference, count its rows into windows, evaluate what closes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from collector_processor.columns.batch import ModelKey, PredictionBatch
+from collector_processor.config import MlMonitor, ModelConfig
+from collector_processor.config.components import DriftConfig, WindowConfig
+from collector_processor.monitors import DriftMonitor, PerformanceMonitor, QualityMonitor, TrafficMonitor
+from collector_processor.monitors.base import Measurement, Monitor
+from collector_processor.monitors.predictions import PredictionCounter
+from collector_processor.own.survive import survived
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.reference.learn import Learner
+from collector_processor.reference.profile import Reference
+from collector_processor.window.base import Window
+from collector_processor.window.policy import WindowPolicy
+from collector_processor.window.windows import ModelWindows
+
+_log = logging.getLogger(__name__)
+
+
+def window_policy(config: WindowConfig) -> WindowPolicy:
+    """The window rules of a configuration."""
+    return WindowPolicy(
+        size_ns=config.size.ns,
+        every_ns=config.step.ns,
+        rows=config.size.rows,
+        every_rows=config.step.rows,
+        allowed_lateness_ns=config.allowed_lateness,
+    )
+
+
+def monitors(window: WindowConfig, drift: DriftConfig) -> tuple[Monitor, ...]:
+    """All monitors, set up for one model."""
+    return (
+        TrafficMonitor(),
+        QualityMonitor(),
+        DriftMonitor(
+            numeric_methods=drift.numeric,
+            categorical_methods=drift.categorical,
+            thresholds=drift.thresholds,
+            alpha=drift.alpha,
+            min_rows=window.min_rows,
+        ),
+        PerformanceMonitor(min_labels=window.min_labels),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a model with a reference has: its windows and the monitors that look at them."""
+
+    reference: Reference
+    windows: ModelWindows
+    monitors: tuple[Monitor, ...]
+    telemetry: Telemetry
+
+    def evaluate(self, window: Window) -> list[Measurement]:
+        """Everything that the monitors say of a window; a monitor that fails is counted and the others go on."""
+        found: list[Measurement] = []
+        with self.telemetry.evaluate_seconds.time():
+            for monitor in self.monitors:
+                with survived(f"monitor_{monitor.name}", self.telemetry):
+                    found += monitor.evaluate(window, self.reference)
+        return found
+
+
+@dataclass(slots=True)
+class Model:
+    """One model version: counted from its first row, watched from the moment it has a reference."""
+
+    key: ModelKey
+    settings: ModelConfig
+    counter: PredictionCounter
+    last_seen_ns: int
+    counted_ns: int = 0
+    """When its predictions so far were last told."""
+    learner: Learner | None = None
+    watch: Watch | None = None
+    warned: set[str] = field(default_factory=set[str])
+
+    def warn_once(self, kind: str, message: str, *arguments: object) -> None:
+        """Logs the first problem of a kind; the counters tell how many there were."""
+        if kind not in self.warned:
+            self.warned.add(kind)
+            _log.warning("model '%s': " + message, self.key, *arguments)
+
+    def check_features(self, batch: PredictionBatch) -> None:
+        """Says once which features the reference does not know: usually a reference of another model."""
+        if self.watch is None or "unknown_feature" in self.warned:
+            return
+        known = [column.name for column in self.watch.windows.schema.columns if column.role == "feature"]
+        unknown = sorted(set(batch.features).difference(known))
+        if unknown:
+            self.warn_once(
+                "unknown_feature",
+                "reference has no feature %s; it has: %s",
+                _listed([repr(name) for name in unknown]),
+                _listed(known) or "none",
+            )
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    """A few names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Telemetry) -> Watch:
+    """Puts a model under watch with a reference; returns the watch, which is also the model's from then on."""
+    window = model.settings.window or config.window
+    watch = Watch(
+        reference=reference,
+        windows=ModelWindows(model.key, reference.schema.fork(), window_policy(window), telemetry),
+        monitors=monitors(window, model.settings.drift or config.drift),
+        telemetry=telemetry,
+    )
+    model.watch, model.learner = watch, None
+    return watch

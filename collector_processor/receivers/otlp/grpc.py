@@ -1,0 +1,169 @@
+"""OTLP over gRPC, on raw bytes: a request is forwarded as it came, unknown fields and all.
+
+Stock handlers answer INTERNAL to bytes that are no protobuf and lose unknown fields; so the handlers here have no
+deserialiser. They are stream handlers although ``Export`` is unary (on the wire the two are one), because a stream
+handler chooses when to read: a request that there is no room for is answered before its body is taken in, and HTTP/2's
+flow control holds the sender until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Final, cast
+
+import grpc
+import grpc.aio
+
+from collector_processor.journal.base import Signal
+from collector_processor.receivers.admission import Admission, Outcome, Ticket, TimedOutError
+from collector_processor.receivers.inflate import GZIP_MAGIC, TooLargeError, inflate_message
+from collector_processor.receivers.otlp import answers
+from collector_processor.receivers.otlp.guarded import guarded_grpc
+from collector_processor.security.guard import Guard
+from collector_processor.security.server_tls import HANDSHAKE_TIMEOUT_S, ServerTls, grpc_credentials
+from collector_processor.serving.listen import check_free
+
+SERVICES: Final[dict[Signal, str]] = {
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
+    "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
+}
+"""The full name of each signal's service; its one method is ``Export``."""
+DEFAULT_MAX_BYTES: Final = 64 * 2**20
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_Context = grpc.aio.ServicerContext[bytes, bytes]
+_Handler = Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]
+
+
+class GrpcReceiver:
+    """Serves OTLP/gRPC at ``endpoint`` (``host:port``, port 0 for any free one).
+
+    ``max_bytes`` is the largest request after decompression. ``guard`` says who may send. With ``shared`` other
+    processes may listen there too. ``key`` is where the configuration has this receiver, for error messages. A body
+    that does not come within ``body_timeout_s`` is given up on. At most ``max_streams`` requests run at once on one
+    connection, more wait at the client.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        admission: Admission,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        tls: ServerTls | None = None,
+        guard: Guard | None = None,
+        key: str = "receivers.otlp.protocols.grpc",
+        body_timeout_s: float = 30.0,
+        max_streams: int = 128,
+        shared: bool = False,
+    ) -> None:
+        self._endpoint = endpoint
+        self._admission = admission
+        self._max_bytes = max_bytes
+        self._tls = tls
+        self._guard = guard
+        self._key = key
+        self._body_timeout_s = body_timeout_s
+        self._max_streams = max_streams
+        self._shared = shared
+        self._server: grpc.aio.Server | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before the start."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listens; raises ``OSError`` with the key and the address when that cannot be had."""
+        credentials = None if self._tls is None else grpc_credentials(self._tls, self._key)
+        # gRPC calls it a success when one of a host's addresses can be bound; we want all, and a reason.
+        addresses, port = check_free(self._endpoint, self._key, shared=self._shared)
+        server = grpc.aio.server(options=self._options())
+        server.add_generic_rpc_handlers(
+            [_handlers(service, self._handler(signal)) for signal, service in SERVICES.items()]
+        )
+        try:
+            for address in addresses:
+                _bind(server, f"{address}:{port}", credentials)
+        except RuntimeError as error:
+            raise OSError(f"{self._key}: cannot listen on {self._endpoint}: {error}") from error
+        await server.start()
+        self._server, self._port = server, port
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new requests and waits up to ``grace_s`` for those in flight; safe to call without start."""
+        if self._server is not None:
+            await self._server.stop(grace_s)
+            self._server = None
+
+    def _options(self) -> list[tuple[str, int]]:
+        return [
+            ("grpc.max_receive_message_length", self._max_bytes),
+            ("grpc.per_message_decompression", 0),
+            ("grpc.max_concurrent_streams", self._max_streams),
+            ("grpc.so_reuseport", int(self._shared)),
+            ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_TIMEOUT_S * 1000)),
+            # Clients may ping as often as they like: the Collector and the SDKs do, also between requests.
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_ping_strikes", 0),
+        ]
+
+    def _handler(self, signal: Signal) -> _Handler:
+        async def export(_: AsyncIterator[bytes], context: _Context) -> bytes:
+            with self._admission.enter(signal, "grpc") as ticket:
+                outcome = await self._outcome(ticket, context)
+            if answers.succeeded(outcome):
+                return answers.success(signal, outcome).SerializeToString()
+            return await _abort(context, outcome)
+
+        return export if self._guard is None else guarded_grpc(export, self._guard, signal)
+
+    async def _outcome(self, ticket: Ticket, context: _Context) -> Outcome:
+        if ticket.refusal is not None:
+            return ticket.refusal
+        try:
+            # Bytes, or EOF where there are none, which the annotations leave out.
+            message = cast(object, await asyncio.wait_for(context.read(), self._body_timeout_s))
+        except asyncio.TimeoutError:
+            return ticket.judge(TimedOutError(f"the request did not come within {self._body_timeout_s:g} s"))
+        # gRPC ends the stream of a message over the limit, and has answered RESOURCE_EXHAUSTED by itself.
+        if not isinstance(message, bytes):
+            return ticket.judge(TooLargeError(self._max_bytes))
+        try:
+            ticket.holds(len(message))
+        except Exception as error:  # noqa: BLE001 -- judge() knows what it means
+            return ticket.judge(error)
+        return await ticket.admit(partial(_load, ticket, message, self._max_bytes))
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> None:
+    if credentials is None:
+        server.add_insecure_port(address)
+    else:
+        server.add_secure_port(address, credentials)
+
+
+def _handlers(service: str, handler: _Handler) -> grpc.GenericRpcHandler:
+    method = grpc.stream_unary_rpc_method_handler(handler)
+    return grpc.method_handlers_generic_handler(service, {"Export": method})
+
+
+def _load(ticket: Ticket, message: bytes, limit: int) -> bytes:
+    body = inflate_message(message, limit)
+    if body is not message and message.startswith(GZIP_MAGIC):
+        ticket.gzipped = message
+    return body
+
+
+async def _abort(context: _Context, outcome: Outcome) -> bytes:
+    """Answers with a status; exporters look for RetryInfo in one or the other of two places, so it goes in both."""
+    code = answers.CODES[outcome.verdict]
+    status = answers.status(code, outcome.message, outcome.retry_after_s)
+    trailers: list[tuple[str, bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
+    if outcome.retry_after_s is not None:
+        trailers.append(("google.rpc.retryinfo-bin", answers.retry_info(outcome.retry_after_s).SerializeToString()))
+    await context.abort(_CODES[code], status.message, tuple(trailers))
+    raise AssertionError("abort() raises")

@@ -1,0 +1,290 @@
+"""OTLP over HTTP: protobuf and JSON on one port, none, gzip and deflate; every error is a ``google.rpc.Status``."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import uvicorn
+from google.protobuf.message import Message
+from google.rpc import code_pb2
+
+from collector_processor.journal.base import Signal
+from collector_processor.receivers.admission import Admission, Outcome, Ticket, TimedOutError, Verdict
+from collector_processor.receivers.inflate import CODINGS, Body, TooLargeError
+from collector_processor.receivers.otlp import answers
+from collector_processor.receivers.otlp.answers import ContentType
+from collector_processor.receivers.otlp.guarded import guarded_http
+from collector_processor.security.guard import Guard
+from collector_processor.security.server_tls import ServerTls, server_context
+from collector_processor.serving.http_protocol import WHOLE_BODY, BoundedHttp, QuietServer
+from collector_processor.serving.listen import listen
+from collector_processor.serving.whole_body import Progress
+
+PATHS: Final[dict[str, Signal]] = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
+DEFAULT_MAX_BYTES: Final = 64 * 2**20
+_CONTENT_TYPES: Final[dict[str, ContentType]] = {
+    "application/x-protobuf": "application/x-protobuf",
+    "application/json": "application/json",
+}
+_STATUSES: Final[Mapping[Verdict, int]] = {
+    "accepted": 200,
+    "partial": 200,
+    "malformed": 400,
+    "too_large": 413,
+    "timed_out": 408,
+    "busy": 503,
+    "failed": 500,
+}
+_KEEP_ALIVE_S: Final = 75
+"""Longer than the minute after which many exporters send again, so that their connection is still there."""
+_INLINE_BYTES: Final = 2048
+"""Compressed pieces up to this size (2 MiB at most, inflated) are not worth a change of threads."""
+
+_INFLATED_BYTES: Final = 2**16
+"""Compressed bytes that are inflated before their room is asked for."""
+
+_Scope = Mapping[str, Any]
+_Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+_Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+JsonToProtobuf = Callable[[Signal, bytes], bytes]
+"""An OTLP JSON body as protobuf; raises ``MalformedRequestError``."""
+
+
+class _HungUpError(Exception):
+    """The client is gone; there is nobody to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    message: Message
+    content_type: ContentType
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(slots=True)
+class _Sent:
+    """The body of one request, on its way in: in pieces, or whole where its length was told beforehand."""
+
+    body: Body
+    protobuf: bool
+    length: int
+    receive: _Receive
+    whole: Callable[[int, float, Progress], Awaitable[bytes | None]] | None = None
+    octets: bytes | None = None
+    pieces: list[bytes] = field(default_factory=list[bytes])
+    kept: int = 0
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether the body may go on as it came."""
+        return self.body.coding == "gzip" and self.protobuf
+
+    def keep(self, piece: bytes) -> None:
+        """Keeps a piece as it came, if it may go on so."""
+        if self.passes_on:
+            self.pieces.append(piece)
+            self.kept += len(piece)
+
+    def finish(self, ticket: Ticket) -> bytes:
+        """The body as its sender meant it; inflates what came whole, piece by piece, so that no limit is overrun."""
+        octets = self.octets
+        if octets is not None and not self.body.compressed:
+            return octets
+        for start in range(0, len(octets or b""), _INFLATED_BYTES):
+            self.body.feed((octets or b"")[start : start + _INFLATED_BYTES])
+            ticket.holds(self.body.size + len(octets or b""))
+        if self.passes_on:
+            ticket.gzipped = b"".join(self.pieces) if octets is None else octets
+        return self.body.finish()
+
+
+class HttpReceiver:
+    """Serves OTLP/HTTP at ``endpoint`` (``host:port``, port 0 for any free one).
+
+    ``max_bytes`` is the largest body, as sent and after decompression. JSON is turned into protobuf on arrival. ``key``
+    is where the configuration has this receiver, for error messages. ``guard`` says who may send. A body must be whole
+    within ``body_timeout_s``. With ``shared`` other processes may listen there too.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        admission: Admission,
+        json_to_protobuf: JsonToProtobuf,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        tls: ServerTls | None = None,
+        guard: Guard | None = None,
+        key: str = "receivers.otlp.protocols.http",
+        body_timeout_s: float = 30.0,
+        shared: bool = False,
+    ) -> None:
+        self._endpoint = endpoint
+        self._admission = admission
+        self._json_to_protobuf = json_to_protobuf
+        self._max_bytes = max_bytes
+        self._tls = tls
+        self._guard = guard
+        self._key = key
+        self._body_timeout_s = body_timeout_s
+        self._shared = shared
+        self._server: QuietServer | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before the start."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listens; raises ``OSError`` with the key and the address when that cannot be had."""
+        context = None if self._tls is None else server_context(self._tls, self._key)
+        sockets = listen(self._endpoint, self._key, shared=self._shared)
+        self._port = sockets[0].getsockname()[1]
+        self._server = QuietServer(self._config(context))
+        self._serving = asyncio.create_task(self._server.serve(sockets), name="otlp-http")
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait((self._serving, listening), return_when=asyncio.FIRST_COMPLETED)
+        if not listening.done():
+            listening.cancel()
+            for sock in sockets:
+                sock.close()
+            await self._serving
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new requests and waits up to ``grace_s`` for those in flight; safe to call without start."""
+        if self._server is None or self._serving is None:
+            return
+        self._server.end(grace_s)
+        await self._serving
+        self._server = self._serving = None
+
+    def _config(self, context: ssl.SSLContext | None) -> uvicorn.Config:
+        config = uvicorn.Config(
+            self._app if self._guard is None else guarded_http(self._app, self._guard),
+            http=BoundedHttp,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+        )
+        config.load()
+        config.ssl = context
+        return config
+
+    async def _app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        content_type = _CONTENT_TYPES.get(media_type)
+        answer_type = content_type or "application/json"
+        signal = PATHS.get(scope["path"])
+        coding = CODINGS.get(headers.get("content-encoding", "").strip().lower())
+        if signal is None:
+            message = f"no such path: {scope['path']}; there are: {', '.join(PATHS)}"
+            reply = _refuse(404, code_pb2.NOT_FOUND, message, answer_type)
+        elif scope["method"] != "POST":
+            message = f"{scope['method']} is not supported here; use POST"
+            reply = _refuse(405, code_pb2.UNIMPLEMENTED, message, answer_type, (b"allow", b"POST"))
+        elif content_type is None:
+            message = f"content type '{media_type}' is not supported; use one of: {', '.join(_CONTENT_TYPES)}"
+            reply = _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type)
+        elif coding is None:
+            message = f"content encoding '{headers['content-encoding']}' is not supported; use one of: gzip, deflate"
+            encodings = (b"accept-encoding", b"gzip, deflate")
+            reply = _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type, encodings)
+        else:
+            protobuf = content_type == "application/x-protobuf"
+            sent = _Sent(Body(coding, self._max_bytes), protobuf, int(headers.get("content-length", "0")), receive)
+            if not {"transfer-encoding", "upgrade"} & headers.keys():
+                sent.whole = scope["extensions"][WHOLE_BODY]
+            try:
+                reply = await self._export(signal, content_type, sent)
+            except _HungUpError:
+                return
+        await _answer(send, reply)
+
+    async def _export(self, signal: Signal, content_type: ContentType, sent: _Sent) -> _Reply:
+        def load() -> bytes:
+            whole = sent.finish(ticket)
+            return whole if sent.protobuf or not whole else self._json_to_protobuf(signal, whole)
+
+        with self._admission.enter(signal, "http") as ticket:
+            try:
+                outcome = ticket.refusal or await self._read(ticket, sent)
+                outcome = outcome or await ticket.admit(load)
+            except asyncio.CancelledError:
+                # Only the end of the grace time cancels; the sender is told to go elsewhere, not left hanging.
+                outcome = Outcome("busy", "the service is shutting down", retry_after_s=1.0)
+        return _reply(signal, outcome, content_type)
+
+    async def _read(self, ticket: Ticket, sent: _Sent) -> Outcome | None:
+        """Reads the whole body; what is wrong with it, if anything."""
+        try:
+            if sent.length > self._max_bytes:
+                raise TooLargeError(self._max_bytes)
+            if sent.length and sent.whole is not None:
+                sent.octets = await sent.whole(sent.length, self._body_timeout_s, ticket.holds)
+                if sent.octets is None:
+                    raise _HungUpError
+            else:
+                await asyncio.wait_for(self._fill(ticket, sent), self._body_timeout_s)
+        except asyncio.TimeoutError:
+            return ticket.judge(TimedOutError(f"the body did not come within {self._body_timeout_s:g} s"))
+        except _HungUpError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- judge() knows what it means
+            return ticket.judge(error)
+        return None
+
+    async def _fill(self, ticket: Ticket, sent: _Sent) -> None:
+        body, more = sent.body, True
+        while more:
+            message = await sent.receive()
+            if message["type"] != "http.request":
+                raise _HungUpError
+            piece: bytes = message["body"]
+            more = message["more_body"]
+            if body.compressed and len(piece) > _INLINE_BYTES:
+                await self._admission.run(lambda piece=piece: body.feed(piece))
+            else:
+                body.feed(piece)
+            sent.keep(piece)
+            ticket.holds(body.size + sent.kept)
+
+
+def _refuse(status: int, code: int, message: str, content_type: ContentType, *headers: tuple[bytes, bytes]) -> _Reply:
+    return _Reply(status, answers.status(code, message), content_type, headers)
+
+
+def _reply(signal: Signal, outcome: Outcome, content_type: ContentType) -> _Reply:
+    status = _STATUSES[outcome.verdict]
+    if answers.succeeded(outcome):
+        return _Reply(status, answers.success(signal, outcome), content_type)
+    message = answers.status(answers.CODES[outcome.verdict], outcome.message, outcome.retry_after_s)
+    headers: list[tuple[bytes, bytes]] = []
+    if outcome.retry_after_s is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(outcome.retry_after_s))).encode()))
+    if outcome.verdict == "timed_out":
+        headers.append((b"connection", b"close"))
+    return _Reply(status, message, content_type, tuple(headers))
+
+
+async def _answer(send: _Send, reply: _Reply) -> None:
+    body = answers.encode(reply.message, reply.content_type)
+    headers = [
+        (b"content-type", reply.content_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

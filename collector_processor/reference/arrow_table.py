@@ -1,0 +1,194 @@
+"""Tables on disk, a column at a time: Parquet, CSV and Arrow files, each column as cells."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from pyarrow import compute
+
+from collector_processor.columns.batch import F64, Column
+
+# pyarrow comes without complete types; these say what is meant where a checker can only see Any.
+ArrowColumn = Any
+ArrowType = Any
+pc: Any = compute
+
+Format = Literal["Parquet", "CSV", "Arrow"]
+FORMATS: Final[dict[str, Format]] = {
+    ".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".tsv": "CSV",
+    ".arrow": "Arrow", ".feather": "Arrow", ".ipc": "Arrow",
+}  # fmt: skip
+"""Formats by the end of a file's name; CSV may be compressed as well (``.csv.gz``)."""
+COMPRESSED: Final = (".gz", ".bz2")
+
+
+class TableFile(Protocol):
+    """A table whose columns are read one by one."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, in order."""
+        ...
+
+    def column(self, position: int) -> ArrowColumn:
+        """One column."""
+        ...
+
+
+def open_table(path: str | os.PathLike[str]) -> TableFile:
+    """Opens a table by the end of its name. Raises ``ValueError`` for another format or a file that is not in it."""
+    place = Path(path)
+    suffixes = [suffix.lower() for suffix in place.suffixes]
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix in COMPRESSED and suffixes[-2:-1] in ([".csv"], [".tsv"]):
+        suffix = suffixes[-2]
+    found = FORMATS.get(suffix)
+    if found is None:
+        raise ValueError(
+            f"{path}: cannot tell the format; allowed: {', '.join(FORMATS)}, and .csv, .tsv with .gz or .bz2"
+        )
+    with place.open("rb"):  # so that a missing or forbidden file says so itself
+        pass
+    try:
+        opened: TableFile
+        if found == "Parquet":
+            opened = _Parquet(place)
+        elif found == "CSV":
+            opened = _Csv(place, "\t" if suffix == ".tsv" else ",")
+        else:
+            opened = _Arrow(place)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a readable {found} file: {error}") from None
+    twice = sorted({name for name in opened.names if opened.names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path}: has more than one column '{twice[0]}'")
+    return opened
+
+
+class _Parquet:
+    def __init__(self, path: Path) -> None:
+        self._file = pyarrow.parquet.ParquetFile(path)
+        self.names: list[str] = list(self._file.schema_arrow.names)
+
+    def column(self, position: int) -> ArrowColumn:
+        # A dot in a column's name would be read as a path into it, so select by what is left after the read.
+        return self._file.read(columns=[self.names[position]], use_pandas_metadata=False).column(self.names[position])
+
+
+class _Arrow:
+    """An Arrow IPC file or stream; only the wanted column is decompressed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("rb") as start:
+            self._is_file = start.read(6) == b"ARROW1"
+        with self._open(None) as reader:
+            self.names: list[str] = list(reader.schema.names)
+
+    def _open(self, position: int | None) -> Any:
+        options = pa.ipc.IpcReadOptions(included_fields=None if position is None else [position])
+        source = pa.memory_map(str(self._path))
+        return (
+            pa.ipc.open_file(source, options=options) if self._is_file else pa.ipc.open_stream(source, options=options)
+        )
+
+    def column(self, position: int) -> ArrowColumn:
+        with self._open(position) as reader:
+            return reader.read_all().column(0)
+
+
+class _Csv:
+    """A whole CSV file, typed by its cells; empty cells are missing."""
+
+    def __init__(self, path: Path, delimiter: str) -> None:
+        self._table = pyarrow.csv.read_csv(
+            path,
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False, auto_dict_encode=False),
+        )
+        self.names: list[str] = list(self._table.column_names)
+
+    def column(self, position: int) -> ArrowColumn:
+        column = self._table.column(position)
+        if pa.types.is_string(column.type):
+            return pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
+        return column
+
+
+def read_cells(table: TableFile, position: int, where: str) -> Column:
+    """One column of a table as :func:`cells`; a column that is damaged is a ``ValueError`` as well."""
+    try:
+        column = table.column(position)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{where}: not readable: {error}") from None
+    return cells(column, where)
+
+
+def cells(column: ArrowColumn, where: str) -> Column:
+    """An Arrow column as cells; ``where`` names it in errors.
+
+    Numbers and decimals are numbers; points in time are Unix seconds (without a zone: UTC), times of day and durations
+    seconds; booleans and texts are texts; nulls and NaN are missing. Anything nested raises ``ValueError``.
+
+    >>> cells(pa.chunked_array([[True, None]]), "t.csv: column 'late'").codes.tolist()
+    [1, -1]
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
+        return cells(column.cast(kind.value_type), where)
+    if pa.types.is_boolean(kind):
+        codes = pc.fill_null(pc.cast(column, pa.int8()), -1).to_numpy().astype(np.int32)
+        return Column(None, codes, ("false", "true"))
+    if _is_text(kind) or pa.types.is_dictionary(kind):
+        return _texts(column)
+    return Column(_numbers(column, where))
+
+
+def _is_text(kind: ArrowType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_view(kind)
+
+
+def _is_view(kind: ArrowType) -> bool:
+    """Whether texts are held as views, which pyarrow 15 does not know yet."""
+    return str(kind) == "string_view"
+
+
+def _texts(column: ArrowColumn) -> Column:
+    """Codes over one dictionary; a null in the dictionary is as missing as one in the cells."""
+    encoded = column if pa.types.is_dictionary(column.type) else _plain(column).dictionary_encode()
+    if encoded.num_chunks == 0:
+        return Column(None, np.empty(0, np.int32))
+    encoded = encoded.unify_dictionaries()
+    parts = [pc.fill_null(pc.cast(chunk.indices, pa.int32()), -1).to_numpy() for chunk in encoded.chunks]
+    names: list[str | None] = encoded.chunk(0).dictionary.to_pylist()
+    codes = np.concatenate(parts).astype(np.int32)
+    if None in names:
+        codes[codes == names.index(None)] = -1
+    return Column(None, codes, tuple("" if name is None else name for name in names))
+
+
+def _plain(column: ArrowColumn) -> ArrowColumn:
+    """Views cannot be dictionary-encoded by every version of Arrow."""
+    return column.cast(pa.large_string()) if _is_view(column.type) else column
+
+
+_NUMERIC: Final = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+_PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+
+
+def _numbers(column: ArrowColumn, where: str) -> F64:
+    kind, scale = column.type, 1.0
+    if pa.types.is_date(kind):
+        column, scale = column.cast(pa.timestamp("ms")).cast(pa.int64()), 1e3
+    elif pa.types.is_timestamp(kind) or pa.types.is_duration(kind) or pa.types.is_time(kind):
+        scale = _PER_SECOND[kind.unit]
+        column = column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
+    elif not any(is_kind(kind) for is_kind in _NUMERIC):
+        raise ValueError(f"{where}: holds {kind}; allowed: numbers, texts, booleans, dates and times")
+    return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64) / scale

@@ -1,0 +1,1 @@
+"""Credentials, guards and TLS."""

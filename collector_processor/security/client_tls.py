@@ -1,0 +1,130 @@
+"""What a user may ask of TLS towards a destination, in the words of the two libraries that speak it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import certifi
+import grpc
+
+_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class ClientTls(Protocol):
+    """TLS of an exporter: files in PEM."""
+
+    @property
+    def insecure(self) -> bool:
+        """Plain text, no TLS."""
+        ...
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The CA of the server's certificate; the system's when None."""
+        ...
+
+    @property
+    def cert_file(self) -> Path | None:
+        """The client's certificate."""
+        ...
+
+    @property
+    def key_file(self) -> Path | None:
+        """Its private key."""
+        ...
+
+    @property
+    def insecure_skip_verify(self) -> bool:
+        """TLS with whoever answers (HTTP)."""
+        ...
+
+    @property
+    def server_name_override(self) -> str:
+        """The name that the server's certificate must have; the endpoint's host when empty."""
+        ...
+
+    @property
+    def min_version(self) -> Literal["1.2", "1.3"]:
+        """The oldest version of TLS that is spoken (HTTP; gRPC speaks both)."""
+        ...
+
+
+def check_client_tls(tls: ClientTls, key: str) -> None:
+    """Raises ``OSError`` that names ``key`` and the file when certificates cannot be read or do not fit."""
+    for name, path in (("ca_file", tls.ca_file), ("cert_file", tls.cert_file), ("key_file", tls.key_file)):
+        if path is not None:
+            _check_readable(f"{key}.{name}", path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    used: list[Path] = []
+    no_password = ""
+    try:
+        if tls.ca_file is not None:
+            used = [tls.ca_file]
+            context.load_verify_locations(tls.ca_file)
+        if tls.cert_file is not None and tls.key_file is not None:
+            used = [tls.cert_file, tls.key_file]
+            # An encrypted key would be asked for at the terminal, and hold up the start.
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=no_password)
+    except ssl.SSLError as error:
+        files = ", ".join(str(path) for path in used)
+        raise OSError(f"{key}: cannot use {files}: {error.reason or error}") from None
+
+
+def _check_readable(key: str, path: Path) -> None:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        raise OSError(f"{key}: cannot read {path}: {error.strerror or error}") from error
+
+
+def grpc_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
+    """The channel's certificates, read now."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=None if tls.ca_file is None else tls.ca_file.read_bytes(),
+        private_key=None if tls.key_file is None else tls.key_file.read_bytes(),
+        certificate_chain=None if tls.cert_file is None else tls.cert_file.read_bytes(),
+    )
+
+
+def grpc_options(tls: ClientTls) -> tuple[tuple[str, str], ...]:
+    """The channel's options."""
+    return (("grpc.ssl_target_name_override", tls.server_name_override),) if tls.server_name_override else ()
+
+
+class _Context(ssl.SSLContext):
+    """Asks a server for another name than the one that was connected to, if told so."""
+
+    name = ""
+
+    def wrap_socket(self, *arguments: Any, **keywords: Any) -> ssl.SSLSocket:
+        """Begins a connection."""
+        if self.name:
+            keywords["server_hostname"] = self.name
+        return super().wrap_socket(*arguments, **keywords)
+
+
+def client_context(tls: ClientTls | None) -> ssl.SSLContext:
+    """The context of a connection over HTTP, its files read now.
+
+    Without a ``ca_file`` the CAs are the system's and those of REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, else certifi's.
+    """
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    if tls is not None:
+        context.minimum_version = _VERSIONS[tls.min_version]
+        context.name = tls.server_name_override
+    if tls is not None and tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif tls is not None and tls.ca_file is not None:
+        context.load_verify_locations(tls.ca_file)
+    else:
+        context.load_default_certs()
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+        folder = os.path.isdir(bundle)
+        context.load_verify_locations(None if folder else bundle, bundle if folder else None)
+    if tls is not None and tls.cert_file is not None and tls.key_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context

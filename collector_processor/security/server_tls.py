@@ -1,0 +1,163 @@
+"""TLS of the receivers, with certificates that can be replaced while the service runs.
+
+A connection that stands keeps the certificates it began with; each new one gets those that the files hold by then.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, cast
+
+import grpc
+
+from collector_processor.security.credentials import Watched
+
+HANDSHAKE_TIMEOUT_S: Final = 20.0
+"""How long a client may take over its part of the handshake (gRPC; asyncio gives it a minute)."""
+_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_log = logging.getLogger(__name__)
+
+
+class ServerTls(Protocol):
+    """TLS of a receiver: files in PEM. With ``client_ca_file``, clients must show a certificate of that CA."""
+
+    @property
+    def cert_file(self) -> Path:
+        """The server's certificate and what leads up to its CA."""
+        ...
+
+    @property
+    def key_file(self) -> Path:
+        """Its private key."""
+        ...
+
+    @property
+    def client_ca_file(self) -> Path | None:
+        """The CA of the clients; any client is served when None."""
+        ...
+
+    @property
+    def min_version(self) -> Literal["1.2", "1.3"]:
+        """The oldest version of TLS that is spoken (HTTP; gRPC speaks both)."""
+        ...
+
+    @property
+    def reload_interval(self) -> int | None:
+        """After how many nanoseconds to look whether the files have changed; never when None."""
+        ...
+
+
+def server_context(tls: ServerTls, key: str) -> ssl.SSLContext:
+    """A context for asyncio and for sockets; ``OSError`` names ``key`` and the file that cannot be used."""
+    check_tls(tls, key)
+    reload_s = _reload_s(tls)
+    return _load(tls) if reload_s is None else _Reloading.of(tls, key, reload_s)
+
+
+def check_tls(tls: ServerTls, key: str) -> None:
+    """Raises ``OSError`` that names ``key`` and the file when certificates cannot be read or do not fit."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # An encrypted key would be asked for at the terminal, and hold up the start.
+    no_password = ""
+    try:
+        for path in (tls.cert_file, tls.key_file, tls.client_ca_file):
+            if path is not None:
+                path.read_bytes()
+        context.load_cert_chain(tls.cert_file, tls.key_file, password=no_password)
+        if tls.client_ca_file is not None:
+            context.load_verify_locations(tls.client_ca_file)
+    except ssl.SSLError as error:
+        files = ", ".join(str(path) for path in (tls.cert_file, tls.key_file, tls.client_ca_file) if path is not None)
+        raise OSError(f"{key}.tls: cannot use {files}: {error.reason or error}") from error
+    except OSError as error:
+        raise OSError(f"{key}.tls: cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
+
+
+def grpc_credentials(tls: ServerTls, key: str) -> grpc.ServerCredentials:
+    """The same for gRPC, which asks for the certificates at every handshake."""
+    check_tls(tls, key)
+    mutual = tls.client_ca_file is not None
+    reload_s = _reload_s(tls)
+    if reload_s is None:
+        authority = None if tls.client_ca_file is None else tls.client_ca_file.read_bytes()
+        pair = (tls.key_file.read_bytes(), tls.cert_file.read_bytes())
+        return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=mutual)
+    watched = Watched(_files(tls), reload_s)
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        return _certificates(tls) if _usable(watched, tls, key) else None
+
+    # None stands for no change, which the annotations leave out.
+    fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", fetch)
+    return grpc.dynamic_ssl_server_credentials(_certificates(tls), fetcher, require_client_authentication=mutual)
+
+
+def _reload_s(tls: ServerTls) -> float | None:
+    return tls.reload_interval / 1e9 if tls.reload_interval else None
+
+
+def _files(tls: ServerTls) -> Iterator[Path]:
+    yield from (path for path in (tls.cert_file, tls.key_file, tls.client_ca_file) if path is not None)
+
+
+def _usable(watched: Watched, tls: ServerTls, key: str) -> bool:
+    """Whether there are new files and they fit together; those that do not are told, and the old ones stay."""
+    if not watched.changed():
+        return False
+    try:
+        check_tls(tls, key)
+    except OSError as error:
+        _log.error("%s; the certificates from before stay in use", error)
+        return False
+    _log.info("%s.tls: the certificates were read again", key)
+    return True
+
+
+def _certificates(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
+    authority = None if tls.client_ca_file is None else tls.client_ca_file.read_bytes()
+    pair = (tls.key_file.read_bytes(), tls.cert_file.read_bytes())
+    return grpc.ssl_server_certificate_configuration([pair], root_certificates=authority)
+
+
+def _load(tls: ServerTls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[tls.min_version]
+    context.load_cert_chain(tls.cert_file, tls.key_file)
+    if tls.client_ca_file is not None:
+        context.load_verify_locations(tls.client_ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class _Reloading(ssl.SSLContext):
+    """Hands every new connection to a context made of the files as they are; never used for a handshake itself."""
+
+    _tls: ServerTls
+    _key: str
+    _watched: Watched
+    _now: ssl.SSLContext
+
+    @classmethod
+    def of(cls, tls: ServerTls, key: str, interval_s: float) -> _Reloading:
+        """A context that looks at its files every ``interval_s`` at most."""
+        made = cls(ssl.PROTOCOL_TLS_SERVER)
+        made._tls, made._key = tls, key
+        made._watched = Watched(_files(tls), interval_s)
+        made._now = _load(tls)
+        return made
+
+    def wrap_bio(self, *arguments: Any, **keywords: Any) -> ssl.SSLObject:
+        """For asyncio."""
+        return self._current().wrap_bio(*arguments, **keywords)
+
+    def wrap_socket(self, *arguments: Any, **keywords: Any) -> ssl.SSLSocket:
+        """For threads."""
+        return self._current().wrap_socket(*arguments, **keywords)
+
+    def _current(self) -> ssl.SSLContext:
+        if _usable(self._watched, self._tls, self._key):
+            self._now = _load(self._tls)
+        return self._now

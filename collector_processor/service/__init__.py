@@ -1,0 +1,1 @@
+"""The running service: built, started, drained, restored."""

@@ -1,0 +1,233 @@
+"""The service: every component built, started in an order in which nothing is lost, and drained in reverse.
+
+Start: state → exporters → statistics → originals → receivers → health. Stop: health → receivers (what is in flight is
+finished) → journal closed → statistics work it off and save → originals and exporters drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from collector_processor.config import Config
+from collector_processor.decode import DecodeLimits, decode
+from collector_processor.exporters.prometheus.exporter import PrometheusExporter
+from collector_processor.exporters.prometheus.metrics_server import MetricsServer
+from collector_processor.journal.memory import MemoryJournal
+from collector_processor.own.memory import default_limit_bytes, keep_freed
+from collector_processor.own.survive import survived
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.receivers.admission import Admission
+from collector_processor.service.build import (
+    Receiver,
+    build_exporters,
+    build_forwarders,
+    build_receivers,
+    check_setup,
+    load_references,
+    monitored,
+)
+from collector_processor.service.compiled_parts import parts_notice
+from collector_processor.service.connect import exposed_credentials
+from collector_processor.service.health import HealthServer
+from collector_processor.service.notifiers import build_alerting
+from collector_processor.service.state import StateStore
+from collector_processor.service.statistics_thread import CONSUMER, StatisticsWorker
+from collector_processor.service.workers.metrics import Summed
+from collector_processor.service.workers.supervisor import Source, Supervisor
+
+STOP_TIMEOUT_S = 20.0
+"""How long a drain may take; Kubernetes kills after 30 s."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_log = logging.getLogger(__name__)
+
+
+class Service:
+    """One processor service. :meth:`start`, then :meth:`stop`; both once.
+
+    Raises at construction or start what is wrong with the configuration, the references, the state or an address;
+    after that nothing that comes over the network ends it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        workers: int = 1,
+        source: Source | None = None,
+        on_failure: Callable[[], object] = lambda: None,
+    ) -> None:
+        check_setup(config)
+        self.config = config
+        self.telemetry = Telemetry()
+        instance_id = str(uuid.uuid4())
+        limits = config.monitor.limits
+        self.journal = MemoryJournal(self.telemetry, max_bytes=limits.journal)
+        self.pipeline = Pipeline(config.monitor, load_references(config), self.telemetry, time.time_ns())
+        self.exporters = build_exporters(config, self.telemetry, instance_id)
+        self.supervisor = self._supervisor(workers, source, instance_id, on_failure)
+        self.forwarders = [] if self.supervisor else build_forwarders(config, self.journal, self.telemetry)
+        self.admission = Admission(
+            self.journal,
+            partial(decode, limits=DecodeLimits(features=limits.features), own_instance_id=instance_id),
+            self.telemetry,
+            memory_limit_bytes=default_limit_bytes() if limits.memory is None else limits.memory,
+        )
+        self.receivers: list[Receiver | Supervisor] = (
+            [self.supervisor] if self.supervisor else [*build_receivers(config, self.admission, self.telemetry)]
+        )
+        storage = config.file_storage
+        self.store = None if storage is None else StateStore(storage.directory, self.telemetry)
+        self.alerting = build_alerting(config, self.telemetry, instance_id, self.exporters)
+        self.worker = StatisticsWorker(
+            self.journal,
+            self.pipeline,
+            self.exporters,
+            self.telemetry,
+            alerting=self.alerting,
+            save=None if self.store is None else partial(self.store.save, alerting=self.alerting),
+            save_interval_s=60.0 if storage is None else storage.interval / 1e9,
+        )
+        health = config.health_check
+        self.health = None if health is None else HealthServer(health.endpoint, self._status)
+        registry = self.telemetry.registry
+        if self.supervisor is not None:
+            registry = CollectorRegistry()
+            registry.register(Summed(self.telemetry.registry, self.supervisor.metrics))
+        self.own_metrics = MetricsServer("service.telemetry.metrics.endpoint", config.metrics_endpoint, registry)
+
+    def _supervisor(
+        self, workers: int, source: Source | None, instance_id: str, on_failure: Callable[[], object]
+    ) -> Supervisor | None:
+        if workers == 1:
+            return None
+        if source is None:
+            raise ValueError("several workers need the source of the configuration, which each of them reads")
+        return Supervisor(
+            self.config,
+            source,
+            workers,
+            self.journal,
+            self.telemetry,
+            instance_id=instance_id,
+            on_failure=on_failure,
+        )
+
+    def _status(self) -> str:
+        if self.worker.failed:
+            return "the statistics have stopped"
+        return "" if self.supervisor is None else self.supervisor.status
+
+    async def start(self) -> None:
+        """Starts everything; what has been started is stopped again when something cannot."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        if self.store is not None:
+            self.store.open()
+            self.store.restore(self.pipeline, time.time_ns(), self.alerting)
+        self.own_metrics.start()
+        for exporter in (*self.exporters, *self.alerting.destinations):
+            exporter.start()
+        self.alerting.resume(time.time_ns())
+        watched = monitored(self.config)
+        if watched:
+            self.journal.subscribe(CONSUMER, essential=True, signals=watched)
+            self.worker.start()
+        for forwarder in self.forwarders:
+            forwarder.start()
+        for receiver in self.receivers:
+            await receiver.start()
+        if self.health is not None:
+            self.health.start()
+
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+        """Drains and stops everything within the time; whether all that was admitted was worked off."""
+        deadline = time.monotonic() + timeout_s
+
+        def left() -> float:
+            return max(0.1, deadline - time.monotonic())
+
+        if self.health is not None:
+            self.health.stop()
+        # Whatever one part meets at its end, the others come to theirs.
+        await asyncio.gather(*(self._survived(receiver.stop(left() / 2)) for receiver in self.receivers))
+        await asyncio.to_thread(self.admission.close)
+        self.journal.close()
+        drained = await asyncio.to_thread(self.worker.stop, left())
+        if not drained:
+            _log.error("the statistics did not work off the journal in time")
+        for destination in (*self.forwarders, *self.exporters, *self.alerting.destinations):
+            await self._survived(asyncio.to_thread(destination.shutdown, left() / 2))
+        await self._survived(asyncio.to_thread(self.own_metrics.stop, left()))
+        if self.store is not None:
+            self.store.close()
+        return drained
+
+    async def _survived(self, step: Coroutine[object, object, None]) -> None:
+        with survived("shutdown", self.telemetry):
+            await step
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """What is listened on, and its port."""
+        found: list[tuple[str, int]] = []
+        for item in self.receivers:
+            if isinstance(item, Supervisor):
+                found += item.addresses()
+            else:
+                found.append((type(item).__name__.removesuffix("Receiver").lower(), item.port))
+        found += [(item.name, item.port) for item in self.exporters if isinstance(item, PrometheusExporter)]
+        if self.health is not None:
+            found.append(("health_check", self.health.port))
+        return [*found, ("own metrics", self.own_metrics.port)]
+
+
+async def _run(config: Config, workers: int, source: Source | None) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    service = Service(config, workers=workers, source=source, on_failure=lambda: loop.call_soon_threadsafe(stop.set))
+    notice = parts_notice()
+    if notice is not None:
+        _log.warning(notice)
+    await service.start()
+    _log.info("ready: %s", ", ".join(f"{name} :{port}" for name, port in service.addresses()))
+    for path in config.unused:
+        _log.warning("%s is configured but in no pipeline", path)
+    for notice in exposed_credentials(config):
+        _log.warning(notice)
+    await stop.wait()
+    _log.info("stopping")
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, os._exit, 128 + number)
+    drained = await service.stop()
+    _log.info("stopped")
+    return 0 if drained and not (service.supervisor and service.supervisor.problem) else 1
+
+
+def run_service(config: Config, *, workers: int = 1, source: Source | None = None) -> int:
+    """Runs until SIGTERM or SIGINT, drains, and returns the exit code; a second signal ends it at once.
+
+    With several ``workers`` so many processes receive and this one counts; ``source`` is what ``config`` was read from.
+    """
+    memory = config.monitor.limits.memory
+    keep_freed(default_limit_bytes() if memory is None else memory)
+    with contextlib.suppress(KeyboardInterrupt):
+        return asyncio.run(_run(config, workers, source))
+    return 130

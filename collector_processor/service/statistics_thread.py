@@ -1,0 +1,133 @@
+"""The thread that runs the pipeline: reads the journal, ticks the clock, hands measurements out, keeps snapshots.
+
+Alerts are judged in it as well, right after the measurements that they are made from have been handed out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from collector_processor.alerts.alerting import Alerting
+from collector_processor.columns.batch import ModelKey
+from collector_processor.exporters.base import Exporter
+from collector_processor.journal.base import Entry, Journal
+from collector_processor.monitors.base import Measurement
+from collector_processor.own.survive import survived
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.pipeline import Pipeline
+
+CONSUMER = "ml_monitor"
+"""The statistics' name in the journal; an essential consumer."""
+GATHER_S = 0.025
+"""How long the first request that comes waits for others."""
+PORTION_ROWS = 65_536
+"""Rows after which the journal gets its room back: more in one pass would gain nothing, and keep senders waiting."""
+_TICK_S = 0.25
+
+
+class StatisticsWorker:
+    """Owns the pipeline: nobody else touches it while the thread runs.
+
+    What waits in the journal is counted together. ``save`` is called with the pipeline every ``save_interval_s`` and
+    once at the end. What fails is counted and passed over: one bad batch must not stop the models' statistics.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        pipeline: Pipeline,
+        exporters: Sequence[Exporter],
+        telemetry: Telemetry,
+        *,
+        alerting: Alerting | None = None,
+        save: Callable[[Pipeline], None] | None = None,
+        save_interval_s: float = 60.0,
+    ) -> None:
+        self._journal = journal
+        self._pipeline = pipeline
+        self._exporters = tuple(exporters)
+        self._telemetry = telemetry
+        self._alerting = alerting
+        self._save = save
+        self._save_interval_s = save_interval_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread; the journal must know :data:`CONSUMER` by then."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Works off what is in the (closed) journal, saves and ends; whether it did so, and in time."""
+        failed = self.failed
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not failed and not self._thread.is_alive()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the thread was started and has ended although nobody stopped it."""
+        return self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set()
+
+    def _run(self) -> None:
+        next_tick = next_save = time.monotonic()
+        next_save += self._save_interval_s
+        while True:
+            waiting = deque(self._journal.read(CONSUMER, timeout_s=max(0.0, next_tick - time.monotonic())))
+            idle = not waiting
+            if waiting:
+                # What comes within this time is counted in the same pass, which costs hardly more than a short one.
+                self._stopping.wait(GATHER_S)
+                waiting.extend(self._journal.read(CONSUMER, timeout_s=0.0))
+            while waiting:
+                self._count(_portion(waiting))
+            now_s = time.monotonic()
+            if now_s >= next_tick:
+                self._tick()
+                next_tick = time.monotonic() + _TICK_S
+            if now_s >= next_save:
+                self._store()
+                next_save = time.monotonic() + self._save_interval_s
+            if self._stopping.is_set() and idle:
+                break
+        self._tick()
+        self._store()
+
+    def _count(self, entries: Sequence[Entry]) -> None:
+        with survived("statistics", self._telemetry):
+            self._pipeline.process([entry.request.decoded for entry in entries], time.time_ns())
+        self._journal.commit(CONSUMER, entries[-1].offset)
+
+    def _tick(self) -> None:
+        now_ns, measurements = time.time_ns(), list[Measurement]()
+        with survived("evaluate", self._telemetry):
+            measurements = self._pipeline.tick(now_ns)
+            for exporter in self._exporters if measurements else ():
+                exporter.export(measurements)
+        if self._alerting is not None:
+            with survived("alerts", self._telemetry):
+                self._alerting.tick(measurements, self._arrivals, now_ns)
+
+    def _arrivals(self) -> dict[ModelKey, int]:
+        """When the last prediction of each model came."""
+        return {key: model.last_seen_ns for key, model in self._pipeline.models.items()}
+
+    def _store(self) -> None:
+        if self._save is not None:
+            with survived("snapshot", self._telemetry):
+                self._save(self._pipeline)
+
+
+def _portion(waiting: deque[Entry]) -> list[Entry]:
+    """Takes the first entries off the queue, at least one, until they have rows enough for one pass."""
+    taken: list[Entry] = []
+    rows = 0
+    while waiting and rows < PORTION_ROWS:
+        taken.append(waiting.popleft())
+        decoded = taken[-1].request.decoded
+        rows += sum(map(len, decoded.predictions)) + sum(map(len, decoded.labels))
+    return taken

@@ -1,0 +1,1 @@
+"""Listening on an address, and HTTP within bounds."""

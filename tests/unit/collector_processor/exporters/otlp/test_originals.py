@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from collector_processor.columns.batch import Decoded
+from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
+from collector_processor.exporters.otlp.originals import OriginalsForwarder
+from collector_processor.journal.base import Entry, Request, Signal
+from collector_processor.journal.memory import MemoryJournal
+from collector_processor.own.telemetry import ITEMS, Telemetry
+
+QUICK = RetryPolicy(initial_s=0.001, max_s=0.002, max_elapsed_s=30.0)
+SENT, REFUSED, LATER = Delivery("sent"), Delivery("refused", "bad"), Delivery("retry", "down")
+
+
+class Destination:
+    """Answers by the script, then ``sent`` for ever; keeps what it was sent."""
+
+    def __init__(self, *script: Delivery | Exception) -> None:
+        self.script = list(script)
+        self.always: Delivery | None = None
+        self.tries: list[bytes] = []
+        self.timeouts: list[float] = []
+        self.closed = False
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+        assert self.gate.wait(30)
+        self.tries.append(body)
+        self.timeouts.append(timeout_s)
+        answer = self.always or (self.script.pop(0) if self.script else SENT)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def request(body: bytes, signal: Signal = "traces", items: int = 2) -> Request:
+    return Request(signal, body, Decoded(items=items), items, 0)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, "did not come true in time"
+        threading.Event().wait(0.002)
+
+
+class Forwarding:
+    def __init__(
+        self,
+        destination: Destination,
+        journal: MemoryJournal | None = None,
+        *,
+        retry: RetryPolicy = QUICK,
+        signals: Sequence[Signal] = (),
+        consumers: int = 1,
+        name: str = "otlp_grpc",
+    ) -> None:
+        self.telemetry = Telemetry()
+        self.name = name
+        self.journal = journal or MemoryJournal(self.telemetry)
+        self.forwarder = OriginalsForwarder(
+            name, self.journal, destination, self.telemetry, signals=signals, retry=retry, consumers=consumers
+        )
+
+    def counted(self, verb: str, signal: Signal = "traces") -> float:
+        name = f"otelcol_exporter_{verb}_{ITEMS[signal]}_total"
+        return self.telemetry.registry.get_sample_value(name, {"exporter": self.name}) or 0.0
+
+    def done(self) -> bool:
+        return self.journal.lag(self.name) == 0
+
+
+@contextmanager
+def forwarding(forwarding: Forwarding) -> Iterator[Forwarding]:
+    forwarding.forwarder.start()
+    try:
+        yield forwarding
+    finally:
+        forwarding.forwarder.shutdown(5.0)
+
+
+def test_requests_are_delivered_in_order_and_committed() -> None:
+    destination = Destination()
+    with forwarding(Forwarding(destination)) as running:
+        for body in (b"a", b"b", b"c"):
+            running.journal.append(request(body))
+        wait_until(running.done)
+
+    assert destination.tries == [b"a", b"b", b"c"]
+    assert running.counted("sent") == 6
+    assert running.journal.held_bytes == 0
+    assert destination.closed
+
+
+def test_only_its_signals_are_delivered() -> None:
+    destination = Destination()
+    with forwarding(Forwarding(destination, signals=["logs"])) as running:
+        running.journal.append(request(b"a", "traces"))
+        running.journal.append(request(b"b", "logs"))
+        wait_until(running.done)
+
+    assert destination.tries == [b"b"]
+    assert running.counted("sent", "logs") == 2
+
+
+def test_what_fails_for_now_is_tried_again_and_keeps_the_order() -> None:
+    destination = Destination(LATER, LATER, SENT, LATER)
+    with forwarding(Forwarding(destination)) as running:
+        running.journal.append(request(b"a"))
+        running.journal.append(request(b"b"))
+        wait_until(running.done)
+
+    assert destination.tries == [b"a", b"a", b"a", b"b", b"b"]
+    assert (running.counted("sent"), running.counted("send_failed")) == (4, 0)
+
+
+def test_what_fails_for_good_is_given_up_and_counted() -> None:
+    destination = Destination(REFUSED)
+    with forwarding(Forwarding(destination)) as running:
+        running.journal.append(request(b"a"))
+        running.journal.append(request(b"b"))
+        wait_until(running.done)
+
+    assert destination.tries == [b"a", b"b"]
+    assert (running.counted("sent"), running.counted("send_failed")) == (2, 2)
+
+
+def test_after_the_longest_time_it_is_given_up_and_counted() -> None:
+    destination = Destination()
+    destination.always = LATER
+    retry = RetryPolicy(initial_s=0.001, max_s=0.001, max_elapsed_s=0.02)
+    with forwarding(Forwarding(destination, retry=retry)) as running:
+        running.journal.append(request(b"a"))
+        wait_until(running.done)
+
+    assert len(destination.tries) > 1
+    assert running.counted("send_failed") == 2
+
+
+def test_without_retries_one_try_is_all() -> None:
+    destination = Destination(LATER)
+    with forwarding(Forwarding(destination, retry=RetryPolicy(enabled=False))) as running:
+        running.journal.append(request(b"a"))
+        wait_until(running.done)
+
+    assert destination.tries == [b"a"]
+    assert running.counted("send_failed") == 2
+
+
+def test_the_wait_that_a_destination_asks_for_is_kept_to() -> None:
+    destination = Destination(Delivery("retry", retry_after_s=0.001))
+    with forwarding(Forwarding(destination, retry=RetryPolicy(initial_s=3600.0, max_s=3600.0))) as running:
+        running.journal.append(request(b"a"))
+        wait_until(running.done)
+
+    assert destination.tries == [b"a", b"a"]
+
+
+def test_items_that_the_destination_rejected_are_counted() -> None:
+    destination = Destination(
+        Delivery("sent", rejected=1), Delivery("sent", rejected=10**9), Delivery("sent", rejected=-5)
+    )
+    with forwarding(Forwarding(destination)) as running:
+        for _ in range(3):
+            running.journal.append(request(b"a"))
+        wait_until(running.done)
+
+    assert (running.counted("sent"), running.counted("send_failed")) == (1 + 0 + 2, 1 + 2 + 0)
+
+
+def test_a_sender_that_breaks_is_survived() -> None:
+    destination = Destination(RuntimeError("a bug"))
+    with forwarding(Forwarding(destination)) as running:
+        running.journal.append(request(b"a"))
+        running.journal.append(request(b"b"))
+        wait_until(running.done)
+
+    assert destination.tries == [b"a", b"b"]
+    assert running.counted("send_failed") == 2
+    assert running.telemetry.registry.get_sample_value("otel_ml_errors_total", {"stage": "originals"}) == 1
+
+
+def test_a_dead_destination_lags_alone() -> None:
+    telemetry = Telemetry()
+    journal = MemoryJournal(telemetry, max_entries=5)
+    journal.subscribe("statistics", essential=True)
+    dead, alive = Destination(), Destination()
+    dead.gate.clear()
+    with (
+        forwarding(Forwarding(dead, journal, name="dead")),
+        forwarding(Forwarding(alive, journal, name="alive")) as running,
+    ):
+        for i in range(20):
+            journal.commit("statistics", journal.append(request(b"%d" % i)))
+            wait_until(running.done)
+        value = telemetry.registry.get_sample_value
+        assert value("otelcol_exporter_queue_size", {"exporter": "dead", "data_type": "originals"}) == 5
+        assert value("otelcol_exporter_queue_size", {"exporter": "alive", "data_type": "originals"}) == 0
+        lost = value("otelcol_exporter_enqueue_failed_spans_total", {"exporter": "dead"})
+        dead.gate.set()
+
+    assert alive.tries == [b"%d" % i for i in range(20)]
+    assert dead.tries[-5:] == alive.tries[-5:]
+    assert lost is not None
+    assert lost + 2 * len(dead.tries) == 40
+
+
+def test_several_consumers_deliver_everything_and_commit_in_order() -> None:
+    destination = Destination(LATER, LATER, LATER, REFUSED)
+    with forwarding(Forwarding(destination, consumers=4)) as running:
+        bodies = [b"%d" % i for i in range(50)]
+        for body in bodies:
+            running.journal.append(request(body))
+        wait_until(running.done)
+
+    assert set(destination.tries) == set(bodies)
+    assert running.counted("sent") + running.counted("send_failed") == 100
+
+
+def test_shutdown_delivers_what_is_in_the_journal() -> None:
+    destination = Destination()
+    destination.gate.clear()
+    running = Forwarding(destination)
+    running.forwarder.start()
+    for i in range(20):
+        running.journal.append(request(b"%d" % i))
+    running.journal.close()
+    destination.gate.set()
+    running.forwarder.shutdown(10.0)
+
+    assert len(destination.tries) == 20
+    assert running.done()
+
+
+def test_shutdown_does_not_wait_for_a_destination_that_is_down() -> None:
+    destination = Destination()
+    destination.always = LATER
+    running = Forwarding(destination, retry=RetryPolicy(initial_s=3600.0, max_s=3600.0, max_elapsed_s=0.0))
+    running.forwarder.start()
+    running.journal.append(request(b"a"))
+    running.journal.append(request(b"b"))
+    wait_until(lambda: bool(destination.tries))
+    before = time.monotonic()
+    running.forwarder.shutdown(60.0)
+
+    assert time.monotonic() - before < 30
+    assert destination.tries == [b"a", b"a"]
+    assert not running.done()
+    assert running.counted("send_failed") == 0
+
+
+def test_no_try_outlasts_the_shutdown() -> None:
+    destination = Destination()
+    destination.gate.clear()
+    running = Forwarding(destination)
+    running.forwarder.start()
+    running.journal.append(request(b"a"))
+    running.journal.append(request(b"b"))
+    shutting_down = threading.Thread(target=running.forwarder.shutdown, args=(3.0,))
+    shutting_down.start()
+    destination.gate.set()
+    shutting_down.join(20)
+
+    assert destination.tries == [b"a", b"b"]
+    assert destination.timeouts[0] == 5.0 or destination.timeouts[0] <= 3.0
+    assert destination.timeouts[1] <= 5.0
+
+
+def test_shutdown_without_start_is_safe() -> None:
+    destination = Destination()
+    Forwarding(destination).forwarder.shutdown(1.0)
+
+    assert destination.closed
+
+
+def test_a_closed_journal_does_not_end_or_spin_the_thread() -> None:
+    destination = Destination()
+    with forwarding(Forwarding(destination)) as running:
+        running.journal.append(request(b"a"))
+        running.journal.close()
+        wait_until(running.done)
+
+    assert destination.tries == [b"a"]
+
+
+def test_consumers_below_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="exporter 'otlp_grpc': consumers must be at least 1, not 0"):
+        Forwarding(Destination(), consumers=0)
+
+
+def test_waits_grow_to_the_longest_with_jitter_and_end() -> None:
+    policy = RetryPolicy()
+    waits = [policy.wait_s(tries, 0.0, draw=lambda low, high: high) for tries in range(1, 8)]
+
+    assert waits == [7.5, 11.25, 16.875, 25.3125, 37.96875, 45.0, 45.0]
+    assert policy.wait_s(1, 0.0, draw=lambda low, high: low) == 2.5
+    assert policy.wait_s(10_000, 0.0) is not None
+    assert policy.wait_s(1, 290.0, asked_s=20.0) is None
+    assert RetryPolicy(max_elapsed_s=0.0).wait_s(1, 1e9, asked_s=1e12) == 3600.0
+
+
+class FailingOnce(MemoryJournal):
+    """A journal whose first read fails, as one on a disk may."""
+
+    failed = False
+
+    def read(self, consumer: str, *, limit: int = 64, timeout_s: float | None = None) -> Sequence[Entry]:
+        if not self.failed:
+            self.failed = True
+            raise OSError("the disk is gone for a moment")
+        return super().read(consumer, limit=limit, timeout_s=timeout_s)
+
+
+def test_a_journal_that_fails_for_a_moment_is_survived() -> None:
+    destination = Destination()
+    with forwarding(Forwarding(destination, FailingOnce(Telemetry()))) as running:
+        running.journal.append(request(b"a"))
+        wait_until(running.done)
+
+    assert destination.tries == [b"a"]

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric as ProtoMetric
+
+from collector_processor.exporters.delivery.worker import Part
+from collector_processor.exporters.otlp.exporter import REQUEST_BYTES, OtlpExporter, Temporality
+from collector_processor.monitors.base import Measurement
+from collector_processor.own.telemetry import Telemetry
+from otel_ml import semconv
+
+MODEL = ((semconv.MODEL_NAME, "fraud"), (semconv.MODEL_VERSION, "7"))
+
+
+def exporter(temporality: Temporality = "cumulative", **settings: object) -> OtlpExporter:
+    return OtlpExporter("otlp_grpc", "grpc", "localhost:1", Telemetry(), temporality=temporality, **settings)  # type: ignore[arg-type]  # keywords by name
+
+
+def parts(one: OtlpExporter, measurements: list[Measurement]) -> list[Part]:
+    return list(one._batches.parts(measurements))
+
+
+def request(part: Part) -> ExportMetricsServiceRequest:
+    return ExportMetricsServiceRequest.FromString(part.body)
+
+
+def metrics(part: Part) -> list[ProtoMetric]:
+    (resource,) = request(part).resource_metrics
+    (scope,) = resource.scope_metrics
+    return list(scope.metrics)
+
+
+def rows(value: float, time_ns: int = 60) -> Measurement:
+    return Measurement(semconv.WINDOW_ROWS, value, semconv.UNIT_ROW, MODEL, time_ns)
+
+
+def predictions(value: float, time_ns: int = 60) -> Measurement:
+    return Measurement(semconv.PREDICTIONS, value, semconv.UNIT_PREDICTION, MODEL, time_ns, "counter", 10)
+
+
+def test_gauges_carry_the_windows_end_and_all_attributes() -> None:
+    (part,) = parts(exporter(), [rows(3.0)])
+    (metric,) = metrics(part)
+    (point,) = metric.gauge.data_points
+    assert (metric.name, metric.unit) == (semconv.WINDOW_ROWS, semconv.UNIT_ROW)
+    assert (point.as_double, point.time_unix_nano) == (3.0, 60)
+    assert [(pair.key, pair.value.string_value) for pair in point.attributes] == list(MODEL)
+
+
+def test_counters_are_monotonic_sums_since_their_start() -> None:
+    (part,) = parts(exporter(), [predictions(5.0)])
+    (metric,) = metrics(part)
+    (point,) = metric.sum.data_points
+    assert metric.sum.is_monotonic
+    assert metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+    assert (point.as_double, point.start_time_unix_nano, point.time_unix_nano) == (5.0, 10, 60)
+
+
+def test_delta_counters_are_increases_since_the_last_delivery() -> None:
+    one = exporter("delta")
+    (first,) = parts(one, [predictions(5.0), rows(1.0)])
+    first.delivered()
+    (second,) = parts(one, [predictions(9.0, 120)])
+    (metric,) = metrics(second)
+    (point,) = metric.sum.data_points
+    assert metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+    assert (point.as_double, point.start_time_unix_nano, point.time_unix_nano) == (4.0, 60, 120)
+    second.delivered()
+    assert parts(one, [predictions(9.0, 120)]) == [], "a request without points is not sent"
+
+
+def test_one_metric_holds_all_points_of_its_name() -> None:
+    (part,) = parts(exporter(descriptions={semconv.WINDOW_ROWS: "rows"}), [rows(1), predictions(2), rows(3, 120)])
+    first, second = metrics(part)
+    assert (len(first.gauge.data_points), len(second.sum.data_points)) == (2, 1)
+    assert (first.description, second.description) == ("rows", "")
+
+
+def test_requests_name_service_instance_and_scope() -> None:
+    (part,) = parts(exporter(instance_id="one", resource={"deployment.environment": "test"}), [rows(1)])
+    (resource,) = request(part).resource_metrics
+    (scope,) = resource.scope_metrics
+    assert {pair.key: pair.value.string_value for pair in resource.resource.attributes} == {
+        "service.name": "otel-ml",
+        "service.instance.id": "one",
+        "deployment.environment": "test",
+    }
+    assert (scope.scope.name, scope.schema_url) == (semconv.PROCESSOR_SCOPE, semconv.SCHEMA_URL)
+    assert scope.scope.version
+
+
+def test_each_instance_has_an_id_of_its_own() -> None:
+    ids = set()
+    for _ in range(2):
+        (resource,) = request(parts(exporter(), [rows(1)])[0]).resource_metrics
+        ids.add(next(pair.value.string_value for pair in resource.resource.attributes if "instance" in pair.key))
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize("feature", ["x" * 1000, "é€" * 500])
+def test_large_batches_are_cut_into_requests_below_the_limit_of_grpc(feature: str) -> None:
+    batch = [
+        Measurement(
+            semconv.DRIFT_SCORE, float(position), semconv.UNIT_SCORE, (*MODEL, ("f", f"{feature}{position}")), 1
+        )
+        for position in range(8000)
+    ]
+    found = parts(exporter(), batch)
+    assert len(found) > 1
+    assert all(len(part.body) < REQUEST_BYTES for part in found)
+    assert sum(part.points for part in found) == 8000
+    values = [point.as_double for part in found for metric in metrics(part) for point in metric.gauge.data_points]
+    assert values == [float(position) for position in range(8000)]
+
+
+def test_one_point_that_is_larger_than_a_request_goes_alone() -> None:
+    huge = Measurement(semconv.DRIFT_SCORE, 1.0, semconv.UNIT_SCORE, (("f", "x" * (REQUEST_BYTES + 1)),), 1)
+    assert [part.points for part in parts(exporter(), [rows(1), huge, rows(2)])] == [1, 1, 1]
+
+
+def test_times_before_1970_are_told_as_1970() -> None:
+    (part,) = parts(exporter(), [rows(1, -(2**63)), rows(1, 2**63)])
+    (metric,) = metrics(part)
+    assert [point.time_unix_nano for point in metric.gauge.data_points] == [0, 2**63]
+
+
+def test_nothing_is_sent_of_nothing() -> None:
+    assert parts(exporter(), []) == []
+
+
+def test_a_missing_tls_file_is_named_with_its_key(tmp_path: Path) -> None:
+    one = exporter(ca_file=tmp_path / "ca.pem")
+    with pytest.raises(OSError, match=r"exporters\.otlp_grpc\.tls\.ca_file: cannot read .*ca\.pem: No such file"):
+        one.start()
+    one.shutdown(1)
+
+
+def test_shutdown_without_start_is_safe() -> None:
+    one = exporter()
+    one.export([rows(1)])
+    one.shutdown(1)
+    one.shutdown(1)

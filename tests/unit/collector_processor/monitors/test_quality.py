@@ -1,0 +1,191 @@
+"""Shares of missing, wrong, out-of-range and unseen cells, with the denominators that are promised."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
+from collector_processor.monitors.quality import QualityMonitor
+from collector_processor.reference.build import build_reference
+from collector_processor.reference.profile import Reference
+from collector_processor.statistics.accumulate import accumulate
+from collector_processor.statistics.pane import Pane
+from collector_processor.window.base import Window
+from otel_ml import semconv
+
+MODEL = ModelKey("m")
+
+
+def numbers(*cells: float) -> Column:
+    return Column(np.array(cells, float))
+
+
+def texts(*cells: str | None) -> Column:
+    names = tuple(dict.fromkeys(cell for cell in cells if cell is not None))
+    return Column(None, np.array([-1 if cell is None else names.index(cell) for cell in cells], np.int32), names)
+
+
+def rows(weights: list[float] | None = None, **features: Column) -> PredictionBatch:
+    count = len(next(iter(features.values())))
+    weight = np.ones(count) if weights is None else np.array(weights)
+    return PredictionBatch(
+        MODEL, np.zeros(count, np.int64), np.zeros((count, 2), np.uint64), weight, np.full(count, np.nan), features
+    )
+
+
+def shares(reference: Reference, *batches: PredictionBatch) -> dict[tuple[str, str], float]:
+    """Each share by (last part of the metric's name, feature)."""
+    schema = reference.schema.fork()
+    pane = Pane.empty(schema)
+    for batch in batches:
+        accumulate(pane, schema, batch)
+    found = QualityMonitor().evaluate(Window(MODEL, 0, 60, schema, pane), reference)
+    return {(m.name.rpartition(".")[2], dict(m.attributes)[semconv.FEATURE_NAME]): m.value for m in found}
+
+
+@pytest.fixture
+def reference() -> Reference:
+    return build_reference("m", rows(age=numbers(20, 30, 40, 50), kind=texts("a", "b", "b", "a")))
+
+
+def test_cells_like_the_references_are_fine(reference):
+    assert shares(reference, rows(age=numbers(20, 50, 33), kind=texts("a", "b", "b"))) == {
+        ("missing", "age"): 0.0, ("missing", "kind"): 0.0,
+        ("missing_increase", "age"): 0.0, ("missing_increase", "kind"): 0.0,
+        ("wrong_type", "age"): 0.0, ("wrong_type", "kind"): 0.0,
+        ("out_of_range", "age"): 0.0, ("unseen", "kind"): 0.0,
+    }  # fmt: skip
+
+
+def test_missing_is_a_share_of_all_cells(reference):
+    found = shares(reference, rows(age=numbers(20, np.nan, np.nan, 30, 40), kind=texts("a", None, "b", "a", "b")))
+    assert found["missing", "age"] == 0.4
+    assert found["missing", "kind"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("cells", "increase"),
+    [([20, 30, 40, 50, np.nan], -0.2), ([20, 30, 40, np.nan, np.nan], 0.0), ([np.nan] * 5, 0.6), ([20] * 5, -0.4)],
+)
+def test_the_increase_of_missing_cells_is_counted_from_the_references_share(cells, increase):
+    holey = build_reference("m", rows(age=numbers(20, 30, 40, np.nan, np.nan), kind=texts("a", "b", "a", "b", "a")))
+    found = shares(holey, rows(age=numbers(*cells), kind=texts("a", "b", "a", "b", None)))
+    assert found["missing_increase", "age"] == pytest.approx(increase, abs=1e-12)
+    assert found["missing_increase", "kind"] == pytest.approx(0.2, abs=1e-12)
+
+
+def test_an_increase_needs_cells_on_both_sides(reference):
+    schema = reference.schema.fork()
+    empty = Reference("m", schema, Pane.empty(schema), reference.spread, "test", "")
+    found = shares(empty, rows(age=numbers(20), kind=texts("a")))
+    assert ("missing", "age") in found
+    assert ("missing_increase", "age") not in found
+    assert shares(reference) == {}
+
+
+def test_another_reference_is_not_mistaken_for_the_one_before(reference):
+    monitor = QualityMonitor()
+    holey = build_reference("m", rows(age=numbers(20, np.nan), kind=texts("a", "b")))
+    for known, increase in ((reference, 0.5), (holey, 0.0), (reference, 0.5)):
+        schema = known.schema.fork()
+        pane = Pane.empty(schema)
+        accumulate(pane, schema, rows(age=numbers(20, np.nan), kind=texts("a", "b")))
+        found = monitor.evaluate(Window(MODEL, 0, 60, schema, pane), known)
+        values = {m.attributes[2][1]: m.value for m in found if m.name == semconv.QUALITY_MISSING_INCREASE}
+        assert values == {"age": increase, "kind": 0.0}
+
+
+def test_an_absent_feature_is_missing_throughout_and_has_no_other_share(reference):
+    found = shares(reference, rows(kind=texts("a", "b")))
+    assert found["missing", "age"] == 1.0
+    assert ("out_of_range", "age") not in found
+
+
+def test_wrong_type_is_a_share_of_all_cells(reference):
+    mixed = Column(np.array([20.0, np.nan, np.nan, np.nan]), np.array([-1, 0, 0, -1], np.int32), ("n/a",))
+    odd = Column(np.array([np.nan, 1.5, np.nan, np.nan]), np.array([0, -1, 0, -1], np.int32), ("a",))
+    found = shares(reference, rows(age=mixed, kind=odd))
+    assert found["wrong_type", "age"] == 0.5
+    assert found["missing", "age"] == 0.25
+    assert found["wrong_type", "kind"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("cell", "share"),
+    [
+        (19.999, 0.25), (50.0001, 0.25), (np.nextafter(20.0, 0), 0.25), (np.nextafter(50.0, 99), 0.25), (np.inf, 0.25),
+        (-np.inf, 0.25), (1e308, 0.25), (20.0, 0.0), (50.0, 0.0),
+    ],
+)  # fmt: skip
+def test_out_of_range_is_a_share_of_the_numbers_and_exact_at_the_ends(reference, cell, share):
+    found = shares(reference, rows(age=numbers(cell, 30, 30, 30, np.nan), kind=texts("a", "a", "a", "a", "a")))
+    assert found["out_of_range", "age"] == share
+
+
+def test_out_of_range_of_the_largest_float():
+    huge = np.finfo(float).max
+    reference = build_reference("m", rows(age=numbers(0.0, 1.0, huge)))
+    found = shares(reference, rows(age=numbers(-1.0, 0.5, huge, huge)))
+    assert found["out_of_range", "age"] == 0.25
+
+
+def test_anything_but_the_constant_is_out_of_range():
+    reference = build_reference("m", rows(age=numbers(7, 7, 7)))
+    assert shares(reference, rows(age=numbers(7, 8, 6, 7)))["out_of_range", "age"] == 0.5
+
+
+def test_without_a_reference_range_nothing_is_out_of_it():
+    reference = build_reference("m", rows(age=numbers(np.nan, np.nan)))
+    found = shares(reference, rows(age=numbers(1, 2)))
+    assert ("out_of_range", "age") not in found
+    assert found["missing", "age"] == 0.0
+
+
+def test_unseen_is_a_share_of_the_texts(reference):
+    found = shares(reference, rows(age=numbers(20, 20, 20, 20), kind=texts("a", "new", "newer", None)))
+    assert found["unseen", "kind"] == pytest.approx(2 / 3)
+
+
+def test_texts_beyond_the_limit_are_unseen_where_the_reference_stayed_within():
+    reference = build_reference("m", rows(kind=texts("a", "b")), max_categories=2)
+    assert shares(reference, rows(kind=texts("a", "c", "d", "b")))["unseen", "kind"] == 0.5
+
+
+def test_beyond_the_limit_nobody_can_tell_where_the_reference_reached_it():
+    reference = build_reference("m", rows(kind=texts("a", "a", "b", "c")), max_categories=2)
+    assert shares(reference, rows(kind=texts("a", "c", "d", "b")))["unseen", "kind"] == 0.0
+
+
+def test_weights_count(reference):
+    found = shares(
+        reference,
+        rows([9.0, 1.0, 3.0], age=numbers(np.nan, 20, 99), kind=texts("new", "a", "b")),
+        rows([3.0], age=numbers(30), kind=texts(None)),
+    )
+    assert found["missing", "age"] == 9 / 16
+    assert found["out_of_range", "age"] == 3 / 7
+    assert found["unseen", "kind"] == 9 / 13
+    assert found["missing", "kind"] == 3 / 16
+
+
+def test_outputs_and_labels_are_no_features():
+    batch = rows(age=numbers(*range(10)))
+    scored = PredictionBatch(
+        MODEL, batch.time_ns, batch.ids, batch.weights, batch.duration_s, batch.features,
+        score=np.linspace(0, 1, 10), prediction=texts(*"ababababab"),
+    )  # fmt: skip
+    reference = build_reference("m", scored, label_classes=texts(*"aabbaabbab"))
+    found = QualityMonitor().evaluate(Window(MODEL, 0, 60, reference.schema, reference.pane), reference)
+    assert {dict(m.attributes)[semconv.FEATURE_NAME] for m in found} == {"age"}
+
+
+def test_shares_stay_between_0_and_1_after_retractions(reference):
+    schema = reference.schema.fork()
+    pane = Pane.empty(schema)
+    accumulate(pane, schema, rows(age=numbers(20), kind=texts("new")))
+    pane.missing -= 1e-17
+    pane.counts[:, 0] -= 1e-17
+    found = QualityMonitor().evaluate(Window(MODEL, 0, 60, schema, pane), reference)
+    assert all(0.0 <= m.value <= 1.0 for m in found if m.name != semconv.QUALITY_MISSING_INCREASE)
+    assert all(-1.0 <= m.value <= 1.0 for m in found)

@@ -1,0 +1,136 @@
+"""Rules of one model under watch: its settings become rules of windows and monitors, and no monitor stops another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
+from collector_processor.config import MlMonitor, ModelConfig
+from collector_processor.config.components import DriftConfig, WindowConfig
+from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors.base import Measurement, Metric
+from collector_processor.monitors.predictions import PredictionCounter
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.watched import Model, begin, monitors, window_policy
+from collector_processor.reference.build import build_reference
+from collector_processor.reference.profile import Reference
+from collector_processor.window.base import Window
+
+KEY = ModelKey("fraud", "7")
+S = 10**9
+
+
+def rows(count: int, *features: str) -> PredictionBatch:
+    column = Column(np.arange(count) % 10.0)
+    return PredictionBatch(
+        KEY,
+        np.full(count, S, np.int64),
+        np.zeros((count, 2), np.uint64),
+        np.ones(count),
+        np.full(count, 0.01),
+        dict.fromkeys(features or ("amount", "country"), column),
+    )
+
+
+def watched(config: MlMonitor | None = None, settings: ModelConfig | None = None) -> tuple[Model, Telemetry]:
+    """A model with a reference of two features."""
+    telemetry = Telemetry()
+    model = Model(KEY, settings or ModelConfig(), PredictionCounter(KEY, 0, 10), 0)
+    begin(model, build_reference("fraud", rows(1000)), config or MlMonitor(), telemetry)
+    return model, telemetry
+
+
+def window_of(model: Model, count: int) -> Window:
+    """One closed window of so many rows."""
+    assert model.watch is not None
+    model.watch.windows.add(rows(count), now_ns=2 * S)
+    windows = model.watch.windows.close(now_ns=10**6 * S)
+    return next(window for window in windows if window.pane.rows[1])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"size": "1h"}, (3600 * S, 60 * S, 0, 0)),
+        ({"size": "30s"}, (30 * S, 30 * S, 0, 0)),
+        ({"size": "1h", "every": "5m"}, (3600 * S, 300 * S, 0, 0)),
+        ({"size": "5000 rows"}, (0, 0, 5000, 5000)),
+        ({"size": "5000 rows", "every": "1000 rows"}, (0, 0, 5000, 1000)),
+    ],
+)
+def test_the_settings_of_a_window_become_its_policy(
+    config: dict[str, str], expected: tuple[int, int, int, int]
+) -> None:
+    policy = window_policy(WindowConfig.model_validate({**config, "allowed_lateness": "7s"}))
+    assert (policy.size_ns, policy.every_ns, policy.rows, policy.every_rows) == expected
+    assert policy.allowed_lateness_ns == 7 * S
+
+
+def test_every_registered_monitor_watches_every_model() -> None:
+    assert tuple(type(monitor) for monitor in monitors(WindowConfig(), DriftConfig())) == MONITOR_TYPES
+
+
+def test_a_models_own_drift_settings_go_before_the_connectors() -> None:
+    own = DriftConfig(numeric=("ks",), thresholds={"ks": 0.9})
+    model, _ = watched(settings=ModelConfig(drift=own))
+    assert model.watch is not None
+    found = model.watch.evaluate(window_of(model, 1000))
+    methods = {dict(item.attributes).get("ml.drift.method") for item in found if item.name == "ml.drift.score"}
+    assert methods == {"ks"}
+    assert {item.value for item in found if item.name == "ml.drift.threshold"} == {0.9}
+
+
+def test_drift_is_not_judged_below_the_windows_least_rows() -> None:
+    model, _ = watched(MlMonitor(window=WindowConfig(min_rows=101)))
+    assert model.watch is not None
+    found = {item.name for item in model.watch.evaluate(window_of(model, 100))}
+    assert "ml.window.rows" in found
+    assert "ml.drift.score" not in found
+
+
+class Broken:
+    """A monitor with a bug."""
+
+    name = "broken"
+    metrics: Sequence[Metric] = ()
+
+    def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
+        raise ZeroDivisionError("a bug")
+
+
+def test_a_monitor_that_raises_is_counted_and_told_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    model, telemetry = watched()
+    assert model.watch is not None
+    window = window_of(model, 1000)
+    expected = model.watch.evaluate(window)
+    first, *others = model.watch.monitors
+    found = replace(model.watch, monitors=(first, Broken(), *others)).evaluate(window)
+    assert found == expected
+    assert telemetry.registry.get_sample_value("otel_ml_errors_total", {"stage": "monitor_broken"}) == 1
+    assert "monitor_broken failed and goes on" in caplog.messages
+    assert caplog.records[-1].exc_info is not None
+    assert telemetry.registry.get_sample_value("otel_ml_evaluate_seconds_count") == 2
+
+
+def test_a_watch_begins_with_tables_of_its_own_and_ends_the_learning() -> None:
+    model, _ = watched()
+    assert model.watch is not None
+    assert model.learner is None
+    assert model.watch.windows.schema is not model.watch.reference.schema
+    model.watch.windows.schema.classes.slots(0, ("new",))
+    assert model.watch.reference.schema.classes.names(0) == []
+
+
+def test_unknown_features_are_told_once_a_model_and_only_a_few_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    model, _ = watched()
+    model.check_features(rows(1, "amount"))
+    assert caplog.messages == []
+    unknown = [f"f{number:02}" for number in range(13)]
+    for _ in range(2):
+        model.check_features(rows(1, "amount", *unknown))
+    named = ", ".join(f"'{name}'" for name in unknown[:10])
+    assert caplog.messages == [f"model 'fraud@7': reference has no feature {named} and 3 more; it has: amount, country"]

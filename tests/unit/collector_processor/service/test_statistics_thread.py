@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import numpy as np
+import pytest
+
+from collector_processor.columns.batch import Decoded, ModelKey, PredictionBatch
+from collector_processor.journal.base import Request
+from collector_processor.journal.memory import MemoryJournal
+from collector_processor.monitors.base import Measurement
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.service.statistics_thread import CONSUMER, PORTION_ROWS, StatisticsWorker
+
+
+def decoded(rows: int) -> Decoded:
+    times, ids = np.zeros(rows, np.int64), np.zeros((rows, 2), np.uint64)
+    return Decoded(predictions=(PredictionBatch(ModelKey("m"), times, ids, np.ones(rows), np.ones(rows)),), items=1)
+
+
+class Counting:
+    """Stands in for the pipeline: notes the rows of each request of each pass, and how far the journal lags then."""
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        self.models: dict[ModelKey, object] = {}
+        self.passes: list[list[int]] = []
+        self.lags: list[int] = []
+        self._journal = journal
+
+    def process(self, requests: Sequence[Decoded], now_ns: int) -> None:
+        self.passes.append([len(one.predictions[0]) if one.predictions else 0 for one in requests])
+        self.lags.append(self._journal.lag(CONSUMER))
+        if requests[0].items == 13:
+            raise RuntimeError("a bad batch")
+
+    def tick(self, now_ns: int) -> list[Measurement]:
+        return []
+
+
+@contextmanager
+def worked_off(requests: Sequence[Decoded]) -> Generator[tuple[Counting, MemoryJournal]]:
+    journal = MemoryJournal(Telemetry())
+    journal.subscribe(CONSUMER, essential=True)
+    for one in requests:
+        journal.append(Request("traces", b"body", one, 1, 0))
+    journal.close()
+    counting = Counting(journal)
+    worker = StatisticsWorker(journal, cast(Pipeline, counting), (), Telemetry())
+    worker.start()
+    assert worker.stop(30.0)
+    yield counting, journal
+
+
+def test_what_waits_is_counted_together() -> None:
+    with worked_off([decoded(10)] * 70) as (counting, journal):
+        assert counting.passes == [[10] * 70]
+        assert journal.lag(CONSUMER) == 0
+
+
+def test_many_rows_are_counted_in_portions_and_the_journal_has_its_room_back_after_each() -> None:
+    half = PORTION_ROWS // 2
+    with worked_off([decoded(half)] * 5) as (counting, journal):
+        assert counting.passes == [[half, half], [half, half], [half]]
+        assert counting.lags == [5, 3, 1]
+        assert (journal.lag(CONSUMER), journal.held_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("rows", [PORTION_ROWS, PORTION_ROWS + 1])
+def test_a_large_request_is_a_portion_of_its_own(rows: int) -> None:
+    with worked_off([decoded(rows), decoded(1), decoded(0)]) as (counting, _):
+        assert counting.passes == [[rows], [1, 0]]
+
+
+def test_a_portion_that_fails_is_passed_over() -> None:
+    bad = Decoded(predictions=decoded(PORTION_ROWS).predictions, items=13)
+    with worked_off([bad, decoded(1)]) as (counting, journal):
+        assert counting.passes == [[PORTION_ROWS], [1]]
+        assert journal.lag(CONSUMER) == 0
