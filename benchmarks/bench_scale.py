@@ -11,11 +11,10 @@ import numpy as np
 from benchmarks import traffic
 from benchmarks.measure import clock_s, rate, seconds
 from collector_processor.columns.batch import Decoded, ModelKey, PredictionBatch
-from collector_processor.config import MlMonitor
-from collector_processor.config.components import LimitsConfig
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.pipeline.settings import LimitsConfig, MlMonitor
 from collector_processor.reference.profile import Reference
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows

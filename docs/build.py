@@ -15,15 +15,15 @@ from pathlib import Path
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
-from collector_processor.config.alerts import Alerts
-from collector_processor.config.components import GrpcProtocol, HttpProtocol, OtlpReceiver
+from collector_processor.alerts.settings import Alerts
 from collector_processor.config.load import CONNECTOR_TYPES, EXPORTER_TYPES, EXTENSION_TYPES
-from collector_processor.config.values import Extent
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.exporters.naming import prometheus_name
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.predictions import PREDICTIONS
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.receivers.otlp.settings import GrpcProtocol, HttpProtocol, OtlpReceiver
+from collector_processor.settings.values import Extent
 
 HERE = Path(__file__).parent
 GENERATED = "<!-- Written by docs/build.py; change the code, not this page. -->"

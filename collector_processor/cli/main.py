@@ -249,7 +249,7 @@ def _reference_show(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from collector_processor.config.values import duration_ns
+    from collector_processor.settings.values import duration_ns
 
     try:
         from collector_processor.demo import run_demo

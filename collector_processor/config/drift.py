@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from collector_processor.config.components import MlMonitor
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.drift.base import Kind
+from collector_processor.pipeline.settings import MlMonitor
 
 
 def drift_problems(connector: str, monitor: MlMonitor) -> Iterator[str]:

@@ -10,21 +10,21 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from collector_processor.config.alerts import Alerts, alert_problems
-from collector_processor.config.auth import EXTENSION, BearerTokenAuth, auth_problems
-from collector_processor.config.components import (
-    DebugExporter,
-    FileStorage,
-    HealthCheck,
-    MlMonitor,
-    OtlpExporter,
-    OtlpReceiver,
-    PrometheusExporter,
-)
-from collector_processor.config.destinations import AlertmanagerExporter, AnyExporter, AppriseExporter
+from collector_processor.alerts.settings import Alerts, alert_problems
+from collector_processor.config.auth import EXTENSION, auth_problems
 from collector_processor.config.drift import drift_problems
-from collector_processor.config.values import endpoint, expand
 from collector_processor.config.words import problem
+from collector_processor.exporters.alertmanager.settings import AlertmanagerExporter
+from collector_processor.exporters.apprise.settings import AppriseExporter
+from collector_processor.exporters.debug.settings import DebugExporter
+from collector_processor.exporters.otlp.settings import OtlpExporter
+from collector_processor.exporters.prometheus.settings import PrometheusExporter
+from collector_processor.extensions.bearertokenauth.settings import BearerTokenAuth
+from collector_processor.extensions.file_storage.settings import FileStorage
+from collector_processor.extensions.health_check.settings import HealthCheck
+from collector_processor.pipeline.settings import MlMonitor
+from collector_processor.receivers.otlp.settings import OtlpReceiver
+from collector_processor.settings.values import endpoint, expand
 
 SIGNALS = ("traces", "logs", "metrics")
 RECEIVER_TYPES: Mapping[str, type[BaseModel]] = {"otlp": OtlpReceiver}
@@ -74,7 +74,7 @@ class Config:
 
     receivers: Mapping[str, OtlpReceiver]
     monitor: MlMonitor
-    exporters: Mapping[str, AnyExporter]
+    exporters: Mapping[str, BaseModel]
     health_check: HealthCheck | None
     file_storage: FileStorage | None
     pipelines: Mapping[str, Pipeline]
@@ -247,7 +247,7 @@ def _read(reading: _Reading, document: Mapping[str, Any]) -> Config:
     return Config(
         receivers=_of(receivers, OtlpReceiver, used),
         monitor=monitor,
-        exporters=cast("Mapping[str, AnyExporter]", _of(exporters, BaseModel, used)),
+        exporters=_of(exporters, BaseModel, used),
         health_check=next(iter(_of(extensions, HealthCheck, used).values()), None),
         file_storage=next(iter(_of(extensions, FileStorage, used).values()), None),
         pipelines=pipelines,

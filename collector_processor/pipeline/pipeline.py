@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
-from collector_processor.config import MlMonitor, ModelConfig
 from collector_processor.decode import concatenate, concatenate_labels
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitors.base import Measurement
@@ -23,6 +22,7 @@ from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.gather import gather
+from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference

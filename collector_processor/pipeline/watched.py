@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
-from collector_processor.config import MlMonitor, ModelConfig
-from collector_processor.config.components import DriftConfig, WindowConfig
 from collector_processor.monitors import DriftMonitor, PerformanceMonitor, QualityMonitor, TrafficMonitor
 from collector_processor.monitors.base import Measurement, Monitor
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.settings import DriftConfig, MlMonitor, ModelConfig, WindowConfig
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.window.base import Window

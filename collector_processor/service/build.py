@@ -6,20 +6,23 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from collector_processor.config import Config, ConfigError, DebugExporter, OtlpExporter, PrometheusExporter
+from collector_processor.config import Config, ConfigError
 from collector_processor.config.load import component_type
-from collector_processor.config.pace import stale_ns
 from collector_processor.decode.otlp.from_json import json_to_protobuf
 from collector_processor.exporters.base import Exporter
 from collector_processor.exporters.debug import exporter as debug
+from collector_processor.exporters.debug.settings import DebugExporter
 from collector_processor.exporters.delivery.retry import RetryPolicy
 from collector_processor.exporters.otlp import exporter as otlp
 from collector_processor.exporters.otlp.originals import OriginalsForwarder
+from collector_processor.exporters.otlp.settings import OtlpExporter
 from collector_processor.exporters.prometheus import exporter as prometheus
+from collector_processor.exporters.prometheus.settings import PrometheusExporter
 from collector_processor.journal.base import Journal, Signal
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.predictions import PREDICTIONS
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.pace import stale_ns
 from collector_processor.receivers.admission import Admission
 from collector_processor.receivers.otlp.grpc import GrpcReceiver
 from collector_processor.receivers.otlp.http import HttpReceiver

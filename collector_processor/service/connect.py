@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from collector_processor.config import Config, OtlpExporter, PrometheusExporter
-from collector_processor.config.auth import Authentication
-from collector_processor.config.destinations import AlertmanagerExporter
+from collector_processor.config import Config
 from collector_processor.config.load import component_type
+from collector_processor.exporters.alertmanager.settings import AlertmanagerExporter
 from collector_processor.exporters.delivery.grpc_sender import GrpcSender
 from collector_processor.exporters.delivery.http_sender import HttpSender
 from collector_processor.exporters.delivery.renewal import RenewingSender
 from collector_processor.exporters.delivery.retry import Sender
+from collector_processor.exporters.otlp.settings import OtlpExporter
+from collector_processor.exporters.prometheus.settings import PrometheusExporter
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.client_tls import check_client_tls
 from collector_processor.security.credentials import Tokens, Watched
 from collector_processor.security.guard import Guard
 from collector_processor.security.server_tls import check_tls
+from collector_processor.security.settings import Authentication
 
 _S = 1e9
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")

@@ -9,19 +9,22 @@ from functools import partial
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.alerts.engine import Engine
 from collector_processor.alerts.notice import Destination
+from collector_processor.alerts.settings import SilenceSettings
 from collector_processor.alerts.silences import Silence
-from collector_processor.config import Config, DebugExporter, OtlpExporter
-from collector_processor.config.alerts import SilenceSettings
-from collector_processor.config.components import RetryConfig
-from collector_processor.config.destinations import AlertmanagerExporter, AppriseExporter
-from collector_processor.config.pace import stale_ns
+from collector_processor.config import Config
 from collector_processor.exporters.alertmanager import exporter as alertmanager
+from collector_processor.exporters.alertmanager.settings import AlertmanagerExporter
 from collector_processor.exporters.apprise import exporter as apprise
+from collector_processor.exporters.apprise.settings import AppriseExporter
 from collector_processor.exporters.base import Exporter
 from collector_processor.exporters.debug import exporter as debug
+from collector_processor.exporters.debug.settings import DebugExporter
 from collector_processor.exporters.delivery.retry import RetryPolicy
+from collector_processor.exporters.delivery.settings import RetryConfig
 from collector_processor.exporters.otlp.alert_events import AlertEvents
+from collector_processor.exporters.otlp.settings import OtlpExporter
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.pace import stale_ns
 from collector_processor.security.client_tls import check_client_tls
 from collector_processor.service.connect import Credentials, connect
 

@@ -21,10 +21,10 @@ import numpy as np
 
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.columns.batch import ModelKey
-from collector_processor.config import ModelConfig
 from collector_processor.labels.join import LabelJoin
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.pipeline.settings import ModelConfig
 from collector_processor.pipeline.watched import Model, begin, window_policy
 from collector_processor.reference.file import parse_reference, reference_text
 from collector_processor.reference.kept import batch_arrays, batches_from_arrays

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 from collector_processor.config import Config, default_config
-from collector_processor.config.pace import look_back, windows_of
 from collector_processor.generate.catalogue import Catalogue
 from collector_processor.generate.dashboards.fleet import fleet_board
 from collector_processor.generate.dashboards.model import model_board
 from collector_processor.generate.dashboards.plan import Board, Bounds, Limits, Panel, Traces
 from collector_processor.generate.dashboards.service import service_board
+from collector_processor.pipeline.pace import look_back, windows_of
 from otel_ml import semconv
 
 _STEP_S: Final = 60

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 from collector_processor.config import Config
-from collector_processor.config.pace import look_back
 from collector_processor.generate.catalogue import Catalogue
 from collector_processor.generate.rules import datadog, prometheus
 from collector_processor.generate.rules.models import model_rule
 from collector_processor.generate.rules.prometheus import unit_tests_text
 from collector_processor.generate.rules.rule import Rule
 from collector_processor.generate.rules.service import service_rules
+from collector_processor.pipeline.pace import look_back
 
 Format = Literal["prometheus", "grafana", "datadog"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)

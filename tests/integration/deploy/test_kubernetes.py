@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from collector_processor.config import parse_config
-from collector_processor.config.values import size_bytes
+from collector_processor.settings.values import size_bytes
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "kubernetes"

@@ -12,10 +12,10 @@ import pytest
 import requests
 import trustme
 
-from collector_processor.config.auth import ServerTls
 from collector_processor.exporters.prometheus.exporter import PrometheusExporter
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.server_tls import server_context
+from collector_processor.security.settings import ServerTls
 
 
 class Files:

@@ -17,7 +17,6 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from collector_processor.config.auth import ClientTls, ServerTls
 from collector_processor.exporters.delivery.grpc_sender import GrpcSender
 from collector_processor.exporters.delivery.http_sender import HttpSender
 from collector_processor.exporters.delivery.renewal import RenewingSender
@@ -25,6 +24,7 @@ from collector_processor.exporters.delivery.retry import Delivery, Sender
 from collector_processor.receivers.otlp.grpc import GrpcReceiver
 from collector_processor.receivers.otlp.http import HttpReceiver
 from collector_processor.security.credentials import Watched
+from collector_processor.security.settings import ClientTls, ServerTls
 
 EMPTY_SPANS = b"\x0a\x00"
 Transport = Literal["grpc", "http"]

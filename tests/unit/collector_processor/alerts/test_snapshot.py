@@ -11,11 +11,11 @@ from collector_processor.alerts.alerting import Alerting
 from collector_processor.alerts.engine import Engine
 from collector_processor.alerts.rules import DEFAULT_RULES
 from collector_processor.columns.batch import ModelKey
-from collector_processor.config import MlMonitor
 from collector_processor.monitors.attributes import model_attributes
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.service.state import StateStore
 from collector_processor.storage.snapshot import save
 from otel_ml import semconv

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule, Severity
+from collector_processor.alerts.settings import GAUGES, Alerts
 from collector_processor.config import Config, ConfigError, default_config, parse_config
-from collector_processor.config.alerts import GAUGES, Alerts
-from collector_processor.config.pace import stale_ns
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.pace import stale_ns
 from collector_processor.service.notifiers import build_alerting
 from otel_ml import semconv
 

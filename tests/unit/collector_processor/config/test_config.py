@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from collector_processor.config import ConfigError, OtlpExporter, default_config, load_config, parse_config
+from collector_processor.config import ConfigError, default_config, load_config, parse_config
 from collector_processor.config.load import DEFAULT
-from collector_processor.config.values import Extent, duration_ns, endpoint, expand, size_bytes
+from collector_processor.exporters.otlp.settings import OtlpExporter
+from collector_processor.settings.values import Extent, duration_ns, endpoint, expand, size_bytes
 
 CONTRACT = """
 receivers:

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from collector_processor.columns.batch import Column, Decoded, LabelBatch, ModelKey, PredictionBatch
-from collector_processor.config import MlMonitor, ModelConfig
-from collector_processor.config.components import WindowConfig
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline import gather as gathering
 from collector_processor.pipeline.gather import Run, gather
 from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.pipeline.settings import MlMonitor, ModelConfig, WindowConfig
 from collector_processor.reference.build import build_reference
 
 MINUTE_NS = 60 * 10**9

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
-from collector_processor.config import MlMonitor, ModelConfig
-from collector_processor.config.components import DriftConfig, WindowConfig
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.settings import DriftConfig, MlMonitor, ModelConfig, WindowConfig
 from collector_processor.pipeline.watched import Model, begin, monitors, window_policy
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from collector_processor.columns.batch import Column, Decoded, LabelBatch, ModelKey, PredictionBatch
-from collector_processor.config import MlMonitor
 from collector_processor.decode import concatenate, hash_ids
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.service.state import StateStore

@@ -19,11 +19,11 @@ from collector_processor.alerts.notice import Notice, Offender
 from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule
 from collector_processor.columns.batch import ModelKey
 from collector_processor.config import ConfigError, parse_config
-from collector_processor.config.auth import ClientTls
 from collector_processor.config.load import DEFAULT
 from collector_processor.exporters.alertmanager.exporter import KEPT_S, AlertmanagerExporter, alert
 from collector_processor.exporters.delivery.retry import RetryPolicy
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.security.settings import ClientTls
 from collector_processor.service.connect import exposed_credentials
 from collector_processor.service.notifiers import build_destination
 from otel_ml import semconv

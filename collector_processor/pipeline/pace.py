@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from collector_processor.config.components import MlMonitor, WindowConfig
+from collector_processor.pipeline.settings import MlMonitor, WindowConfig
 
 _S: Final = 10**9
 _LEAST_NS: Final = 300 * _S

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final, cast
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
 from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule, Condition, Severity, Where
-from collector_processor.config.settings import Settings
-from collector_processor.config.values import Duration
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.base import Metric
 from collector_processor.monitors.performance import METRICS
+from collector_processor.settings.base import Settings
+from collector_processor.settings.values import Duration
 from otel_ml import semconv
 
 GAUGES: Final[Mapping[str, Metric]] = {

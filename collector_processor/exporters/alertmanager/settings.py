@@ -1,13 +1,13 @@
-"""Settings of the exporters that take alerts and nothing else."""
+"""Settings of the Alertmanager exporter."""
 
 from __future__ import annotations
 
 from pydantic import Field, SecretStr, field_validator
 
-from collector_processor.config.auth import Authentication, ClientTls
-from collector_processor.config.components import Exporter, QueueConfig, RetryConfig
-from collector_processor.config.settings import Settings
-from collector_processor.config.values import Destination, Duration
+from collector_processor.exporters.delivery.settings import RetryConfig
+from collector_processor.security.settings import Authentication, ClientTls
+from collector_processor.settings.base import Settings
+from collector_processor.settings.values import Destination, Duration
 
 _S = 10**9
 
@@ -40,15 +40,3 @@ class AlertmanagerExporter(Settings):
         if value < _S:
             raise ValueError("must be at least 1s")
         return value
-
-
-class AppriseExporter(Settings):
-    """Sends alerts to Slack, PagerDuty, e-mail, Teams and the other services that Apprise knows."""
-
-    urls: tuple[SecretStr, ...] = Field(min_length=1, description="Apprise's URLs, one a service; never printed")
-    timeout: Duration = Field(default=10 * _S, description="of one try")
-    retry_on_failure: RetryConfig = Field(default_factory=RetryConfig, description="retries, service by service")
-    sending_queue: QueueConfig = Field(default_factory=QueueConfig, description="queue of notifications")
-
-
-AnyExporter = Exporter | AlertmanagerExporter | AppriseExporter

@@ -1,0 +1,15 @@
+"""Settings of the debug exporter."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from collector_processor.settings.base import Settings
+
+
+class DebugExporter(Settings):
+    """Prints measurements."""
+
+    verbosity: Literal["basic", "detailed"] = Field(default="basic", description="basic | detailed")

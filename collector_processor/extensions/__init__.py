@@ -1,0 +1,1 @@
+"""What serves the service beside its pipelines."""

@@ -1,0 +1,35 @@
+"""Settings of bearer tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, model_validator
+
+from collector_processor.security.credentials import WHAT_FITS, is_token
+from collector_processor.settings.base import Settings
+
+
+class BearerTokenAuth(Settings):
+    """Bearer tokens: a receiver takes any of them, an exporter sends the first."""
+
+    scheme: str = Field(default="Bearer", pattern=r"^[A-Za-z][A-Za-z0-9._~+-]*$", description="word before the token")
+    token: SecretStr | None = Field(default=None, description="a token; never printed")
+    tokens: tuple[SecretStr, ...] = Field(default=(), max_length=100, description="several; never printed")
+    filename: Path | None = Field(
+        default=None, description="file with a token a line, instead; read again when it changes"
+    )
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """The tokens that stand in the configuration itself."""
+        return tuple(item.get_secret_value() for item in (*((self.token,) if self.token else ()), *self.tokens))
+
+    @model_validator(mode="after")
+    def _some(self) -> BearerTokenAuth:
+        given = [name for name in ("token", "tokens", "filename") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"give one of token, tokens, filename; there is: {', '.join(given) or 'none of them'}")
+        if not all(map(is_token, self.fixed)):
+            raise ValueError(f"{given[0]}: not a token: {WHAT_FITS}")
+        return self

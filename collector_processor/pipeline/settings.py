@@ -1,0 +1,121 @@
+"""Settings of the connector; each key's meaning and default stand here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from collector_processor.settings.base import Settings
+from collector_processor.settings.values import Bytes, Duration, Extent, Rows, WindowExtent
+from otel_ml.semconv import TASKS, Task
+
+_MINUTE_NS = 60 * 10**9
+
+
+class WindowConfig(Settings):
+    """Over which stretch of traffic statistics are taken."""
+
+    size: WindowExtent = Field(default=Extent(ns=60 * _MINUTE_NS), description="length: a duration, or `5000 rows`")
+    every: WindowExtent | None = Field(
+        default=None, description="how often a window closes; default a minute, or a whole window of rows"
+    )
+    allowed_lateness: Duration = Field(default=10 * _MINUTE_NS, description="how late a row may come and still count")
+    min_rows: int = Field(default=500, ge=1, description="drift is judged from this many rows on")
+    min_labels: int = Field(default=50, ge=1, description="performance is reported from this many labels on")
+
+    @property
+    def step(self) -> Extent:
+        """How often a window closes, the default filled in."""
+        if self.every is not None:
+            return self.every
+        return Extent(rows=self.size.rows) if self.size.rows else Extent(ns=min(_MINUTE_NS, self.size.ns))
+
+    @model_validator(mode="after")
+    def _fits(self) -> WindowConfig:
+        size, step = self.size, self.step
+        if not (size.ns or size.rows) or not (step.ns or step.rows):
+            raise ValueError("size and every must be greater than 0")
+        if bool(size.rows) != bool(step.rows):
+            raise ValueError("size and every must both be durations or both be rows")
+        if (size.rows or size.ns) % (step.rows or step.ns):
+            raise ValueError("size must be a multiple of every")
+        if (size.rows or size.ns) // (step.rows or step.ns) > 10_000:
+            raise ValueError("size may hold at most 10000 times every")
+        if step.ns and self.allowed_lateness > 10_000 * step.ns:
+            raise ValueError("allowed_lateness may be at most 10000 times every")
+        return self
+
+
+class LabelsConfig(Settings):
+    """How long and how many predictions wait for their label."""
+
+    wait: Duration = Field(default=7 * 24 * 60 * _MINUTE_NS, description="a label that comes later is not joined")
+    capacity: int = Field(default=10_000_000, ge=1, description="predictions waiting at once, all models together")
+
+
+class LearnConfig(Settings):
+    """How references are learned when none is given."""
+
+    learn: Rows = Field(default=5000, ge=100, description="rows that a model's reference is learned from")
+
+
+class DriftConfig(Settings):
+    """Which drift methods run and when they breach."""
+
+    numeric: tuple[str, ...] = Field(
+        default=("psi", "js", "ks", "wasserstein"), description="methods for numeric columns"
+    )
+    categorical: tuple[str, ...] = Field(default=("psi", "js", "l_infinity"), description="methods for categories")
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="threshold by method, instead of its default"
+    )
+    alpha: float = Field(
+        default=0.001, gt=0, lt=1, description="false alarms tolerated; small windows get higher thresholds"
+    )
+
+
+class LimitsConfig(Settings):
+    """What bounds memory; what goes beyond is counted."""
+
+    models: int = Field(default=1000, ge=1, description="model versions")
+    features: int = Field(default=2000, ge=1, description="features of one model")
+    categories: int = Field(default=1000, ge=1, description="categories of one feature")
+    classes: int = Field(default=100, ge=2, description="classes of one model")
+    segment_values: int = Field(default=50, ge=1, description="values of one segment")
+    series: int = Field(default=100_000, ge=1, description="series held by the Prometheus endpoint")
+    journal: Bytes = Field(default=256 * 2**20, description="bytes of requests that wait to be read")
+    memory: Bytes | None = Field(
+        default=None,
+        description="resident memory above which requests are refused, retryably; when absent 80 % of the container's "
+        "limit, or of the machine's memory",
+    )
+
+
+class ModelConfig(Settings):
+    """What is known about one model (by name; all its versions)."""
+
+    reference: Path | None = Field(
+        default=None, description="reference profile; learned from the first rows when absent"
+    )
+    task: Task | None = Field(
+        default=None, description=" | ".join(TASKS) + "; told by the spans or the outputs when absent"
+    )
+    positive_class: str = Field(default="", description="the class that precision, recall and the score speak of")
+    segments: tuple[str, ...] = Field(default=(), max_length=8, description="segments to report on")
+    categorical: tuple[str, ...] = Field(
+        default=(), description="features to take as categories, though they are numbers"
+    )
+    window: WindowConfig | None = Field(default=None, description="instead of the connector's")
+    drift: DriftConfig | None = Field(default=None, description="instead of the connector's")
+
+
+class MlMonitor(Settings):
+    """The connector: predictions and labels in, measurements out."""
+
+    window: WindowConfig = Field(default_factory=WindowConfig, description="windows")
+    labels: LabelsConfig = Field(default_factory=LabelsConfig, description="the label join")
+    reference: LearnConfig = Field(default_factory=LearnConfig, description="learning references")
+    drift: DriftConfig = Field(default_factory=DriftConfig, description="drift")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="limits")
+    models: dict[str, ModelConfig] = Field(default_factory=dict, description="settings by model name")

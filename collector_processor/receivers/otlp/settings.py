@@ -1,0 +1,58 @@
+"""Settings of the OTLP receiver."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from collector_processor.security.settings import Authentication, ServerTls
+from collector_processor.settings.base import Settings
+from collector_processor.settings.values import Bytes, Endpoint
+
+
+class GrpcProtocol(Settings):
+    """OTLP over gRPC."""
+
+    endpoint: Endpoint = Field(default="localhost:4317", description="address to listen on")
+    max_recv_msg_size: Bytes = Field(default=64 * 2**20, description="largest request, after decompression")
+    tls: ServerTls | None = Field(default=None, description="serve TLS")
+    auth: Authentication | None = Field(default=None, description="who may send; anyone when absent")
+
+
+class HttpProtocol(Settings):
+    """OTLP over HTTP, protobuf and JSON."""
+
+    endpoint: Endpoint = Field(default="localhost:4318", description="address to listen on")
+    max_request_body_size: Bytes = Field(default=64 * 2**20, description="largest request, after decompression")
+    tls: ServerTls | None = Field(default=None, description="serve TLS")
+    auth: Authentication | None = Field(default=None, description="who may send; anyone when absent")
+
+
+def _none_is_default(value: object) -> object:
+    return {} if value is None else value
+
+
+class OtlpProtocols(Settings):
+    """Which protocols to serve; ``grpc:`` alone means its defaults."""
+
+    grpc: Annotated[GrpcProtocol | None, BeforeValidator(_none_is_default)] = Field(
+        default=None, description="OTLP/gRPC"
+    )
+    http: Annotated[HttpProtocol | None, BeforeValidator(_none_is_default)] = Field(
+        default=None, description="OTLP/HTTP"
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> OtlpProtocols:
+        if self.grpc is None and self.http is None:
+            raise ValueError("name at least one protocol: grpc, http")
+        return self
+
+
+class OtlpReceiver(Settings):
+    """Receives OTLP traces, logs and metrics."""
+
+    protocols: OtlpProtocols = Field(
+        default_factory=lambda: OtlpProtocols(grpc=GrpcProtocol(), http=HttpProtocol()), description="what to serve"
+    )
