@@ -1,8 +1,8 @@
-"""The safe wrap under every framework: one prediction a call, and nothing of ours ever reaches the application.
+"""Wraps the methods of every framework: one prediction per call, and no error of ours reaches the application.
 
-A framework says what a call is (:data:`Begin`) and what its result means (:class:`Started`). The order of things around
-the user's call, the guard against nested calls and the shield against our own errors are here, so that a framework
-cannot get them wrong.
+A framework defines what a call is (:data:`Begin`) and what its result means (:class:`Started`). The order of steps
+around the user's call, the guard against nested calls and the shield against our own errors are here, so that a
+framework cannot get them wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from otel_ml.semconv import INSTRUMENTATION_SCOPE, SPAN_PREDICT
 RequestHook: TypeAlias = Callable[[Prediction, Any, tuple[Any, ...], dict[str, Any]], object]
 """``hook(prediction, model, args, kwargs)`` runs before the call: the place for an id or segments."""
 ResponseHook: TypeAlias = Callable[[Prediction, Any, Any], object]
-"""``hook(prediction, model, result)`` runs after the call and after our own recording; it may overrule it."""
+"""``hook(prediction, model, result)`` runs after the call and after our own recording, which it may override."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,9 +42,9 @@ _RACES = (KeyError, RuntimeError, StopIteration)
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A call that is a prediction: what observes it, and how its result is recorded.
+    """A call that is a prediction: the object that observes it, and how its result is recorded.
 
-    ``record`` gets the result and returns false where it is no prediction after all; nothing is emitted then.
+    ``record`` gets the result and returns false if it is not a prediction after all; nothing is emitted then.
     """
 
     prediction: Prediction
@@ -57,16 +57,16 @@ Begin: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Started | No
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The application's own code around a prediction; what it raises is logged, never raised."""
+    """The application's own code around a prediction; its exceptions are logged, never raised."""
 
     request: RequestHook | None = None
     response: ResponseHook | None = None
 
 
 def is_nested() -> bool:
-    """Whether this code runs inside a prediction, or inside something whose predictions are not the application's.
+    """Return whether this code runs inside a prediction, or inside a block whose predictions are not observed.
 
-    True as well inside the application's own ``with Model(…).predict(…)``: what is watched by hand counts once.
+    This includes the application's own ``with Model(…).predict(…)``: a call observed by hand counts once.
     """
     if _inside.get():
         return True
@@ -77,7 +77,7 @@ def is_nested() -> bool:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Predictions inside the block are not observed: they train or judge a model, nobody is served by them.
+    """Do not observe predictions inside the block: they train or evaluate a model, and serve no one.
 
     >>> with quiet():
     ...     is_nested()
@@ -93,7 +93,7 @@ def quiet() -> Generator[None]:
 
 
 def quietly(original: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The :data:`~otel_ml.frameworks.patches.Around` for methods inside which nothing is observed (``fit``)."""
+    """Call a method inside which nothing is observed, such as ``fit``."""
     token = _inside.set(True)
     try:
         return original(instance, *args, **kwargs)
@@ -102,10 +102,10 @@ def quietly(original: Callable[..., Any], instance: Any, args: tuple[Any, ...], 
 
 
 def observing(begin: Begin, hooks: Hooks) -> Around:
-    """The :data:`~otel_ml.frameworks.patches.Around` for methods that predict.
+    """Return the :data:`~otel_ml.frameworks.patches.Around` for methods that predict.
 
-    Only the outermost call in a thread or task is observed, none under ``suppress_instrumentation``. The result
-    is handed back as it is, an exception passes as it is; whatever fails on our side is logged once.
+    Only the outermost call in a thread or task is observed, and none under ``suppress_instrumentation``. The result is
+    returned and an exception passed on unchanged; a failure on our side is logged once.
     """
 
     def around(original: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -140,24 +140,24 @@ def observing(begin: Begin, hooks: Hooks) -> Around:
 
 
 def shielded(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
-    """Call something of ours next to the application's code: what it raises is logged once, and None returned.
+    """Call our own code beside the application's; if it raises, log that once and return None.
 
     >>> shielded(max, [3, 5])
     5
     """
     try:
         return call(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001 - the application's call goes on whatever ours does
+    except Exception as error:  # noqa: BLE001 - our failure must not stop the application's call
         name = getattr(call, "__qualname__", repr(type(call)))
-        report(f"instrumentation {name} {type(error).__name__}", "%s failed; the call goes on", name, error=error)
+        report(f"instrumentation {name} {type(error).__name__}", "%s failed; the call continues", name, error=error)
         return None
 
 
 class ByInstance(Generic[V]):
-    """Values kept beside objects, by identity: never part of the object, gone when it is gone.
+    """Values kept by the identity of an object, outside of it; an entry disappears with its object.
 
-    The oldest entry goes when there are more than ``limit``. Objects that take no weak reference (``__slots__``) are
-    kept alive by their entry instead, at most ``STRONG_LIMIT`` of them, the least recently used going first.
+    Beyond ``limit`` entries the oldest is dropped. An object that does not allow weak references (``__slots__``) is
+    kept alive by its entry, at most ``STRONG_LIMIT`` of them; the least recently used is dropped first.
 
     >>> class Estimator:
     ...     __hash__ = None
@@ -182,7 +182,7 @@ class ByInstance(Generic[V]):
         return len(self._weak) + len(self._strong)
 
     def get(self, instance: Any) -> V | None:
-        """What is kept for this very object, None where nothing is."""
+        """Return the value kept for this very object, None if there is none."""
         key = id(instance)
         weak = self._weak.get(key)
         if weak is not None:
@@ -197,7 +197,7 @@ class ByInstance(Generic[V]):
         return strong[1]
 
     def put(self, instance: Any, value: V) -> None:
-        """Keep a value for this object, in place of the one before."""
+        """Keep a value for this object, in place of the previous one."""
         key = id(instance)
         try:
             self._weak[key] = (ref(instance, lambda gone: self._forget(key, gone)), value)
@@ -212,13 +212,13 @@ class ByInstance(Generic[V]):
                 self._weak.pop(next(iter(self._weak)))
 
     def drop(self, instance: Any) -> None:
-        """Keep nothing for this object any more."""
+        """Drop the value kept for this object."""
         if self.get(instance) is not None:
             self._weak.pop(id(instance), None)
             self._strong.pop(id(instance), None)
 
     def clear(self) -> None:
-        """Keep nothing for any object."""
+        """Drop every value."""
         self._weak.clear()
         self._strong.clear()
 

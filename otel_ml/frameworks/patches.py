@@ -1,8 +1,8 @@
-"""Replaces methods in classes so that nobody can tell, and puts every one back as it was.
+"""Replaces methods in classes without visible traces, and restores every one.
 
-What a class holds afterwards is a plain function (or a descriptor, where a descriptor was), so ``inspect``, metadata
-routing and ``super()`` see what they saw. Nothing is added to instances, and a function that is pickled by value,
-as cloudpickle does with classes of ``__main__``, travels as the original: the reader needs no otel_ml.
+A class then holds a plain function (or a descriptor in place of a descriptor), so ``inspect``, metadata routing and
+``super()`` see no difference. Nothing is added to instances, and a function that is pickled by value, as cloudpickle
+does with classes of ``__main__``, travels as the original: the reader does not need otel_ml.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SEAM = "__otel_ml_seam__"
 
 
 class _Seam:
-    """Where a call leaves the user's code for ours, for as long as the patches are active."""
+    """The point where a call enters our code, as long as the patches are active."""
 
     __slots__ = ("around", "call", "face", "home", "original")
 
@@ -32,7 +32,7 @@ class _Seam:
         self.original = original
         self.around = around
         self.face: Any = None
-        # a callable that is no function (another tool's wrapper, say) must see its instance as it would unpatched
+        # a callable that is not a function (another tool's wrapper) must get its instance as it would unpatched
         self.call = original if isinstance(original, FunctionType) else functools.partial(_call_bound, original)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -59,7 +59,7 @@ def _patched_function(seam: _Seam) -> FunctionType:
 
 
 def _mark(face: Any, seam: _Seam) -> None:
-    # the seam knows its face: functools.wraps, in anybody's hands, copies the mark to functions that are not ours
+    # the seam knows its face: functools.wraps, used by other code, copies the mark to functions that are not ours
     seam.face = face
     setattr(face, _SEAM, seam)
 
@@ -67,8 +67,8 @@ def _mark(face: Any, seam: _Seam) -> None:
 class _PatchedDescriptor:
     """Stands in for a descriptor that makes methods on access, such as scikit-learn's ``available_if``.
 
-    The original decides whether the attribute exists and raises what it always raised; only the method it hands out
-    is wrapped.
+    The original decides whether the attribute exists and raises its own errors; only the method that it returns is
+    wrapped.
     """
 
     def __init__(self, home: Patches, original: Any, around: Around) -> None:
@@ -89,7 +89,7 @@ class _PatchedDescriptor:
         method = self._methods.get(id(function))
         if method is None:
             method = self._wrapped(function)
-            # a descriptor that makes a new function on every access would never be found again: keep the last only
+            # a descriptor may make a new function on every access, which is never looked up again: keep only the last
             self._methods = {id(function): method}
         return MethodType(method, instance)
 
@@ -101,10 +101,10 @@ class _PatchedDescriptor:
 
 
 class Patches:
-    """Every method that one instrumentor replaced.
+    """All methods that one instrumentor replaced.
 
-    Calls go through ``around`` only while ``active``; a method that somebody kept from then (a bound method, an
-    alias under another name) is the original in all but name afterwards. Classes are held weakly.
+    Calls pass through ``around`` only while ``active``; a replaced method that code still holds later (a bound method,
+    an alias) then behaves like the original. Classes are referenced weakly.
 
     >>> class Model:
     ...     def predict(self, x):
@@ -128,9 +128,9 @@ class Patches:
         self._lock = threading.RLock()
 
     def replace(self, cls: type, name: str, around: Around) -> bool:
-        """Replace the method that ``cls`` itself defines; false where it defines none or ours is there already.
+        """Replace the method that ``cls`` itself defines; false if it defines none or it is replaced already.
 
-        Coroutines, properties, class and static methods are left alone: they are no prediction calls.
+        Coroutines, properties, class and static methods are left alone: they are not prediction calls.
         """
         with self._lock:
             current = vars(cls).get(name)
@@ -144,13 +144,13 @@ class Patches:
                 return False
             try:
                 type.__setattr__(cls, name, replacement)
-            except TypeError:  # a class of C that cannot be changed
+            except TypeError:  # a C class that cannot be changed
                 return False
             self._classes.add(cls)
             return True
 
     def on_subclass(self, base: type, seen: Callable[[type], object]) -> None:
-        """Call ``seen`` with every class defined under ``base`` from now on; ``seen`` must not raise."""
+        """Call ``seen`` with every class derived from ``base`` from now on; ``seen`` must not raise."""
         own = vars(base).get("__init_subclass__")
 
         def init_subclass(cls: type, **kwargs: Any) -> None:
@@ -168,12 +168,12 @@ class Patches:
             self._hooks.append((base, own, hook))
 
     def restore(self) -> None:
-        """Put back every original that is still ours to put back, and take the hooks out."""
+        """Restore every original that is not patched by others since, and remove the hooks."""
         self.active = False
         with self._lock:
             for base, own, hook in self._hooks:
                 if vars(base).get("__init_subclass__") is not hook:
-                    continue  # somebody patched over it since; theirs calls ours, which is idle
+                    continue  # other code has patched it since and calls our hook, which is idle
                 if own is None:
                     type.__delattr__(base, "__init_subclass__")
                 else:
@@ -198,6 +198,6 @@ class Patches:
 
 
 def _is_ours(value: Any, home: Patches) -> bool:
-    # by the value's own namespace: asking a stranger's descriptor with getattr could run its code
+    # read the value's own namespace: getattr on a foreign descriptor could run its code
     seam = getattr(value, "__dict__", {}).get(_SEAM)
     return isinstance(seam, _Seam) and seam.home is home and seam.face is value

@@ -1,12 +1,13 @@
-"""What a scikit-learn estimator predicts, and how its results are recorded: duck typing, nothing is imported.
+"""Describes scikit-learn estimators and records their results, by duck typing.
 
-numpy is imported here: this module is loaded with scikit-learn only.
+This module imports numpy, so it is loaded only when the application has an estimator.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
@@ -14,28 +15,27 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 
 from otel_ml.config import ENV_MODEL_NAME
-from otel_ml.frameworks.base import Started
+from otel_ml.frameworks.base import Begin, Started
 from otel_ml.model import Model
 from otel_ml.prediction import Prediction
 from otel_ml.semconv import Task
 
 Kind: TypeAlias = Literal["classifier", "regressor"]
-Start: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Started | None]
 Record: TypeAlias = Callable[[Prediction, Any, Any], bool]
-"""``record(prediction, estimator, result)``; false where the result is no prediction."""
+"""``record(prediction, estimator, result)``; false if the result is not a prediction."""
 
 MAX_SCORES: Final = 20
-"""Classes up to which every class's probability is recorded; beyond, the predicted class's alone."""
+"""Classes up to which the probability of every class is recorded; beyond that, only the predicted class's."""
 _DEPTH: Final = 16
-"""Pipelines in searches in pipelines: how far down the model proper is looked for."""
+"""Levels of nesting searched for the final model: pipelines in searches in pipelines."""
 _FRAMEWORKS: Final = ("lightgbm", "xgboost", "catboost", "sklearn")
 _NOT_PREDICTIONS: Final = ("raw_score", "pred_leaf", "pred_contrib", "output_margin")
 """Arguments of LightGBM and XGBoost that make ``predict`` return margins, leaves or contributions."""
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """What a fitted estimator says of itself; see :func:`learned`."""
+class Description:
+    """The attributes of a fitted estimator that matter here; see :func:`describe`."""
 
     name: str
     framework: str
@@ -46,18 +46,18 @@ class Learned:
     thresholded: bool
 
 
-def learned(estimator: Any) -> Learned | None:
-    """Describe an estimator; None for whatever predicts neither one class nor one value for a row.
+def describe(estimator: Any) -> Description | None:
+    """Describe an estimator; None for one that predicts neither one class nor one value per row.
 
-    Clusterers, outlier detectors, transformers, and multi-output or multi-label models are such.
+    Examples are clusterers, outlier detectors, transformers, and multi-output or multi-label models.
 
     >>> class Rule:
     ...     _estimator_type = "classifier"
     ...     classes_ = ["no", "yes"]
-    >>> found = learned(Rule())
-    >>> found.name, found.task
+    >>> description = describe(Rule())
+    >>> description.name, description.task
     ('Rule', 'binary_classification')
-    >>> learned(object()) is None
+    >>> describe(object()) is None
     True
     """
     chain = list(layers(estimator))
@@ -72,7 +72,7 @@ def learned(estimator: Any) -> Learned | None:
         if known is not None and classes is None:
             return None
         task = None if classes is None else _classification(len(classes))
-    return Learned(
+    return Description(
         name=os.environ.get(ENV_MODEL_NAME, "").strip() or type(chain[-1]).__name__,
         framework=_framework(type(chain[-1])),
         kind=kind,
@@ -84,7 +84,7 @@ def learned(estimator: Any) -> Learned | None:
 
 
 def layers(estimator: Any) -> Iterator[Any]:
-    """The estimator, then what it hands the prediction to: a pipeline's last step, the best of a search.
+    """Yield the estimator, then what it passes the prediction to: a pipeline's last step, the best of a search.
 
     >>> class Search:
     ...     best_estimator_ = 3
@@ -101,15 +101,15 @@ def layers(estimator: Any) -> Iterator[Any]:
 
 
 def attribute(estimator: Any, name: str) -> Any:
-    """An attribute, None where it is missing or cannot be had: an unfitted model's property may raise anything."""
+    """Return an attribute, None if it is missing or raises: an unfitted model's property may raise anything."""
     try:
         return getattr(estimator, name, None)
-    except Exception:  # noqa: BLE001 - a stranger's property
+    except Exception:  # noqa: BLE001 - a property of foreign code
         return None
 
 
 def class_labels(known: Any) -> Any:
-    """The classes as an array of one dimension, None where they are not (several outputs have a list of arrays).
+    """Return the classes as a 1-D array, None if they are not (several outputs have a list of arrays).
 
     >>> class_labels([0, 1]), class_labels([[0, 1], [0, 1, 2]])
     (array([0, 1]), None)
@@ -122,25 +122,25 @@ def class_labels(known: Any) -> Any:
     return labels if labels.ndim == 1 and len(labels) else None
 
 
-def starts(found: Learned, model: Model) -> dict[str, Start]:
-    """For each method that predicts, how a call of it is observed; the estimator itself is not held."""
+def begin_by_method(description: Description, model: Model) -> dict[str, Begin]:
+    """Return how a call is observed, for each method that predicts; the estimator itself is not referenced."""
 
-    def start(record: Record, estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started | None:
+    def begin(record: Record, estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started | None:
         if any(kwargs.get(name) for name in _NOT_PREDICTIONS):
             return None
         prediction = model.predict(features_of(args, kwargs))
         return Started(prediction, partial(record, prediction, estimator))
 
-    if found.kind == "regressor":
-        return {"predict": partial(start, record_values)}
+    if description.kind == "regressor":
+        return {"predict": partial(begin, record_values)}
     return {
-        "predict": partial(start, partial(record_classes, found.classes)),
-        "predict_proba": partial(start, partial(record_probabilities, found.thresholded)),
+        "predict": partial(begin, partial(record_classes, description.classes)),
+        "predict_proba": partial(begin, partial(record_probabilities, description.thresholded)),
     }
 
 
 def record_values(prediction: Prediction, estimator: Any, result: Any) -> bool:
-    """A regressor's result: one value for each row."""
+    """Record a regressor's result: one value per row."""
     values = _column(result)
     if values is None or values.dtype.kind not in "fiub":
         return False
@@ -149,7 +149,7 @@ def record_values(prediction: Prediction, estimator: Any, result: Any) -> bool:
 
 
 def record_classes(classes: Any, prediction: Prediction, estimator: Any, result: Any) -> bool:
-    """A classifier's result: one label for each row, and no probability. Numbers that cannot be labels are margins."""
+    """Record a classifier's result: one label per row, no probability. Numbers that cannot be labels are margins."""
     labels = _column(result)
     if labels is None or (classes is not None and labels.dtype.kind == "f" and classes.dtype.kind not in "fO"):
         return False
@@ -158,13 +158,13 @@ def record_classes(classes: Any, prediction: Prediction, estimator: Any, result:
 
 
 def record_probabilities(thresholded: bool, prediction: Prediction, estimator: Any, result: Any) -> bool:
-    """Class probabilities ``[rows, classes]``: score and class of each row, and all scores where they are few, so that
-    whoever reads them may take either class for the positive one.
+    """Record class probabilities ``[rows, classes]``: the score and class of each row.
 
-    Where a threshold was tuned the likeliest class need not be the predicted one; it is left out.
+    All scores are recorded too, up to :data:`MAX_SCORES`, so that a reader may take either class as the positive one.
+    With a tuned threshold the most likely class may not be the predicted one, so the class is left out.
     """
     probabilities = np.asarray(result) if _ndim(result) == 2 else None
-    classes = class_labels(attribute(estimator, "classes_"))  # anew: an inner step may have been fitted again
+    classes = class_labels(attribute(estimator, "classes_"))  # read again: an inner step may have been refitted
     if probabilities is None or classes is None or probabilities.shape[1] != len(classes):
         return False
     if len(classes) == 2:
@@ -181,7 +181,7 @@ def record_probabilities(thresholded: bool, prediction: Prediction, estimator: A
 
 
 def features_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The table that a call predicts for, None where it has no columns: texts, sparse matrices, other objects.
+    """Return the table that a call predicts for, None if it has no columns: texts, sparse matrices, other objects.
 
     >>> features_of(([[1, 2]],), {}), features_of((["a text"],), {}), features_of((), {"X": [{"age": 3}]})
     ([[1, 2]], None, [{'age': 3}])
@@ -196,7 +196,7 @@ def features_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
 
 def _column(result: Any) -> Any:
-    """One cell for each row as an array; None for several, or for none."""
+    """Return a result of one cell per row as an array; None for any other."""
     if isinstance(result, tuple) and result:  # predict(return_std=True)
         result = result[0]
     dimensions = _ndim(result)
@@ -215,17 +215,15 @@ def _ndim(value: Any) -> int:
 
 
 def _kind(estimator: Any) -> Kind | None:
-    # not scikit-learn's is_classifier: it warns, or raises, where a class of the application has no tags
-    found: object = None
+    # not scikit-learn's is_classifier: it warns, or raises, if a class of the application has no tags
+    kind: object = None
     if hasattr(type(estimator), "__sklearn_tags__"):
-        try:
-            found = estimator.__sklearn_tags__().estimator_type
-        except Exception:  # noqa: BLE001 - a stranger's tags
-            found = None
-    found = found or attribute(estimator, "_estimator_type")
-    if found == "classifier":
+        with suppress(Exception):  # tags of foreign code
+            kind = estimator.__sklearn_tags__().estimator_type
+    kind = kind or attribute(estimator, "_estimator_type")
+    if kind == "classifier":
         return "classifier"
-    return "regressor" if found == "regressor" else None
+    return "regressor" if kind == "regressor" else None
 
 
 def _classification(classes: int) -> Task:
@@ -238,7 +236,7 @@ def _framework(cls: type) -> str:
 
 
 def _has_many_outputs(estimator: Any) -> bool:
-    """Several labels or values for one row, as far as it shows before a result does."""
+    """Return whether an estimator has several labels or values per row, as far as its attributes show."""
     if attribute(estimator, "multilabel_") is True:
         return True
     binarizer = attribute(estimator, "_label_binarizer")

@@ -3,23 +3,23 @@
 **What is observed.** ``predict`` and ``predict_proba`` of every classifier and regressor: scikit-learn's own,
 pipelines, searches and other meta-estimators, libraries that build on its base classes (LightGBM, XGBoost, …) and
 classes of the application, whether they exist already, are defined later, or arrive in a pickle. ``predict`` and then
-``predict_proba`` of the same rows are two calls and so two predictions; an application that does both chooses with
-``OTEL_ML_SKLEARN_METHODS=predict_proba``, and the other is silent then.
+``predict_proba`` of the same rows are two calls and therefore two predictions; an application that makes both sets
+``OTEL_ML_SKLEARN_METHODS=predict_proba``, and ``predict`` is not observed.
 
-**What is not.** Only the outermost call counts: a pipeline's steps and a forest's trees are part of it. What happens
-inside ``fit``, ``partial_fit``, ``fit_predict`` and ``score``, or is driven by scikit-learn itself (cross-validation,
-searches, scorers, inspection, plots, ``sklearn.utils.parallel``), trains or judges a model and serves nobody.
-Clusterers, outlier detectors, multi-output and multi-label models emit nothing, nor do margins and leaves
-(``raw_score``, ``output_margin``, …). ``predict`` of a classifier has a class and no score: no second computation is
-made for it. Texts and sparse matrices have no columns to be features; their predictions go without.
+**What is not.** Only the outermost call counts: a pipeline's steps and a forest's trees are part of it. Calls inside
+``fit``, ``partial_fit``, ``fit_predict`` and ``score``, and calls by scikit-learn itself (cross-validation, searches,
+scorers, inspection, plots, ``sklearn.utils.parallel``), train or evaluate a model; they serve no one. Clusterers,
+outlier detectors, multi-output and multi-label models emit nothing, nor do margins and leaves (``raw_score``,
+``output_margin``, …). ``predict`` of a classifier has a class and no score, because a score would need a second
+computation. Texts and sparse matrices have no columns, so their predictions have no features.
 
-**How.** ``BaseEstimator`` and the mixins tell us of each new class through ``__init_subclass__``; the methods that
-a class itself defines are replaced in its namespace, and put back by ``uninstrument``. Instances, parameters and
-pickles stay as they are. scikit-learn is never imported here: an application that does not use it pays nothing.
+**How.** ``BaseEstimator`` and the mixins report each new class through ``__init_subclass__``; the methods that a class
+itself defines are replaced in its namespace, and restored by ``uninstrument``. Instances, parameters and pickles do not
+change. scikit-learn is never imported here, so an application that does not use it pays nothing.
 
 A model is named by :func:`name_model`, else ``OTEL_ML_MODEL_NAME``, else its class: a pipeline's last step, the best
-estimator of a search. A meta-estimator of the application that predicts in threads of its own should have its members
-predict under :func:`otel_ml.frameworks.base.quiet`, for context does not follow into threads.
+estimator of a search. A meta-estimator of the application that predicts in its own threads should have its members
+predict under :func:`otel_ml.frameworks.base.quiet`, because context does not follow into threads.
 """
 
 from __future__ import annotations
@@ -27,18 +27,14 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from importlib.util import find_spec
+from functools import partial
 from types import FrameType, ModuleType
 from typing import Any, Final, TypeAlias
 
-import wrapt
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
 from otel_ml.frameworks.base import Begin, ByInstance, Hooks, Started, observing, quietly, shielded
+from otel_ml.frameworks.framework import FrameworkInstrumentor, Options
 from otel_ml.frameworks.patches import Around, Patches
 from otel_ml.model import Model
 
@@ -48,12 +44,9 @@ ENV_METHODS: Final = "OTEL_ML_SKLEARN_METHODS"
 METHODS: Final = ("predict", "predict_proba")
 _QUIET: Final = ("fit", "partial_fit", "fit_predict", "score")
 _BASES: Final = ("BaseEstimator", "ClassifierMixin", "RegressorMixin")
-_MODULE: Final = "sklearn.base"
 
 _FRAMES: Final = 20
-"""Callers that are looked at for scikit-learn driving a prediction itself; a user's scorer or callback is nearer."""
-_MODELS: Final = 256
-"""Model handles kept, by name, version, classes and features; the least recently used is made anew."""
+"""Callers checked for scikit-learn's own code; a user's scorer or callback is closer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +56,16 @@ class _Name:
 
 
 Plan: TypeAlias = Mapping[str, Begin]
-"""How the calls of one estimator are observed, by method: worked out once, empty where nothing is emitted."""
+"""How calls of one estimator are observed, by method: decided once, empty if nothing is emitted."""
 
 _names: ByInstance[_Name] = ByInstance()
 
 
 def name_model(estimator: object, *, name: str, version: str = "") -> None:
-    """Name one estimator in what is emitted; on a pipeline's last step or a search's best estimator it holds as well.
+    """Name one estimator in its spans and metrics; it may be a pipeline's last step or a search's best estimator.
 
-    The name is kept beside the object, not in it: parameters, pickles, clones and copies do not carry it, so name
-    a model where it is loaded.
+    The name is kept outside the object: parameters, pickles, clones and copies do not carry it, so name a model where
+    it is loaded.
 
     >>> class Estimator: ...
     >>> name_model(Estimator(), name="churn", version="2026-11")
@@ -84,8 +77,9 @@ def name_model(estimator: object, *, name: str, version: str = "") -> None:
     if not name:
         raise ValueError("name_model: the name is empty; give the model's name, such as 'churn'")
     _names.put(estimator, _Name(str(name), str(version)))
-    if _active is not None:
-        _active.plans.clear()  # a pipeline's plan may hold the name of its step
+    observer = SklearnInstrumentor().observer
+    if observer is not None:
+        observer.plans.clear()  # a pipeline's plan may hold the name of its step
 
 
 @dataclass(slots=True)
@@ -107,12 +101,11 @@ class _Observer:
             self.arounds[method] = self.fitting
 
     def attach(self, module: ModuleType) -> None:
-        """Patch every class there is, and every one to come."""
-        self.patches.active = True
+        """Patch every class that exists, and every class defined later."""
         for base in filter(None, (getattr(module, name, None) for name in _BASES)):
             self.patches.on_subclass(base, partial(shielded, self.adopt))
             shielded(self.adopt_all, base)
-            # unpickling by value (cloudpickle) gives a class its methods only after it is made
+            # unpickling by value (cloudpickle) gives a class its methods only after creating it
             self.patches.replace(base, "__setstate__", self.arriving)
 
     def adopt_all(self, base: type) -> None:
@@ -126,7 +119,7 @@ class _Observer:
             pending.extend(below)
 
     def adopt(self, cls: type) -> None:
-        """Patch a class where it, or a mixin among its ancestors, defines one of the methods."""
+        """Patch the methods that a class, or a mixin among its ancestors, defines."""
         for owner in cls.__mro__[:-1]:
             for name in self.arounds.keys() & vars(owner).keys():
                 self.patches.replace(owner, name, self.arounds[name])
@@ -143,29 +136,29 @@ class _Observer:
         return None if start is None else start(estimator, args, kwargs)
 
     def plan(self, estimator: Any) -> Plan:
-        """Work out what an estimator is, and the handle that its predictions go to."""
-        # only now: it needs numpy, and what has an estimator has that already
+        """Decide how an estimator is observed, and make the handle that emits its predictions."""
+        # imported here: it needs numpy, which an application with an estimator has already loaded
         from otel_ml.frameworks.sklearn import estimators
 
-        learned = estimators.learned(estimator)
-        if learned is None:
+        description = estimators.describe(estimator)
+        if description is None:
             return {}
         named = next(filter(None, map(_names.get, estimators.layers(estimator))), None)
-        classes = [] if learned.classes is None else learned.classes.tolist()
+        classes = [] if description.classes is None else description.classes.tolist()
         model = self.make_model(
-            learned.name if named is None else named.name,
-            version="" if named is None else named.version,
-            task=learned.task,
-            features=learned.features,
-            framework=learned.framework,
+            named.name if named else description.name,
+            version=named.version if named else "",
+            task=description.task,
+            features=description.features,
+            framework=description.framework,
             positive_class=classes[1] if len(classes) == 2 else None,
         )
-        return estimators.starts(learned, model)
+        return estimators.begin_by_method(description, model)
 
     def fitting(
         self, original: Callable[..., Any], estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Fit in silence, and forget what was known of the estimator."""
+        """Fit without observing, and drop the estimator's plan."""
         try:
             return quietly(original, estimator, args, kwargs)
         finally:
@@ -174,75 +167,41 @@ class _Observer:
     def arriving(
         self, original: Callable[..., Any], estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Unpickle, and patch what the class got since it was made."""
+        """Unpickle, and patch the methods that the class got since its creation."""
         shielded(self.adopt, type(estimator))
         return original(estimator, *args, **kwargs)
 
 
-_active: _Observer | None = None
-_hooked = False
+class SklearnInstrumentor(FrameworkInstrumentor[_Observer]):
+    """Instruments scikit-learn and what builds on it; the module's docstring lists what is observed.
 
-
-class SklearnInstrumentor(BaseInstrumentor):
-    """Instruments scikit-learn and what builds on it; see the module for what is observed and what is not.
-
-    ``instrument`` takes ``tracer_provider``, ``meter_provider``, ``config`` (:class:`otel_ml.Config`), ``methods`` (any
-    of ``predict``, ``predict_proba``; else ``OTEL_ML_SKLEARN_METHODS``, else both), ``request_hook(prediction,
-    estimator, args, kwargs)`` and ``response_hook(prediction, estimator, result)``. A hook may ``prediction.record`` an
-    id or segments.
+    ``instrument`` takes the arguments of every framework, and ``methods`` (any of ``predict``, ``predict_proba``; else
+    ``OTEL_ML_SKLEARN_METHODS``, else both).
 
     ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=otel_ml_sklearn`` keeps it from being loaded.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """What must be installed for this to be of use."""
-        return ("scikit-learn >= 1.2",)
+    distribution = "scikit-learn"
+    versions = ">= 1.2"
+    module = "sklearn.base"
 
-    def _instrument(self, **kwargs: Any) -> None:
-        global _active, _hooked
-        if find_spec("sklearn") is None:
-            # expected by OpenTelemetry's loader, which skips what is not there without a word
-            raise ModuleNotFoundError("No module named 'sklearn'; pip install scikit-learn", name="sklearn")
-        make_model = partial(
-            Model,
-            config=kwargs.get("config"),
-            tracer_provider=kwargs.get("tracer_provider"),
-            meter_provider=kwargs.get("meter_provider"),
-        )
-        _active = _Observer(
-            lru_cache(maxsize=_MODELS)(make_model),
-            chosen_methods(kwargs.get("methods"), os.environ),
-            Hooks(kwargs.get("request_hook"), kwargs.get("response_hook")),
-        )
-        if not _hooked:
-            _hooked = True
-            wrapt.register_post_import_hook(_imported, _MODULE)  # at once, where it is imported already
-        elif _MODULE in sys.modules:
-            _imported(sys.modules[_MODULE])
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        global _active
-        if _active is not None:
-            _active.patches.restore()
-        _active = None
-
-
-def _imported(module: ModuleType) -> None:
-    if _active is not None:
-        shielded(_active.attach, module)
+    def observe(self, options: Options) -> _Observer:
+        """Return the observer of scikit-learn's classes."""
+        methods = chosen_methods(options.arguments.get("methods"), os.environ)
+        return _Observer(options.make_model, methods, options.hooks)
 
 
 def chosen_methods(argument: object, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The methods to observe: the argument, else the variable, else all.
+    """Return the methods to observe: the argument, else the variable, else all.
 
-    A bad argument raises :class:`ValueError`; a bad variable is logged, and the default holds.
+    A bad argument raises :class:`ValueError`; a bad variable is logged, and the default is used.
 
     >>> chosen_methods(None, {"OTEL_ML_SKLEARN_METHODS": "predict_proba"})
     ('predict_proba',)
     >>> chosen_methods(["transform"], {})
     Traceback (most recent call last):
     ...
-    ValueError: methods: 'transform' is no method to observe; allowed: predict, predict_proba
+    ValueError: methods: 'transform' cannot be observed; allowed: predict, predict_proba
     """
     if argument is not None:
         return _known_methods("methods", argument.split(",") if isinstance(argument, str) else argument)
@@ -252,7 +211,7 @@ def chosen_methods(argument: object, environ: Mapping[str, str]) -> tuple[str, .
     try:
         return _known_methods(ENV_METHODS, raw.split(","))
     except ValueError as error:
-        _log.error("%s; all are observed", error)
+        _log.error("%s; all methods are observed", error)
         return METHODS
 
 
@@ -260,14 +219,14 @@ def _known_methods(where: str, names: Any) -> tuple[str, ...]:
     methods = tuple(str(name).strip() for name in names)
     unknown = next((name for name in methods if name not in METHODS), None)
     if unknown is not None or not methods:
-        raise ValueError(f"{where}: {unknown or ''!r} is no method to observe; allowed: {', '.join(METHODS)}")
+        raise ValueError(f"{where}: {unknown or ''!r} cannot be observed; allowed: {', '.join(METHODS)}")
     return methods
 
 
 def _driven_by_sklearn(frame: FrameType | None) -> bool:
-    """Whether scikit-learn itself asked for this prediction, in this thread.
+    """Return whether scikit-learn itself made this call, in this thread.
 
-    A context variable does not see this: scikit-learn predicts in threads of its own, and outside any estimator.
+    A context variable cannot show this: scikit-learn predicts in its own threads, and outside any estimator.
     """
     for _ in range(_FRAMES):
         if frame is None:

@@ -157,7 +157,7 @@ def test_a_start_that_fails_lets_the_call_pass(captured, caplog):
     call = wrapped(begin=fail_always)
     assert [call(lambda features: 0.5, {}) for _ in range(3)] == [0.5, 0.5, 0.5]
     assert captured.spans == ()
-    assert caplog.text.count("fail_always failed; the call goes on") == 1
+    assert caplog.text.count("fail_always failed; the call continues") == 1
 
 
 def test_hooks_may_add_and_may_fail(captured, caplog):
