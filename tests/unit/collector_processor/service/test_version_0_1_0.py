@@ -1,0 +1,135 @@
+"""What version 0.1.0 has written still loads, and gives the figures that version 0.1.0 gave."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector_processor.alerts.alerting import Alerting
+from collector_processor.alerts.engine import Engine
+from collector_processor.alerts.rules import AlertRule
+from collector_processor.columns import batch as columns
+from collector_processor.columns.batch import Decoded, LabelBatch
+from collector_processor.config import MlMonitor
+from collector_processor.decode import hash_ids
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.reference.file import load_reference
+from collector_processor.reference.profile import Reference
+from collector_processor.reference.summary import column_summary
+from collector_processor.service.state import StateStore
+
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "v0_1_0"
+FIGURES: Any = json.loads((FIXTURES / "figures.json").read_text())
+
+
+def _module(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+scenario: Any = _module(FIXTURES / "scenario.py")
+
+
+@pytest.fixture
+def references() -> dict[str, Reference]:
+    return {model: load_reference(FIXTURES / f"{model}.json") for model in ("loans", "rents")}
+
+
+class Service:
+    """Today's service, on a copy of the state directory that version 0.1.0 has left."""
+
+    def __init__(self, directory: Path, references: dict[str, Reference]) -> None:
+        self.telemetry = Telemetry()
+        self.pipeline = Pipeline(
+            MlMonitor.model_validate(scenario.SETTINGS), references, self.telemetry, scenario.START_NS
+        )
+        rules = [
+            AlertRule(name, measurement, condition, threshold=threshold, clear=threshold, hold_ns=hold_s * 10**9)
+            for name, measurement, condition, threshold, hold_s in scenario.RULES
+        ]
+        self.alerting = Alerting(Engine(rules, self.telemetry, stale_ns=3600 * 10**9), [], self.telemetry)
+        self.store = StateStore(directory, self.telemetry)
+        self.store.restore(self.pipeline, scenario.BEFORE_NS, self.alerting)
+
+    def save(self) -> None:
+        self.store.save(self.pipeline, self.alerting)
+
+    def figures_after(self) -> dict[str, dict[str, float]]:
+        """What all windows say once the rows and labels that come after the restart are there."""
+        for batch in scenario.Scenario(columns, hash_ids).after():
+            decoded = Decoded(labels=(batch,)) if isinstance(batch, LabelBatch) else Decoded(predictions=(batch,))
+            self.pipeline.process([decoded], scenario.BEFORE_NS)
+        return scenario.by_series(self.pipeline.tick(scenario.AFTER_NS))
+
+
+@pytest.fixture(params=[False, True], ids=["as it was written", "saved again"])
+def service(tmp_path: Path, references: dict[str, Reference], request: pytest.FixtureRequest) -> Service:
+    """The service on the old snapshot, and on the snapshot that it then writes itself."""
+    shutil.copytree(FIXTURES / "snapshot", tmp_path / "state")
+    service = Service(tmp_path / "state", references)
+    if request.param:
+        service.save()
+        service = Service(tmp_path / "state", references)
+    return service
+
+
+def test_a_snapshot_continues_as_it_would_have(service: Service) -> None:
+    found = service.figures_after()
+    assert found.keys() == FIGURES["measurements"].keys()
+    for series, values in FIGURES["measurements"].items():
+        assert found[series] == pytest.approx(values, rel=1e-9, abs=1e-12), series
+    counts = {
+        f"{sample.labels['model']} {sample.labels['outcome']}": sample.value
+        for metric in service.telemetry.registry.collect()
+        for sample in metric.samples
+        if sample.name == "otel_ml_labels_total"
+    }
+    assert counts == FIGURES["labels"]
+
+
+def test_pending_predictions_learning_rows_and_alerts_come_back(service: Service) -> None:
+    pipeline, engine = service.pipeline, service.alerting.engine
+    assert len(pipeline.join) == FIGURES["pending"]
+    learning = {str(key): model.learner.rows for key, model in pipeline.models.items() if model.learner}
+    assert learning == FIGURES["learning"]
+    series = {name: sorted(item.status for item in book.series.values()) for name, book in engine.books.items()}
+    assert series == FIGURES["series"]
+    resumed = [
+        [
+            notice.rule.name,
+            str(notice.model),
+            notice.started_ns,
+            notice.count,
+            [[[list(pair) for pair in offender.attributes], offender.value] for offender in notice.offenders],
+        ]
+        for notice in engine.resumed(scenario.BEFORE_NS)
+    ]
+    assert resumed == FIGURES["resumed"]
+    assert resumed
+
+
+@pytest.mark.parametrize("model", ["loans", "rents"])
+def test_a_reference_file_says_what_it_said(model: str, references: dict[str, Reference]) -> None:
+    reference, figures = references[model], FIGURES["references"][model]
+    said: dict[str, Any] = {
+        "columns": [
+            column_summary(reference, position).as_mapping() for position in range(len(reference.schema.columns))
+        ],
+        "sums": {name: [list(values.shape), values.sum()] for name, values in reference.pane.arrays().items()},
+    }
+    assert rounded(said) == rounded(figures)
+
+
+def rounded(figures: Any) -> Any:
+    """The same with ten digits: sums may differ in the last one from machine to machine."""
+    return json.loads(json.dumps(figures), parse_float=lambda text: float(f"{float(text):.10g}"))
