@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import BaseModel
 
 from collector_processor.extensions.bearertokenauth.settings import BearerTokenAuth
-from collector_processor.security.settings import Authentication, ClientTls, ServerTls
+from collector_processor.security.authentication import Authentication
+from collector_processor.security.client_tls import ClientTls
+from collector_processor.security.server_tls import ServerTls
 
 EXTENSION = "bearertokenauth"
 _ONLY_HTTP = "gRPC's library has no such switch; it speaks TLS 1.2 and 1.3 and always verifies"

@@ -5,51 +5,40 @@ from __future__ import annotations
 import os
 import ssl
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import certifi
 import grpc
+from pydantic import Field, model_validator
 
+from collector_processor.settings.base import Settings
+from collector_processor.settings.values import Duration
+
+TlsVersion = Literal["1.2", "1.3"]
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-class ClientTls(Protocol):
-    """TLS of an exporter: files in PEM."""
+class ClientTls(Settings):
+    """TLS of an exporter."""
 
-    @property
-    def insecure(self) -> bool:
-        """Plain text, no TLS."""
-        ...
+    insecure: bool = Field(default=False, description="plain text, no TLS")
+    insecure_skip_verify: bool = Field(default=False, description="TLS with whoever answers, for tests (HTTP only)")
+    server_name_override: str = Field(
+        default="", description="name that the server's certificate must have, instead of the endpoint's host"
+    )
+    min_version: TlsVersion = Field(default="1.2", description="oldest version of TLS: 1.2 | 1.3 (HTTP only)")
+    ca_file: Path | None = Field(default=None, description="CA of the server's certificate; the system's when absent")
+    cert_file: Path | None = Field(default=None, description="client certificate, PEM")
+    key_file: Path | None = Field(default=None, description="client key, PEM, not encrypted")
+    reload_interval: Duration | None = Field(
+        default=None, description="how often to look whether the files have changed; only at the start when absent"
+    )
 
-    @property
-    def ca_file(self) -> Path | None:
-        """The CA of the server's certificate; the system's when None."""
-        ...
-
-    @property
-    def cert_file(self) -> Path | None:
-        """The client's certificate."""
-        ...
-
-    @property
-    def key_file(self) -> Path | None:
-        """Its private key."""
-        ...
-
-    @property
-    def insecure_skip_verify(self) -> bool:
-        """TLS with whoever answers (HTTP)."""
-        ...
-
-    @property
-    def server_name_override(self) -> str:
-        """The name that the server's certificate must have; the endpoint's host when empty."""
-        ...
-
-    @property
-    def min_version(self) -> Literal["1.2", "1.3"]:
-        """The oldest version of TLS that is spoken (HTTP; gRPC speaks both)."""
-        ...
+    @model_validator(mode="after")
+    def _paired(self) -> ClientTls:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file are needed together")
+        return self
 
 
 def check_client_tls(tls: ClientTls, key: str) -> None:

@@ -9,45 +9,34 @@ import logging
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, cast
 
 import grpc
+from pydantic import Field
 
 from collector_processor.security.credentials import Watched
+from collector_processor.settings.base import Settings
+from collector_processor.settings.values import Duration
 
 HANDSHAKE_TIMEOUT_S: Final = 20.0
 """How long a client may take over its part of the handshake (gRPC; asyncio gives it a minute)."""
+TlsVersion = Literal["1.2", "1.3"]
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _log = logging.getLogger(__name__)
 
 
-class ServerTls(Protocol):
-    """TLS of a receiver: files in PEM. With ``client_ca_file``, clients must show a certificate of that CA."""
+class ServerTls(Settings):
+    """TLS of a receiver."""
 
-    @property
-    def cert_file(self) -> Path:
-        """The server's certificate and what leads up to its CA."""
-        ...
-
-    @property
-    def key_file(self) -> Path:
-        """Its private key."""
-        ...
-
-    @property
-    def client_ca_file(self) -> Path | None:
-        """The CA of the clients; any client is served when None."""
-        ...
-
-    @property
-    def min_version(self) -> Literal["1.2", "1.3"]:
-        """The oldest version of TLS that is spoken (HTTP; gRPC speaks both)."""
-        ...
-
-    @property
-    def reload_interval(self) -> int | None:
-        """After how many nanoseconds to look whether the files have changed; never when None."""
-        ...
+    cert_file: Path = Field(description="certificate chain, PEM")
+    key_file: Path = Field(description="private key, PEM, not encrypted")
+    client_ca_file: Path | None = Field(
+        default=None, description="CA that client certificates must come from (mutual TLS)"
+    )
+    min_version: TlsVersion = Field(default="1.2", description="oldest version of TLS: 1.2 | 1.3 (HTTP only)")
+    reload_interval: Duration | None = Field(
+        default=None, description="how often to look whether the files have changed; only at the start when absent"
+    )
 
 
 def server_context(tls: ServerTls, key: str) -> ssl.SSLContext:

@@ -16,11 +16,11 @@ from collector_processor.exporters.delivery.retry import Sender
 from collector_processor.exporters.otlp.settings import OtlpExporter
 from collector_processor.exporters.prometheus.settings import PrometheusExporter
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.security.authentication import Authentication
 from collector_processor.security.client_tls import check_client_tls
 from collector_processor.security.credentials import Tokens, Watched
 from collector_processor.security.guard import Guard
 from collector_processor.security.server_tls import check_tls
-from collector_processor.security.settings import Authentication
 
 _S = 1e9
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")

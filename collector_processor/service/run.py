@@ -23,6 +23,7 @@ from collector_processor.config import Config
 from collector_processor.decode import DecodeLimits, decode
 from collector_processor.exporters.prometheus.exporter import PrometheusExporter
 from collector_processor.exporters.prometheus.metrics_server import MetricsServer
+from collector_processor.extensions.health_check.server import HealthServer
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.memory import default_limit_bytes, keep_freed
 from collector_processor.own.survive import survived
@@ -40,7 +41,6 @@ from collector_processor.service.build import (
 )
 from collector_processor.service.compiled_parts import parts_notice
 from collector_processor.service.connect import exposed_credentials
-from collector_processor.service.health import HealthServer
 from collector_processor.service.notifiers import build_alerting
 from collector_processor.service.state import StateStore
 from collector_processor.service.statistics_thread import CONSUMER, StatisticsWorker

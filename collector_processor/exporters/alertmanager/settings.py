@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field, SecretStr, field_validator
 
 from collector_processor.exporters.delivery.settings import RetryConfig
-from collector_processor.security.settings import Authentication, ClientTls
+from collector_processor.security.authentication import Authentication
+from collector_processor.security.client_tls import ClientTls
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Destination, Duration
 

@@ -33,6 +33,7 @@ from collector_processor.exporters.otlp.delta import Deltas
 from collector_processor.exporters.otlp.stamps import EmissionStamps, Timestamps
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.security.client_tls import ClientTls
 from otel_ml.semconv import PROCESSOR_SCOPE, SCHEMA_URL
 
 Protocol = Literal["grpc", "http"]
@@ -43,19 +44,6 @@ _SCOPE: Final = InstrumentationScope(PROCESSOR_SCOPE, version("otel-ml"), SCHEMA
 _POINT_BYTES: Final = 48
 _ATTRIBUTE_BYTES: Final = 12
 _TEMPORALITIES: Final = {"cumulative": AggregationTemporality.CUMULATIVE, "delta": AggregationTemporality.DELTA}
-
-
-@dataclass(frozen=True, slots=True)
-class _Tls:
-    """Files of a TLS connection, none of them needed."""
-
-    ca_file: Path | None
-    cert_file: Path | None
-    key_file: Path | None
-    insecure: bool = False
-    insecure_skip_verify: bool = False
-    server_name_override: str = ""
-    min_version: Literal["1.2", "1.3"] = "1.2"
 
 
 class OtlpExporter:
@@ -96,7 +84,11 @@ class OtlpExporter:
         self._name = name
         self._protocol: Protocol = protocol
         self._endpoint = endpoint
-        self._tls = _Tls(ca_file, cert_file, key_file) if _is_secure(endpoint, insecure) else None
+        self._tls = (
+            ClientTls(ca_file=ca_file, cert_file=cert_file, key_file=key_file)
+            if _is_secure(endpoint, insecure)
+            else None
+        )
         self._headers = dict(headers or {})
         self._compression: Literal["none", "gzip"] = compression
         self._stamps = EmissionStamps() if timestamps == "emitted" else None

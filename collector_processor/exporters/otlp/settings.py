@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from collector_processor.exporters.delivery.settings import QueueConfig, RetryConfig
-from collector_processor.security.settings import Authentication, ClientTls
+from collector_processor.security.authentication import Authentication
+from collector_processor.security.client_tls import ClientTls
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Destination, Duration
 

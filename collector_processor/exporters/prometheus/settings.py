@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from collector_processor.security.settings import ServerTls
+from collector_processor.security.server_tls import ServerTls
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration, Endpoint
 

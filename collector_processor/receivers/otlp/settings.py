@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from collector_processor.security.settings import Authentication, ServerTls
+from collector_processor.security.authentication import Authentication
+from collector_processor.security.server_tls import ServerTls
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Bytes, Endpoint
 

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from collector_processor.cli import main as cli
 from collector_processor.config import load_config
-from collector_processor.service.health import HealthServer
+from collector_processor.extensions.health_check.server import HealthServer
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

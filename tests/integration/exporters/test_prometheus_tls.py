@@ -14,8 +14,7 @@ import trustme
 
 from collector_processor.exporters.prometheus.exporter import PrometheusExporter
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.security.server_tls import server_context
-from collector_processor.security.settings import ServerTls
+from collector_processor.security.server_tls import ServerTls, server_context
 
 
 class Files:

@@ -23,8 +23,9 @@ from collector_processor.exporters.delivery.renewal import RenewingSender
 from collector_processor.exporters.delivery.retry import Delivery, Sender
 from collector_processor.receivers.otlp.grpc import GrpcReceiver
 from collector_processor.receivers.otlp.http import HttpReceiver
+from collector_processor.security.client_tls import ClientTls
 from collector_processor.security.credentials import Watched
-from collector_processor.security.settings import ClientTls, ServerTls
+from collector_processor.security.server_tls import ServerTls
 
 EMPTY_SPANS = b"\x0a\x00"
 Transport = Literal["grpc", "http"]

@@ -23,7 +23,7 @@ from collector_processor.config.load import DEFAULT
 from collector_processor.exporters.alertmanager.exporter import KEPT_S, AlertmanagerExporter, alert
 from collector_processor.exporters.delivery.retry import RetryPolicy
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.security.settings import ClientTls
+from collector_processor.security.client_tls import ClientTls
 from collector_processor.service.connect import exposed_credentials
 from collector_processor.service.notifiers import build_destination
 from otel_ml import semconv

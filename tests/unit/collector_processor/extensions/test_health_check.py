@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from collector_processor.service.health import HealthServer
+from collector_processor.extensions.health_check.server import HealthServer
 from collector_processor.serving.listen import split_endpoint
 
 
