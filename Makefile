@@ -6,21 +6,26 @@ DEMO_ARGS ?=
 
 WIRE := setup.py $(wildcard collector_processor/*/*.pyx collector_processor/*/*/*.pyx collector_processor/*/*/*.pxi)
 
-.PHONY: help check test tools e2e demo bench bench-peers fuzz clean
+.PHONY: help check test coverage wheel tools e2e demo bench bench-peers fuzz clean
 help:
 	@echo "make demo         the whole path on real data, live in the terminal"
 	@echo "make test         every test, with the Debian packages they need"
 	@echo "make e2e          the real Collector, Prometheus 3, Jaeger, Rotel; 'make tools' builds them, once"
 	@echo "make check        lint, types, imports, dead code, dependencies, spelling, wording, workflows"
+	@echo "make wheel        the source distribution, and the wheel built from it, in dist/"
+	@echo "make coverage     the tests again, with the share of lines that they run, and its floor"
 	@echo "make bench        what it reaches, beside what it should"
 	@echo "make bench-peers  other tools on the same tables, each in its own environment (PEERS_ARGS='--rows 100000')"
 	@echo "make fuzz         broken requests against both decoders, under sanitizers (FUZZ_SECONDS=60)"
 	@echo "make clean        remove the virtual environment and caches"
 
-$(VENV)/.dev: pyproject.toml $(WIRE)
+# Exact versions where CI runs; other versions of Python need other ones.
+CONSTRAINTS := $(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) and print("--constraint constraints-dev.txt")')
+
+$(VENV)/.dev: pyproject.toml constraints-dev.txt $(WIRE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml $(WIRE)
@@ -44,6 +49,9 @@ check: $(VENV)/.dev
 test: $(VENV)/.dev
 	@sh tests/debian-packages.sh
 	$(BIN)/python -m pytest -n auto
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --outdir dist
 
 tools:
 	@PYTHON="$(PYTHON)" sh tools/build.sh
@@ -72,5 +80,5 @@ fuzz: $(VENV)/.dev
 	rm -rf build
 
 clean:
-	rm -rf $(VENV) .peers .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .peers .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* build dist *.egg-info
 	rm -f collector_processor/*/*.so collector_processor/*/*/*.so $(patsubst %.pyx,%.c,$(filter %.pyx,$(WIRE))) fuzz-difference.bin
