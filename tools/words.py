@@ -18,12 +18,18 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 
 ENFORCED = (
+    "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CODE_OF_CONDUCT.md",
-    "changes",
+    "changes/README.md",
     "docs/STYLE.md",
     "docs/adr",
+    "docs/deployment.md",
+    "docs/references.md",
+    "docs/roadmap.md",
+    "docs/runbooks",
+    "docs/troubleshooting.md",
 )
 """Files and folders that are clean, and stay so. Add to it what you clean."""
 
