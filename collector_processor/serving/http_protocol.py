@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, Final
 
-import uvicorn
 from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -18,10 +15,8 @@ from collector_processor.serving.whole_body import Progress, WholeBody
 
 WHOLE_BODY: Final = "otel_ml.whole_body"
 """The extension in a request's scope that reads a body of known length in one go (:meth:`BoundedHttp.whole_body`)."""
-_TICK_S: Final = 1.0
-_POLL_S: Final = 0.01
-_FLUSH_S: Final = 0.5
-"""How long the last answers may take to leave, whatever the grace time."""
+HANG_UP: Final = "otel_ml.hang_up"
+"""The extension that ends a request's connection at once, with whatever the client has not read."""
 
 
 class _Scratch(threading.local):
@@ -39,8 +34,8 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     A head (request line and headers) must be whole within ``head_timeout_s`` and smaller than about ``max_head_bytes``,
     and so must what stands between or behind the chunks of a body, which is thrown away;
-    what a sender goes on to send after it was answered is thrown away, for as long. Connections over
-    ``max_connections`` are closed at once.
+    what a sender goes on to send after it was answered is thrown away, for as long. A client that does not read its
+    answer is hung up on after the same time. The server closes connections over ``max_connections`` at once.
     """
 
     max_connections: ClassVar[int] = 2048
@@ -59,11 +54,8 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._given_up: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Takes the connection, if there is room for one more."""
+        """Takes the connection."""
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            transport.close()
-            return
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -128,7 +120,7 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._stop_clock()
         super().on_headers_complete()
         cycle = self.cycle
-        extensions: dict[str, Any] = {WHOLE_BODY: partial(self.whole_body, cycle)}
+        extensions: dict[str, Any] = {WHOLE_BODY: partial(self.whole_body, cycle), HANG_UP: self.transport.abort}
         cycle.scope["extensions"] = extensions
 
     def on_body(self, body: bytes) -> None:
@@ -141,6 +133,12 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         """Goes on to the next request that waits, if one does."""
         self._at_work = bool(self.pipeline)
         super().on_response_complete()
+        if self.transport.is_closing() and self in self.connections:
+            self._abort_later()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Ends a connection on which no further request came."""
+        self._end()
 
     async def whole_body(
         self, cycle: RequestResponseCycle, length: int, timeout_s: float, progress: Progress
@@ -192,7 +190,16 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
                 self.parser.feed_data(filling.got[parsed:])
 
     def _start_clock(self) -> None:
-        self._deadline = self.loop.call_later(self.head_timeout_s, self.transport.close)
+        self._deadline = self.loop.call_later(self.head_timeout_s, self._end)
+
+    def _end(self) -> None:
+        self.transport.close()
+        self._abort_later()
+
+    def _abort_later(self) -> None:
+        """Hangs up, unless the client reads the rest of its answer in time."""
+        self._stop_clock()
+        self._deadline = self.loop.call_later(self.head_timeout_s, self.transport.abort)
 
     def _stop_clock(self) -> None:
         if self._deadline is not None:
@@ -203,56 +210,3 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
 def _time_out(done: asyncio.Future[bool]) -> None:
     if not done.done():
         done.set_exception(asyncio.TimeoutError())
-
-
-class QuietServer(uvicorn.Server):
-    """A uvicorn server in an event loop that is not its own.
-
-    It leaves signals alone, says when it listens, and ends without a word.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-        self._ending = asyncio.Event()
-        self._grace_s = 0.0
-
-    def end(self, grace_s: float) -> None:
-        """Makes ``serve()`` end: it takes no new requests and waits up to ``grace_s`` for those in flight."""
-        self._grace_s = grace_s
-        self.should_exit = True
-        self._ending.set()
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Captures none; the service has its own."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to accept."""
-        await super().startup(sockets)
-        self.listening.set()
-
-    async def main_loop(self) -> None:
-        """Keeps the ``Date`` header right until it is time to end."""
-        while not await self.on_tick(0):
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), _TICK_S)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Closes what is idle, waits for what is not, cancels what outlasts the grace time, hangs up on the rest."""
-        deadline = asyncio.get_running_loop().time() + self._grace_s
-        for server in self.servers:
-            server.close()
-        connections, tasks = self.server_state.connections, self.server_state.tasks
-        for connection in list(connections):
-            connection.shutdown()
-        if tasks:
-            await asyncio.wait(tuple(tasks), timeout=self._grace_s)
-        for task in tuple(tasks):
-            task.cancel()
-        deadline = max(deadline, asyncio.get_running_loop().time() + _FLUSH_S)
-        while (tasks or connections) and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_POLL_S)
-        for connection in tuple(connections):
-            connection.transport.abort()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import grpc
 import grpc.aio
@@ -13,19 +13,16 @@ from collector_processor.journal.base import Signal
 from collector_processor.receivers.otlp import answers
 from collector_processor.receivers.otlp.answers import ContentType
 from collector_processor.security.guard import HEADER, Guard
+from collector_processor.serving.http_server import App, Receive, Scope, Send
 
 _T = TypeVar("_T")
 _Context = grpc.aio.ServicerContext[bytes, bytes]
-_Scope = Mapping[str, Any]
-_Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-_Send = Callable[[Mapping[str, Any]], Awaitable[None]]
-_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 
-def guarded_http(app: _App, guard: Guard) -> _App:
+def guarded_http(app: App, guard: Guard) -> App:
     """The same application for those who may; 401 for everybody else, before the path or the body is looked at."""
 
-    async def guarded(scope: _Scope, receive: _Receive, send: _Send) -> None:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         sent = [value for name, value in headers if name == HEADER.encode()]
         client = scope.get("client")

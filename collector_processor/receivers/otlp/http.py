@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-import uvicorn
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
@@ -21,7 +19,8 @@ from collector_processor.receivers.otlp.answers import ContentType
 from collector_processor.receivers.otlp.guarded import guarded_http
 from collector_processor.security.guard import Guard
 from collector_processor.security.server_tls import ServerTls, server_context
-from collector_processor.serving.http_protocol import WHOLE_BODY, BoundedHttp, QuietServer
+from collector_processor.serving.http_protocol import WHOLE_BODY
+from collector_processor.serving.http_server import HttpServer, Receive, Scope, Send
 from collector_processor.serving.listen import listen
 from collector_processor.serving.whole_body import Progress
 
@@ -48,9 +47,6 @@ _INLINE_BYTES: Final = 2048
 _INFLATED_BYTES: Final = 2**16
 """Compressed bytes that are inflated before their room is asked for."""
 
-_Scope = Mapping[str, Any]
-_Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-_Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 JsonToProtobuf = Callable[[Signal, bytes], bytes]
 """An OTLP JSON body as protobuf; raises ``MalformedRequestError``."""
 
@@ -74,7 +70,7 @@ class _Sent:
     body: Body
     protobuf: bool
     length: int
-    receive: _Receive
+    receive: Receive
     whole: Callable[[int, float, Progress], Awaitable[bytes | None]] | None = None
     octets: bytes | None = None
     pieces: list[bytes] = field(default_factory=list[bytes])
@@ -134,8 +130,7 @@ class HttpReceiver:
         self._key = key
         self._body_timeout_s = body_timeout_s
         self._shared = shared
-        self._server: QuietServer | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._server: HttpServer | None = None
         self._port = 0
 
     @property
@@ -148,41 +143,17 @@ class HttpReceiver:
         context = None if self._tls is None else server_context(self._tls, self._key)
         sockets = listen(self._endpoint, self._key, shared=self._shared)
         self._port = sockets[0].getsockname()[1]
-        self._server = QuietServer(self._config(context))
-        self._serving = asyncio.create_task(self._server.serve(sockets), name="otlp-http")
-        listening = asyncio.create_task(self._server.listening.wait())
-        await asyncio.wait((self._serving, listening), return_when=asyncio.FIRST_COMPLETED)
-        if not listening.done():
-            listening.cancel()
-            for sock in sockets:
-                sock.close()
-            await self._serving
+        app = self._app if self._guard is None else guarded_http(self._app, self._guard)
+        self._server = HttpServer(app, sockets, keep_alive_s=_KEEP_ALIVE_S, context=context)
+        self._server.start()
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new requests and waits up to ``grace_s`` for those in flight; safe to call without start."""
-        if self._server is None or self._serving is None:
-            return
-        self._server.end(grace_s)
-        await self._serving
-        self._server = self._serving = None
+        if self._server is not None:
+            await self._server.stop(grace_s)
+            self._server = None
 
-    def _config(self, context: ssl.SSLContext | None) -> uvicorn.Config:
-        config = uvicorn.Config(
-            self._app if self._guard is None else guarded_http(self._app, self._guard),
-            http=BoundedHttp,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-        )
-        config.load()
-        config.ssl = context
-        return config
-
-    async def _app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         content_type = _CONTENT_TYPES.get(media_type)
@@ -279,7 +250,7 @@ def _reply(signal: Signal, outcome: Outcome, content_type: ContentType) -> _Repl
     return _Reply(status, message, content_type, tuple(headers))
 
 
-async def _answer(send: _Send, reply: _Reply) -> None:
+async def _answer(send: Send, reply: _Reply) -> None:
     body = answers.encode(reply.message, reply.content_type)
     headers = [
         (b"content-type", reply.content_type.encode()),
