@@ -21,6 +21,7 @@ from collector_processor.drift import DRIFT_METHODS
 from collector_processor.exporters.naming import prometheus_name
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.predictions import PREDICTIONS
+from collector_processor.own.drops import DROPS
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.receivers.otlp.settings import GrpcProtocol, HttpProtocol, OtlpReceiver
 from collector_processor.settings.values import Extent
@@ -62,6 +63,16 @@ def metrics_page() -> str:
     lines += ["At `service.telemetry.metrics.endpoint`, `/metrics`.", ""]
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     lines += sorted(_own_metrics())
+    lines += ["", "## What is dropped", ""]
+    lines += [
+        "`otel_ml_dropped_total` counts it. `intentional` is `true` where a policy or a limit asked for the drop, and",
+        "`false` where an error caused it; the alert [service_drops](runbooks/service_drops.md) fires on the latter.",
+        "",
+        "| stage | reason | intentional | left out |",
+        "|---|---|---|---|",
+    ]
+    for (stage, reason), drop in DROPS.items():
+        lines.append(f"| `{stage}` | `{reason}` | `{str(drop.intentional).lower()}` | {drop.left_out} |")
     return "\n".join(lines) + "\n"
 
 

@@ -256,7 +256,7 @@ class Engine:
     def _has_room(self) -> bool:
         """Whether one more series may be kept, after making room if that is needed."""
         if self._full:
-            self._telemetry.dropped("alerts", "limit", 1)
+            self._telemetry.dropped(("alerts", "limit"), 1)
             return False
         if len(self) < self._limit:
             return True
@@ -270,7 +270,7 @@ class Engine:
         # A flood of new series needs no search each: the next sweep looks again.
         self._full = not idle
         if self._full:
-            self._telemetry.dropped("alerts", "limit", 1)
+            self._telemetry.dropped(("alerts", "limit"), 1)
         return not self._full
 
     # --- what is told ----------------------------------------------------------------------------------------------

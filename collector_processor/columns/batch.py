@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from collector_processor.own.drops import DecodeReason
+
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
@@ -157,7 +159,7 @@ class Decoded:
     """What one OTLP request holds for us.
 
     ``items`` counts all spans or records in it, ours or not; ``rejected`` those of ours that could not be read, with
-    the first reasons in ``message``; ``dropped`` what a limit cut away, by reason (``features_over_limit``, …).
+    the first reasons in ``message``; ``dropped`` what was left out of it, by reason (:data:`.DROPS`).
     """
 
     predictions: tuple[PredictionBatch, ...] = ()
@@ -165,7 +167,7 @@ class Decoded:
     items: int = 0
     rejected: int = 0
     message: str = ""
-    dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+    dropped: Mapping[DecodeReason, int] = field(default_factory=dict[DecodeReason, int])
 
 
 class MalformedRequestError(ValueError):

@@ -24,7 +24,7 @@ from collector_processor.columns.batch import (
 )
 from collector_processor.columns.concatenate import concatenate, concatenate_labels
 from collector_processor.decode import fallback
-from collector_processor.decode.limits import DEFAULT_LIMITS, DROP_REASONS, DecodeLimits, DropReason
+from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from collector_processor.decode.otlp.from_json import Signal, json_to_protobuf
 from collector_processor.decode.otlp.metrics import LoopError, decode_metrics
 from collector_processor.decode.otlp.own_events import refuse_own_events
@@ -34,12 +34,10 @@ __all__ = [
     "DECODERS",
     "DECODER_VARIABLE",
     "DEFAULT_LIMITS",
-    "DROP_REASONS",
     "Column",
     "DecodeLimits",
     "Decoded",
     "Decoder",
-    "DropReason",
     "LabelBatch",
     "LoopError",
     "MalformedRequestError",

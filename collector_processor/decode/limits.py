@@ -3,27 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 from collector_processor.columns.batch import MalformedRequestError
-
-DropReason = Literal[
-    "attributions_over_limit",
-    "categories_over_limit",
-    "cells_over_limit",
-    "classes_over_limit",
-    "features_over_limit",
-    "label_without_id",
-    "label_without_value",
-    "models_over_limit",
-    "name_too_long",
-    "rows_over_limit",
-    "segments_over_limit",
-    "text_truncated",
-    "unsupported_value",
-]
-"""Why something of a request was left out (``Decoded.dropped``); the request itself was accepted."""
-DROP_REASONS: Final[tuple[DropReason, ...]] = get_args(DropReason)
+from collector_processor.own.drops import DecodeReason
 
 _REASONS_TOLD: Final = 3
 """Rejections whose reasons the message to the sender holds."""
@@ -96,7 +79,7 @@ class Tally:
 
     def __init__(self, limits: DecodeLimits) -> None:
         self.limits = limits
-        self.dropped: dict[str, int] = {}
+        self.dropped: dict[DecodeReason, int] = {}
         self.rejected = 0
         self._reasons: list[str] = []
         self._items_left = limits.items
@@ -104,7 +87,7 @@ class Tally:
         self._cells_left = limits.cells
         self.arrow_bytes_left = limits.arrow_bytes
 
-    def drop(self, reason: DropReason, count: int = 1) -> None:
+    def drop(self, reason: DecodeReason, count: int = 1) -> None:
         """Counts what a limit or an unreadable value left out."""
         if count:
             self.dropped[reason] = self.dropped.get(reason, 0) + count

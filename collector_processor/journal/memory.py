@@ -135,7 +135,7 @@ class MemoryJournal:
                 self._hold(Entry(self._next, request), size, wanting)
                 self._changed.notify_all()
             else:
-                self._telemetry.dropped("journal", "no_consumer", request.items)
+                self._telemetry.dropped(("journal", "no_consumer"), request.items)
             self._next += 1
             return self._next - 1
 
@@ -220,7 +220,7 @@ class MemoryJournal:
             if offset in consumer.unread:
                 del consumer.unread[offset]
                 self._telemetry.exported("enqueue_failed", request.signal, consumer.name, request.items)
-                self._telemetry.dropped("journal", "destination_lagging", request.items)
+                self._telemetry.dropped(("journal", "destination_lagging"), request.items)
             # What was read already is being delivered, and is not lost by leaving here.
             consumer.taken.pop(offset, None)
         del self._held[offset]

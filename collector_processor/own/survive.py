@@ -6,14 +6,19 @@ import contextlib
 import logging
 from collections.abc import Generator
 
+from collector_processor.own.drops import Drop
 from collector_processor.own.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def survived(stage: str, telemetry: Telemetry) -> Generator[None, None, None]:
+def survived(
+    stage: str, telemetry: Telemetry, *, drop: Drop | None = None, items: int = 0
+) -> Generator[None, None, None]:
     """Counts (``otel_ml_errors_total{stage=…}``) and logs whatever the block raises, and goes on behind it.
+
+    ``drop`` is what the failure then leaves out, ``items`` how much of it.
 
     >>> telemetry = Telemetry()
     >>> logging.disable(); _ = None
@@ -27,4 +32,6 @@ def survived(stage: str, telemetry: Telemetry) -> Generator[None, None, None]:
         yield
     except Exception:  # noqa: BLE001 -- one bad batch or monitor must not end the statistics
         telemetry.errors.labels(stage).inc()
+        if drop is not None:
+            telemetry.dropped(drop, items)
         _log.exception("%s failed and goes on", stage)

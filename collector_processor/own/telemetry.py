@@ -17,6 +17,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from collector_processor.own.drops import DROPS, Drop
+
 ITEMS: Final = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
 """What the items of each signal are called in metric names."""
 Transport = Literal["grpc", "http"]
@@ -30,7 +32,7 @@ class Telemetry:
     """All own metrics of one service; every method is safe to call from any thread.
 
     >>> telemetry = Telemetry()
-    >>> telemetry.dropped("window", "late", 3)
+    >>> telemetry.dropped(("window", "late"), 3)
     >>> telemetry.registry.get_sample_value(
     ...     "otel_ml_dropped_total", {"stage": "window", "reason": "late", "intentional": "true"})
     3.0
@@ -113,10 +115,11 @@ class Telemetry:
         """Counts items that an exporter ``sent``, ``send_failed`` or ``enqueue_failed``."""
         self._by_signal[f"exporter_{verb}_{signal}"].labels(exporter).inc(items)
 
-    def dropped(self, stage: str, reason: str, count: float, *, intentional: bool = True) -> None:
-        """Counts what a stage left out, and why."""
+    def dropped(self, drop: Drop, count: float) -> None:
+        """Counts what a stage left out, and why; whether it was intended is in :data:`.DROPS`."""
+        intentional = DROPS[drop].intentional
         if count:
-            self._dropped.labels(stage, reason, str(intentional).lower()).inc(count)
+            self._dropped.labels(*drop, str(intentional).lower()).inc(count)
 
     def clamped(self, stage: str, reason: str, count: float) -> None:
         """Counts values that a stage set to a limit instead of dropping their rows."""

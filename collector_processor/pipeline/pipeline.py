@@ -59,14 +59,16 @@ class Pipeline:
         """Counts everything of some requests, which came in this order."""
         for decoded in requests:
             for reason, count in decoded.dropped.items():
-                self.telemetry.dropped("decode", reason, count)
+                self.telemetry.dropped(("decode", reason), count)
         # One batch that fails must not take those of other models with it.
         for run in gather(requests, self._pane_ns):
             for batches in run.predictions.values():
-                with survived("statistics", self.telemetry):
+                rows = sum(map(len, batches))
+                with survived("statistics", self.telemetry, drop=("statistics", "failed"), items=rows):
                     self._predictions(concatenate(batches), now_ns)
             if run.labels:
-                with survived("labels", self.telemetry):
+                labels = sum(map(len, run.labels))
+                with survived("labels", self.telemetry, drop=("labels", "failed"), items=labels):
                     self._labels(concatenate_labels(run.labels))
 
     def tick(self, now_ns: int) -> list[Measurement]:
@@ -153,7 +155,7 @@ class Pipeline:
     def _predictions(self, batch: PredictionBatch, now_ns: int) -> None:
         model = self.model(batch.model, now_ns)
         if model is None:
-            self.telemetry.dropped("models", "limit", len(batch))
+            self.telemetry.dropped(("models", "limit"), len(batch))
             self._tell_full(batch.model)
             return
         self.telemetry.rows.labels(str(batch.model)).inc(len(batch))

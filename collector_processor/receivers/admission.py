@@ -156,7 +156,7 @@ class Admission:
             return Outcome("too_large", str(error))
         if isinstance(error, LoopError):
             self._telemetry.received("refused", signal, transport, error.items)
-            self._telemetry.dropped("receiver", "loop", error.items)
+            self._telemetry.dropped(("receiver", "loop"), error.items)
             return Outcome("malformed", str(error))
         self._telemetry.received("failed", signal, transport, items)
         if isinstance(error, MalformedRequestError):

@@ -86,7 +86,8 @@ class StateStore:
                 self._restore_model(pipeline, key, entry, _under(f"model.{position}.", snapshot.arrays), now_ns)
             except (ValueError, KeyError) as error:
                 pipeline.join.forget(key)
-                self._telemetry.dropped("state", "does_not_fit", 1)
+                too_many = isinstance(error, _NoRoomError)
+                self._telemetry.dropped(("state", "limit") if too_many else ("state", "does_not_fit"), 1)
                 _log.warning("model '%s': its saved windows were dropped and it starts afresh: %s", key, error)
         if alerting is not None and "alerts" in snapshot.header:
             self._restore_alerts(alerting, snapshot.header["alerts"], now_ns)
@@ -96,7 +97,7 @@ class StateStore:
         try:
             alerting.restore(saved, now_ns)
         except ValueError as error:
-            self._telemetry.dropped("state", "does_not_fit", 1)
+            self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning("%s; alerts start afresh", error)
 
     def _restore_model(
@@ -104,7 +105,7 @@ class StateStore:
     ) -> None:
         model = pipeline.model(key, now_ns)
         if model is None:
-            raise ValueError(f"limits.models is {pipeline.config.limits.models}")
+            raise _NoRoomError(f"limits.models is {pipeline.config.limits.models}")
         if "windows" not in entry:
             for batch in batches_from_arrays(key, _under(_KEPT, own)):
                 pipeline.add_rows(model, batch, now_ns)
@@ -117,10 +118,14 @@ class StateStore:
                 key, schema, policy, self._telemetry, entry["windows"], _under(_PANES, own), now_ns
             )
         except ValueError as error:
-            self._telemetry.dropped("state", "does_not_fit", 1)
+            self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning("%s; its saved windows were dropped, its reference was not", error)
             windows = ModelWindows(key, schema, policy, self._telemetry)
         model.watch = replace(begin(model, reference, pipeline.config, self._telemetry), windows=windows)
+
+
+class _NoRoomError(ValueError):
+    """A snapshot holds more models than the configuration allows."""
 
 
 def _saved(model: Model, learned: bool) -> tuple[dict[str, Json], dict[str, Array]]:

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from collector_processor.columns.batch import F64, Column, Mask, PredictionBatch
+from collector_processor.own.drops import StatisticsReason
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.latency import latency_bins
 from collector_processor.statistics.numbers import add_numbers, weight_of
@@ -21,11 +22,9 @@ OUTPUT_NAMES: Final[dict[ColumnRole, str]] = {"prediction": "prediction", "score
 PREDICTION_COLUMN: Final = ColumnSpec("prediction", OUTPUT_NAMES["prediction"])
 SCORE_COLUMN: Final = ColumnSpec("score", OUTPUT_NAMES["score"])
 LABEL_COLUMN: Final = ColumnSpec("label", OUTPUT_NAMES["label"])
-UNKNOWN_FEATURE: Final = "unknown_feature"
-"""Reason under which cells of features are dropped that the schema does not have."""
 
 
-def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[str, int]:
+def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[StatisticsReason, int]:
     """Adds a batch to the pane in place and returns how many cells were dropped, by reason.
 
     Feature columns read ``batch.features``; a feature that the whole batch lacks is missing in every row. The numeric
@@ -126,7 +125,7 @@ def _add_numeric(
         start = position + 1
 
 
-def _unknown(schema: Schema, batch: PredictionBatch) -> dict[str, int]:
+def _unknown(schema: Schema, batch: PredictionBatch) -> dict[StatisticsReason, int]:
     """Cells of features that the schema does not have."""
     known = {spec.name for spec in schema.columns if spec.role == "feature"}
     cells = sum(
@@ -134,7 +133,7 @@ def _unknown(schema: Schema, batch: PredictionBatch) -> dict[str, int]:
         for name, column in batch.features.items()
         if name not in known
     )
-    return {UNKNOWN_FEATURE: cells} if cells else {}
+    return {"unknown_feature": cells} if cells else {}
 
 
 def _add_texts(pane: Pane, schema: Schema, position: int, column: Column, weights: F64 | None) -> None:

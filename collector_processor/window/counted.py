@@ -89,7 +89,7 @@ class CountedWindows:
         of_time = oldest + np.searchsorted(np.array(self._ends, np.int64), outcomes.time_ns, side="right")
         numbers = np.where(joined, self._current, of_time)
         expired = ~joined & (outcomes.time_ns < self._oldest_ns())
-        self._setting.telemetry.dropped("window", "retraction_expired", int(np.count_nonzero(expired)))
+        self._setting.telemetry.dropped(("window", "retraction_expired"), int(np.count_nonzero(expired)))
         if expired.any():
             outcomes, numbers, joined = outcomes.take(~expired), numbers[~expired], joined[~expired]
         if joined.any():

@@ -61,7 +61,7 @@ class Line(Protocol):
 def add_rows(setting: Setting, panes: Panes, number: int, batch: PredictionBatch) -> None:
     """Adds rows to one pane and counts the cells that found no place."""
     for reason, cells in accumulate(panes.to_add(number), setting.schema, batch).items():
-        setting.telemetry.dropped("statistics", reason, cells)
+        setting.telemetry.dropped(("statistics", reason), cells)
 
 
 def by_pane(numbers: I64) -> Iterator[tuple[int, I64 | None]]:

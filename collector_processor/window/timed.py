@@ -62,7 +62,7 @@ class TimedWindows:
         late = numbers < self._lowest(self._newest)
         count = int(np.count_nonzero(late))
         if count:
-            telemetry.dropped("window", "late", count)
+            telemetry.dropped(("window", "late"), count)
             batch, numbers, times = batch.take(~late), numbers[~late], times[~late]
         if not len(batch):
             return count
@@ -101,7 +101,7 @@ class TimedWindows:
                 part = part.take(kept)
             if len(part.time_ns):
                 accumulate_outcomes(self.panes.to_add(number), self._setting.schema, part)
-        self._setting.telemetry.dropped("window", "retraction_expired", lost)
+        self._setting.telemetry.dropped(("window", "retraction_expired"), lost)
         self._evict()
 
     def close(self, now_ns: int) -> Iterator[Window]:

@@ -26,7 +26,6 @@ import otel_ml
 from collector_processor.cli import main as cli
 from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT, SECTIONS
-from collector_processor.decode.limits import DROP_REASONS
 from collector_processor.drift import drift_method
 from collector_processor.drift.base import Comparison
 from collector_processor.exporters.naming import prometheus_name
@@ -34,8 +33,8 @@ from collector_processor.generate.catalogue import Catalogue
 from collector_processor.labels.join import Fate
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.predictions import PREDICTIONS
+from collector_processor.own.drops import DROPS
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.statistics.accumulate import UNKNOWN_FEATURE
 from otel_ml import config, semconv
 from otel_ml.frameworks.sklearn import ENV_METHODS, SklearnInstrumentor
 from otel_ml.testing import capture
@@ -324,17 +323,16 @@ def counted(*verbs: str) -> Iterator[tuple[str | None, str]]:
 
 def test_every_reason_and_outcome_is_on_the_page_about_trouble() -> None:
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    reasons = {reason for _, reason in counted("dropped", "evicted", "clamped")}
-    assert {"late", "loop", "destination_lagging", "forgotten", "clock_ahead"} <= reasons, "the search finds them"
-    for word in (*reasons, *DROP_REASONS, UNKNOWN_FEATURE, *get_args(Fate)):
+    reasons = {reason for _, reason in counted("evicted", "clamped")}
+    assert {"forgotten", "limit", "clock_ahead"} <= reasons, "the search finds them"
+    for word in (*reasons, *get_args(Fate)):
         assert f"`{word}`" in page or f'"{word}"' in page, word
 
 
 @EACH_PAGE
 def test_reasons_on_pages_are_in_the_code(page: Path) -> None:
-    known = {("decode", reason) for reason in DROP_REASONS} | {("statistics", UNKNOWN_FEATURE)}
-    known |= {("pending_predictions", reason) for reason in ("expired", "capacity", "forgotten")}
-    found = set(counted("dropped", "evicted", "clamped"))
+    known = {*DROPS} | {("pending_predictions", reason) for reason in ("expired", "capacity", "forgotten")}
+    found = set(counted("evicted", "clamped"))
     known |= {(stage, reason) for stage, reason in found if stage is not None}
     elsewhere = {reason for stage, reason in found if stage is None}
     text = page.read_text(encoding="utf-8")

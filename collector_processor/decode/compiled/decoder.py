@@ -30,7 +30,7 @@ from collector_processor.decode.compiled.walked import (
     WalkedStream,
 )
 from collector_processor.decode.compiled.wire import walk
-from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits, DropReason
+from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from collector_processor.decode.request import Request
 from collector_processor.decode.rules.cells import Place, place_of
 from collector_processor.decode.rules.identify import Defaults, Identity
@@ -38,6 +38,7 @@ from collector_processor.decode.rules.ids import default_id
 from collector_processor.decode.rules.label_rows import LabelRows
 from collector_processor.decode.rules.prediction_rows import Call, PredictionRows, batch_of
 from collector_processor.decode.rules.sampling import weight
+from collector_processor.own.drops import DecodeReason
 from otel_ml import semconv
 
 _Key = TypeVar("_Key", Identity, str)
@@ -49,7 +50,7 @@ _FREE_CATEGORIES: Final = 65_536
 _CATEGORIES_PER_CELL: Final = 4
 _LEAST_PART: Final = 8
 """A stream of less than so much of a request is copied out of it."""
-_IN_ANY_ORDER: Final = frozenset[DropReason](
+_IN_ANY_ORDER: Final = frozenset[DecodeReason](
     (
         "label_without_id",
         "label_without_value",

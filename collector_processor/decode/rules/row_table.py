@@ -9,10 +9,11 @@ import numpy as np
 
 from collector_processor.columns.batch import U64, Column, Mask
 from collector_processor.decode.arrow.columns import Array, column_of_arrow, hash_arrow
-from collector_processor.decode.limits import DropReason, Tally
+from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cells import Kind, Place, Scalar, place_of, text_of
 from collector_processor.decode.rules.column import column_of
 from collector_processor.decode.rules.ids import hash_ids, row_ids
+from collector_processor.own.drops import DecodeReason
 from otel_ml import semconv
 
 Cells = Sequence[Scalar | None]
@@ -81,7 +82,7 @@ class Admission:
     ([True, False, True], {'features_over_limit': 1})
     """
 
-    _REASONS: Mapping[str, DropReason] = {
+    _REASONS: Mapping[str, DecodeReason] = {
         "feature": "features_over_limit",
         "attribution": "attributions_over_limit",
         "segment": "segments_over_limit",

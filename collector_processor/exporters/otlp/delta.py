@@ -66,7 +66,7 @@ class Deltas:
                 found.append(replace(item, value=item.value - last.value, start_ns=last.time_ns))
             else:
                 found.append(item)
-        self._telemetry.dropped("export", "delta_series_limit", over_limit)
+        self._telemetry.dropped(("export", "delta_series_limit"), over_limit)
         return found, totals
 
     def delivered(self, totals: Mapping[Series, Total]) -> None:

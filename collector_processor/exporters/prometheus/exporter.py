@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric as Family
@@ -21,7 +20,6 @@ from otel_ml.semconv import MODEL_NAME, MODEL_VERSION
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """Name and labels as Prometheus has them."""
-_STAGE: Final = "export"
 
 
 @dataclass(slots=True)
@@ -138,7 +136,7 @@ class PrometheusExporter:
         known = kind.get(series)
         if known is None:
             if self._count >= self._max_series:
-                self._telemetry.dropped(_STAGE, "series_limit", 1)
+                self._telemetry.dropped(("export", "series_limit"), 1)
                 return
             self._count += 1
         elif item.time_ns < known[1]:
@@ -150,11 +148,11 @@ class PrometheusExporter:
         try:
             name = prometheus_name(item.name, item.unit, item.kind)
         except ValueError:
-            self._telemetry.dropped(_STAGE, "name", 1)
+            self._telemetry.dropped(("export", "name"), 1)
             return None
         kind, _ = self._families.setdefault(name, (item.kind, self._descriptions.get(item.name, item.name)))
         if kind != item.kind:
-            self._telemetry.dropped(_STAGE, "kind_conflict", 1)
+            self._telemetry.dropped(("export", "kind_conflict"), 1)
             return None
         return name
 

@@ -15,6 +15,8 @@ import pytest
 import requests
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue, KeyValueList
 
+from collector_processor.own.drops import DROPS
+
 Make = Callable[..., Any]
 DAY_NS = 86_400 * 10**9
 INVALID_ARGUMENT, RESOURCE_EXHAUSTED = 3, 8
@@ -63,8 +65,9 @@ class Target:
         self.running.wait(lambda: self.running.counted(name, **labels) >= before + amount)
         assert self.running.counted(name, **labels) == before + amount, (name, labels)
 
-    def drops(self, amount: float, stage: str, reason: str) -> contextlib.AbstractContextManager[None]:
-        return self.counts(amount, "otel_ml_dropped_total", stage=stage, reason=reason, intentional="true")
+    def drops(self, amount: float, stage: Any, reason: Any) -> contextlib.AbstractContextManager[None]:
+        intentional = str(DROPS[stage, reason].intentional).lower()
+        return self.counts(amount, "otel_ml_dropped_total", stage=stage, reason=reason, intentional=intentional)
 
     def receives(self, verb: str, amount: float, signal: str = "traces") -> contextlib.AbstractContextManager[None]:
         name = f"otelcol_receiver_{verb}_{ITEMS[signal]}_total"

@@ -87,5 +87,5 @@ def test_alerts_that_cannot_be_read_are_dropped_and_counted_and_the_rest_comes_b
     save(tmp_path, "state", {"models": models, "alerts": alerts}, arrays)
     second = Run(tmp_path)
     assert MODEL in second.pipeline.models
-    labels = {"stage": "state", "reason": "does_not_fit", "intentional": "true"}
+    labels = {"stage": "state", "reason": "does_not_fit", "intentional": "false"}
     assert second.telemetry.registry.get_sample_value("otel_ml_dropped_total", labels) == 1.0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from collector_processor.decode import DROP_REASONS, DecodeLimits, MalformedRequestError, decode, fallback
+from collector_processor.decode import DecodeLimits, MalformedRequestError, decode, fallback
 from collector_processor.decode.rules import prediction_rows
 from collector_processor.decode.rules.prediction_rows import BLOCK_ROWS
 
@@ -119,10 +119,6 @@ def test_a_request_of_too_many_items_scopes_or_resources_is_malformed(otlp: Any)
 def test_a_limit_is_at_least_one(name: str) -> None:
     with pytest.raises(ValueError, match=f"DecodeLimits: {name} is 0; a limit is at least 1"):
         DecodeLimits(**{name: 0})
-
-
-def test_reasons_are_a_closed_set() -> None:
-    assert list(DROP_REASONS) == sorted(DROP_REASONS)
 
 
 # --- batches in proportion to the wire -----------------------------------------------------------------------------

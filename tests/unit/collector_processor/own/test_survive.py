@@ -28,6 +28,16 @@ def test_a_failure_is_counted_by_stage_told_with_its_trace_and_survived(
     assert all(record.levelname == "ERROR" and record.exc_info for record in caplog.records)
 
 
+def test_what_the_failure_leaves_out_is_counted_as_dropped_by_an_error() -> None:
+    telemetry = Telemetry()
+    with survived("labels", telemetry, drop=("labels", "failed"), items=3):
+        pass
+    with survived("labels", telemetry, drop=("labels", "failed"), items=4):
+        raise RuntimeError("a bug")
+    labels = {"stage": "labels", "reason": "failed", "intentional": "false"}
+    assert telemetry.registry.get_sample_value("otel_ml_dropped_total", labels) == 4
+
+
 def test_what_goes_well_is_neither_counted_nor_told(caplog: pytest.LogCaptureFixture) -> None:
     telemetry = Telemetry()
     with survived("evaluate", telemetry):

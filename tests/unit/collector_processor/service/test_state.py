@@ -96,7 +96,7 @@ class Line:
         return self.telemetry.registry.get_sample_value(name, by) or 0.0
 
     def misfits(self) -> float:
-        return self.counted("otel_ml_dropped_total", stage="state", reason="does_not_fit", intentional="true")
+        return self.counted("otel_ml_dropped_total", stage="state", reason="does_not_fit", intentional="false")
 
 
 @pytest.fixture
@@ -353,7 +353,8 @@ def test_a_smaller_limit_of_models_drops_the_last_ones(
     first.save()
     again = line(settings(limits={"models": 2}))
     assert [key.name for key in again.pipeline.models] == ["a", "b"]
-    assert again.misfits() == 1
+    assert again.counted("otel_ml_dropped_total", stage="state", reason="limit", intentional="true") == 1
+    assert again.misfits() == 0
     assert "model 'c': its saved windows were dropped and it starts afresh: limits.models is 2" in caplog.messages
     assert len(again.pipeline.join) == 2 * 149
 

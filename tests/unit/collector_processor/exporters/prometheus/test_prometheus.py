@@ -72,7 +72,8 @@ def scraped(exporter: PrometheusExporter) -> dict[str, float]:
 
 
 def dropped(telemetry: Telemetry, reason: str) -> float:
-    labels = {"stage": "export", "reason": reason, "intentional": "true"}
+    intentional = "true" if reason == "series_limit" else "false"
+    labels = {"stage": "export", "reason": reason, "intentional": intentional}
     return telemetry.registry.get_sample_value("otel_ml_dropped_total", labels) or 0.0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ import yaml
 
 from collector_processor.config import Config, parse_config
 from collector_processor.config.load import DEFAULT
-from collector_processor.generate.rules import rules_of, rules_text
+from collector_processor.generate.rules import rules_of
+from support.promtool import assert_firing
 
 pytestmark = pytest.mark.prometheus
 FRAUD = 'ml_model_name="fraud",ml_model_version="7"'
@@ -38,33 +37,7 @@ def check(
     folder: Path, config: Config, series: Mapping[str, str], firing: Mapping[tuple[str, str], list[dict[str, str]]]
 ) -> None:
     """Asks promtool whether exactly these alerts (labels, without severity) fire: by rule and time."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed: apt-get install --no-install-recommends prometheus")
-    rules = rules_of(config)
-    severity = {rule.name: rule.severity for rule in rules}
-    document = yaml.safe_load(rules_text(rules))
-    for group in document["groups"]:
-        for rule in group["rules"]:
-            del rule["annotations"]
-    (folder / "rules.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    test = {
-        "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "alert_rule_test": [
-            {
-                "eval_time": at,
-                "alertname": name,
-                "exp_alerts": [{"exp_labels": {**labels, "severity": severity[name]}} for labels in alerts],
-            }
-            for (name, at), alerts in firing.items()
-        ],
-    }
-    tests = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [test]}
-    (folder / "tests.yml").write_text(yaml.safe_dump(tests, width=10_000), encoding="utf-8")
-    words = [promtool, "test", "rules", "tests.yml"]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert_firing(folder, rules_of(config), series, firing)
 
 
 MODEL = {"ml_model_name": "fraud", "ml_model_version": "7"}
