@@ -65,8 +65,8 @@ def _machine(root: Path) -> Iterator[int]:
 def resident_bytes(process: int | None = None) -> int | None:
     """Resident memory of a process, this one by default; None where the kernel does not tell (no ``/proc``)."""
     try:
-        with open(f"/proc/{process or 'self'}/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        statm = Path(f"/proc/{process or 'self'}/statm").read_text(encoding="ascii")
+        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return None
 

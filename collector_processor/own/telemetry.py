@@ -6,7 +6,6 @@ asked for it (a full disk did not), ``reason`` is a closed set per ``stage``.
 
 from __future__ import annotations
 
-import os
 import resource
 import threading
 import time
@@ -18,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from collector_processor.own.drops import DROPS, Drop
+from collector_processor.own.memory import resident_bytes
 
 ITEMS: Final = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
 """What the items of each signal are called in metric names."""
@@ -141,14 +141,6 @@ class _Process(Collector):
     def collect(self) -> Iterable[Metric]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         yield GaugeMetricFamily("otelcol_process_uptime_seconds", "uptime", time.monotonic() - self._started)
-        yield GaugeMetricFamily("otelcol_process_memory_rss_bytes", "resident memory", _rss_bytes(usage.ru_maxrss))
+        resident = resident_bytes() or usage.ru_maxrss * 1024  # the peak, where there is no /proc
+        yield GaugeMetricFamily("otelcol_process_memory_rss_bytes", "resident memory", resident)
         yield CounterMetricFamily("otelcol_process_cpu_seconds", "CPU time", usage.ru_utime + usage.ru_stime)
-
-
-def _rss_bytes(peak_kib: int) -> int:
-    """Resident memory now; its peak where the kernel does not tell."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return peak_kib * 1024

@@ -42,7 +42,7 @@ def save_reference(reference: Reference, path: str | os.PathLike[str]) -> None:
             out.flush()
             os.fsync(out.fileno())
         Path(temporary).chmod(0o644)
-        os.replace(temporary, target)
+        Path(temporary).replace(target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -112,7 +112,7 @@ def client_context(tls: ClientTls | None) -> ssl.SSLContext:
     else:
         context.load_default_certs()
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-        folder = os.path.isdir(bundle)
+        folder = Path(bundle).is_dir()
         context.load_verify_locations(None if folder else bundle, bundle if folder else None)
     if tls is not None and tls.cert_file is not None and tls.key_file is not None:
         context.load_cert_chain(tls.cert_file, tls.key_file)

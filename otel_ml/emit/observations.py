@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, cast
 from weakref import WeakSet
 
@@ -137,8 +138,7 @@ def read_profile(path: str) -> Profile:
 
     Raises :class:`OSError` where it cannot be opened, :class:`ValueError` where it is no profile, with the reason.
     """
-    with open(path, encoding="utf-8") as file:
-        content = json.load(file)
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
     if not isinstance(content, dict) or cast(Any, content).get("format") != FORMAT:
         raise ValueError(f"{path}: not a reference profile of format {FORMAT!r}")
     profile = cast("dict[str, Any]", content)
@@ -173,7 +173,7 @@ def load_profile(settings: Settings, model_name: str) -> Profile | None:
     try:
         profile = read_profile(settings.reference)
     except (OSError, ValueError) as error:
-        _logger.error("model %r: no feature observations: %s", model_name, error)
+        _logger.error("model %r: no feature observations: %s", model_name, error)  # noqa: TRY400 - it says it all
         return None
     if settings.reference_from_environment and profile.model not in ("", model_name):
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import threading
 import time
@@ -198,7 +197,7 @@ def test_a_file_of_tokens_is_followed(serve: Callable[..., Any], tmp_path: Path)
 
     fresh = tmp_path / "fresh"
     fresh.write_text("old\nnew\n")
-    os.replace(fresh, file)
+    fresh.replace(file)
     assert [guarded.over_http(f"Bearer {token}").status_code for token in ("old", "new")] == [200, 200]
 
     file.write_text("new\n")

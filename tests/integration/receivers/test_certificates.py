@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 import threading
@@ -73,7 +72,7 @@ def replace(file: Path, content: bytes) -> None:
     """As certificates are renewed: whole, by a rename."""
     fresh = file.with_name(f"{file.name}.fresh")
     fresh.write_bytes(content)
-    os.replace(fresh, file)
+    fresh.replace(file)
 
 
 @pytest.fixture(scope="module")

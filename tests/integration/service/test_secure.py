@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ class Files:
     def write_token(self, *tokens: str) -> None:
         fresh = self.folder / "token.fresh"
         fresh.write_text("\n".join(tokens))
-        os.replace(fresh, self.token)
+        fresh.replace(self.token)
 
     def path(self, name: str) -> str:
         return str(self.folder / name)

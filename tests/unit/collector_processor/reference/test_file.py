@@ -156,7 +156,7 @@ def test_saving_replaces_the_file_whole_and_leaves_nothing_else(tmp_path):
     path = tmp_path / "r.json"
     path.write_text("old")
     save_reference(EXAMPLE, path)
-    assert os.listdir(tmp_path) == ["r.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
     assert load_reference(path).model_name == "churn"
 
 
@@ -171,7 +171,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         save_reference(EXAMPLE, path)
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["r.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
 
 def test_a_missing_folder_or_file_is_an_os_error(tmp_path):
