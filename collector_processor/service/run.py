@@ -22,7 +22,6 @@ from prometheus_client import CollectorRegistry
 from collector_processor.config import Config
 from collector_processor.decode import DecodeLimits, decode
 from collector_processor.exporters.prometheus.exporter import PrometheusExporter
-from collector_processor.exporters.prometheus.metrics_server import MetricsServer
 from collector_processor.extensions.health_check.server import HealthServer
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.memory import default_limit_bytes, keep_freed
@@ -46,6 +45,9 @@ from collector_processor.service.state import StateStore
 from collector_processor.service.statistics_thread import CONSUMER, StatisticsWorker
 from collector_processor.service.workers.metrics import Summed
 from collector_processor.service.workers.supervisor import Source, Supervisor
+from collector_processor.serving.admin import AdminServer
+from collector_processor.serving.prometheus_text import metrics_handler
+from collector_processor.serving.routes import Routes
 
 STOP_TIMEOUT_S = 20.0
 """How long a drain may take; Kubernetes kills after 30 s."""
@@ -105,7 +107,9 @@ class Service:
         if self.supervisor is not None:
             registry = CollectorRegistry()
             registry.register(Summed(self.telemetry.registry, self.supervisor.metrics))
-        self.own_metrics = MetricsServer("service.telemetry.metrics.endpoint", config.metrics_endpoint, registry)
+        routes = Routes()
+        routes.add("/metrics", metrics_handler(registry))
+        self.own_metrics = AdminServer("service.telemetry.metrics.endpoint", config.metrics_endpoint, routes)
 
     def _supervisor(
         self, workers: int, source: Source | None, instance_id: str, on_failure: Callable[[], object]

@@ -13,9 +13,12 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from collector_processor.exporters.naming import labels, prometheus_name
-from collector_processor.exporters.prometheus.metrics_server import MetricsServer
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.security.guard import Guard
+from collector_processor.serving.admin import AdminServer
+from collector_processor.serving.prometheus_text import metrics_handler
+from collector_processor.serving.routes import Routes
 from otel_ml.semconv import MODEL_NAME, MODEL_VERSION
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
@@ -47,7 +50,7 @@ class PrometheusExporter:
     windows of the model are apart, and counters when no count came for that time. ``max_series`` bounds all models
     together; new series beyond are dropped and counted. Samples carry no time stamps unless ``send_timestamps`` asks
     for them: with stamps, Prometheus does not notice when a series ends. ``descriptions`` are help texts by metric
-    name. ``secure`` gives the context of TLS.
+    name. ``secure`` gives the context of TLS, ``guard`` says who may scrape.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class PrometheusExporter:
         descriptions: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         secure: Callable[[], ssl.SSLContext] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._name = name
         self._telemetry = telemetry
@@ -77,7 +81,9 @@ class PrometheusExporter:
         self._count = 0
         registry = CollectorRegistry()
         registry.register(_Families(self._collect))
-        self._server = MetricsServer(f"exporters.{name}.endpoint", endpoint, registry, secure)
+        routes = Routes()
+        routes.add("/metrics", metrics_handler(registry))
+        self._server = AdminServer(f"exporters.{name}.endpoint", endpoint, routes, secure=secure, guard=guard)
 
     @property
     def name(self) -> str:

@@ -1,0 +1,40 @@
+"""A registry of Prometheus metrics as an answer to ``GET /metrics``."""
+
+from __future__ import annotations
+
+import gzip
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from collector_processor.serving.routes import Handler, HttpAnswer, HttpRequest
+
+_LEVEL = 6
+
+
+def metrics_handler(registry: CollectorRegistry) -> Handler:
+    """Renders the registry as text or OpenMetrics, only the families of ``name[]`` if given, gzipped where accepted.
+
+    >>> answer = metrics_handler(CollectorRegistry())(HttpRequest("GET", "/metrics"))
+    >>> answer.body, answer.content_type
+    (b'', 'text/plain; version=0.0.4; charset=utf-8')
+    """
+
+    def answer(request: HttpRequest) -> HttpAnswer:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        names = request.query.get("name[]", ())
+        body = encode(registry.restricted_registry(names) if names else registry)
+        if "gzip" not in _accepted(request.headers.get("accept-encoding", "")):
+            return HttpAnswer(body, content_type)
+        return HttpAnswer(gzip.compress(body, _LEVEL), content_type, headers=(("content-encoding", "gzip"),))
+
+    return answer
+
+
+def _accepted(header: str) -> list[str]:
+    """The content codings that a client takes.
+
+    >>> _accepted("gzip;q=1.0, deflate")
+    ['gzip', 'deflate']
+    """
+    return [coding.partition(";")[0].strip().lower() for coding in header.split(",")]
