@@ -186,11 +186,9 @@ def _exporter(config: Config, name: str, telemetry: Telemetry, instance_id: str)
         case OtlpExporter():
             return otlp.OtlpExporter(
                 name,
-                protocol="grpc" if component_type(name) == "otlp_grpc" else "http",
-                endpoint=settings.endpoint,
-                telemetry=telemetry,
+                connect(config, name, _compressing(settings)),
+                telemetry,
                 instance_id=instance_id,
-                connect=partial(connect, config, name, _compressing(settings)),
                 timeout_s=settings.timeout / _S,
                 temporality=settings.temporality,
                 timestamps=settings.timestamps,

@@ -9,9 +9,9 @@ from typing import Final
 from collector_processor.config import Config
 from collector_processor.config.load import component_type
 from collector_processor.exporters.alertmanager.settings import AlertmanagerExporter
+from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.grpc_sender import GrpcSender
 from collector_processor.exporters.delivery.http_sender import HttpSender
-from collector_processor.exporters.delivery.renewal import RenewingSender
 from collector_processor.exporters.delivery.retry import Sender
 from collector_processor.exporters.otlp.settings import OtlpExporter
 from collector_processor.exporters.prometheus.settings import PrometheusExporter
@@ -34,7 +34,7 @@ def guard(config: Config, auth: Authentication | None, telemetry: Telemetry, key
     return Guard(tokens, telemetry, scheme=scheme, key=key)
 
 
-def connect(config: Config, name: str, settings: OtlpExporter) -> Sender:
+def connect(config: Config, name: str, settings: OtlpExporter) -> Connection[Sender]:
     """The connection of an OTLP exporter; made anew when its token or certificates change.
 
     ``OSError`` and ``ValueError`` name what cannot be used.
@@ -53,7 +53,7 @@ def connect(config: Config, name: str, settings: OtlpExporter) -> Sender:
         url = f"{'https' if secure else 'http'}://{address}"
         return HttpSender(url, tls=used, headers=headers, compression=settings.compression)
 
-    return RenewingSender(name, make, credentials.changed) if credentials.may_change else make()
+    return Connection(name, make, credentials.changed)
 
 
 class Credentials:
@@ -66,11 +66,6 @@ class Credentials:
         self._scheme = "" if auth is None else config.authenticators[auth.authenticator].scheme
         self._in_use: tuple[str, ...] = ()
         self._files = list(_changes(settings)) if secure else []
-
-    @property
-    def may_change(self) -> bool:
-        """Whether there is anything that could become another one."""
-        return self._tokens is not None or bool(self._files)
 
     def headers(self) -> dict[str, str]:
         """The headers as of now; a token goes before an ``authorization`` of the configuration."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import partial
 
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.alerts.engine import Engine
@@ -63,8 +62,8 @@ def build_destination(config: Config, name: str, telemetry: Telemetry, instance_
                 settings.endpoint,
                 telemetry,
                 tls=settings.tls,
-                headers=credentials.headers(),
-                renewed=lambda: credentials.headers() if credentials.changed() else None,
+                headers=credentials.headers,
+                changed=credentials.changed,
                 timeout_s=settings.timeout / _S,
                 resend_s=settings.resend / _S,
                 extra_labels=settings.labels,
@@ -83,7 +82,7 @@ def build_destination(config: Config, name: str, telemetry: Telemetry, instance_
         case OtlpExporter():
             return AlertEvents(
                 name,
-                partial(connect, config, name, settings),
+                connect(config, name, settings),
                 telemetry,
                 instance_id=instance_id,
                 retry=retry_policy(settings.retry_on_failure),

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from collector_processor.alerts.notice import QUIET, Notice
+from collector_processor.alerts.notice import Notice
 from collector_processor.alerts.text import body_of, title_of
-from collector_processor.exporters.delivery.notice_worker import NoticeWorker
+from collector_processor.exporters.delivery.loop import DeliveryLoop
+from collector_processor.exporters.delivery.notice_queue import NoticeQueue
 from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
 from collector_processor.own.telemetry import Telemetry
 
@@ -67,11 +68,11 @@ def _service(library: Any, url: str, timeout_s: float) -> Any:
 
 
 class AppriseExporter:
-    """Sends alerts to services by their Apprise URLs; each has a queue and a thread of its own.
+    """Sends alerts to services by their Apprise URLs; each has its own queue and its own thread.
 
     So a slow or failing service slows no other. What waits for it and has the same rule is one message; see
-    :class:`.NoticeWorker` for queue, retries and counters. There the services have the names ``apprise[0]``,
-    ``apprise[1]``, … in the order of the configuration.
+    :class:`.NoticeQueue` and :class:`.DeliveryLoop`. There the services have the names ``apprise[0]``, ``apprise[1]``,
+    … in the order of the configuration.
     """
 
     def __init__(
@@ -87,15 +88,26 @@ class AppriseExporter:
         self._name = name
         self._timeout_s = timeout_s
         self._library = _apprise()
-        self._send: dict[str, Callable[[Sequence[Notice], float], Delivery]] = {}
+        self._attempts: dict[str, Callable[[Sequence[Notice], float], Delivery]] = {}
         for position, url in enumerate(urls):
             service = _service(self._library, url, timeout_s)
             if service is None:
                 raise ValueError(f"exporters.{name}.urls.{position}: not an address that Apprise knows")
-            self._send[f"{name}[{position}]"] = partial(self._deliver, service)
-        self._workers = [
-            NoticeWorker(label, send, telemetry, together=True, retry=retry, timeout_s=timeout_s, queue_size=queue_size)
-            for label, send in self._send.items()
+            self._attempts[f"{name}[{position}]"] = partial(self._attempt, service)
+        self._queues = {
+            label: NoticeQueue(label, telemetry, together=True, queue_size=queue_size) for label in self._attempts
+        }
+        self._deliveries = [
+            DeliveryLoop(
+                label,
+                self._queues[label],
+                attempt,
+                telemetry,
+                stage="notify",
+                retry=retry,
+                timeout_s=timeout_s,
+            )
+            for label, attempt in self._attempts.items()
         ]
 
     @property
@@ -104,31 +116,29 @@ class AppriseExporter:
         return self._name
 
     def start(self) -> None:
-        """Begins to deliver."""
-        for worker in self._workers:
-            worker.start()
+        """Begin to deliver."""
+        for delivery in self._deliveries:
+            delivery.start()
 
     def notify(self, notices: Sequence[Notice]) -> None:
-        """Takes notices over; those that wake nobody are left out."""
-        for notice in notices:
-            if notice.reason not in QUIET:
-                for worker in self._workers:
-                    worker.put(notice)
+        """Queue notices, without those that only update what is shown."""
+        for queue in self._queues.values():
+            queue.put(notices)
 
     def probe(self, notice: Notice) -> Sequence[str]:
-        """Sends one notice to every service now."""
-        tries = {label: send([notice], self._timeout_s) for label, send in self._send.items()}
-        return [f"{label}: {tried.message}" for label, tried in tries.items() if tried.outcome != "sent"]
+        """Send one notice to every service now."""
+        tries = {label: attempt([notice], self._timeout_s) for label, attempt in self._attempts.items()}
+        return [f"{label}: {delivery.message}" for label, delivery in tries.items() if delivery.outcome != "sent"]
 
     def shutdown(self, timeout_s: float) -> None:
-        """Sends what waits within the time, all services together."""
-        for worker in self._workers:
-            worker.close(timeout_s)
-        for worker in self._workers:
-            worker.shutdown(timeout_s)
+        """Send what waits within the time, to all services at once."""
+        for delivery in self._deliveries:
+            delivery.close(timeout_s)
+        for delivery in self._deliveries:
+            delivery.shutdown(timeout_s)
 
-    def _deliver(self, service: Any, some: Sequence[Notice], timeout_s: float) -> Delivery:
-        notice = some[0]
+    def _attempt(self, service: Any, notices: Sequence[Notice], timeout_s: float) -> Delivery:
+        notice = notices[0]
         service.socket_connect_timeout = service.socket_read_timeout = timeout_s
         together = self._library.Apprise(asset=service.asset)
         together.add(service)
@@ -139,8 +149,8 @@ class AppriseExporter:
         elif notice.rule.severity == "info":
             kind = kinds.INFO
         sent = together.notify(
-            title=title_of(some).translate(_MENTIONS),
-            body=body_of(some).translate(_MENTIONS),
+            title=title_of(notices).translate(_MENTIONS),
+            body=body_of(notices).translate(_MENTIONS),
             notify_type=kind,
             body_format=self._library.NotifyFormat.TEXT,
             interpret_escapes=False,

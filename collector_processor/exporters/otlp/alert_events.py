@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
@@ -11,10 +11,12 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs, SeverityNumber
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from collector_processor.alerts.notice import QUIET, Notice
+from collector_processor.alerts.notice import Notice
 from collector_processor.alerts.rules import Severity
 from collector_processor.alerts.text import body, condition, moment, offender_text, summary, title
-from collector_processor.exporters.delivery.notice_worker import NoticeWorker
+from collector_processor.exporters.delivery.connection import Connection
+from collector_processor.exporters.delivery.loop import DeliveryLoop
+from collector_processor.exporters.delivery.notice_queue import NoticeQueue
 from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy, Sender
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
@@ -32,9 +34,9 @@ _TEXTS: Final = {
 
 
 class AlertEvents:
-    """One OTLP destination of alerts; see :class:`.NoticeWorker` for queue, retries and counters.
+    """One OTLP destination of alerts; see :class:`.DeliveryLoop` and :class:`.NoticeQueue`.
 
-    ``connect`` gives the connection when it is needed. A firing alert is INFO, WARN or ERROR for ``info``,
+    A firing alert is INFO, WARN or ERROR for ``info``,
     ``warning`` and ``critical``, a resolved one INFO. Scope and the resource's ``service.instance.id`` are those of
     the service's measurements, by which its own receivers refuse what would be a loop.
     """
@@ -42,7 +44,7 @@ class AlertEvents:
     def __init__(
         self,
         name: str,
-        connect: Callable[[], Sender],
+        connection: Connection[Sender],
         telemetry: Telemetry,
         *,
         instance_id: str,
@@ -51,12 +53,19 @@ class AlertEvents:
         queue_size: int = 1000,
     ) -> None:
         self._name = name
-        self._connect = connect
+        self._connection = connection
         self._instance_id = instance_id
         self._timeout_s = timeout_s
-        self._sender: Sender | None = None
-        self._worker = NoticeWorker(
-            name, self._deliver, telemetry, retry=retry, timeout_s=timeout_s, queue_size=queue_size
+        self._queue = NoticeQueue(name, telemetry, queue_size=queue_size)
+        self._delivery = DeliveryLoop(
+            name,
+            self._queue,
+            self._attempt,
+            telemetry,
+            stage="notify",
+            retry=retry,
+            timeout_s=timeout_s,
+            connection=connection,
         )
 
     @property
@@ -65,32 +74,25 @@ class AlertEvents:
         return self._name
 
     def start(self) -> None:
-        """Begins to deliver; ``OSError`` names a TLS file that cannot be used."""
-        self._sender = self._connect()
-        self._worker.start()
+        """Begin to deliver; ``OSError`` names a TLS file that cannot be used."""
+        self._delivery.start()
 
     def notify(self, notices: Sequence[Notice]) -> None:
-        """Takes notices over; those that wake nobody are left out."""
-        for notice in notices:
-            if notice.reason not in QUIET:
-                self._worker.put(notice)
+        """Queue notices, without those that only update what is shown."""
+        self._queue.put(notices)
 
     def probe(self, notice: Notice) -> Sequence[str]:
-        """Sends one notice now."""
-        self._sender = self._sender or self._connect()
-        delivery = self._deliver([notice], self._timeout_s)
+        """Send one notice now."""
+        delivery = self._attempt([notice], self._timeout_s)
         return () if delivery.outcome == "sent" else (delivery.message,)
 
     def shutdown(self, timeout_s: float) -> None:
-        """Sends what waits within the time and lets go of the connection."""
-        self._worker.shutdown(timeout_s)
-        if self._sender is not None:
-            self._sender.close()
+        """Send what waits within the time and close the connection."""
+        self._delivery.shutdown(timeout_s)
 
-    def _deliver(self, some: Sequence[Notice], timeout_s: float) -> Delivery:
-        if self._sender is None:
-            return Delivery("refused", "not started")
-        delivery = self._sender.send("logs", event_request(some[0], self._instance_id), timeout_s)
+    def _attempt(self, notices: Sequence[Notice], timeout_s: float) -> Delivery:
+        request = event_request(notices[0], self._instance_id)
+        delivery = self._connection.use(lambda sender: sender.send("logs", request, timeout_s))
         if delivery.outcome == "sent" and delivery.rejected:
             return Delivery("refused", "rejected by the destination (partial success)")
         return delivery
@@ -119,7 +121,7 @@ def event_request(notice: Notice, instance_id: str) -> bytes:
 
 def _attributes(notice: Notice) -> Sequence[KeyValue]:
     rule, model = notice.rule, notice.model
-    found = [
+    pairs = [
         _text(semconv.ALERT_NAME, rule.name),
         _text(semconv.ALERT_STATE, notice.state),
         _text(semconv.ALERT_REASON, notice.reason),
@@ -132,17 +134,17 @@ def _attributes(notice: Notice) -> Sequence[KeyValue]:
         KeyValue(key=semconv.ALERT_SERIES_COUNT, value=AnyValue(int_value=notice.count)),
     ]
     if model.version:
-        found.append(_text(semconv.MODEL_VERSION, model.version))
+        pairs.append(_text(semconv.MODEL_VERSION, model.version))
     if rule.runbook:
-        found.append(_text(semconv.ALERT_RUNBOOK, rule.runbook))
+        pairs.append(_text(semconv.ALERT_RUNBOOK, rule.runbook))
     if notice.offenders:
-        found.append(KeyValue(key=semconv.ALERT_VALUE, value=AnyValue(double_value=notice.value)))
+        pairs.append(KeyValue(key=semconv.ALERT_VALUE, value=AnyValue(double_value=notice.value)))
         lines = [AnyValue(string_value=offender_text(rule, offender)) for offender in notice.offenders]
-        found.append(KeyValue(key=semconv.ALERT_SERIES, value=AnyValue(array_value=ArrayValue(values=lines))))
+        pairs.append(KeyValue(key=semconv.ALERT_SERIES, value=AnyValue(array_value=ArrayValue(values=lines))))
     if notice.reason != "test":
         limit = rule.absent_ns / 1e9 if rule.condition == "absent" else rule.threshold
-        found.append(KeyValue(key=semconv.ALERT_THRESHOLD, value=AnyValue(double_value=limit)))
-    return found
+        pairs.append(KeyValue(key=semconv.ALERT_THRESHOLD, value=AnyValue(double_value=limit)))
+    return pairs
 
 
 def _text(key: str, value: str) -> KeyValue:

@@ -8,11 +8,11 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import grpc
 import pytest
@@ -27,17 +27,20 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
     add_MetricsServiceServicer_to_server,
 )
 
+from collector_processor.config import default_config
 from collector_processor.exporters.delivery.retry import RetryPolicy
-from collector_processor.exporters.otlp.exporter import OtlpExporter, Protocol
+from collector_processor.exporters.otlp.exporter import OtlpExporter
+from collector_processor.exporters.otlp.settings import OtlpExporter as Settings
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.service.connect import connect
 from otel_ml import semconv
 
 QUICK = RetryPolicy(initial_s=0.02, max_s=0.1, max_elapsed_s=0, jitter=0.0)
 ONCE = RetryPolicy(enabled=False)
 MODEL = ((semconv.MODEL_NAME, "fraud"), (semconv.MODEL_VERSION, "7"))
 NOON = 1_750_000_000 * 10**9
-NAME = "otlp/test"
+Protocol = Literal["grpc", "http"]
 PROTOCOLS = pytest.mark.parametrize("protocol", ["grpc", "http"])
 
 
@@ -180,9 +183,22 @@ def telemetry() -> Telemetry:
 def build(protocol: Protocol, telemetry: Telemetry) -> Iterator[Callable[..., OtlpExporter]]:
     built: list[OtlpExporter] = []
 
-    def make(endpoint: str, **settings: object) -> OtlpExporter:
-        settings = {"insecure": True, "retry": QUICK, **settings}
-        one = OtlpExporter(NAME, protocol, endpoint, telemetry, **settings)  # type: ignore[arg-type]  # by name
+    def make(
+        endpoint: str,
+        *,
+        insecure: bool = True,
+        ca_file: Path | None = None,
+        headers: Mapping[str, str] | None = None,
+        compression: str = "gzip",
+        **more: object,
+    ) -> OtlpExporter:
+        tls = {"insecure": insecure, "ca_file": ca_file}
+        settings = Settings.model_validate(
+            {"endpoint": endpoint, "tls": tls, "headers": headers or {}, "compression": compression}
+        )
+        name = f"otlp_{protocol}/test"
+        named = {"instance_id": "one", "retry": QUICK, **more}
+        one = OtlpExporter(name, connect(default_config(), name, settings), telemetry, **named)  # type: ignore[arg-type]  # by name
         one.start()
         built.append(one)
         return one
@@ -194,7 +210,10 @@ def build(protocol: Protocol, telemetry: Telemetry) -> Iterator[Callable[..., Ot
 
 def counted(telemetry: Telemetry, verb: str) -> float:
     name = f"otelcol_exporter_{verb}_metric_points_total"
-    return telemetry.registry.get_sample_value(name, {"exporter": NAME}) or 0.0
+    return sum(
+        telemetry.registry.get_sample_value(name, {"exporter": f"otlp_{protocol}/test"}) or 0.0
+        for protocol in ("grpc", "http")
+    )
 
 
 def rows(value: float, time_ns: int = NOON) -> Measurement:

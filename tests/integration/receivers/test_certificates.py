@@ -16,9 +16,9 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.grpc_sender import GrpcSender
 from collector_processor.exporters.delivery.http_sender import HttpSender
-from collector_processor.exporters.delivery.renewal import RenewingSender
 from collector_processor.exporters.delivery.retry import Delivery, Sender
 from collector_processor.receivers.otlp.grpc import GrpcReceiver
 from collector_processor.receivers.otlp.http import HttpReceiver
@@ -285,21 +285,23 @@ def test_a_new_ca_of_clients_holds_from_the_next_connection_on(
     assert delivered(service, transport, ClientTls(ca_file=own.ca_file, **own.strange._asdict())).outcome == "retry"
 
 
+def send_empty(sender: Sender) -> Delivery:
+    return sender.send("traces", EMPTY_SPANS, 3.0)
+
+
 @EACH_TRANSPORT
 def test_a_sender_shows_its_new_certificate(serve: Callable[..., Any], own: Certificates, transport: Transport) -> None:
     service = serve(**{transport: {"tls": server_tls(own.server, client_ca_file=own.ca_file)}})
     tls = ClientTls(ca_file=own.ca_file, **own.strange._asdict())
     watched = Watched(own.strange)
-    with contextlib.closing(
-        RenewingSender("otlp", lambda: sender(service, transport, tls), watched.changed)
-    ) as sending:
-        assert sending.send("traces", EMPTY_SPANS, 3.0).outcome == "retry"
+    with contextlib.closing(Connection("otlp", lambda: sender(service, transport, tls), watched.changed)) as sending:
+        assert sending.use(send_empty).outcome == "retry"
         own.pair("strange", own.ca.issue_cert("app@example.org"))
         outcomes: list[str] = []
         deadline = time.monotonic() + 20
         # Between the two files of a pair they may not fit.
         while outcomes[-1:] != ["sent"]:
-            outcomes.append(sending.send("traces", EMPTY_SPANS, 3.0).outcome)
+            outcomes.append(sending.use(send_empty).outcome)
             assert time.monotonic() < deadline, outcomes
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import grpc
 import pytest
 
+from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.grpc_sender import GrpcSender
 from collector_processor.exporters.delivery.http_sender import HttpSender
 from collector_processor.exporters.delivery.retry import RetryPolicy, Sender
@@ -36,7 +37,7 @@ def test_what_comes_in_goes_on_byte_for_byte(
 ) -> None:
     first, second = serve(), serve()
     sender: Sender = GrpcSender(second.grpc_address) if onward == "grpc" else HttpSender(second.http_address)
-    forwarder = OriginalsForwarder("next", first.journal, sender, first.telemetry)
+    forwarder = OriginalsForwarder("next", first.journal, Connection("next", lambda: sender), first.telemetry)
     forwarder.start()
     for body in SENT:
         send(first, inward, body)
@@ -49,7 +50,10 @@ def test_what_comes_in_goes_on_byte_for_byte(
 def test_backpressure_of_the_next_service_is_waited_out(serve: Callable[..., Any]) -> None:
     first, second = serve(), serve(admission={"max_requests": 1, "retry_after_s": 0.02})
     slow = RetryPolicy(initial_s=3600.0, max_s=3600.0, max_elapsed_s=0.0)
-    forwarder = OriginalsForwarder("next", first.journal, GrpcSender(second.grpc_address), first.telemetry, retry=slow)
+    sender = GrpcSender(second.grpc_address)
+    forwarder = OriginalsForwarder(
+        "next", first.journal, Connection("next", lambda: sender), first.telemetry, retry=slow
+    )
     forwarder.start()
     with second.admission.enter("traces", "grpc"):
         send(first, "grpc", SENT[0])

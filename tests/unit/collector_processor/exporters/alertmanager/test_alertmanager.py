@@ -20,7 +20,8 @@ from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule
 from collector_processor.columns.batch import ModelKey
 from collector_processor.config import ConfigError, parse_config
 from collector_processor.config.load import DEFAULT
-from collector_processor.exporters.alertmanager.exporter import KEPT_S, AlertmanagerExporter, alert
+from collector_processor.exporters.alertmanager.exporter import AlertmanagerExporter, alert
+from collector_processor.exporters.alertmanager.mailbox import KEPT_S
 from collector_processor.exporters.delivery.retry import RetryPolicy
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.client_tls import ClientTls
@@ -133,7 +134,7 @@ def test_every_built_in_rule_has_what_alertmanagers_templates_expect(rule: Alert
 
 
 def test_path_and_headers_are_those_asked_for(server: Any, exporter: Callable[..., Any]) -> None:
-    exporter(headers={"Authorization": "Bearer x"}).notify([notice()])
+    exporter(headers=lambda: {"Authorization": "Bearer x"}).notify([notice()])
     wait(lambda: server.asked)
     path, headers, _ = server.asked[0]
     assert path == "/base/api/v2/alerts"

@@ -23,6 +23,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from collector_processor.columns.batch import Decoded
+from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.grpc_sender import GrpcSender
 from collector_processor.exporters.delivery.http_sender import HttpSender
 from collector_processor.exporters.delivery.retry import RetryPolicy, Sender
@@ -311,7 +312,11 @@ class Forwarding:
         self.telemetry = Telemetry()
         self.journal = MemoryJournal(self.telemetry)
         self.forwarder = OriginalsForwarder(
-            protocol, self.journal, sender_of(protocol, sink), self.telemetry, retry=retry
+            protocol,
+            self.journal,
+            Connection(protocol, lambda: sender_of(protocol, sink)),
+            self.telemetry,
+            retry=retry,
         )
         self.protocol = protocol
         self.forwarder.start()

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric as ProtoMetric
 
-from collector_processor.exporters.delivery.worker import Part
-from collector_processor.exporters.otlp.exporter import REQUEST_BYTES, OtlpExporter, Temporality
+from collector_processor.exporters.delivery.connection import Connection
+from collector_processor.exporters.delivery.measurement_queue import Part
+from collector_processor.exporters.delivery.retry import Sender
+from collector_processor.exporters.otlp.encoder import REQUEST_BYTES, MetricsEncoder, Temporality
+from collector_processor.exporters.otlp.exporter import OtlpExporter
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
@@ -16,12 +19,14 @@ from otel_ml import semconv
 MODEL = ((semconv.MODEL_NAME, "fraud"), (semconv.MODEL_VERSION, "7"))
 
 
-def exporter(temporality: Temporality = "cumulative", **settings: object) -> OtlpExporter:
-    return OtlpExporter("otlp_grpc", "grpc", "localhost:1", Telemetry(), temporality=temporality, **settings)  # type: ignore[arg-type]  # keywords by name
+def encoder(
+    temporality: Temporality = "cumulative", *, instance_id: str = "one", descriptions: Mapping[str, str] | None = None
+) -> MetricsEncoder:
+    return MetricsEncoder(instance_id, temporality, descriptions or {}, Telemetry())
 
 
-def parts(one: OtlpExporter, measurements: list[Measurement]) -> list[Part]:
-    return list(one._batches.parts(measurements))
+def parts(one: MetricsEncoder, measurements: list[Measurement]) -> list[Part]:
+    return list(one.parts(measurements))
 
 
 def request(part: Part) -> ExportMetricsServiceRequest:
@@ -43,7 +48,7 @@ def predictions(value: float, time_ns: int = 60) -> Measurement:
 
 
 def test_gauges_carry_the_windows_end_and_all_attributes() -> None:
-    (part,) = parts(exporter(), [rows(3.0)])
+    (part,) = parts(encoder(), [rows(3.0)])
     (metric,) = metrics(part)
     (point,) = metric.gauge.data_points
     assert (metric.name, metric.unit) == (semconv.WINDOW_ROWS, semconv.UNIT_ROW)
@@ -52,7 +57,7 @@ def test_gauges_carry_the_windows_end_and_all_attributes() -> None:
 
 
 def test_counters_are_monotonic_sums_since_their_start() -> None:
-    (part,) = parts(exporter(), [predictions(5.0)])
+    (part,) = parts(encoder(), [predictions(5.0)])
     (metric,) = metrics(part)
     (point,) = metric.sum.data_points
     assert metric.sum.is_monotonic
@@ -61,7 +66,7 @@ def test_counters_are_monotonic_sums_since_their_start() -> None:
 
 
 def test_delta_counters_are_increases_since_the_last_delivery() -> None:
-    one = exporter("delta")
+    one = encoder("delta")
     (first,) = parts(one, [predictions(5.0), rows(1.0)])
     first.delivered()
     (second,) = parts(one, [predictions(9.0, 120)])
@@ -74,31 +79,22 @@ def test_delta_counters_are_increases_since_the_last_delivery() -> None:
 
 
 def test_one_metric_holds_all_points_of_its_name() -> None:
-    (part,) = parts(exporter(descriptions={semconv.WINDOW_ROWS: "rows"}), [rows(1), predictions(2), rows(3, 120)])
+    (part,) = parts(encoder(descriptions={semconv.WINDOW_ROWS: "rows"}), [rows(1), predictions(2), rows(3, 120)])
     first, second = metrics(part)
     assert (len(first.gauge.data_points), len(second.sum.data_points)) == (2, 1)
     assert (first.description, second.description) == ("rows", "")
 
 
 def test_requests_name_service_instance_and_scope() -> None:
-    (part,) = parts(exporter(instance_id="one", resource={"deployment.environment": "test"}), [rows(1)])
+    (part,) = parts(encoder(instance_id="two"), [rows(1)])
     (resource,) = request(part).resource_metrics
     (scope,) = resource.scope_metrics
     assert {pair.key: pair.value.string_value for pair in resource.resource.attributes} == {
         "service.name": "otel-ml",
-        "service.instance.id": "one",
-        "deployment.environment": "test",
+        "service.instance.id": "two",
     }
     assert (scope.scope.name, scope.schema_url) == (semconv.PROCESSOR_SCOPE, semconv.SCHEMA_URL)
     assert scope.scope.version
-
-
-def test_each_instance_has_an_id_of_its_own() -> None:
-    ids = set()
-    for _ in range(2):
-        (resource,) = request(parts(exporter(), [rows(1)])[0]).resource_metrics
-        ids.add(next(pair.value.string_value for pair in resource.resource.attributes if "instance" in pair.key))
-    assert len(ids) == 2
 
 
 @pytest.mark.parametrize("feature", ["x" * 1000, "é€" * 500])
@@ -109,7 +105,7 @@ def test_large_batches_are_cut_into_requests_below_the_limit_of_grpc(feature: st
         )
         for position in range(8000)
     ]
-    found = parts(exporter(), batch)
+    found = parts(encoder(), batch)
     assert len(found) > 1
     assert all(len(part.body) < REQUEST_BYTES for part in found)
     assert sum(part.points for part in found) == 8000
@@ -119,28 +115,32 @@ def test_large_batches_are_cut_into_requests_below_the_limit_of_grpc(feature: st
 
 def test_one_point_that_is_larger_than_a_request_goes_alone() -> None:
     huge = Measurement(semconv.DRIFT_SCORE, 1.0, semconv.UNIT_SCORE, (("f", "x" * (REQUEST_BYTES + 1)),), 1)
-    assert [part.points for part in parts(exporter(), [rows(1), huge, rows(2)])] == [1, 1, 1]
+    assert [part.points for part in parts(encoder(), [rows(1), huge, rows(2)])] == [1, 1, 1]
 
 
 def test_times_before_1970_are_told_as_1970() -> None:
-    (part,) = parts(exporter(), [rows(1, -(2**63)), rows(1, 2**63)])
+    (part,) = parts(encoder(), [rows(1, -(2**63)), rows(1, 2**63)])
     (metric,) = metrics(part)
     assert [point.time_unix_nano for point in metric.gauge.data_points] == [0, 2**63]
 
 
 def test_nothing_is_sent_of_nothing() -> None:
-    assert parts(exporter(), []) == []
+    assert parts(encoder(), []) == []
 
 
-def test_a_missing_tls_file_is_named_with_its_key(tmp_path: Path) -> None:
-    one = exporter(ca_file=tmp_path / "ca.pem")
-    with pytest.raises(OSError, match=r"exporters\.otlp_grpc\.tls\.ca_file: cannot read .*ca\.pem: No such file"):
+def absent() -> Sender:
+    raise OSError("exporters.otlp_grpc.tls.ca_file: cannot read ca.pem")
+
+
+def test_a_connection_that_cannot_be_made_is_reported_by_the_start() -> None:
+    one = OtlpExporter("otlp_grpc", Connection("otlp_grpc", absent), Telemetry(), instance_id="one")
+    with pytest.raises(OSError, match=r"exporters\.otlp_grpc\.tls\.ca_file: cannot read"):
         one.start()
     one.shutdown(1)
 
 
 def test_shutdown_without_start_is_safe() -> None:
-    one = exporter()
+    one = OtlpExporter("otlp_grpc", Connection("otlp_grpc", absent), Telemetry(), instance_id="one")
     one.export([rows(1)])
     one.shutdown(1)
     one.shutdown(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from collector_processor.exporters.delivery.renewal import RenewingSender
+from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.retry import Delivery
 from collector_processor.journal.base import Signal
 
@@ -41,33 +41,39 @@ class Changes:
         return found
 
 
-def renewing(*senders: Recording) -> tuple[RenewingSender, Changes]:
+def renewing(*senders: Recording) -> tuple[Connection[Recording], Changes]:
     made: Iterator[Recording] = iter(senders)
     changes = Changes()
-    return RenewingSender("otlp_grpc", lambda: next(made), changes), changes
+    connection = Connection("otlp_grpc", lambda: next(made), changes)
+    connection.open()
+    return connection, changes
+
+
+def send(connection: Connection[Recording], body: bytes) -> Delivery:
+    return connection.use(lambda sender: sender.send("traces", body, 1.0))
 
 
 def test_the_next_request_after_a_change_goes_out_with_the_new_credentials() -> None:
     old, new = Recording(), Recording()
-    sender, changes = renewing(old, new)
-    sender.send("traces", b"1", 1.0)
+    connection, changes = renewing(old, new)
+    send(connection, b"1")
     changes.pending = True
-    sender.send("traces", b"2", 1.0)
+    send(connection, b"2")
     assert (old.sent, new.sent) == ([b"1"], [b"2"])
     assert (old.closed, new.closed) == (1, 0)
-    sender.close()
+    connection.close()
     assert new.closed == 1
 
 
 def test_what_is_under_way_ends_on_the_sender_that_it_began_on() -> None:
     old, new = Recording(), Recording()
     old.go.clear()
-    sender, changes = renewing(old, new)
-    slow = threading.Thread(target=sender.send, args=("traces", b"slow", 10.0))
+    connection, changes = renewing(old, new)
+    slow = threading.Thread(target=send, args=(connection, b"slow"))
     slow.start()
     assert old.entered.wait(10)
     changes.pending = True
-    sender.send("traces", b"fast", 1.0)
+    send(connection, b"fast")
     assert not old.closed
     old.go.set()
     slow.join(10)
@@ -83,10 +89,10 @@ def test_a_refusal_is_tried_again_only_with_other_credentials() -> None:
             return super().send(signal, body, timeout_s, gzipped)
 
     old, new = Rotated("refused"), Recording()
-    sender, changes = renewing(old, new)
-    assert sender.send("traces", b"1", 1.0).outcome == "refused"
+    connection, changes = renewing(old, new)
+    assert send(connection, b"1").outcome == "refused"
     assert old.sent == [b"1"]
-    assert sender.send("traces", b"2", 1.0).outcome == "sent"
+    assert send(connection, b"2").outcome == "sent"
     assert (old.sent, new.sent) == ([b"1", b"2"], [b"2"])
 
 
@@ -102,17 +108,18 @@ def test_credentials_that_cannot_be_used_leave_the_sender_as_it_was() -> None:
         return old
 
     changes = Changes()
-    sender = RenewingSender("otlp_grpc", make, changes)
+    connection = Connection("otlp_grpc", make, changes)
+    connection.open()
     changes.pending = True
-    assert sender.send("traces", b"1", 1.0).outcome == "sent"
+    assert send(connection, b"1").outcome == "sent"
     assert (old.sent, old.closed, tries) == ([b"1"], 0, 2)
 
 
 def test_a_closed_sender_is_not_made_anew() -> None:
     old, new = Recording(), Recording()
-    sender, changes = renewing(old, new)
-    sender.close()
+    connection, changes = renewing(old, new)
+    connection.close()
     changes.pending = True
     old.closed = 0
-    sender.send("traces", b"1", 1.0)
+    send(connection, b"1")
     assert new.sent == []

@@ -1,0 +1,145 @@
+"""The newest state of every alert, for a destination that is sent states again and again, not messages."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from collector_processor.alerts.notice import Notice
+from collector_processor.exporters.delivery.retry import Delivery
+from collector_processor.own.telemetry import Telemetry
+
+KEPT_S: Final = 900.0
+"""How long a resolved alert is still resent, for an Alertmanager that was away when it resolved."""
+PART: Final = 256
+"""Alerts in one request."""
+LIMIT: Final = 20_000
+_Key = tuple[str, str, str]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Alert:
+    """The newest state of one alert; ``counted`` once the outcome of its first delivery was."""
+
+    notice: Notice
+    counted: bool = False
+
+
+@dataclass(slots=True)
+class Round:
+    """One request. What is in it is decided at each try, so that a retry carries the newest state."""
+
+    waiting: Sequence[Alert] = ()
+
+    @property
+    def alerts(self) -> Sequence[Alert]:
+        """The alerts of the request."""
+        return self.waiting[:PART]
+
+
+class AlertMailbox:
+    """A :class:`.Source` of rounds: an alert waits when its state changes, and all of them wait every ``resend_s``.
+
+    So a try that fails loses nothing: the alerts of a round that is given up count as ``failed``, and wait again with
+    the next resend. Of at most ``limit`` alerts the newest state is kept; a new one beyond is ``dropped``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        telemetry: Telemetry,
+        *,
+        resend_s: float,
+        limit: int = LIMIT,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._name = name
+        self._telemetry = telemetry
+        self._resend_s = resend_s
+        self._limit = limit
+        self._clock = clock
+        self._alerts: dict[_Key, Alert] = {}
+        self._waiting: dict[_Key, Alert] = {}
+        self._resend_at: float | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, notices: Sequence[Notice]) -> None:
+        """Keep the newest state of alerts."""
+        with self._changed:
+            for notice in notices:
+                known = notice.key in self._alerts
+                if self._closed or (not known and len(self._alerts) >= self._limit):
+                    self._count("dropped")
+                else:
+                    self._alerts[notice.key] = self._waiting[notice.key] = Alert(notice)
+            self._changed.notify()
+
+    def take(self) -> Round | None:
+        """Return a round once an alert waits or the next resend has come; None once it is closed and none waits."""
+        with self._changed:
+            while not self._waiting and not self._closed:
+                now_s = time.monotonic()
+                if self._resend_at is None:
+                    # Counted from the end of the last resend: a slow Alertmanager is not kept busy all the time.
+                    self._resend_at = now_s + self._resend_s
+                if now_s < self._resend_at:
+                    self._changed.wait(self._resend_at - now_s)
+                else:
+                    self._forget()
+                    self._waiting = dict(self._alerts)
+                    self._resend_at = None
+            return Round() if self._waiting else None
+
+    def fill(self, item: Round) -> None:
+        """Put into a round what waits now."""
+        with self._changed:
+            item.waiting = tuple(self._waiting.values())
+
+    def settle(self, item: Round, delivery: Delivery) -> None:
+        """Count what became of a round; if it was given up, what waited with it waits for the next resend."""
+        if delivery.outcome == "sent":
+            self._settle(item.alerts, "sent")
+            return
+        self._settle(item.waiting, "failed")
+        _log.error("exporters.%s: %d alerts given up: %s", self._name, len(item.waiting), delivery.message)
+
+    def close(self) -> None:
+        """Accept nothing more; what Alertmanager has already is not resent."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def abandon(self) -> None:
+        """Count what still waits as failed."""
+        with self._changed:
+            waiting = tuple(self._waiting.values())
+        self._settle(waiting, "failed")
+
+    def _settle(self, alerts: Iterable[Alert], outcome: str) -> None:
+        with self._changed:
+            if outcome == "failed":
+                self._resend_at = None
+            for alert in alerts:
+                key = alert.notice.key
+                # One that has changed in the meantime waits with its new state.
+                if self._waiting.get(key) is alert:
+                    del self._waiting[key]
+                if not alert.counted:
+                    alert.counted = True
+                    self._count(outcome)
+
+    def _forget(self) -> None:
+        """Let go of alerts that resolved long ago."""
+        before_ns = self._clock() - int(KEPT_S * 1e9)
+        for key, alert in [*self._alerts.items()]:
+            if alert.notice.state == "resolved" and alert.notice.ended_ns < before_ns:
+                del self._alerts[key]
+
+    def _count(self, outcome: str) -> None:
+        self._telemetry.notifications.labels(self._name, outcome).inc()

@@ -1,0 +1,102 @@
+"""A connection that is opened when it is needed, and replaced when its certificates or token have changed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from collector_processor.exporters.delivery.retry import Delivery
+
+_log = logging.getLogger(__name__)
+
+
+class Client(Protocol):
+    """What speaks to a destination with one set of credentials."""
+
+    def close(self) -> None:
+        """Close it; what is being sent is given up."""
+        ...
+
+
+C = TypeVar("C", bound=Client)
+
+
+@dataclass(slots=True)
+class _Held(Generic[C]):
+    """A client, the number of sends that use it, and whether the last of them has to close it."""
+
+    client: C
+    sends: int = 0
+    retired: bool = False
+
+
+class Connection(Generic[C]):
+    """The client from ``make``, replaced by another one when ``changed`` says that its credentials are old.
+
+    What is under way ends on the client that it began on. A request that was refused while the credentials changed is
+    sent once more with the new ones. When there is no new client the old one stays in use. ``name`` is the exporter's
+    id. Safe to use from several threads.
+    """
+
+    def __init__(self, name: str, make: Callable[[], C], changed: Callable[[], bool] = lambda: False) -> None:
+        self._name = name
+        self._make = make
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._held: _Held[C] | None = None
+        self._closed = False
+
+    def open(self) -> None:
+        """Make the first client; ``OSError`` and ``ValueError`` name what cannot be used."""
+        with self._lock:
+            self._newest()
+
+    def use(self, send: Callable[[C], Delivery]) -> Delivery:
+        """Send once through the client; twice, if it was refused with credentials that are old by now."""
+        first, delivery = self._use(send)
+        if delivery.outcome != "refused":
+            return delivery
+        with self._lock:
+            renewed = self._newest() is not first
+        return self._use(send)[1] if renewed else delivery
+
+    def close(self) -> None:
+        """Close the client; what is being sent is given up."""
+        with self._lock:
+            self._closed = True
+            if self._held is not None:
+                self._held.client.close()
+
+    def _use(self, send: Callable[[C], Delivery]) -> tuple[_Held[C], Delivery]:
+        with self._lock:
+            held = self._newest()
+            held.sends += 1
+        try:
+            return held, send(held.client)
+        finally:
+            with self._lock:
+                held.sends -= 1
+                over = held.retired and not held.sends
+            if over:
+                held.client.close()
+
+    def _newest(self) -> _Held[C]:
+        old = self._held
+        if old is None:
+            self._held = _Held(self._make())
+            return self._held
+        if self._closed or not self._changed():
+            return old
+        try:
+            self._held = _Held(self._make())
+        except (OSError, ValueError) as error:
+            _log.error("exporters.%s: continues with the previous credentials: %s", self._name, error)
+            return old
+        old.retired = True
+        if not old.sends:
+            old.client.close()
+        _log.info("exporters.%s: sends with new credentials", self._name)
+        return self._held

@@ -1,0 +1,107 @@
+"""OTLP requests of measurements: the SDK's metric data, encoded by the official encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import Final, Literal
+
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from collector_processor.exporters.delivery.measurement_queue import Part
+from collector_processor.exporters.otlp.delta import Deltas
+from collector_processor.monitors.base import Measurement
+from collector_processor.own.telemetry import Telemetry
+from otel_ml.semconv import PROCESSOR_SCOPE, SCHEMA_URL
+
+Temporality = Literal["cumulative", "delta"]
+REQUEST_BYTES: Final = 3 * 2**20
+"""Estimated size up to which measurements go into one request; gRPC servers refuse more than 4 MiB by default."""
+_SCOPE: Final = InstrumentationScope(PROCESSOR_SCOPE, version("otel-ml"), SCHEMA_URL)
+_POINT_BYTES: Final = 48
+_ATTRIBUTE_BYTES: Final = 12
+_TEMPORALITIES: Final = {"cumulative": AggregationTemporality.CUMULATIVE, "delta": AggregationTemporality.DELTA}
+
+
+class MetricsEncoder:
+    """Turns measurements into OTLP requests; for ``delta`` it remembers what was delivered.
+
+    Every request carries the resource ``service.name`` = ``otel-ml`` and ``service.instance.id``, and the scope
+    :data:`.PROCESSOR_SCOPE`, by which the service's own receivers refuse a loop. ``descriptions`` are texts by metric
+    name.
+    """
+
+    def __init__(
+        self, instance_id: str, temporality: Temporality, descriptions: Mapping[str, str], telemetry: Telemetry
+    ) -> None:
+        self._resource = Resource({"service.name": "otel-ml", "service.instance.id": instance_id})
+        self._temporality: Temporality = temporality
+        self._descriptions = dict(descriptions)
+        self._deltas = Deltas(telemetry)
+
+    def parts(self, measurements: Sequence[Measurement]) -> Iterator[Part]:
+        """Yield the requests of a batch, each encoded when it is asked for."""
+        for request in _split(measurements):
+            if self._temporality == "cumulative":
+                yield Part(self._body(request), len(request))
+                continue
+            points, totals = self._deltas.of(request)
+            if points:
+                yield Part(self._body(points), len(points), partial(self._deltas.delivered, totals))
+
+    def _body(self, measurements: Sequence[Measurement]) -> bytes:
+        return encode_metrics(self._metrics(measurements)).SerializeToString()
+
+    def _metrics(self, measurements: Sequence[Measurement]) -> MetricsData:
+        """One metric a name, unit and kind, in order of appearance."""
+        grouped: dict[tuple[str, str, str], list[NumberDataPoint]] = {}
+        for item in measurements:
+            # OTLP has no times before 1970.
+            point = NumberDataPoint(
+                dict(item.attributes), max(item.start_ns, 0), max(item.time_ns, 0), float(item.value)
+            )
+            grouped.setdefault((item.name, item.unit, item.kind), []).append(point)
+        temporality = _TEMPORALITIES[self._temporality]
+        metrics = [
+            Metric(
+                name,
+                self._descriptions.get(name, ""),
+                unit,
+                Sum(points, temporality, is_monotonic=True) if kind == "counter" else Gauge(points),
+            )
+            for (name, unit, kind), points in grouped.items()
+        ]
+        return MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(_SCOPE, metrics, SCHEMA_URL)], "")])
+
+
+def _split(measurements: Sequence[Measurement]) -> Iterator[Sequence[Measurement]]:
+    """The measurements in their order, cut so that each part makes a request of about ``REQUEST_BYTES`` at most."""
+    start, size = 0, 0
+    for position, item in enumerate(measurements):
+        cost = _POINT_BYTES + sum(
+            _ATTRIBUTE_BYTES + _utf8_bytes(key) + _utf8_bytes(value) for key, value in item.attributes
+        )
+        if size + cost > REQUEST_BYTES and position > start:
+            yield measurements[start:position]
+            start, size = position, 0
+        size += cost
+    if start < len(measurements):
+        yield measurements[start:]
+
+
+def _utf8_bytes(text: str) -> int:
+    """An upper bound of a text's length in UTF-8."""
+    return len(text) if text.isascii() else 4 * len(text)
