@@ -1,4 +1,4 @@
-"""Model monitoring for OpenTelemetry: every prediction as a span with its features, score and identity."""
+"""Model monitoring for OpenTelemetry: emits every prediction as a span with its features, score and identity."""
 
 from __future__ import annotations
 

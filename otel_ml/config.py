@@ -1,7 +1,7 @@
-"""Options of the instrumentation: from arguments (:class:`Config`), then ``OTEL_ML_*`` variables, then defaults.
+"""Decides the options of the instrumentation: arguments (:class:`Config`), then ``OTEL_ML_*`` variables, then defaults.
 
-A bad argument raises at once, naming what is allowed. A bad variable must not break the application: it is logged,
-and where it concerns what may leave the process the *private* side is taken: nothing of the features is captured.
+A bad argument raises at once and lists the valid values. A bad variable must not break the application: it is logged,
+and if it concerns what may leave the process, no feature is captured at all.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ DEFAULT_MAX_STRING_CHARS: Final = 256
 DEFAULT_MAX_FLAT_FEATURES: Final = 64
 MIN_SPAN_BYTES: Final = 4096
 SDK_ATTRIBUTES: Final = 128
-"""Attributes a span holds by default; beyond, the SDK drops the oldest."""
+"""Attributes that a span holds by default; beyond that, the SDK drops the oldest."""
 RESERVED_ATTRIBUTES: Final = 24
-"""Of those, kept free for identity, outputs and what the application itself sets on the span."""
+"""Of those, reserved for identity, outputs and what the application itself sets on the span."""
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -47,26 +47,26 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Options for one :class:`~otel_ml.Model`; whatever stays ``None`` comes from its variable, else its default.
+    """Options for one :class:`~otel_ml.Model`; an option that is ``None`` comes from its variable, else its default.
 
     - ``enabled`` (``OTEL_ML_ENABLED``, true): false makes every call a no-op.
     - ``capture_features`` (``OTEL_ML_CAPTURE_FEATURES``, true): false keeps features and attributions inside the
-      process, and segments that are taken from features; predictions, scores and identity are still emitted.
+      process, and also segments taken from features; predictions, scores and identity are still emitted.
     - ``features_allow`` (``OTEL_ML_FEATURES_ALLOW``, all): only these features leave. Names or glob patterns,
       comma-separated in the variable; likewise below.
-    - ``features_deny`` (``OTEL_ML_FEATURES_DENY``): these never leave; stronger than the allow list.
+    - ``features_deny`` (``OTEL_ML_FEATURES_DENY``): these never leave, even if the allow list names them.
     - ``features_hash`` (``OTEL_ML_FEATURES_HASH``): these leave as 16 hex digits of HMAC-SHA256 keyed with
-      ``hash_salt`` (``OTEL_ML_HASH_SALT``), so that categories can be told apart but not read.
+      ``hash_salt`` (``OTEL_ML_HASH_SALT``), so that categories can be distinguished but not read.
     - ``features_bucket`` (``OTEL_ML_FEATURES_BUCKET``, ``age=10,income=1000``): these leave rounded down to a
       multiple of the width.
-    - ``reference`` (``OTEL_ML_REFERENCE``): path of a reference profile; switches the
-      ``ml.feature.observations`` metric on.
-    - ``max_span_bytes`` (``OTEL_ML_MAX_SPAN_BYTES``, 1048576): a batch is cut into spans of about this payload.
-    - ``max_string_chars`` (256, at least 16): longer texts are cut.
+    - ``reference`` (``OTEL_ML_REFERENCE``): path of a reference profile; turns on the
+      ``ml.feature.observations`` metric.
+    - ``max_span_bytes`` (``OTEL_ML_MAX_SPAN_BYTES``, 1048576): a batch is split into spans of about this payload.
+    - ``max_string_chars`` (256, at least 16): longer texts are truncated.
     - ``max_flat_features`` (64): a row with more features travels as one map attribute.
 
-    Rules about a key hold for the feature, the segment and the attribution of that name; the allow list and
-    ``capture_features`` do not hold for segments given explicitly to ``predict`` or ``record``.
+    A rule for a key applies to the feature, the segment and the attribution of that name; the allow list and
+    ``capture_features`` do not apply to segments passed explicitly to ``predict`` or ``record``.
 
     >>> Config(features_bucket={"age": 0})
     Traceback (most recent call last):
@@ -98,7 +98,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every option decided: what :func:`resolve` makes of a :class:`Config` and the environment."""
+    """Every option with its final value, from :func:`resolve`."""
 
     enabled: bool = True
     capture_features: bool = True
@@ -113,11 +113,11 @@ class Settings:
     max_string_chars: int = DEFAULT_MAX_STRING_CHARS
     max_flat_features: int = DEFAULT_MAX_FLAT_FEATURES
     attribute_room: int = SDK_ATTRIBUTES - RESERVED_ATTRIBUTES
-    """Attributes that features, segments and attributions of one span may take together."""
+    """Attributes that features, segments and attributions of one span may use together."""
 
 
 def identity(name: str | None, version: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Name and version of a model: as given, else from the environment.
+    """Return the name and version of a model: the arguments, else from the environment.
 
     >>> identity(None, "", {"OTEL_ML_MODEL_NAME": "fraud", "OTEL_ML_MODEL_VERSION": "7"})
     ('fraud', '7')
@@ -137,10 +137,10 @@ def resolve(
     *,
     reference: str | os.PathLike[str] | None = None,
 ) -> Settings:
-    """Decide every option: argument, else variable, else default; ``reference`` overrules that of ``config``.
+    """Decide every option: argument, else variable, else default; ``reference`` overrides that of ``config``.
 
     Raises :class:`ValueError` for arguments that contradict each other (a hash list without a salt). A bad variable
-    is logged as an error; one that concerns privacy turns all feature capture off.
+    is logged as an error; if it concerns privacy, feature capture is turned off.
 
     >>> resolve(Config(features_deny=["ssn"]), {"OTEL_ML_CAPTURE_FEATURES": "false"}).capture_features
     False
@@ -154,7 +154,7 @@ def resolve(
     if hashed is None:
         hashed = env.patterns(ENV_FEATURES_HASH)
         if hashed and not salt:
-            env.refuse(ENV_FEATURES_HASH, f"needs a salt in {ENV_HASH_SALT}", private=True)
+            env.reject(ENV_FEATURES_HASH, f"needs a salt in {ENV_HASH_SALT}", private=True)
     allow = _tuple(chosen.features_allow)
     reference = chosen.reference if reference is None else reference
     path = None if reference is None else os.fspath(reference)
@@ -192,13 +192,13 @@ def _private(settings: Settings) -> Settings:
 
 
 class _Environment:
-    """Reads variables; what cannot be read is logged, and ``private`` is set where it matters for privacy."""
+    """Reads variables; a bad one is logged, and sets ``private`` if it matters for privacy."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.private = False
 
-    def refuse(self, name: str, why: str, *, private: bool) -> None:
+    def reject(self, name: str, why: str, *, private: bool) -> None:
         consequence = "no feature is captured" if private else "the default is used"
         _logger.error("%s: %s; %s", name, why, consequence)
         self.private = self.private or private
@@ -212,7 +212,7 @@ class _Environment:
             return None
         if raw.lower() in _TRUE | _FALSE:
             return raw.lower() in _TRUE
-        self.refuse(name, f"{raw!r} is not a switch; allowed: true, false, 1, 0, yes, no, on, off", private=True)
+        self.reject(name, f"{raw!r} is not a switch; allowed: true, false, 1, 0, yes, no, on, off", private=True)
         return None
 
     def patterns(self, name: str) -> tuple[str, ...] | None:
@@ -226,7 +226,7 @@ class _Environment:
         try:
             return parse_widths(raw)
         except ValueError as error:
-            self.refuse(name, str(error), private=True)
+            self.reject(name, str(error), private=True)
             return None
 
     def whole(self, name: str, least: int) -> int | None:
@@ -235,11 +235,11 @@ class _Environment:
             return None
         if raw.isdecimal() and int(raw) >= least:
             return int(raw)
-        self.refuse(name, f"{raw!r} is not a whole number of at least {least}", private=False)
+        self.reject(name, f"{raw!r} is not a whole number of at least {least}", private=False)
         return None
 
     def attribute_room(self) -> int:
-        """What the SDK's own attribute limit, which a variable may move, leaves for features and the like."""
+        """Return how many attributes the SDK's own limit, which a variable may change, leaves for features."""
         for name in ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"):
             raw = self.text(name)
             if raw is not None and raw.isdecimal():
@@ -248,7 +248,7 @@ class _Environment:
 
 
 def parse_widths(text: str) -> dict[str, float]:
-    """Read bucket widths as the variable has them; the last ``=`` splits, so that names may hold one.
+    """Read bucket widths from the variable; the last ``=`` separates, so that names may contain one.
 
     >>> parse_widths("age=10, income=1000")
     {'age': 10.0, 'income': 1000.0}
@@ -273,8 +273,8 @@ def parse_widths(text: str) -> dict[str, float]:
 def _first(argument: _T | None, read: Callable[[], _T | None], default: _T) -> _T:
     if argument is not None:
         return argument
-    found = read()
-    return default if found is None else found
+    value = read()
+    return default if value is None else value
 
 
 def _tuple(patterns: Collection[str] | None) -> tuple[str, ...] | None:

@@ -11,7 +11,7 @@ from opentelemetry.trace import TracerProvider
 from otel_ml.config import Config
 from otel_ml.emit.emitter import Emitter
 from otel_ml.labels import emit_label, emit_labels
-from otel_ml.observe import ResultReader, watched
+from otel_ml.observe import ResultReader, observed_function
 from otel_ml.prediction import Prediction
 from otel_ml.semconv import Role, Task
 
@@ -22,19 +22,19 @@ R = TypeVar("R")
 class Model:
     """A predictive model under observation. Make one per model and keep it: it is thread-safe and fork-safe.
 
-    - ``name``, ``version``: identity; where not given, ``OTEL_ML_MODEL_NAME`` and ``OTEL_ML_MODEL_VERSION``.
+    - ``name``, ``version``: identity; if not given, ``OTEL_ML_MODEL_NAME`` and ``OTEL_ML_MODEL_VERSION``.
     - ``task``: ``binary_classification``, ``multiclass_classification`` or ``regression``.
-    - ``features``: column names of arrays and lists (frames and mappings bring their own); without, ``x0``, ``x1``, ….
+    - ``features``: column names of arrays and lists (frames and mappings have their own); by default ``x0``, ``x1``, ….
     - ``role``: ``champion``, ``challenger`` or ``shadow``. ``framework``: the library behind it (``sklearn``).
-    - ``positive_class``: which class ``score`` is the probability of, where ``record`` gets ``scores`` only; without,
+    - ``positive_class``: the class that ``score`` is the probability of, if ``record`` gets only ``scores``; by default
       the second of two classes.
-    - ``segments``: names of features whose values are also slices (``ml.segment.<key>``).
-    - ``reference``: path of a reference profile, counted against in ``ml.feature.observations``; without,
-      ``OTEL_ML_REFERENCE``, if that profile is this model's.
+    - ``segments``: names of features whose values are also segments (``ml.segment.<key>``).
+    - ``reference``: path of a reference profile, whose buckets ``ml.feature.observations`` counts; by default
+      ``OTEL_ML_REFERENCE``, if that profile is for this model.
     - ``config``: see :class:`~otel_ml.Config`. ``tracer_provider``, ``meter_provider``: instead of the global ones.
 
-    Raises :class:`ValueError` for a name, task or role that cannot be. Nothing raises after that: what cannot be
-    emitted is logged once per kind of problem, and the application goes on.
+    Raises :class:`ValueError` for an invalid name, task or role. Nothing raises after that: what cannot be emitted is
+    logged once per kind of problem, and the application continues.
 
     >>> from otel_ml import Model
     >>> from otel_ml.testing import capture
@@ -90,7 +90,7 @@ class Model:
 
     @property
     def version(self) -> str:
-        """The model's version, empty where there is none."""
+        """The model's version, empty if it has none."""
         return self._emitter.version
 
     def __repr__(self) -> str:
@@ -104,20 +104,20 @@ class Model:
         segments: Mapping[str, object] | None = None,
         time_ns: int | None = None,
     ) -> Prediction:
-        """Observe one call of the model, of one row or of many, as a context manager.
+        """Observe one call of the model, with one row or many, as a context manager.
 
         ``features`` is a mapping, a list, a numpy array, a pandas or polars frame, a pyarrow table, a list of mappings
         or a mapping of columns; its shape decides whether the call has one row or many (a frame of one row is one
-        row). A function without arguments that returns one of these is called only if something is recorded. What may
-        change during the call is read at entry (the top level of a mapping or list, arrays up to 16 MiB); the rest is
-        read at exit.
+        row). A function without arguments that returns one of these is called only if something is recorded. Features
+        that may change during the call are read at entry (the top level of a mapping or list, arrays up to 16 MiB); the
+        rest are read at exit.
 
-        ``id`` is the join key for labels, or one for each row; without, ``{trace id}:{span id}``, with ``:{i}`` behind
-        it for row i of many. ``segments`` are slices, one value or one for each row. ``time_ns`` (Unix) sets the
-        event time, for replays.
+        ``id`` is the join key for labels, or one per row; by default it is ``{trace id}:{span id}``, followed by
+        ``:{i}`` for row i of many. ``segments`` have one value, or one per row. ``time_ns`` (Unix) sets the event time,
+        for replays.
 
-        A batch is cut into several spans where it would exceed ``Config.max_span_bytes``: the first spans the call, the
-        others, its children, have no length, so that latency counts once.
+        A batch that would exceed ``Config.max_span_bytes`` is split into several spans: the first covers the call, and
+        its children, the others, have zero length, so that latency counts once.
 
         >>> from otel_ml.testing import capture
         >>> with capture() as captured:
@@ -152,10 +152,11 @@ class Model:
         """Decorate a prediction function, plain or ``async``; each call is a prediction.
 
         ``features`` is the argument that holds the features (a name or a position; the first that is not
-        ``self`` or ``cls`` by default), ``id`` the argument that holds the prediction's id. ``result`` says what the
-        function returns: an argument of :meth:`Prediction.record <otel_ml.Prediction.record>` (``"score"``), or a
-        function from the result to a mapping of such arguments. Without, floats are the score (the value for a
-        regression), texts, truth values and integers the class, and mappings with names of such arguments are those.
+        ``self`` or ``cls`` by default), ``id`` the argument that holds the prediction's id. ``result`` describes what
+        the function returns: an argument of :meth:`Prediction.record <otel_ml.Prediction.record>` (``"score"``), or a
+        function from the result to a mapping of such arguments. By default a float is the score (the value for a
+        regression), a text, truth value or integer is the class, and a mapping with names of such arguments is taken
+        as these arguments.
 
         >>> from otel_ml.testing import capture
         >>> with capture() as captured:
@@ -169,7 +170,7 @@ class Model:
         """
 
         def decorate(target: Callable[P, R]) -> Callable[P, R]:
-            return watched(self._emitter, target, features, id, result)
+            return observed_function(self._emitter, target, features, id, result)
 
         return decorate if function is None else decorate(function)
 
@@ -178,12 +179,12 @@ class Model:
     ) -> None:
         """Report what turned out to be true for one prediction: its class or its value.
 
-        Labels may come any time later, from any process, and again when corrected. ``time_ns`` (Unix) is when the truth
-        was known, now by default. The span is a child of the prediction's, where the id tells which that is, and so it
-        is never sampled away where the prediction was kept.
+        Labels may come at any later time, from any process, and again when corrected. ``time_ns`` (Unix) is the time at
+        which the truth was known, now by default. If the id contains the prediction's trace and span, the label's span
+        is a child of it, so the label is kept whenever the prediction was.
 
-        Labels of ids of your own, and those of :meth:`labels`, start traces and are sampled like others: where traces
-        are sampled by ratio, send these from a process that samples all, or as log records
+        Labels with your own ids, and those of :meth:`labels`, start traces and are sampled like others: if traces are
+        sampled by ratio, send these labels from a process that samples all, or as log records
         (``docs/semantic-conventions.md``).
 
         >>> from otel_ml.testing import capture
@@ -197,7 +198,7 @@ class Model:
     def labels(self, ids: object, *, classes: object = None, values: object = None, time_ns: int | None = None) -> None:
         """Report the truth for many predictions at once: ``ids`` and ``classes`` or ``values``, of equal length.
 
-        Each is a list, array, or column of a frame. They travel in one span, or several of bounded size.
+        Each is a list, array, or column of a frame. They travel in one span, or in several of bounded size.
 
         >>> from otel_ml.testing import capture
         >>> with capture() as captured:

@@ -1,4 +1,4 @@
-"""The decorator: a function whose calls are predictions."""
+"""Decorates a function so that each call is a prediction."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ResultReader = Callable[[Any], Mapping[str, Any]]
-"""From a function's result to arguments of :meth:`Prediction.record <otel_ml.Prediction.record>`."""
+"""Turns a function's result into arguments of :meth:`Prediction.record <otel_ml.Prediction.record>`."""
 
 RECORD_ARGUMENTS: Final = ("class_", "score", "value", "scores", "attributions", "id", "segments")
 
 
-def watched(
+def observed_function(
     emitter: Emitter,
     target: Callable[P, R],
     features: str | int | None,
     id: str | None,
     result: str | ResultReader | None,
 ) -> Callable[P, R]:
-    """The function with every call observed; see :meth:`Model.observe <otel_ml.Model.observe>`.
+    """Return the function with every call observed; see :meth:`Model.observe <otel_ml.Model.observe>`.
 
-    Raises :class:`ValueError` where an argument is named that the function does not have.
+    Raises :class:`ValueError` for the name of an argument that the function does not have.
     """
     signature = inspect.signature(target)
     find_features = _finder(signature, target, features if features is not None else _first_argument(signature))
@@ -37,8 +37,8 @@ def watched(
     read_result = _reader(emitter, result)
 
     def prediction(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Prediction:
-        found = find_features(args, kwargs)
-        return Prediction(emitter, found, None if find_id is None else find_id(args, kwargs), None, None)
+        id_given = None if find_id is None else find_id(args, kwargs)
+        return Prediction(emitter, find_features(args, kwargs), id_given, None, None)
 
     if inspect.iscoroutinefunction(target):
 
@@ -66,7 +66,7 @@ def _record(current: Prediction, read_result: ResultReader, answer: object) -> N
         return
     try:
         current.record(**read_result(answer))
-    except Exception as error:  # noqa: BLE001 - the reader is the application's, its failure must not cost the answer
+    except Exception as error:  # noqa: BLE001 - the application's reader failed, and its answer must still be returned
         report("result", "the result of an observed function cannot be read", error=error)
 
 
@@ -79,7 +79,7 @@ _Finder = Callable[[tuple[Any, ...], Mapping[str, Any]], object]
 
 
 def _finder(signature: inspect.Signature, target: Callable[..., object], wanted: str | int | None) -> _Finder:
-    """Where an argument is found in a call; nothing for functions without arguments."""
+    """Return a function that finds an argument in a call; it returns None for functions without arguments."""
     if wanted is None:
         return lambda args, kwargs: None
     names = list(signature.parameters)
@@ -116,7 +116,7 @@ def _reader(emitter: Emitter, result: str | ResultReader | None) -> ResultReader
 
 
 def by_kind(answer: Any, task: str | None) -> dict[str, Any]:
-    """What a result most likely is: arguments of ``record`` by name, a value or score if floating, else a class.
+    """Return what a result most likely is: arguments of ``record`` by name, a value or score if a float, else a class.
 
     >>> by_kind(0.7, None), by_kind(310.0, "regression"), by_kind("spam", None), by_kind({"score": 0.2}, None)
     ({'score': 0.7}, {'value': 310.0}, {'class_': 'spam'}, {'score': 0.2})

@@ -1,7 +1,7 @@
-"""A span exporter that keeps each request under a size: batches of predictions are larger than ordinary spans.
+"""Exports spans in requests of limited size: batches of predictions are larger than ordinary spans.
 
-The SDK's batch processor puts up to 512 spans into one request. With spans of a mebibyte that is far more than the
-4 MiB that a gRPC receiver takes by default, and the receiver refuses the request as a whole.
+The SDK's batch processor puts up to 512 spans into one request. With spans of 1 MiB that is far more than the 4 MiB
+that a gRPC receiver accepts by default, and the receiver refuses the whole request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue
 
 DEFAULT_MAX_REQUEST_BYTES: Final = 3_500_000
-"""Below gRPC's 4 MiB with room for the framing that the estimate leaves out."""
+"""Below gRPC's 4 MiB, with room for the framing that the estimate leaves out."""
 _SPAN_BYTES: Final = 160
 """Ids, times, status, flags and framing of a span."""
 _ENTRY_BYTES: Final = 16
@@ -26,10 +26,10 @@ _PROTOCOLS: Final = ("grpc", "http/protobuf")
 
 
 class SizeLimitedSpanExporter(SpanExporter):
-    """Splits what it is given into requests of at most about ``max_request_bytes`` and hands them to ``exporter``.
+    """Splits spans into requests of at most about ``max_request_bytes``, and passes them to ``exporter``.
 
-    Sizes are estimated from names and attributes, on the large side. A span that is larger by itself goes alone. The
-    result is a failure if any request failed; the others are sent nevertheless.
+    Sizes are estimated from names and attributes, slightly too large. A span that exceeds the limit is sent alone. The
+    result is a failure if any request failed; the others are still sent.
 
     >>> from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
     >>> SizeLimitedSpanExporter(InMemorySpanExporter()).export([])
@@ -60,7 +60,7 @@ class SizeLimitedSpanExporter(SpanExporter):
 
 
 class OtlpSpanExporter(SizeLimitedSpanExporter):
-    """The OTLP exporter that the standard variables describe, with requests kept under the gRPC limit.
+    """The OTLP exporter that the standard variables configure, with requests below the gRPC limit.
 
     Registered as ``otel_ml_otlp``: ``OTEL_TRACES_EXPORTER=otel_ml_otlp``. The protocol comes from
     ``OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`` or ``OTEL_EXPORTER_OTLP_PROTOCOL``: ``grpc`` (default) or ``http/protobuf``.
@@ -71,17 +71,17 @@ class OtlpSpanExporter(SizeLimitedSpanExporter):
 
 
 def protocol(environ: Mapping[str, str]) -> str:
-    """The OTLP protocol for traces that the environment names.
+    """Return the OTLP protocol for traces that the environment names.
 
     >>> protocol({}), protocol({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
     ('grpc', 'http/protobuf')
     """
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
-        chosen = environ.get(name, "").strip()
-        if chosen and chosen not in _PROTOCOLS:
-            raise ValueError(f"{name}: {chosen!r} is unknown; allowed: {', '.join(_PROTOCOLS)}")
-        if chosen:
-            return chosen
+        value = environ.get(name, "").strip()
+        if value and value not in _PROTOCOLS:
+            raise ValueError(f"{name}: {value!r} is unknown; allowed: {', '.join(_PROTOCOLS)}")
+        if value:
+            return value
     return _PROTOCOLS[0]
 
 
@@ -96,7 +96,7 @@ def _otlp(name: str) -> SpanExporter:
 
 
 def split(spans: Sequence[ReadableSpan], max_bytes: int) -> Iterator[Sequence[ReadableSpan]]:
-    """Cut a sequence of spans into runs whose estimated size together stays within ``max_bytes``."""
+    """Yield runs of spans whose total estimated size stays within ``max_bytes``."""
     start, used = 0, 0
     for position, span in enumerate(spans):
         size = span_bytes(span)
@@ -109,7 +109,7 @@ def split(spans: Sequence[ReadableSpan], max_bytes: int) -> Iterator[Sequence[Re
 
 
 def span_bytes(span: ReadableSpan) -> int:
-    """About how many bytes a span takes in a request, rather too many."""
+    """Return about how many bytes a span takes in a request, rather too many than too few."""
     size = _SPAN_BYTES + _text_bytes(span.name) + _map_bytes(span.attributes)
     size += sum(_SPAN_BYTES + _text_bytes(event.name) + _map_bytes(event.attributes) for event in span.events)
     size += sum(_SPAN_BYTES + _map_bytes(link.attributes) for link in span.links)

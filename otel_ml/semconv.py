@@ -1,4 +1,4 @@
-"""Every name, unit and closed set that crosses the wire; nothing else may spell one out.
+"""Every name, unit and closed set that crosses the wire; no other module may spell one out.
 
 Attribute and metric names follow OpenTelemetry's naming rules under ``ml.``; names that end in ``.`` are
 templates that take a key (``ml.feature.`` + ``age``). See ``docs/semantic-conventions.md`` for their meaning.
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final, Literal, get_args
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.37.0"
-"""Schema of the standard attributes beside ours; remapping hangs on it once a predictive-model standard lands."""
+"""Schema of the standard attributes beside ours; it allows remapping once a standard for predictive models exists."""
 
 INSTRUMENTATION_SCOPE: Final = "otel_ml"
 PROCESSOR_SCOPE: Final = "otel_ml.collector_processor"
-"""Scope of everything the processor derives; a request that carries it back in is refused as a loop."""
+"""Scope of everything that the processor derives; a request that sends it back is refused as a loop."""
 
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
 Role = Literal["champion", "challenger", "shadow"]
@@ -95,7 +95,7 @@ SEGMENT_VALUE: Final = "ml.segment.value"
 PERFORMANCE_SOURCE: Final = "ml.performance.source"
 PERFORMANCE_AVERAGE: Final = "ml.performance.average"
 PERFORMANCE_METRIC: Final = "ml.performance.metric"
-"""Which metric ``ml.performance.drop`` speaks of: the last part of its name."""
+"""The metric that ``ml.performance.drop`` is about: the last part of its name."""
 SOURCE_LABELS: Final = "labels"
 SOURCE_ESTIMATED: Final = "estimated"
 
@@ -124,4 +124,4 @@ UNIT_BREACH: Final = "{breach}"
 UNIT_PREDICTION: Final = "{prediction}"
 UNIT_OBSERVATION: Final = "{observation}"
 UNIT_VALUE: Final = "{unit}"
-"""Unit of a regression's errors: whatever the predicted value is measured in."""
+"""Unit of a regression's errors: that of the predicted value."""

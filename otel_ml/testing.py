@@ -1,4 +1,4 @@
-"""Predictions, labels and metrics in memory, for tests of applications (and of this package).
+"""Captures predictions, labels and metrics in memory, for tests of applications (and of this package).
 
     from otel_ml.testing import capture
 
@@ -55,7 +55,7 @@ _INSTALL: Final = "otel_ml.testing needs the OpenTelemetry SDK: pip install 'ote
 
 @dataclass(frozen=True)
 class CapturedPrediction:
-    """One row of a prediction, read back from the wire form it travelled in; missing features are absent."""
+    """One row of a prediction, read from whatever form it travels in; missing features are absent."""
 
     model: str
     id: str
@@ -73,7 +73,7 @@ class CapturedPrediction:
 
 @dataclass(frozen=True)
 class CapturedLabel:
-    """One label, read back."""
+    """One label, read from whatever form it travels in."""
 
     model: str
     id: str
@@ -92,7 +92,7 @@ class CapturedPoint:
 
 
 class Captured:
-    """What has been emitted so far; every property reads anew."""
+    """Everything emitted so far; each property reads the current state."""
 
     def __init__(
         self,
@@ -108,23 +108,23 @@ class Captured:
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
-        """All finished spans, whoever made them."""
+        """All finished spans, including those of other instrumentations."""
         return self._exporter.get_finished_spans()
 
     @property
     def predictions(self) -> list[CapturedPrediction]:
-        """All predictions, a batch row by row, in the order in which their spans began."""
-        # The spans of a cut batch begin together and its children end first; the call's own span leads.
+        """All predictions, batches row by row, in the order in which their spans started."""
+        # The spans of a split batch start together and its children end first; the call's own span comes first.
         spans = sorted(self._named(SPAN_PREDICT), key=lambda span: (span.start_time or 0, _is_instant(span)))
-        return [found for span in spans for found in read_predictions(span)]
+        return [prediction for span in spans for prediction in read_predictions(span)]
 
     @property
     def labels(self) -> list[CapturedLabel]:
         """All labels, in the order of their spans."""
-        return [found for span in self._named(SPAN_LABEL) for found in read_labels(span)]
+        return [label for span in self._named(SPAN_LABEL) for label in read_labels(span)]
 
     def metric(self, name: str) -> list[CapturedPoint]:
-        """The series of a metric, collected now; empty where it has none.
+        """Return the series of a metric, collected now; empty if it has none.
 
         >>> from otel_ml import Model
         >>> with capture() as captured:
@@ -147,7 +147,7 @@ class Captured:
         ]
 
     def clear(self) -> None:
-        """Forget the spans so far; metrics are cumulative and stay."""
+        """Drop the spans so far; metrics are cumulative and stay."""
         self._exporter.clear()
 
     def _named(self, word: str) -> list[ReadableSpan]:
@@ -160,8 +160,8 @@ class Captured:
 def capture(*, sampler: Sampler | None = None) -> Generator[Captured]:
     """Collect in memory what every model emits within the block, instead of sending it to the global providers.
 
-    Models that were given providers of their own keep those. Raises :class:`ModuleNotFoundError` with the command to
-    install where the SDK is missing.
+    Models with their own providers keep those. Raises :class:`ModuleNotFoundError` with the install command if the SDK
+    is missing.
 
     >>> from otel_ml import Model
     >>> with capture() as captured, Model("price").predict({"area": 70.5}) as prediction:
@@ -186,7 +186,7 @@ def capture(*, sampler: Sampler | None = None) -> Generator[Captured]:
 
 
 def read_predictions(span: ReadableSpan) -> Iterator[CapturedPrediction]:
-    """The rows of one prediction span, whichever of the contract's forms it has."""
+    """Yield the rows of one prediction span, whatever its form."""
     attributes = dict(span.attributes or {})
     context = span.get_span_context()
     default = "" if context is None else f"{context.trace_id:032x}:{context.span_id:016x}"
@@ -210,7 +210,7 @@ def read_predictions(span: ReadableSpan) -> Iterator[CapturedPrediction]:
 
 
 def read_labels(span: ReadableSpan) -> Iterator[CapturedLabel]:
-    """The labels of one label span."""
+    """Yield the labels of one label span."""
     attributes = dict(span.attributes or {})
     for row in _rows(attributes):
         yield CapturedLabel(
@@ -223,7 +223,7 @@ def read_labels(span: ReadableSpan) -> Iterator[CapturedLabel]:
 
 
 def _rows(attributes: Mapping[str, Any]) -> list[Row]:
-    """Attributes row by row, with the cells that are missing left out and the ``ml.features`` map laid flat."""
+    """Return attributes row by row, without missing cells, and with the ``ml.features`` map flattened."""
     if BATCH in attributes:
         arrow: Any = import_module("pyarrow")
         with arrow.ipc.open_stream(attributes[BATCH]) as stream:

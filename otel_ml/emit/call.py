@@ -162,12 +162,12 @@ class RecordedCall:
         if rows == 0:
             nothing: Attributes = {PREDICTION_ROWS: 0}
             return iter([nothing])
-        known = features.columns or _EMPTY
+        feature_columns = features.columns or _EMPTY
         columns = [
-            *self._feature_columns(known),
-            *self._segment_columns(known),
+            *self._feature_columns(feature_columns),
+            *self._segment_columns(feature_columns),
             *self._output_columns(rows),
-            *self._attribution_columns(known),
+            *self._attribution_columns(feature_columns),
         ]
         base, own = default_id, True
         if self.id_given is not None:

@@ -1,4 +1,4 @@
-"""Tracer, meter and instruments: made once for each provider, and moved all at once while a test captures."""
+"""Makes tracer and instruments once per provider, and redirects all of them while a test captures."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from otel_ml.semconv import (
 DURATION_EDGES_S: Final = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ROW_EDGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000)
 SCORE_EDGES: Final = tuple(step / 20 for step in range(1, 21))
-"""Twenty buckets from 0 to 1; a score that is no probability falls beyond."""
+"""Twenty buckets from 0 to 1; a score that is not a probability falls into the overflow bucket."""
 
 
 MAX_OBSERVED: Final = 256
-"""Models whose feature observations one meter holds."""
+"""Models whose feature observations one meter counts."""
 
 
 class Movable(Protocol):
-    """Something that follows when the providers change."""
+    """An object that uses the current providers."""
 
     def bind(self) -> None:
-        """Take tracer and instruments anew."""
+        """Get tracer and instruments from the current providers."""
         ...
 
 
 class Meters:
-    """The instruments of section 3 of the contract on one meter."""
+    """The instruments of section 3 of the semantic conventions, on one meter."""
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter(INSTRUMENTATION_SCOPE, package_version(), provider, SCHEMA_URL)
@@ -71,34 +71,38 @@ class Meters:
         self.score = meter.create_histogram(
             METRIC_PREDICTION_SCORE,
             UNIT_RATIO,
-            "Scores of predictions; of a batch an even sample.",
+            "Scores of predictions; an even sample of a batch.",
             explicit_bucket_boundaries_advisory=SCORE_EDGES,
         )
         self._meter = meter
         self._observations: dict[object, tuple[Mapping[str, str], Observations]] = {}
 
     def active(self) -> bool:
-        """Whether measurements go anywhere, as far as the API tells."""
-        # A proxy waits for a provider; should it stop to show that, recording into it is harmless.
+        """Return whether measurements go anywhere, as far as the API shows."""
+        # A proxy waits for a provider; if a later API hides that, recording into the proxy is harmless.
         real: Histogram | None = getattr(self.duration, "_real_instrument", self.duration)
         return real is not None and type(real) is not NoOpHistogram
 
     def observe(
         self, model_attributes: Mapping[str, str], profile: Profile, redaction: Redaction
     ) -> Observations | None:
-        """The counts of a model's features by the profile's buckets, read at each collection from now on.
+        """Return the counts of a model's features by the profile's buckets, read at each collection from now on.
 
-        Every handle of one model shares them, and they outlive the handle, because a counter must not fall. None, and a
-        report, beyond :data:`MAX_OBSERVED` of them.
+        Every handle of one model shares them, and they outlive the handle, because a counter must not fall. Beyond
+        :data:`MAX_OBSERVED` models the result is None, and a report.
         """
         observations = Observations(profile, redaction)
         key = (tuple(model_attributes.items()), observations.series())
         with _lock:
-            known = self._observations.get(key)
-            if known is not None:
-                return known[1]
+            existing = self._observations.get(key)
+            if existing is not None:
+                return existing[1]
             if len(self._observations) >= MAX_OBSERVED:
-                report("observed models", "%d models are observed; no features are counted for others", MAX_OBSERVED)
+                report(
+                    "observed models",
+                    "features of %d models are counted, the limit; others are not",
+                    MAX_OBSERVED,
+                )
                 return None
             if not self._observations:
                 self._meter.create_observable_counter(
@@ -111,7 +115,7 @@ class Meters:
         return observations
 
     def _read(self, options: CallbackOptions) -> Iterator[Observation]:
-        # One model under two profiles or redactions has series in common; a series must be told once.
+        # One model with two profiles or redactions has series in common, and a series must be reported once.
         totals: dict[tuple[tuple[str, str], ...], int] = {}
         for model_attributes, observations in list(self._observations.values()):
             for feature, bucket, count in observations.read():
@@ -129,19 +133,19 @@ _captured: tuple[TracerProvider, MeterProvider] | None = None
 
 
 def follow(movable: Movable) -> None:
-    """Have ``bind`` called whenever the providers change."""
+    """Call ``bind`` of this object whenever the providers change."""
     _movable.add(movable)
 
 
 def tracer(provider: TracerProvider | None) -> Tracer:
-    """The tracer of this package: of ``provider``, of a running capture, or of the global provider."""
+    """Return the tracer of this package, from ``provider``, a running capture, or the global provider."""
     if provider is None and _captured is not None:
         provider = _captured[0]
     return trace.get_tracer(INSTRUMENTATION_SCOPE, package_version(), provider, SCHEMA_URL)
 
 
 def meters(provider: MeterProvider | None) -> Meters:
-    """The instruments of ``provider``, of a running capture, or of the global provider; made once."""
+    """Return the instruments of ``provider``, a running capture, or the global provider; made once."""
     global _global_meters
     if provider is None and _captured is not None:
         provider = _captured[1]
@@ -149,15 +153,15 @@ def meters(provider: MeterProvider | None) -> Meters:
         if provider is None:
             _global_meters = _global_meters or Meters(None)
             return _global_meters
-        found = _meters.get(provider)
-        if found is None:
-            found = _meters[provider] = Meters(provider)
-        return found
+        existing = _meters.get(provider)
+        if existing is None:
+            existing = _meters[provider] = Meters(provider)
+        return existing
 
 
 @contextmanager
 def captured(tracer_provider: TracerProvider, meter_provider: MeterProvider) -> Generator[None]:
-    """Send what goes to the global providers to these instead, from every model, until the end of the block."""
+    """Redirect every model from the global providers to these, until the end of the block."""
     global _captured
     before, _captured = _captured, (tracer_provider, meter_provider)
     _move()
@@ -175,7 +179,7 @@ def _move() -> None:
 
 @lru_cache(maxsize=1)
 def package_version() -> str:
-    """Version of this distribution, empty where it is not installed as one."""
+    """Return the version of this distribution, empty if it is not installed."""
     try:
         return version("otel-ml")
     except PackageNotFoundError:

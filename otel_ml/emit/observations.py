@@ -1,6 +1,6 @@
-"""``ml.feature.observations``: feature values counted by the buckets of a reference profile, inside the process.
+"""Counts feature values by the buckets of a reference profile, inside the process: ``ml.feature.observations``.
 
-Only the profile's JSON is read, with the standard library. Numpy is used where the application has it loaded.
+Only the profile's JSON is read, with the standard library. Numpy is used if the application has loaded it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _DIGITS: Final = (6, 9, 12, 15, 17)
 class Buckets:
     """The buckets of one feature; ``labels`` end with ``other`` and ``missing``.
 
-    Numeric: ``edges`` ascending, bucket i holds values from ``edges[i-1]`` up to but without ``edges[i]``, and what is
-    no number counts as ``other``. Categorical: ``positions`` by category.
+    Numeric: ``edges`` ascend, and bucket i holds values from ``edges[i-1]`` up to but excluding ``edges[i]``; a value
+    that is not a number counts as ``other``. Categorical: ``positions`` by category.
 
     >>> numeric_buckets([0, 1.5]).labels
     ('(-inf,0)', '[0,1.5)', '[1.5,+inf)', 'other', 'missing')
@@ -48,7 +48,7 @@ class Buckets:
     positions: Mapping[str, int] | None = None
 
     def place(self, value: object) -> int:
-        """The index of the bucket that a value falls into."""
+        """Return the index of the bucket that a value falls into."""
         try:
             plain = scalar(value)
         except UnsupportedValueError:
@@ -65,46 +65,46 @@ class Buckets:
 
     @property
     def other(self) -> int:
-        """Index of the bucket for what the reference does not know."""
+        """The index of the bucket for values that the reference does not have."""
         return len(self.labels) - 2
 
     @property
     def missing(self) -> int:
-        """Index of the bucket for missing values."""
+        """The index of the bucket for missing values."""
         return len(self.labels) - 1
 
     def counts(self, column: object) -> Sequence[int]:
-        """How many cells of a column fall into each bucket, by index."""
+        """Return how many cells of a column fall into each bucket, by index."""
         numpy = sys.modules.get("numpy")
         if numpy is not None and self.edges is not None:
             numbers = _float_array(numpy, column)
             if numbers is not None:
                 absent = numpy.isnan(numbers)
                 places = numpy.searchsorted(self.edges, numbers[~absent], side="right")
-                found = numpy.bincount(places, minlength=len(self.labels)).tolist()
-                found[self.missing] = int(absent.sum())
-                return found
+                counts = numpy.bincount(places, minlength=len(self.labels)).tolist()
+                counts[self.missing] = int(absent.sum())
+                return counts
         return self._counts_by_value(items(column))
 
     def _counts_by_value(self, cells: list[Any]) -> list[int]:
         counts = [0] * len(self.labels)
-        known: dict[object, int] = {}
+        places: dict[object, int] = {}
         for cell in cells:
             # Texts repeat; floats rarely do, and 1, 1.0 and True are one key but not one bucket.
             if type(cell) is not str:
                 counts[self.place(cell)] += 1
                 continue
-            place = known.get(cell)
+            place = places.get(cell)
             if place is None:
                 place = self.place(cell)
-                if len(known) < 10_000:
-                    known[cell] = place
+                if len(places) < 10_000:
+                    places[cell] = place
             counts[place] += 1
         return counts
 
 
 def numeric_buckets(edges: Sequence[float]) -> Buckets:
-    """Buckets between ascending edges; numbers in labels have six digits, or as many as it takes to tell them apart.
+    """Return buckets between ascending edges; labels have six digits, or as many as distinguish the edges.
 
     >>> numeric_buckets([]).labels
     ('(-inf,+inf)', 'other', 'missing')
@@ -119,15 +119,15 @@ def numeric_buckets(edges: Sequence[float]) -> Buckets:
 
 
 def categorical_buckets(categories: Sequence[str]) -> Buckets:
-    """One bucket for each category; a category that is itself called ``other`` or ``missing`` shares that label."""
-    known = [name for name in dict.fromkeys(categories) if name not in (BUCKET_OTHER, BUCKET_MISSING)]
-    labels = (*known, BUCKET_OTHER, BUCKET_MISSING)
+    """Return one bucket per category; a category that is itself called ``other`` or ``missing`` shares that label."""
+    names = [name for name in dict.fromkeys(categories) if name not in (BUCKET_OTHER, BUCKET_MISSING)]
+    labels = (*names, BUCKET_OTHER, BUCKET_MISSING)
     return Buckets(labels, positions={name: position for position, name in enumerate(labels)})
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What is read of a reference profile: whose it is, and the buckets by feature."""
+    """The parts of a reference profile used here: its model, and the buckets by feature."""
 
     model: str
     buckets: Mapping[str, Buckets]
@@ -136,7 +136,7 @@ class Profile:
 def read_profile(path: str) -> Profile:
     """Read the buckets of a reference profile file.
 
-    Raises :class:`OSError` where it cannot be opened, :class:`ValueError` where it is no profile, with the reason.
+    Raises :class:`OSError` if it cannot be opened, and :class:`ValueError` with the reason if it is not a profile.
     """
     content = json.loads(Path(path).read_text(encoding="utf-8"))
     if not isinstance(content, dict) or cast(Any, content).get("format") != FORMAT:
@@ -158,22 +158,22 @@ def _buckets(name: str, entry: Mapping[str, Any]) -> Buckets:
     edges = [float(edge) for edge in entry["edges"]]
     ascending = all(low < high for low, high in pairwise(edges))
     if not ascending or not all(map(math.isfinite, edges)):
-        raise ValueError(f"feature {name!r}: edges must be finite and ascend")
+        raise ValueError(f"feature {name!r}: edges must be finite and ascending")
     return numeric_buckets(edges)
 
 
 def load_profile(settings: Settings, model_name: str) -> Profile | None:
-    """The profile that the settings name, None where there is none.
+    """Return the profile that the settings name, None if there is none.
 
-    One that cannot be read is logged as an error, because a missing file must not stop the application. A profile
-    named by ``OTEL_ML_REFERENCE`` is for the model of its name only, as a process may hold several models.
+    A profile that cannot be read is logged as an error, because a missing file must not stop the application. A profile
+    from ``OTEL_ML_REFERENCE`` is only for the model that it names, because a process may have several models.
     """
     if settings.reference is None:
         return None
     try:
         profile = read_profile(settings.reference)
     except (OSError, ValueError) as error:
-        _logger.error("model %r: no feature observations: %s", model_name, error)  # noqa: TRY400 - it says it all
+        _logger.error("model %r: features are not counted: %s", model_name, error)  # noqa: TRY400 - it says it all
         return None
     if settings.reference_from_environment and profile.model not in ("", model_name):
         return None
@@ -181,7 +181,7 @@ def load_profile(settings: Settings, model_name: str) -> Profile | None:
 
 
 class Observations:
-    """Counts by feature and bucket for one model; thread-safe, and a forked child starts at zero.
+    """Counts by feature and bucket of one model; thread-safe, and a forked child starts at zero.
 
     >>> observations = Observations(Profile("", {"age": numeric_buckets([18, 65])}), Redaction(Settings()))
     >>> observations.add_row({"age": 37})
@@ -198,36 +198,36 @@ class Observations:
         _living.add(self)
 
     def series(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """The features that are counted, with the labels of their buckets."""
+        """Return the features that are counted, with the labels of their buckets."""
         return tuple((name, buckets.labels) for name, buckets in self._buckets.items())
 
     def restart(self) -> None:
-        """Start at zero with a new lock: a fork may have copied a held one, and the parent reports what it counted."""
+        """Start at zero with a new lock: a fork may have copied a locked one, and the parent reports its own counts."""
         self._lock = threading.Lock()
         self._counts = {name: [0] * len(buckets.labels) for name, buckets in self._buckets.items()}
 
     def add_row(self, row: Mapping[Any, object]) -> None:
-        """Count one row; a feature of the profile that it lacks is missing."""
+        """Count one row; a feature of the profile that the row lacks counts as missing."""
         places = [(name, buckets.place(row.get(name))) for name, buckets in self._buckets.items()]
         with self._lock:
             for name, place in places:
                 self._counts[name][place] += 1
 
     def add_columns(self, columns: Mapping[Any, object], rows: int) -> None:
-        """Count many rows; columns of another length than ``rows`` are left out."""
+        """Count many rows; a column whose length is not ``rows`` is left out."""
         for name, buckets in self._buckets.items():
             column = columns.get(name)
             if column is None:
-                found: Sequence[int] = [0] * buckets.missing + [rows]
+                added: Sequence[int] = [0] * buckets.missing + [rows]
             elif is_column(column) and length(column) == rows:
-                found = buckets.counts(column)
+                added = buckets.counts(column)
             else:
                 continue
             with self._lock:
-                self._counts[name] = [old + new for old, new in zip(self._counts[name], found, strict=True)]
+                self._counts[name] = [old + new for old, new in zip(self._counts[name], added, strict=True)]
 
     def read(self) -> Iterator[tuple[str, str, int]]:
-        """Feature, bucket and count so far, of the buckets that hold any."""
+        """Yield feature, bucket and count so far, for the buckets that are not empty."""
         with self._lock:
             snapshot = {name: list(counts) for name, counts in self._counts.items()}
         for name, counts in snapshot.items():
@@ -237,7 +237,7 @@ class Observations:
 
 
 def _float_array(numpy: Any, column: Any) -> Any | None:
-    """A numeric column as float64 with NaN for missing cells, None where it is not numeric."""
+    """Return a numeric column as float64 with NaN for missing cells, None if it is not numeric."""
     kind = getattr(getattr(column, "dtype", None), "kind", None)
     if kind in ("f", "i", "u") and hasattr(column, "__array__"):
         try:

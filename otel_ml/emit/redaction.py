@@ -1,4 +1,4 @@
-"""Redaction at source: what may leave the process, decided once per key and applied before anything is encoded."""
+"""Decides what may leave the process, once per key; the rules are applied before anything is encoded."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from otel_ml.problems import report
 from otel_ml.semconv import ATTRIBUTION, FEATURE, SEGMENT
 
 _CACHE_LIMIT = 20_000
-"""Keys whose route is remembered; beyond it routes are worked out anew each time."""
+"""Keys whose route is cached; beyond it routes are decided at each look-up."""
 
 
 class CachedRoutes(dict[object, "Route | None"]):
-    """Looks up a key's :data:`Route`; None where the value must not leave. Works out what it has not seen.
+    """Looks up a key's :data:`Route`, None if the value must not leave, and decides it for a new key.
 
     >>> routes = Redaction(Settings(deny=("card_*",))).features
     >>> routes["age"], routes["card_number"]
@@ -31,15 +31,15 @@ class CachedRoutes(dict[object, "Route | None"]):
         self._capture = capture
 
     def __missing__(self, key: object) -> Route | None:
-        route = self._work_out(key)
+        route = self._decide(key)
         if len(self) < _CACHE_LIMIT:
             self[key] = route
         return route
 
-    def _work_out(self, key: object) -> Route | None:
+    def _decide(self, key: object) -> Route | None:
         name = clean_key(key)
         if name is None:
-            report(f"key {self._prefix}", "%s: a key that is empty, too long or no text is dropped", self._prefix + "*")
+            report(f"key {self._prefix}", "%s: a key is empty, too long or without text; dropped", self._prefix + "*")
             return None
         if not self._capture or self._redaction.denies(name) or (self._allow and not self._redaction.allows(name)):
             return None
@@ -47,10 +47,10 @@ class CachedRoutes(dict[object, "Route | None"]):
 
 
 class Redaction:
-    """The rules of one model; ``features``, ``attributions``, ``taken_segments`` and ``segments`` are its routes.
+    """The redaction of one model; ``features``, ``attributions``, ``taken_segments`` and ``segments`` are its routes.
 
-    ``taken_segments`` are those whose value is a feature's; ``segments`` those that the application names, which the
-    allow list and ``capture_features`` do not concern.
+    ``taken_segments`` get their value from a feature; ``segments`` get it from the application, so the allow list and
+    ``capture_features`` do not apply.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -63,19 +63,19 @@ class Redaction:
         self.segments = CachedRoutes(self, SEGMENT, allow=False, capture=True)
 
     def denies(self, name: str) -> bool:
-        """Whether the deny list names the key."""
+        """Return whether the deny list names the key."""
         return _matches(name, self._settings.deny)
 
     def allows(self, name: str) -> bool:
-        """Whether the allow list names the key, or there is none."""
+        """Return whether the allow list names the key, or does not exist."""
         return self._settings.allow is None or _matches(name, self._settings.allow)
 
     def counts(self, name: str) -> bool:
-        """Whether the feature may be counted by bucket: not if denied, and not if hashed (buckets are readable)."""
+        """Return whether the feature may be counted by bucket: not if denied, nor if hashed (buckets are readable)."""
         return not self.denies(name) and self.allows(name) and not _matches(name, self._settings.hashed)
 
     def rule(self, name: str) -> RedactionRule | None:
-        """The rule for a key that may leave; hashing wins over rounding."""
+        """Return the rule for a key that may leave; hashing takes precedence over rounding."""
         if _matches(name, self._settings.hashed):
             return RedactionRule("hash", salt=self._salt)
         width = _width(name, self._settings.widths)

@@ -126,7 +126,7 @@ def _within_room(part: dict[str, Any], limits: PayloadLimits) -> Attributes:
         used += len(features)
     room = max(limits.room - used, 0)
     if len(attributions) > room:
-        report("attributions over limit", "%d attributions, room for %d; dropped", len(attributions), room)
+        report("attributions over limit", "%d attributions, room for %d; the rest are dropped", len(attributions), room)
     for name in attributions[room:]:
         del kept[name]
     return kept

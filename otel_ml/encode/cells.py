@@ -1,4 +1,4 @@
-"""Columns cell by cell: for what no array type holds, and for machines without pyarrow."""
+"""Converts columns cell by cell: for values that no array type holds, and for machines without pyarrow."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from otel_ml.encode.scalar import Scalar, UnsupportedValueError, class_text
 from otel_ml.problems import report
 
 LONG: Final = 2**31
-"""Texts are cut later, when redaction has seen all of them."""
+"""Texts are truncated later, after redaction of the whole text."""
 
 Cells = list[Scalar | None]
 
 
 def converted_cells(values: Iterable[object], attribute: str) -> Cells:
-    """Each value as a scalar, None where it is missing or has no place in an attribute (reported once)."""
+    """Return each value as a scalar, None if it is missing or an attribute cannot hold it (reported once)."""
     return [
         value if type(value) is bool or (type(value) is float and value == value) else converted(value, LONG, attribute)
         for value in values
@@ -25,9 +25,9 @@ def converted_cells(values: Iterable[object], attribute: str) -> Cells:
 
 
 def homogeneous(cells: Sequence[Scalar | None], attribute: str) -> Cells:
-    """One kind for the whole column: the kind that most cells have; others become missing, which is reported once.
+    """Convert a column to one kind, the kind of most cells; other cells become missing, which is reported once.
 
-    Truth values among texts become texts. Missing numbers among floats are NaN, else None.
+    Truth values among texts become texts. A missing cell among floats is NaN, otherwise None.
 
     >>> homogeneous([1, None, 3], "a"), homogeneous([True, "no"], "b"), homogeneous([1, "n/a", 2.5], "c")
     ([1.0, nan, 3.0], ['true', 'no'], [1.0, nan, 2.5])
@@ -36,7 +36,7 @@ def homogeneous(cells: Sequence[Scalar | None], attribute: str) -> Cells:
     truths = sum(1 for cell in cells if isinstance(cell, bool))
     texts = sum(1 for cell in cells if isinstance(cell, str))
     if numbers and (texts or truths):
-        report(f"mixed {attribute}", "%s: numbers and texts in one batch; the fewer are dropped", attribute)
+        report(f"mixed {attribute}", "%s: numbers and texts in one batch; the rarer kind is dropped", attribute)
     if numbers >= texts + truths and numbers:
         return _as_numbers(cells)
     if texts:
@@ -51,7 +51,7 @@ def _as_numbers(cells: Sequence[Scalar | None]) -> Cells:
 
 
 def text(value: object) -> str | None:
-    """A cell's class text, None where it has none."""
+    """Return a cell's class text, None if it has none."""
     try:
         return class_text(value)
     except UnsupportedValueError:

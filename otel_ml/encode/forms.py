@@ -12,8 +12,8 @@ from otel_ml.encode.row import Attributes
 def payloads(batch: Batch, limits: PayloadLimits) -> Iterator[Attributes]:
     """Yield the attributes of each span that the batch needs: Arrow where pyarrow is installed, arrays otherwise.
 
-    Each has ``ml.prediction.rows``, the rows of its own span; a row keeps the id that its position in the whole call
-    gives it.
+    Each has ``ml.prediction.rows``, the number of rows in that span; a row keeps the id of its position in the whole
+    call.
     """
     pa = arrow.library()
     return arrays.encode(batch, limits) if pa is None else arrow.encode(pa, batch, limits)

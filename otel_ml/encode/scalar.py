@@ -1,4 +1,4 @@
-"""One value to what an attribute can hold: number, text, truth value, or missing."""
+"""Converts one value to what an attribute can hold: number, text, truth value, or missing."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _UNLIMITED: Final = sys.maxsize
 
 
 class UnsupportedValueError(TypeError):
-    """The value has no place in an attribute: nested, an object, bytes that are no text."""
+    """An attribute cannot hold the value: it is nested, an object, or bytes that are not UTF-8."""
 
 
 def scalar(value: object, limit: int = _UNLIMITED) -> Scalar | None:
-    """Convert any value to a number, text or truth value; None where it is missing.
+    """Convert any value to a number, text or truth value; None if it is missing.
 
-    Missing are None, NaN, NaT and ``pandas.NA``. Infinities stay. Numpy scalars, 0-d arrays, ``Decimal`` and
-    fractions become Python numbers, integers beyond 64 bits floats. Times become seconds: Unix seconds for
-    ``datetime`` and ``date`` (without a zone: UTC), a length for ``timedelta``. Enumerations give their value, UTF-8
-    bytes their text. Texts are cut after ``limit`` characters. Raises :class:`UnsupportedValueError` for the rest.
+    None, NaN, NaT and ``pandas.NA`` are missing. Infinities stay. Numpy scalars, 0-d arrays, ``Decimal`` and fractions
+    become Python numbers; integers beyond 64 bits become floats. Times become seconds: Unix seconds for ``datetime``
+    and ``date`` (without a zone: UTC), a duration for ``timedelta``. An enumeration becomes its value, and UTF-8 bytes
+    their text. Texts are truncated after ``limit`` characters. Raises :class:`UnsupportedValueError` for anything else.
 
     >>> scalar(Decimal("1.5")), scalar(2**70), scalar(float("nan")), scalar("abcdef", limit=3)
     (1.5, 1.1805916207174113e+21, None, 'abc')
@@ -70,7 +70,7 @@ def _convert(value: object, limit: int) -> Scalar | None:
 
 
 def _foreign(value: object, limit: int) -> Scalar | None:
-    """Scalars of libraries that may not be loaded: pandas.NA, numpy times, 0-d arrays and tensors; other numbers."""
+    """Convert scalars of libraries that may not be loaded: pandas.NA, numpy times, 0-d arrays; and other numbers."""
     pandas = sys.modules.get("pandas")
     if pandas is not None and value is getattr(pandas, "NA", None):
         return None
@@ -106,7 +106,7 @@ def _seconds(value: datetime | date | timedelta) -> float | None:
 
 
 def bounded_int(value: int) -> int | float:
-    """The integer itself, or the nearest float where 64 bits cannot hold it; infinity beyond the floats.
+    """Return the integer itself, or the nearest float if 64 bits cannot hold it; infinity beyond the floats.
 
     >>> bounded_int(7), bounded_int(-(2**63)), bounded_int(2**63), bounded_int(-(10**400))
     (7, -9223372036854775808, 9.223372036854776e+18, -inf)
@@ -120,7 +120,7 @@ def bounded_int(value: int) -> int | float:
 
 
 def clean_text(text: str, limit: int) -> str:
-    """Cut a text to ``limit`` characters and replace what UTF-8 cannot hold (lone surrogates) by ``?``."""
+    """Truncate a text to ``limit`` characters and replace what UTF-8 cannot hold (lone surrogates) with ``?``."""
     text = text[:limit]
     if text.isascii():
         return text
@@ -128,7 +128,7 @@ def clean_text(text: str, limit: int) -> str:
 
 
 def clean_key(key: object) -> str | None:
-    """A key as text, or None where it cannot name an attribute: empty, over 256 characters, or without a text form.
+    """Return a key as text, or None if it cannot name an attribute: empty, over 256 characters, or without a text.
 
     >>> clean_key("age"), clean_key(3), clean_key(""), clean_key("k" * 300)
     ('age', '3', None, None)
@@ -143,11 +143,10 @@ def clean_key(key: object) -> str | None:
 
 
 def class_text(value: object, limit: int = _UNLIMITED) -> str | None:
-    """The text of a class or segment, the same for every way a model may spell it; None where it is missing.
+    """Return the text of a class or segment, the same for every type that can hold it; None if it is missing.
 
-    Truth values are ``true`` and ``false``, integral numbers their integer, other numbers their shortest decimal form.
-    So a classifier that says ``1``, ``1.0`` or ``numpy.int64(1)`` means the class ``1``, and a label of any of these
-    agrees with it.
+    Truth values become ``true`` and ``false``, integral numbers their integer, other numbers their shortest decimal
+    form. So ``1``, ``1.0`` and ``numpy.int64(1)`` are all the class ``1``, for predictions and labels alike.
 
     >>> class_text(True), class_text(1), class_text(1.0), class_text(0.5), class_text("delayed"), class_text(None)
     ('true', '1', '1', '0.5', 'delayed', None)
@@ -163,15 +162,15 @@ def class_text(value: object, limit: int = _UNLIMITED) -> str | None:
 
 
 def identifier(value: object) -> str | None:
-    """A prediction id as text, cut after 512 characters; None where it is missing.
+    """Return a prediction id as text, truncated after 512 characters; None if it is missing.
 
-    The id of a label goes the same way, so the two join.
+    The id of a label is converted the same way, so the two join.
     """
     return class_text(value, MAX_ID_CHARS)
 
 
 def number(value: object) -> float | None:
-    """A score, probability or predicted value as a float; None where it is missing.
+    """Return a score, probability or predicted value as a float; None if it is missing.
 
     Raises :class:`UnsupportedValueError` for texts; a truth value counts as 1 or 0.
     """
@@ -179,7 +178,7 @@ def number(value: object) -> float | None:
     if plain is None:
         return None
     if isinstance(plain, str):
-        raise UnsupportedValueError("it is a text where a number is due")
+        raise UnsupportedValueError("a text in place of a number")
     return float(plain)
 
 

@@ -40,8 +40,8 @@ def row_score(
     scores: Mapping[str, float], class_: str | None, positive_class: str | None, task: str | None
 ) -> float | None:
     """Return the probability of the positive class, else of the predicted one; None if neither is known."""
-    chosen = positive(list(scores), positive_class, task) or class_
-    return None if chosen is None else scores.get(chosen)
+    scored = positive(list(scores), positive_class, task) or class_
+    return None if scored is None else scores.get(scored)
 
 
 def column_score(
@@ -52,9 +52,9 @@ def column_score(
     >>> column_score({"a": [0.2, 0.7], "b": [0.5, 0.1], "c": [0.3, 0.2]}, ["b", "a"], None, None, 2)
     [0.5, 0.7]
     """
-    chosen = positive(list(scores), positive_class, task)
-    if chosen is not None:
-        return scores[chosen]
+    scored = positive(list(scores), positive_class, task)
+    if scored is not None:
+        return scores[scored]
     if not is_column(classes) or length(classes) != rows:
         return None
     if any(not is_column(column) or length(column) != rows for column in scores.values()):

@@ -16,10 +16,10 @@ def remember(prediction: Prediction) -> None:
 
 
 def last_prediction_ids() -> list[str]:
-    """Return the prediction ids, one per row, of the last call that zero-code instrumentation observed here.
+    """Return the prediction id of every row of the last call that zero-code instrumentation observed.
 
-    "Here" is the current thread or task. Store the ids where the truth will be known: labels join on them. The list is
-    empty if no call was observed.
+    It is the last call in this thread or task; without one the list is empty. Store the ids where the truth will be
+    known, because labels join on them.
 
     >>> from contextvars import Context
     >>> Context().run(last_prediction_ids)

@@ -61,15 +61,15 @@ def describe(estimator: Any) -> Description | None:
     True
     """
     chain = list(layers(estimator))
-    kind: Kind | None = next((known for layer in chain if (known := _kind(layer)) is not None), None)
+    kind: Kind | None = next((kind for kind in map(_kind, chain) if kind), None)
     if kind is None or any(map(_has_many_outputs, chain)):
         return None
     classes = None
     task: Task | None = "regression"
     if kind == "classifier":
-        known = attribute(estimator, "classes_")
-        classes = class_labels(known)
-        if known is not None and classes is None:
+        fitted_classes = attribute(estimator, "classes_")
+        classes = class_labels(fitted_classes)
+        if fitted_classes is not None and classes is None:
             return None
         task = None if classes is None else _classification(len(classes))
     return Description(
@@ -108,17 +108,17 @@ def attribute(estimator: Any, name: str) -> Any:
         return None
 
 
-def class_labels(known: Any) -> Any:
+def class_labels(classes: Any) -> Any:
     """Return the classes as a 1-D array, None if they are not (several outputs have a list of arrays).
 
     >>> class_labels([0, 1]), class_labels([[0, 1], [0, 1, 2]])
     (array([0, 1]), None)
     """
-    if known is None:
+    if classes is None:
         return None
-    if isinstance(known, (list, tuple)) and any(np.ndim(label) for label in known if not isinstance(label, str)):
+    if isinstance(classes, (list, tuple)) and any(np.ndim(label) for label in classes if not isinstance(label, str)):
         return None
-    labels = np.asarray(known)
+    labels = np.asarray(classes)
     return labels if labels.ndim == 1 and len(labels) else None
 
 
@@ -208,9 +208,9 @@ def _column(result: Any) -> Any:
 def _ndim(value: Any) -> int:
     if isinstance(value, (str, bytes)) or value is None:
         return 0
-    known = getattr(value, "ndim", None)
-    if isinstance(known, int):
-        return known
+    ndim = getattr(value, "ndim", None)
+    if isinstance(ndim, int):
+        return ndim
     return np.ndim(value) if isinstance(value, (list, tuple)) else 0
 
 

@@ -199,7 +199,7 @@ def test_a_bad_profile_says_why_and_stops_nothing(
     with pytest.raises(ValueError, match=message):
         read_profile(str(path))
     assert load_profile(Settings(reference=str(path)), "m") is None
-    assert "model 'm': no feature observations" in caplog.text
+    assert "model 'm': features are not counted" in caplog.text
 
 
 def test_a_missing_profile_stops_nothing(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -271,4 +271,4 @@ def test_counts_outlive_the_handle_and_are_bounded(
         if point.attributes["ml.feature.name"] == "age"
     }
     assert found == {("a", 2), ("b", 1)}
-    assert caplog.text.count("2 models are observed") == 1
+    assert caplog.text.count("features of 2 models are counted") == 1
