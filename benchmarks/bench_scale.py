@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks import traffic
+from benchmarks.bench_statistics import default_monitors
 from benchmarks.measure import clock_s, rate, seconds
 from collector_processor.columns.batch import Decoded, ModelKey, PredictionBatch
-from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import LimitsConfig, MlMonitor
@@ -88,7 +88,7 @@ def _shape(label: str, reference: Reference, whole: PredictionBatch) -> Sequence
         replace(whole.take(slice(0, 1)), time_ns=whole.time_ns[:1] + later_ns), int(whole.time_ns[0]) + later_ns
     )
     [window, *_] = windows.close(int(whole.time_ns[0]) + later_ns)
-    monitors = [monitor() for monitor in MONITOR_TYPES]
+    monitors = default_monitors()
     taken = seconds(lambda: [monitor.evaluate(window, reference) for monitor in monitors], 3)
     return label, throughput, f"{taken * 1e3:.1f} ms", _size(windows.nbytes)
 

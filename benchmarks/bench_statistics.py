@@ -13,9 +13,11 @@ from scipy import stats
 from benchmarks import traffic
 from benchmarks.measure import Row, prepared_seconds, rate, ratio, seconds, together
 from collector_processor.columns.batch import PredictionBatch
-from collector_processor.monitors import MONITOR_TYPES, DriftMonitor
-from collector_processor.monitors.base import Measurement
+from collector_processor.monitors import configured_monitors
+from collector_processor.monitors.base import Measurement, Monitor
+from collector_processor.monitors.drift import DriftMonitor, DriftSettings, LeastRows
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
@@ -42,6 +44,11 @@ def rows(progress: Callable[[str], None]) -> Iterator[Row]:
     yield from _windows()
 
 
+def default_monitors() -> list[Monitor]:
+    """The monitors that a service without a configuration runs."""
+    return list(configured_monitors(lambda name: MlMonitor().section(name, ModelConfig())))
+
+
 def window_of(reference: Reference, batch: PredictionBatch) -> Window:
     """A window that holds one batch."""
     schema = reference.schema.fork()
@@ -53,7 +60,7 @@ def window_of(reference: Reference, batch: PredictionBatch) -> Window:
 def _drift() -> Iterator[Row]:
     reference = traffic.reference()
     base, current = traffic.batch(100_000, seed=100), traffic.batch(1_000_000, seed=5, shift=0.1)
-    monitors = [monitor() for monitor in MONITOR_TYPES]
+    monitors = default_monitors()
     found: list[Measurement] = []
 
     def ours() -> None:
@@ -93,7 +100,7 @@ def _drift() -> Iterator[Row]:
 def _evaluating() -> Row:
     reference = traffic.reference(20_000, 1000, 0)
     window = window_of(reference, traffic.batch(5000, numeric=1000, categorical=0, seed=6))
-    monitor = DriftMonitor(numeric_methods=METHODS)
+    monitor = DriftMonitor(DriftSettings(numeric=METHODS), LeastRows())
     monitor.evaluate(window, reference)
     taken = seconds(lambda: monitor.evaluate(window, reference), 9)
     return Row(
@@ -136,7 +143,7 @@ def filled_windows(reference: Reference, rows_a_pane: int = 1000) -> ModelWindow
 def _windows() -> Iterator[Row]:
     reference = traffic.reference()
     due_ns = _EPOCH_NS + _PANES * _MINUTE_NS
-    monitors = [monitor() for monitor in MONITOR_TYPES]
+    monitors = default_monitors()
     [window] = filled_windows(reference).close(due_ns)
     close_s = prepared_seconds(lambda: filled_windows(reference), lambda windows: windows.close(due_ns), 5)
     evaluate_s = seconds(lambda: [monitor.evaluate(window, reference) for monitor in monitors], 9)

@@ -19,7 +19,7 @@ from collector_processor.alerts.settings import Alerts
 from collector_processor.config.load import CONNECTOR_TYPES, EXPORTER_TYPES, EXTENSION_TYPES
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.exporters.naming import prometheus_name
-from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.predictions import PREDICTIONS
 from collector_processor.own.drops import DROPS
 from collector_processor.own.telemetry import Telemetry
@@ -49,7 +49,7 @@ def metrics_page() -> str:
         "| metric | Prometheus | unit | kind | attributes | meaning |",
         "|---|---|---|---|---|---|",
     ]
-    metrics = [metric for monitor in MONITOR_TYPES for metric in monitor().metrics] + [PREDICTIONS]
+    metrics = [*monitor_metrics(), PREDICTIONS]
     for metric in metrics:
         own = ", ".join(f"`{name}`" for name in metric.attributes if not name.startswith("ml.model."))
         name = prometheus_name(metric.name, metric.unit, metric.kind)

@@ -13,7 +13,9 @@ from protocol import Case, main
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.drift import DRIFT_METHODS
-from collector_processor.monitors import MONITOR_TYPES, DriftMonitor
+from collector_processor.monitors import configured_monitors
+from collector_processor.monitors.drift import DriftMonitor, DriftSettings, LeastRows
+from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.frame import column_cells
 from collector_processor.statistics.accumulate import accumulate
@@ -95,12 +97,12 @@ def read(result):
 
 
 def everything():
-    drift = DriftMonitor(numeric_methods=_NUMERIC, categorical_methods=_CATEGORICAL)
-    return [drift if kind is DriftMonitor else kind() for kind in MONITOR_TYPES]
+    config = MlMonitor.model_validate({"drift": {"numeric": _NUMERIC, "categorical": _CATEGORICAL}})
+    return list(configured_monitors(lambda name: config.section(name, ModelConfig())))
 
 
 def drift_by(numeric, categorical):
-    return [DriftMonitor(numeric_methods=numeric, categorical_methods=categorical)]
+    return [DriftMonitor(DriftSettings(numeric=numeric, categorical=categorical), LeastRows())]
 
 
 def drift_case(name, numeric, categorical, how=fit):

@@ -12,16 +12,14 @@ from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
 from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule, Condition, Severity, Where
 from collector_processor.drift import DRIFT_METHODS
-from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.base import Metric
 from collector_processor.monitors.performance import METRICS
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration
 from otel_ml import semconv
 
-GAUGES: Final[Mapping[str, Metric]] = {
-    metric.name: metric for monitor in MONITOR_TYPES for metric in monitor().metrics if metric.kind == "gauge"
-}
+GAUGES: Final[Mapping[str, Metric]] = {metric.name: metric for metric in monitor_metrics() if metric.kind == "gauge"}
 """Every metric that a rule may judge."""
 TAKES_ALERTS: Final = ("alertmanager", "apprise", "otlp_grpc", "otlp_http", "debug")
 """Types of exporters that ``notify`` may name."""

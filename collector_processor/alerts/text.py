@@ -10,7 +10,7 @@ from typing import Final
 from collector_processor.alerts.notice import OFFENDERS, Notice, Offender, Reason
 from collector_processor.alerts.rules import AlertRule
 from collector_processor.columns.batch import ModelKey
-from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors import monitor_metrics
 from otel_ml import semconv
 
 NAME_LENGTH: Final = 200
@@ -155,7 +155,7 @@ def offender_text(rule: AlertRule, offender: Offender, was: str = "") -> str:
 
 @lru_cache(maxsize=1)
 def _units() -> dict[str, str]:
-    return {metric.name: metric.unit for monitor in MONITOR_TYPES for metric in monitor().metrics}
+    return {metric.name: metric.unit for metric in monitor_metrics()}
 
 
 def model_text(model: ModelKey) -> str:

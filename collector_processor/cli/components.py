@@ -41,7 +41,7 @@ def components() -> Iterator[Component]:
         for name, settings in types.items():
             yield Component(kind, name, _first_line(settings))
     for monitor in MONITOR_TYPES:
-        yield Component("monitor", monitor().name, _first_line(monitor))
+        yield Component("monitor", monitor.name, _first_line(monitor))
     for method in DRIFT_METHODS:
         yield Component("drift method", method.name, f"{_first_line(type(method))} ({', '.join(method.kinds)})")
     yield Component("decoder", decoder_name(), "in use")

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 
 from collector_processor.alerts.settings import Alerts, alert_problems
 from collector_processor.config.auth import EXTENSION, auth_problems
-from collector_processor.config.drift import drift_problems
 from collector_processor.config.words import problem
 from collector_processor.exporters.alertmanager.settings import AlertmanagerExporter
 from collector_processor.exporters.apprise.settings import AppriseExporter
@@ -242,7 +241,6 @@ def _read(reading: _Reading, document: Mapping[str, Any]) -> Config:
     flows = (pipeline.receivers + pipeline.exporters for pipeline in pipelines.values())
     used = set(enabled).union(alerts.notify, *flows)
     monitor = next((item for item in connectors.values() if isinstance(item, MlMonitor)), MlMonitor())
-    reading.problems += drift_problems(next(iter(connectors), "ml_monitor"), monitor)
     sections = {"receivers": receivers, "exporters": exporters, "extensions": extensions}
     return Config(
         receivers=_of(receivers, OtlpReceiver, used),

@@ -123,7 +123,7 @@ def _with_labels(series: Series, extra: tuple[str, ...]) -> Series:
 
 def registered_metrics() -> tuple[Metric, ...]:
     """Every metric that a registered monitor may give, and the counter of predictions."""
-    return (*(metric for monitor in MONITOR_TYPES for metric in monitor().metrics), PREDICTIONS)
+    return (*(metric for monitor in MONITOR_TYPES for metric in monitor.metrics), PREDICTIONS)
 
 
 def derived_series(metrics: Sequence[Metric] | None = None) -> Iterator[Series]:

@@ -1,28 +1,12 @@
-"""Monitors: pure functions from (window, reference) to measurements.
+"""Monitors: from windows and references to measurements.
 
-A new monitor is one file with one class, constructible without arguments, and one line in :data:`MONITOR_TYPES`.
+A new monitor is one file with one class and its settings, and one entry in :data:`.registry.MONITOR_TYPES`: its
+sections of the configuration, its metrics in the docs, on the dashboards and in the alert rules follow from there.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from collector_processor.monitors.base import Measurement, Metric, Monitor
-from collector_processor.monitors.drift import DriftMonitor
-from collector_processor.monitors.performance import PerformanceMonitor
-from collector_processor.monitors.quality import QualityMonitor
-from collector_processor.monitors.traffic import TrafficMonitor
+from collector_processor.monitors.registry import MONITOR_TYPES, configured_monitors, monitor_metrics
 
-MONITOR_TYPES: Final[tuple[type[Monitor], ...]] = (TrafficMonitor, QualityMonitor, DriftMonitor, PerformanceMonitor)
-"""Every monitor, in the order in which they are listed."""
-
-__all__ = [
-    "MONITOR_TYPES",
-    "DriftMonitor",
-    "Measurement",
-    "Metric",
-    "Monitor",
-    "PerformanceMonitor",
-    "QualityMonitor",
-    "TrafficMonitor",
-]
+__all__ = ["MONITOR_TYPES", "Measurement", "Metric", "Monitor", "configured_monitors", "monitor_metrics"]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
+
+from pydantic import Field
 
 from collector_processor.reference.profile import Reference
+from collector_processor.settings.base import Settings
 from collector_processor.window.base import Window
+
+WINDOW: str = "window"
+"""The section of the configuration that windows and monitors share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +44,24 @@ class Metric:
     kind: Literal["gauge", "counter"] = "gauge"
 
 
+class OptIn(Settings):
+    """Base of the settings of a monitor that runs only where it is switched on."""
+
+    enabled: bool = Field(default=False, description="whether it runs")
+
+
 class Monitor(Protocol):
-    """A pure function from (window, reference) to measurements, with the list of metrics that it may give."""
+    """A pure function from (window, reference) to measurements, with the list of metrics that it may give.
 
-    @property
-    def name(self) -> str:
-        """The key under which the monitor is registered and listed."""
-        ...
+    A class is constructed with the settings of its ``sections``, one positional argument each, in their order.
+    """
 
-    @property
-    def metrics(self) -> Sequence[Metric]:
-        """Every metric that :meth:`evaluate` may give."""
-        ...
+    name: ClassVar[str]
+    """The key under which the monitor is registered and listed."""
+    metrics: ClassVar[Sequence[Metric]]
+    """Every metric that :meth:`evaluate` may give."""
+    sections: ClassVar[Mapping[str, type[Settings]]]
+    """The sections of the configuration that hold its settings, with its keys in each; two monitors may share one."""
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """The window's measurements; what cannot be computed (no rows, no labels) is left out, never zero."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from math import inf
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from collector_processor.columns.batch import F64, I64, Mask
-from collector_processor.drift import drift_method
-from collector_processor.drift.base import Comparison, DriftMethod, Kind
+from collector_processor.drift import DRIFT_METHODS, drift_method
+from collector_processor.drift.base import Comparison, DriftMethod
 from collector_processor.monitors.attributes import DRIFT_KEYS, MODEL_KEYS, drift_attributes, model_attributes
-from collector_processor.monitors.base import Measurement, Metric
+from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.comparisons import (
     Block,
     categorical_comparisons,
@@ -21,6 +24,7 @@ from collector_processor.monitors.comparisons import (
     text_cells,
 )
 from collector_processor.reference.profile import Reference
+from collector_processor.settings.base import Settings
 from collector_processor.statistics.schema import ColumnSpec
 from collector_processor.window.base import Window
 from otel_ml import semconv
@@ -43,6 +47,51 @@ LEAST_CELLS = 0.5
 """A column with fewer cells is empty: retracted labels leave rounding errors behind."""
 _PREPARED = 4
 """References whose side is kept prepared by one monitor, oldest out first."""
+
+
+def _above_zero(threshold: float) -> float:
+    if not 0 < threshold < inf:
+        raise ValueError(f"must be a number above 0, not {threshold:g}")
+    return threshold
+
+
+class DriftSettings(Settings):
+    """Which drift methods run and when they breach."""
+
+    numeric: tuple[str, ...] = Field(
+        default=("psi", "js", "ks", "wasserstein"), description="methods for numeric columns"
+    )
+    categorical: tuple[str, ...] = Field(default=("psi", "js", "l_infinity"), description="methods for categories")
+    thresholds: dict[str, Annotated[float, AfterValidator(_above_zero)]] = Field(
+        default_factory=dict, description="threshold by method, instead of its default"
+    )
+    alpha: float = Field(
+        default=0.001, gt=0, lt=1, description="false alarms tolerated; small windows get higher thresholds"
+    )
+
+    @field_validator("numeric", "categorical")
+    @classmethod
+    def _of_kind(cls, names: tuple[str, ...], field: ValidationInfo) -> tuple[str, ...]:
+        _check_methods(names, [method.name for method in DRIFT_METHODS if field.field_name in method.kinds])
+        return names
+
+    @field_validator("thresholds")
+    @classmethod
+    def _of_methods(cls, thresholds: dict[str, float]) -> dict[str, float]:
+        _check_methods(thresholds, sorted(method.name for method in DRIFT_METHODS))
+        return thresholds
+
+
+def _check_methods(names: Iterable[str], choices: Sequence[str]) -> None:
+    unknown = ", ".join(repr(name) for name in names if name not in choices)
+    if unknown:
+        raise ValueError(f"unknown method {unknown}; allowed: {', '.join(choices)}")
+
+
+class LeastRows(Settings):
+    """How many rows a window needs before drift is judged."""
+
+    min_rows: int = Field(default=500, ge=1, description="drift is judged from this many rows on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +122,17 @@ class DriftMonitor:
 
     Nothing is said of a window with fewer than ``min_rows`` rows (not weighted), of a label column with fewer labels,
     of a column without cells on either side. ``ml.drift.share`` takes, for each feature, the first method of its kind.
-
-    Raises ``ValueError`` for unknown methods, methods of the other kind, and numbers out of range.
     """
 
-    name = "drift"
-    metrics: Sequence[Metric] = (SCORE, THRESHOLD, BREACHED, P_VALUE, SHARE)
+    name: ClassVar[str] = "drift"
+    metrics: ClassVar[Sequence[Metric]] = (SCORE, THRESHOLD, BREACHED, P_VALUE, SHARE)
+    sections: ClassVar[Mapping[str, type[Settings]]] = {"drift": DriftSettings, WINDOW: LeastRows}
 
-    def __init__(
-        self,
-        *,
-        numeric_methods: Sequence[str] = ("psi", "js", "ks", "wasserstein"),
-        categorical_methods: Sequence[str] = ("psi", "js", "l_infinity", "chi2"),
-        thresholds: Mapping[str, float] | None = None,
-        alpha: float = 0.001,
-        min_rows: int = 500,
-    ) -> None:
-        if not 0.0 < alpha < 1.0:
-            raise ValueError(f"alpha is {alpha}; it must be between 0 and 1")
-        if min_rows < 0:
-            raise ValueError(f"min_rows is {min_rows}; it must be 0 or more")
-        self._numeric = _methods(numeric_methods, "numeric")
-        self._categorical = _methods(categorical_methods, "categorical")
-        self._thresholds = _checked(thresholds or {})
-        self._alpha = alpha
-        self._min_rows = min_rows
+    def __init__(self, settings: DriftSettings, least: LeastRows) -> None:
+        self._numeric, self._categorical = _methods(settings.numeric), _methods(settings.categorical)
+        self._thresholds = settings.thresholds
+        self._alpha = settings.alpha
+        self._min_rows = least.min_rows
         self._prepared: list[tuple[Reference, tuple[Block, ...]]] = []
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
@@ -184,21 +219,6 @@ def _measurements(
         )
 
 
-def _methods(names: Sequence[str], kind: Kind) -> tuple[DriftMethod, ...]:
-    """The methods of those names, each once; all must work on the kind."""
-    methods = tuple(drift_method(name) for name in dict.fromkeys(names))
-    for method in methods:
-        if kind not in method.kinds:
-            raise ValueError(
-                f"drift method '{method.name}' works on {', '.join(method.kinds)} columns, not {kind} ones"
-            )
-    return methods
-
-
-def _checked(thresholds: Mapping[str, float]) -> dict[str, float]:
-    """Thresholds of known methods, all of them finite and 0 or more."""
-    for name, threshold in thresholds.items():
-        method = drift_method(name)
-        if not 0.0 <= threshold < float("inf"):
-            raise ValueError(f"threshold of drift method '{method.name}' is {threshold}; it must be 0 or more")
-    return dict(thresholds)
+def _methods(names: Sequence[str]) -> tuple[DriftMethod, ...]:
+    """The methods of those names, each once."""
+    return tuple(drift_method(name) for name in dict.fromkeys(names))

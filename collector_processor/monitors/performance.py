@@ -7,14 +7,16 @@ approximate: the ROC AUC is as fine as the score's bins, and the calibration err
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from collector_processor.columns.batch import F64, ModelKey
 from collector_processor.monitors.attributes import MODEL_KEYS, Attributes, model_attributes
-from collector_processor.monitors.base import Measurement, Metric
+from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.reference.profile import Reference
+from collector_processor.settings.base import Settings
 from collector_processor.statistics.bins import above
 from collector_processor.statistics.outcomes import EPSILON
 from collector_processor.statistics.pane import Outcomes
@@ -70,6 +72,12 @@ class Score(NamedTuple):
     average: str = ""
 
 
+class LeastLabels(Settings):
+    """How many labels a window needs before its performance is reported."""
+
+    min_labels: int = Field(default=50, ge=1, description="performance is reported from this many labels on")
+
+
 class PerformanceMonitor:
     """Performance from labels, wherever at least ``min_labels`` of them (weighted) have come.
 
@@ -85,17 +93,14 @@ class PerformanceMonitor:
 
     Where the reference has labels, each metric also has a drop: (reference − now) / reference, or the other way round
     for errors and losses, from four times ``min_labels`` on. A reference figure that is not above 0 is no yardstick.
-
-    Raises ``ValueError`` for a ``min_labels`` below 1.
     """
 
-    name = "performance"
-    metrics: Sequence[Metric] = (*METRICS.values(), DROP)
+    name: ClassVar[str] = "performance"
+    metrics: ClassVar[Sequence[Metric]] = (*METRICS.values(), DROP)
+    sections: ClassVar[Mapping[str, type[Settings]]] = {WINDOW: LeastLabels}
 
-    def __init__(self, *, min_labels: int = 50) -> None:
-        if min_labels < 1:
-            raise ValueError(f"min_labels is {min_labels}; it must be at least 1")
-        self._min_labels = min_labels
+    def __init__(self, least: LeastLabels) -> None:
+        self._min_labels = least.min_labels
         self._known: tuple[Reference, Mapping[tuple[str, str], F64]] | None = None
         """The reference's own performance, prepared once as long as the same reference comes."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from collector_processor.monitors.attributes import FEATURE_KEYS, feature_attrib
 from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.monitors.comparisons import text_cells
 from collector_processor.reference.profile import Reference
+from collector_processor.settings.base import Settings
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.vectors import grown
 from collector_processor.window.base import Window
@@ -59,8 +61,9 @@ class QualityMonitor:
     the limit itself: then nobody can tell. A share of no cells is left out.
     """
 
-    name = "quality"
-    metrics: Sequence[Metric] = (MISSING, MISSING_INCREASE, WRONG_TYPE, OUT_OF_RANGE, UNSEEN)
+    name: ClassVar[str] = "quality"
+    metrics: ClassVar[Sequence[Metric]] = (MISSING, MISSING_INCREASE, WRONG_TYPE, OUT_OF_RANGE, UNSEEN)
+    sections: ClassVar[Mapping[str, type[Settings]]] = {}
 
     def __init__(self) -> None:
         self._known: tuple[Reference, F64] | None = None

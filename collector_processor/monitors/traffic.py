@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from collector_processor.monitors.attributes import (
 )
 from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.reference.profile import Reference
+from collector_processor.settings.base import Settings
 from collector_processor.statistics.latency import quantile
 from collector_processor.window.base import Window
 from otel_ml import semconv
@@ -47,8 +49,9 @@ class TrafficMonitor:
     Values of a segment beyond the limit are together under ``other``; values without rows are left out.
     """
 
-    name = "traffic"
-    metrics: Sequence[Metric] = (ROWS, LABELS, COVERAGE, DELAY, *(metric for _, metric in LATENCIES))
+    name: ClassVar[str] = "traffic"
+    metrics: ClassVar[Sequence[Metric]] = (ROWS, LABELS, COVERAGE, DELAY, *(metric for _, metric in LATENCIES))
+    sections: ClassVar[Mapping[str, type[Settings]]] = {}
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """The window's traffic, everything together first, then segment by segment."""

@@ -1,19 +1,23 @@
-"""Settings of the connector; each key's meaning and default stand here and nowhere else."""
+"""Settings of the connector; those of monitors stand in the monitors' own files."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, model_validator
 
+from collector_processor.monitors.base import WINDOW
+from collector_processor.monitors.registry import section_settings, with_sections
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Bytes, Duration, Extent, Rows, WindowExtent
 from otel_ml.semconv import TASKS, Task
 
 _MINUTE_NS = 60 * 10**9
+S = TypeVar("S", bound=Settings)
 
 
-class WindowConfig(Settings):
+class WindowBounds(Settings):
     """Over which stretch of traffic statistics are taken."""
 
     size: WindowExtent = Field(default=Extent(ns=60 * _MINUTE_NS), description="length: a duration, or `5000 rows`")
@@ -21,8 +25,6 @@ class WindowConfig(Settings):
         default=None, description="how often a window closes; default a minute, or a whole window of rows"
     )
     allowed_lateness: Duration = Field(default=10 * _MINUTE_NS, description="how late a row may come and still count")
-    min_rows: int = Field(default=500, ge=1, description="drift is judged from this many rows on")
-    min_labels: int = Field(default=50, ge=1, description="performance is reported from this many labels on")
 
     @property
     def step(self) -> Extent:
@@ -32,7 +34,7 @@ class WindowConfig(Settings):
         return Extent(rows=self.size.rows) if self.size.rows else Extent(ns=min(_MINUTE_NS, self.size.ns))
 
     @model_validator(mode="after")
-    def _fits(self) -> WindowConfig:
+    def _fits(self) -> WindowBounds:
         size, step = self.size, self.step
         if not (size.ns or size.rows) or not (step.ns or step.rows):
             raise ValueError("size and every must be greater than 0")
@@ -47,6 +49,10 @@ class WindowConfig(Settings):
         return self
 
 
+class WindowConfig(section_settings(WINDOW, WindowBounds)):
+    """Over which stretch of traffic statistics are taken, and how small a window may be for each monitor."""
+
+
 class LabelsConfig(Settings):
     """How long and how many predictions wait for their label."""
 
@@ -58,21 +64,6 @@ class LearnConfig(Settings):
     """How references are learned when none is given."""
 
     learn: Rows = Field(default=5000, ge=100, description="rows that a model's reference is learned from")
-
-
-class DriftConfig(Settings):
-    """Which drift methods run and when they breach."""
-
-    numeric: tuple[str, ...] = Field(
-        default=("psi", "js", "ks", "wasserstein"), description="methods for numeric columns"
-    )
-    categorical: tuple[str, ...] = Field(default=("psi", "js", "l_infinity"), description="methods for categories")
-    thresholds: dict[str, float] = Field(
-        default_factory=dict, description="threshold by method, instead of its default"
-    )
-    alpha: float = Field(
-        default=0.001, gt=0, lt=1, description="false alarms tolerated; small windows get higher thresholds"
-    )
 
 
 class LimitsConfig(Settings):
@@ -92,8 +83,8 @@ class LimitsConfig(Settings):
     )
 
 
-class ModelConfig(Settings):
-    """What is known about one model (by name; all its versions)."""
+class _ModelKeys(Settings):
+    """The keys of one model that no monitor brings."""
 
     reference: Path | None = Field(
         default=None, description="reference profile; learned from the first rows when absent"
@@ -107,15 +98,32 @@ class ModelConfig(Settings):
         default=(), description="features to take as categories, though they are numbers"
     )
     window: WindowConfig | None = Field(default=None, description="instead of the connector's")
-    drift: DriftConfig | None = Field(default=None, description="instead of the connector's")
 
 
-class MlMonitor(Settings):
-    """The connector: predictions and labels in, measurements out."""
+class ModelConfig(with_sections(_ModelKeys, optional=True)):
+    """What is known about one model (by name; all its versions)."""
+
+
+class _ConnectorKeys(Settings):
+    """The keys of the connector that no monitor brings and that come first."""
 
     window: WindowConfig = Field(default_factory=WindowConfig, description="windows")
     labels: LabelsConfig = Field(default_factory=LabelsConfig, description="the label join")
     reference: LearnConfig = Field(default_factory=LearnConfig, description="learning references")
-    drift: DriftConfig = Field(default_factory=DriftConfig, description="drift")
+
+
+class MlMonitor(with_sections(_ConnectorKeys)):
+    """The connector: predictions and labels in, measurements out."""
+
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="limits")
     models: dict[str, ModelConfig] = Field(default_factory=dict, description="settings by model name")
+
+    def section(self, name: str, model: ModelConfig) -> Settings:
+        """The settings of one section as a model has them: its own, else the connector's."""
+        own: Settings | None = getattr(model, name)
+        return getattr(self, name) if own is None else own
+
+    def of(self, kind: type[S]) -> S:
+        """The connector's section of that type, such as a monitor's settings."""
+        sections = (getattr(self, name) for name in type(self).model_fields)
+        return next(section for section in sections if isinstance(section, kind))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
-from collector_processor.monitors import DriftMonitor, PerformanceMonitor, QualityMonitor, TrafficMonitor
+from collector_processor.monitors import configured_monitors
 from collector_processor.monitors.base import Measurement, Monitor
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.pipeline.settings import DriftConfig, MlMonitor, ModelConfig, WindowConfig
+from collector_processor.pipeline.settings import MlMonitor, ModelConfig, WindowConfig
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.window.base import Window
@@ -30,22 +30,6 @@ def window_policy(config: WindowConfig) -> WindowPolicy:
         rows=config.size.rows,
         every_rows=config.step.rows,
         allowed_lateness_ns=config.allowed_lateness,
-    )
-
-
-def monitors(window: WindowConfig, drift: DriftConfig) -> tuple[Monitor, ...]:
-    """All monitors, set up for one model."""
-    return (
-        TrafficMonitor(),
-        QualityMonitor(),
-        DriftMonitor(
-            numeric_methods=drift.numeric,
-            categorical_methods=drift.categorical,
-            thresholds=drift.thresholds,
-            alpha=drift.alpha,
-            min_rows=window.min_rows,
-        ),
-        PerformanceMonitor(min_labels=window.min_labels),
     )
 
 
@@ -114,7 +98,7 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
     watch = Watch(
         reference=reference,
         windows=ModelWindows(model.key, reference.schema.fork(), window_policy(window), telemetry),
-        monitors=monitors(window, model.settings.drift or config.drift),
+        monitors=tuple(configured_monitors(lambda name: config.section(name, model.settings))),
         telemetry=telemetry,
     )
     model.watch, model.learner = watch, None

@@ -19,7 +19,7 @@ from collector_processor.exporters.otlp.settings import OtlpExporter
 from collector_processor.exporters.prometheus import exporter as prometheus
 from collector_processor.exporters.prometheus.settings import PrometheusExporter
 from collector_processor.journal.base import Journal, Signal
-from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.predictions import PREDICTIONS
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pace import stale_ns
@@ -168,7 +168,7 @@ def build_exporters(config: Config, telemetry: Telemetry, instance_id: str) -> l
 
 def _exporter(config: Config, name: str, telemetry: Telemetry, instance_id: str) -> Exporter:
     settings = config.exporters[name]
-    metrics = [PREDICTIONS, *(metric for monitor in MONITOR_TYPES for metric in monitor().metrics)]
+    metrics = [PREDICTIONS, *monitor_metrics()]
     descriptions = {metric.name: metric.description for metric in metrics}
     match settings:
         case PrometheusExporter():

@@ -31,7 +31,7 @@ from collector_processor.drift.base import Comparison
 from collector_processor.exporters.naming import prometheus_name
 from collector_processor.generate.catalogue import Catalogue
 from collector_processor.labels.join import Fate
-from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.predictions import PREDICTIONS
 from collector_processor.own.drops import DROPS
 from collector_processor.own.telemetry import Telemetry
@@ -254,7 +254,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 def derived() -> dict[str, str]:
     """Prometheus names of the metrics that the service derives, by their own."""
-    metrics = [metric for monitor in MONITOR_TYPES for metric in monitor().metrics] + [PREDICTIONS]
+    metrics = [*monitor_metrics(), PREDICTIONS]
     return {metric.name: prometheus_name(metric.name, metric.unit, metric.kind) for metric in metrics}
 
 

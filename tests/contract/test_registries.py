@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 import collector_processor.drift as drift_package
 import collector_processor.monitors as monitor_package
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
+from collector_processor.config.load import default_config
 from collector_processor.drift import DRIFT_METHODS, drift_method
 from collector_processor.drift.base import Comparison, DriftMethod, Fine
-from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors import MONITOR_TYPES, configured_monitors, monitor_metrics
 from collector_processor.monitors.attributes import MODEL_KEYS
 from collector_processor.monitors.base import Measurement, Monitor
+from collector_processor.pipeline.settings import ModelConfig
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.pane import Pane
@@ -30,7 +32,9 @@ from otel_ml import semconv
 SHARED_BY_METHODS = {"base", "proportions"}
 EXTENSIVE = {"chi2"}  # a test statistic grows with the sample; every other score is a distance of shares
 METHODS = pytest.mark.parametrize("method", DRIFT_METHODS, ids=lambda method: method.name)
-MONITORS = pytest.mark.parametrize("monitor_type", MONITOR_TYPES, ids=lambda monitor_type: monitor_type.__name__)
+RUNNING = tuple(configured_monitors(lambda name: default_config().monitor.section(name, ModelConfig())))
+"""The monitors that a service runs which has no configuration."""
+MONITORS = pytest.mark.parametrize("monitor", RUNNING, ids=lambda monitor: monitor.name)
 
 
 def modules(package) -> Iterator[tuple[str, object]]:
@@ -220,7 +224,7 @@ def test_every_monitor_is_registered():
         for found in classes(module):
             if found is not Monitor and hasattr(found, "evaluate") and hasattr(found, "metrics"):
                 assert found in MONITOR_TYPES, f"monitor/{name}.py: {found.__name__} is not in MONITOR_TYPES"
-    assert len({monitor_type().name for monitor_type in MONITOR_TYPES}) == len(MONITOR_TYPES)
+    assert len({kind.name for kind in MONITOR_TYPES}) == len(MONITOR_TYPES)
 
 
 # --- monitors on a window with everything -------------------------------------------------------------------------
@@ -274,8 +278,7 @@ def described(monitor: Monitor, measurement: Measurement) -> None:
 
 
 @MONITORS
-def test_monitor_gives_only_what_it_lists(monitor_type, reference):
-    monitor = monitor_type()
+def test_monitor_gives_only_what_it_lists(monitor, reference):
     found = monitor.evaluate(window_of(reference), reference)
     assert found
     for measurement in found:
@@ -283,33 +286,32 @@ def test_monitor_gives_only_what_it_lists(monitor_type, reference):
 
 
 @MONITORS
-def test_no_series_is_given_twice(monitor_type, reference):
-    found = monitor_type().evaluate(window_of(reference), reference)
+def test_no_series_is_given_twice(monitor, reference):
+    found = monitor.evaluate(window_of(reference), reference)
     series = [(measurement.name, measurement.attributes) for measurement in found]
     assert len(set(series)) == len(series)
 
 
 @MONITORS
-def test_monitor_reads_and_does_not_write(monitor_type, reference):
+def test_monitor_reads_and_does_not_write(monitor, reference):
     window = window_of(reference)
     before = {name: values.copy() for name, values in window.pane.arrays().items()}
     sizes = [len(table) for table in (window.schema.categories, window.schema.classes, window.schema.groups)]
-    first = monitor_type().evaluate(window, reference)
-    assert first == monitor_type().evaluate(window, reference)
+    first = monitor.evaluate(window, reference)
+    assert first == monitor.evaluate(window, reference)
     assert all(np.array_equal(before[name], values) for name, values in window.pane.arrays().items())
     assert sizes == [len(table) for table in (window.schema.categories, window.schema.classes, window.schema.groups)]
 
 
 @MONITORS
-def test_an_empty_window_gives_nothing_that_is_not_a_number(monitor_type, reference):
-    monitor = monitor_type()
+def test_an_empty_window_gives_nothing_that_is_not_a_number(monitor, reference):
     for measurement in monitor.evaluate(window_of(reference, Pane.empty(reference.schema)), reference):
         described(monitor, measurement)
         assert measurement.name in {semconv.WINDOW_ROWS, semconv.WINDOW_LABELS}
 
 
 def test_metrics_are_described_once():
-    metrics = [metric for monitor_type in MONITOR_TYPES for metric in monitor_type().metrics]
+    metrics = monitor_metrics()
     assert len({metric.name for metric in metrics}) == len(metrics)
     for metric in metrics:
         assert metric.name.startswith("ml.")

@@ -11,6 +11,7 @@ from collector_processor.generate.dashboards.fleet import fleet_board
 from collector_processor.generate.dashboards.model import model_board
 from collector_processor.generate.dashboards.plan import Board, Bounds, Limits, Panel, Traces
 from collector_processor.generate.dashboards.service import service_board
+from collector_processor.monitors.drift import DriftSettings
 from collector_processor.pipeline.pace import look_back, windows_of
 from otel_ml import semconv
 
@@ -31,7 +32,7 @@ def boards(
     settings = config or default_config()
     known = catalogue or Catalogue.of_registries()
     limits = alert_limits(settings)
-    method = next(iter(settings.monitor.drift.numeric), "")
+    method = next(iter(settings.monitor.of(DriftSettings).numeric), "")
     step_s = window_step_s(settings)
     held = look_back(settings.monitor)
     return (

@@ -95,7 +95,7 @@ def test_components_lists_every_registered_one_on_a_line_without_markup(capsys: 
         ("connector", ["ml_monitor"]),
         ("exporter", ["otlp_grpc", "otlp_http", "prometheus", "debug"]),
         ("extension", ["health_check", "file_storage"]),
-        ("monitor", [monitor().name for monitor in MONITOR_TYPES]),
+        ("monitor", [monitor.name for monitor in MONITOR_TYPES]),
         ("drift method", [method.name for method in DRIFT_METHODS]),
     ):
         assert {(kind, name) for name in names} <= found

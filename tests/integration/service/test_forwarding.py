@@ -32,7 +32,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector_processor.config import ConfigError
-from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.predictions import PREDICTIONS
 from otel_ml.semconv import PROCESSOR_SCOPE
 
@@ -41,7 +41,7 @@ EXPORT = "/opentelemetry.proto.collector.{0}.v1.{1}Service/Export"
 CALLS = {"traces": EXPORT.format("trace", "Trace"), "logs": EXPORT.format("logs", "Logs")}
 CALLS["metrics"] = EXPORT.format("metrics", "Metrics")
 INVALID_ARGUMENT = 3
-UNITS = {metric.name: metric.unit for monitor in MONITOR_TYPES for metric in monitor().metrics}
+UNITS = {metric.name: metric.unit for metric in monitor_metrics()}
 UNITS[PREDICTIONS.name] = PREDICTIONS.unit
 
 

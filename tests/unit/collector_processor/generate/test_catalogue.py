@@ -52,7 +52,7 @@ def test_own_series_are_those_that_the_service_exposes() -> None:
 def test_derived_series_are_those_that_monitors_list() -> None:
     catalogue = Catalogue.of_registries()
     for monitor in MONITOR_TYPES:
-        for metric in monitor().metrics:
+        for metric in monitor.metrics:
             series = catalogue[metric.name]
             assert set(series.labels) >= {label_name(key) for key in metric.attributes}
             assert series.names == (series.name,)

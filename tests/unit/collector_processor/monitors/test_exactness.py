@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
-from collector_processor.monitors.drift import DriftMonitor
+from collector_processor.monitors.drift import DriftMonitor, DriftSettings, LeastRows
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
@@ -74,7 +74,7 @@ def raw_reference():
 @pytest.fixture(scope="module")
 def compared(raw_reference) -> dict[float, Compared]:
     reference = build_reference("m", batch(*raw_reference))
-    monitor = DriftMonitor(numeric_methods=(*METHODS, "ks", "wasserstein"), categorical_methods=METHODS)
+    monitor = DriftMonitor(DriftSettings(numeric=(*METHODS, "ks", "wasserstein"), categorical=METHODS), LeastRows())
 
     def scores(columns, codes) -> Scores:
         schema = reference.schema.fork()

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from collector_processor.columns.batch import ModelKey
-from collector_processor.monitors.performance import METRICS, PerformanceMonitor, roc_auc
+from collector_processor.monitors.performance import METRICS, LeastLabels, PerformanceMonitor, roc_auc
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.bins import fine_edges
 from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
@@ -77,7 +77,9 @@ def measured(schema, pane, min_labels=1):
     """All measurements by (metric, average, segment value)."""
     reference = Reference(MODEL.name, schema, pane, np.zeros(len(schema.numeric)), "test", "")
     found = {}
-    for item in PerformanceMonitor(min_labels=min_labels).evaluate(Window(MODEL, 0, 1000, schema, pane), reference):
+    for item in PerformanceMonitor(LeastLabels(min_labels=min_labels)).evaluate(
+        Window(MODEL, 0, 1000, schema, pane), reference
+    ):
         pairs = dict(item.attributes)
         assert item.attributes[:2] == ((semconv.MODEL_NAME, "fraud"), (semconv.MODEL_VERSION, "7"))
         assert pairs[semconv.PERFORMANCE_SOURCE] == "labels"
@@ -272,7 +274,7 @@ def test_errors_have_the_unit_of_the_value():
     schema = schema_of("regression")
     pane = pane_of(schema, outcomes_of(label_values=np.arange(3.0), predicted_values=np.zeros(3)))
     reference = Reference("m", schema, pane, np.zeros(0), "test", "")
-    found = PerformanceMonitor(min_labels=1).evaluate(Window(MODEL, 0, 1, schema, pane), reference)
+    found = PerformanceMonitor(LeastLabels(min_labels=1)).evaluate(Window(MODEL, 0, 1, schema, pane), reference)
     assert {item.name.rpartition(".")[2]: item.unit for item in found} == {
         "mae": "min", "rmse": "min", "mape": "1", "r2": "1",
     }  # fmt: skip
@@ -384,13 +386,13 @@ def test_rounding_that_retractions_leave_is_no_class():
 
 
 def test_min_labels_below_one_is_refused():
-    with pytest.raises(ValueError, match="min_labels is 0; it must be at least 1"):
-        PerformanceMonitor(min_labels=0)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        LeastLabels(min_labels=0)
 
 
 def test_every_metric_given_is_announced():
     names = [semconv.PERFORMANCE + name for name in METRICS]
-    assert [metric.name for metric in PerformanceMonitor().metrics] == [*names, semconv.PERFORMANCE_DROP]
+    assert [metric.name for metric in PerformanceMonitor(LeastLabels()).metrics] == [*names, semconv.PERFORMANCE_DROP]
 
 
 def test_roc_auc_of_all_groups_at_once_equals_each_alone():

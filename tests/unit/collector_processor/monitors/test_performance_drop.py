@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
-from collector_processor.monitors.performance import DROP_LABELS, PerformanceMonitor
+from collector_processor.monitors.performance import DROP_LABELS, LeastLabels, PerformanceMonitor
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.columns import Labels
 from collector_processor.reference.outcomes import reference_outcomes
@@ -63,7 +63,7 @@ def drops(reference: Reference, outcome, min_labels: int = 50, monitor: Performa
     outcomes = reference_outcomes(schema, predictions, labels)
     assert outcomes is not None
     accumulate_outcomes(pane, schema, outcomes)
-    found = (monitor or PerformanceMonitor(min_labels=min_labels)).evaluate(
+    found = (monitor or PerformanceMonitor(LeastLabels(min_labels=min_labels))).evaluate(
         Window(MODEL, 0, 60, schema, pane), reference
     )
     pairs = [(dict(item.attributes), item.value) for item in found if item.name == semconv.PERFORMANCE_DROP]
@@ -130,14 +130,14 @@ def test_averages_are_compared_with_their_own():
     guessed = ["0" if row % 10 == 0 else said for row, said in enumerate(truth)]
     outcome = batch(predicted=truth), Labels(texts(truth))
     reference = reference_of(outcome)
-    found = PerformanceMonitor().metrics[-1]
+    found = PerformanceMonitor(LeastLabels()).metrics[-1]
     assert semconv.PERFORMANCE_AVERAGE in found.attributes
     dropped = drops(reference, (batch(predicted=guessed), Labels(texts(truth))))
     assert dropped["accuracy", ""] == pytest.approx(1 - np.mean([a == b for a, b in zip(truth, guessed, strict=True)]))
 
 
 def test_another_reference_is_not_mistaken_for_the_one_before():
-    monitor = PerformanceMonitor()
+    monitor = PerformanceMonitor(LeastLabels())
     good, bad = reference_of(binary(40), positive_class="yes"), reference_of(binary(120), positive_class="yes")
     for reference, drop in ((good, 0.2 / 0.9), (bad, 0.0), (good, 0.2 / 0.9)):
         assert drops(reference, binary(120), monitor=monitor)["accuracy", ""] == pytest.approx(drop)

@@ -10,11 +10,12 @@ import pytest
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.monitors import MONITOR_TYPES
-from collector_processor.monitors.base import Measurement, Metric
+from collector_processor.monitors.base import Measurement, Metric, OptIn
+from collector_processor.monitors.drift import DriftSettings
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.pipeline.settings import DriftConfig, MlMonitor, ModelConfig, WindowConfig
-from collector_processor.pipeline.watched import Model, begin, monitors, window_policy
+from collector_processor.pipeline.settings import MlMonitor, ModelConfig, WindowConfig
+from collector_processor.pipeline.watched import Model, begin, window_policy
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.window.base import Window
@@ -69,12 +70,15 @@ def test_the_settings_of_a_window_become_its_policy(
     assert policy.allowed_lateness_ns == 7 * S
 
 
-def test_every_registered_monitor_watches_every_model() -> None:
-    assert tuple(type(monitor) for monitor in monitors(WindowConfig(), DriftConfig())) == MONITOR_TYPES
+def test_every_registered_monitor_that_is_not_opt_in_watches_every_model() -> None:
+    model, _ = watched()
+    assert model.watch is not None
+    opt_in = {kind for kind in MONITOR_TYPES if any(issubclass(part, OptIn) for part in kind.sections.values())}
+    assert [type(monitor) for monitor in model.watch.monitors] == [kind for kind in MONITOR_TYPES if kind not in opt_in]
 
 
 def test_a_models_own_drift_settings_go_before_the_connectors() -> None:
-    own = DriftConfig(numeric=("ks",), thresholds={"ks": 0.9})
+    own = DriftSettings(numeric=("ks",), thresholds={"ks": 0.9})
     model, _ = watched(settings=ModelConfig(drift=own))
     assert model.watch is not None
     found = model.watch.evaluate(window_of(model, 1000))

@@ -1,0 +1,69 @@
+"""Every monitor, and what follows from that: the configuration's sections, the metrics, the monitors of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar, cast
+
+from pydantic import Field, create_model
+
+from collector_processor.monitors.base import Metric, Monitor, OptIn
+from collector_processor.monitors.drift import DriftMonitor
+from collector_processor.monitors.performance import PerformanceMonitor
+from collector_processor.monitors.quality import QualityMonitor
+from collector_processor.monitors.traffic import TrafficMonitor
+from collector_processor.settings.base import Settings
+
+MONITOR_TYPES: Final[tuple[type[Monitor], ...]] = (
+    TrafficMonitor,
+    QualityMonitor,
+    DriftMonitor,
+    PerformanceMonitor,
+)
+"""Every monitor, in the order in which they are listed."""
+
+S = TypeVar("S", bound=Settings)
+
+
+def monitor_metrics() -> tuple[Metric, ...]:
+    """Every metric of every monitor."""
+    return tuple(metric for kind in MONITOR_TYPES for metric in kind.metrics)
+
+
+def section_settings(name: str, base: type[S]) -> type[S]:
+    """The settings of one section: ``base`` and the keys of every monitor that reads the section."""
+    parts = dict.fromkeys(kind.sections[name] for kind in MONITOR_TYPES if name in kind.sections)
+    if not parts:
+        return base
+    if base is Settings and len(parts) == 1:
+        return cast("type[S]", next(iter(parts)))
+    bases = (*reversed(parts), base)  # fields come in the reverse order of bases
+    return cast("type[S]", create_model(base.__name__, __base__=bases, __doc__=base.__doc__))
+
+
+def with_sections(base: type[S], *, optional: bool = False) -> type[S]:
+    """``base`` with a key for each section of the monitors that it does not have yet; ``optional`` ones may be absent.
+
+    >>> from collector_processor.settings.base import Settings
+    >>> sorted(with_sections(Settings).model_fields)[0]
+    'drift'
+    """
+    names = dict.fromkeys(name for kind in MONITOR_TYPES for name in kind.sections)
+    fields: dict[str, Any] = {}
+    for name in names:
+        if name not in base.model_fields:
+            section = section_settings(name, Settings)
+            fields[name] = (
+                (section | None, Field(default=None, description="instead of the connector's"))
+                if optional
+                else (section, Field(default_factory=section, description=name.replace("_", " ")))
+            )
+    return create_model(base.__name__, __base__=base, __doc__=base.__doc__, **fields)
+
+
+def configured_monitors(section: Callable[[str], Settings]) -> Iterator[Monitor]:
+    """All monitors that are switched on, each with the settings of its sections."""
+    for kind in MONITOR_TYPES:
+        settings = [section(name) for name in kind.sections]
+        if all(part.enabled for part in settings if isinstance(part, OptIn)):
+            yield cast("Callable[..., Monitor]", kind)(*settings)
