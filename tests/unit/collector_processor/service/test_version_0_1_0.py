@@ -15,10 +15,10 @@ from collector_processor.alerts.engine import Engine
 from collector_processor.alerts.rules import AlertRule
 from collector_processor.columns import batch as columns
 from collector_processor.columns.batch import Decoded, LabelBatch
-from collector_processor.config import MlMonitor
 from collector_processor.decode import hash_ids
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.reference.file import load_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.summary import column_summary
