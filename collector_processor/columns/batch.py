@@ -1,85 +1,17 @@
-"""The columns that a request becomes: what every later room works on, whatever form the wire had.
-
-A *cell* is a number, a text, or missing. A :class:`Column` keeps the two kinds apart instead of coercing, so that a
-feature that changes its type is seen (``ml.quality.wrong_type``) and never mistaken for a value. Booleans are the
-texts ``"true"`` and ``"false"``.
-"""
+"""Batches of columns: what one request says of one model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from collector_processor.columns.column import F64, I32, I64, U64, Column, Mask, ModelKey
 from collector_processor.own.drops import DecodeReason
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-I32 = NDArray[np.int32]
-U64 = NDArray[np.uint64]
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ModelKey:
-    """Identifies one model version; an absent version is the empty string.
-
-    >>> str(ModelKey("fraud", "7")), str(ModelKey("fraud"))
-    ('fraud@7', 'fraud')
-    """
-
-    name: str
-    version: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}@{self.version}" if self.version else self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of ``n`` cells: numbers, texts, or both where the senders disagree; at least one part is present.
-
-    ``numbers`` is float64 ``[n]``, NaN where the cell is not a number. ``codes`` is int32 ``[n]``, an index into
-    ``categories``, −1 where the cell is not a text. A cell that is neither is missing.
-
-    >>> mixed = Column(np.array([1.5, np.nan, np.nan]), np.array([-1, 0, -1], np.int32), ("n/a",))
-    >>> mixed.missing().tolist()
-    [False, False, True]
-    """
-
-    numbers: F64 | None = None
-    codes: I32 | None = None
-    categories: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        part = self.numbers if self.numbers is not None else self.codes
-        return 0 if part is None else len(part)
-
-    def is_number(self) -> Mask:
-        """Which cells are numbers (infinities included), bool ``[n]``."""
-        if self.numbers is None:
-            return np.zeros(len(self), np.bool_)
-        return ~np.isnan(self.numbers)
-
-    def is_text(self) -> Mask:
-        """Which cells are texts, bool ``[n]``."""
-        if self.codes is None:
-            return np.zeros(len(self), np.bool_)
-        return self.codes >= 0
-
-    def missing(self) -> Mask:
-        """Which cells are neither number nor text, bool ``[n]``."""
-        return ~(self.is_number() | self.is_text())
-
-    def take(self, rows: I64 | Mask | slice) -> Column:
-        """The same column for a selection of rows."""
-        return Column(
-            None if self.numbers is None else self.numbers[rows],
-            None if self.codes is None else self.codes[rows],
-            self.categories,
-        )
+__all__ = [
+    "F64", "I32", "I64", "U64", "Column", "Decoded", "LabelBatch", "MalformedRequestError", "Mask", "ModelKey",
+    "PredictionBatch",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, Column, LabelBatch, PredictionBatch
+from collector_processor.columns.batch import F64, Column, LabelBatch, PredictionBatch
+from collector_processor.columns.column import concatenated, concatenated_numbers
 
 _Cells = TypeVar("_Cells", F64, Column)
 
@@ -100,38 +101,6 @@ def concatenate_labels(batches: Sequence[LabelBatch]) -> LabelBatch:
         concatenated([batch.classes for batch in batches], lengths),
         concatenated_numbers([batch.values for batch in batches], lengths),
     )
-
-
-def concatenated(columns: Sequence[Column | None], lengths: Sequence[int]) -> Column | None:
-    """Columns behind one another, None standing for as many missing cells as ``lengths`` says.
-
-    >>> column = concatenated([Column(np.array([1.0])), None, Column(codes=np.array([0], np.int32), categories=("a",))],
-    ...                       [1, 1, 1])
-    >>> column.numbers.tolist(), column.codes.tolist()
-    ([1.0, nan, nan], [-1, -1, 0])
-    """
-    numbers = concatenated_numbers([None if column is None else column.numbers for column in columns], lengths)
-    if all(column is None or column.codes is None for column in columns):
-        return None if numbers is None else Column(numbers)
-    index: dict[str, int] = {}
-    parts: list[I32] = []
-    for column, length in zip(columns, lengths, strict=True):
-        if column is None or column.codes is None:
-            parts.append(np.full(length, -1, np.int32))
-            continue
-        # One more entry behind the last category, where code −1 finds itself.
-        renumbered = [index.setdefault(text, len(index)) for text in column.categories]
-        parts.append(np.array([*renumbered, -1], np.int32)[column.codes])
-    return Column(numbers, np.concatenate(parts), tuple(index))
-
-
-def concatenated_numbers(parts: Sequence[F64 | None], lengths: Sequence[int]) -> F64 | None:
-    """Numbers behind one another, None standing for as many NaN as ``lengths`` says; None where all are None."""
-    if all(part is None for part in parts):
-        return None
-    return np.concatenate([
-        np.full(length, np.nan) if part is None else part for part, length in zip(parts, lengths, strict=True)
-    ])  # fmt: skip
 
 
 def _by_key(

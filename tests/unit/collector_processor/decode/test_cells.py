@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector_processor.columns.concatenate import concatenated
+from collector_processor.columns.column import concatenated
 from collector_processor.decode import Column, DecodeLimits
 from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cells import place_of, shorten, text_of
