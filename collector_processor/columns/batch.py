@@ -6,6 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collector_processor.columns.column import F64, I32, I64, U64, Column, Mask, ModelKey
+from collector_processor.columns.parts import (
+    COLUMN,
+    COLUMNS_BY_NAME,
+    IDS,
+    MODEL,
+    NUMBERS,
+    NUMBERS_BY_NAME,
+    TEXT,
+    TIMES,
+    WEIGHTS,
+    Batch,
+    mapped,
+    part,
+)
 from collector_processor.own.drops import DecodeReason
 
 __all__ = [
@@ -15,7 +29,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class PredictionBatch:
+class PredictionBatch(Batch):
     """Predictions of one model as columns of ``n`` rows.
 
     - ``time_ns`` int64 ``[n]``: event time, Unix nanoseconds.
@@ -26,64 +40,50 @@ class PredictionBatch:
     - ``prediction`` (class), ``score`` and ``value``: the outputs, None where no row has them. ``scores`` maps a
       class to its probability ``[n]``.
     - ``features``, ``segments`` (texts) and ``attributions`` (numbers) by key.
+
+    What is done to a batch part by part follows from each field's kind (:mod:`.parts`).
     """
 
-    model: ModelKey
-    time_ns: I64
-    ids: U64
-    weights: F64
-    duration_s: F64
-    features: Mapping[str, Column] = field(default_factory=dict[str, Column])
-    prediction: Column | None = None
-    score: F64 | None = None
-    value: F64 | None = None
-    scores: Mapping[str, F64] = field(default_factory=dict[str, F64])
-    segments: Mapping[str, Column] = field(default_factory=dict[str, Column])
-    attributions: Mapping[str, F64] = field(default_factory=dict[str, F64])
-    error: Column | None = None
-    task: str = ""
-    role: str = ""
+    model: ModelKey = field(metadata=part(MODEL))
+    time_ns: I64 = field(metadata=part(TIMES))
+    ids: U64 = field(metadata=part(IDS))
+    weights: F64 = field(metadata=part(WEIGHTS))
+    duration_s: F64 = field(metadata=part(WEIGHTS))
+    features: Mapping[str, Column] = field(default_factory=dict[str, Column], metadata=part(COLUMNS_BY_NAME))
+    prediction: Column | None = field(default=None, metadata=part(COLUMN))
+    score: F64 | None = field(default=None, metadata=part(NUMBERS))
+    value: F64 | None = field(default=None, metadata=part(NUMBERS))
+    scores: Mapping[str, F64] = field(default_factory=dict[str, F64], metadata=part(NUMBERS_BY_NAME))
+    segments: Mapping[str, Column] = field(default_factory=dict[str, Column], metadata=part(COLUMNS_BY_NAME))
+    attributions: Mapping[str, F64] = field(default_factory=dict[str, F64], metadata=part(NUMBERS_BY_NAME))
+    error: Column | None = field(default=None, metadata=part(COLUMN))
+    task: str = field(default="", metadata=part(TEXT))
+    role: str = field(default="", metadata=part(TEXT))
 
     def __len__(self) -> int:
         return len(self.time_ns)
 
     def take(self, rows: I64 | Mask | slice) -> PredictionBatch:
         """The same batch for a selection of rows; columns that are empty there stay."""
-
-        def part(values: F64 | None) -> F64 | None:
-            return None if values is None else values[rows]
-
-        return PredictionBatch(
-            model=self.model,
-            time_ns=self.time_ns[rows],
-            ids=self.ids[rows],
-            weights=self.weights[rows],
-            duration_s=self.duration_s[rows],
-            features={name: column.take(rows) for name, column in self.features.items()},
-            prediction=None if self.prediction is None else self.prediction.take(rows),
-            score=part(self.score),
-            value=part(self.value),
-            scores={name: values[rows] for name, values in self.scores.items()},
-            segments={name: column.take(rows) for name, column in self.segments.items()},
-            attributions={name: values[rows] for name, values in self.attributions.items()},
-            error=None if self.error is None else self.error.take(rows),
-            task=self.task,
-            role=self.role,
-        )
+        return mapped(self, lambda values: values[rows])
 
 
 @dataclass(frozen=True, slots=True)
-class LabelBatch:
+class LabelBatch(Batch):
     """Labels of one model name as columns of ``n`` rows; ``classes`` for classification, ``values`` for regression."""
 
-    model_name: str
-    time_ns: I64
-    ids: U64
-    classes: Column | None = None
-    values: F64 | None = None
+    model_name: str = field(metadata=part(TEXT))
+    time_ns: I64 = field(metadata=part(TIMES))
+    ids: U64 = field(metadata=part(IDS))
+    classes: Column | None = field(default=None, metadata=part(COLUMN))
+    values: F64 | None = field(default=None, metadata=part(NUMBERS))
 
     def __len__(self) -> int:
         return len(self.time_ns)
+
+    def take(self, rows: I64 | Mask | slice) -> LabelBatch:
+        """The same labels for a selection of rows."""
+        return mapped(self, lambda values: values[rows])
 
 
 @dataclass(frozen=True, slots=True)

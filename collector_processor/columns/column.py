@@ -7,8 +7,9 @@ texts ``"true"`` and ``"false"``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +72,23 @@ class Column:
         """Which cells are neither number nor text, bool ``[n]``."""
         return ~(self.is_number() | self.is_text())
 
-    def take(self, rows: I64 | Mask | slice) -> Column:
-        """The same column for a selection of rows."""
+    @property
+    def nbytes(self) -> int:
+        """Roughly how many bytes it holds."""
+        arrays = sum(values.nbytes for values in (self.numbers, self.codes) if values is not None)
+        return arrays + sum(64 + len(category) for category in self.categories)
+
+    def mapped(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> Column:
+        """The column with ``of`` each of its arrays."""
         return Column(
-            None if self.numbers is None else self.numbers[rows],
-            None if self.codes is None else self.codes[rows],
+            None if self.numbers is None else of(self.numbers),
+            None if self.codes is None else of(self.codes),
             self.categories,
         )
+
+    def take(self, rows: I64 | Mask | slice) -> Column:
+        """The same column for a selection of rows."""
+        return self.mapped(lambda values: values[rows])
 
 
 def concatenated(columns: Sequence[Column | None], lengths: Sequence[int]) -> Column | None:

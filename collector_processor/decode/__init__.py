@@ -22,7 +22,7 @@ from collector_processor.columns.batch import (
     ModelKey,
     PredictionBatch,
 )
-from collector_processor.columns.concatenate import concatenate, concatenate_labels
+from collector_processor.columns.concatenate import concatenate
 from collector_processor.decode import fallback
 from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from collector_processor.decode.otlp.from_json import Signal, json_to_protobuf
@@ -45,7 +45,6 @@ __all__ = [
     "PredictionBatch",
     "Signal",
     "concatenate",
-    "concatenate_labels",
     "decode",
     "decode_metrics",
     "decoder_called",

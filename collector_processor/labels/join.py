@@ -20,7 +20,7 @@ from collector_processor.labels.generations import Dropped, Found
 from collector_processor.labels.intake import latest_rows, pending_rows
 from collector_processor.labels.pending import PendingPredictions
 from collector_processor.labels.snapshot import packed, unpacked
-from collector_processor.labels.truth import Truth, cells, labels_at, same_labels, truth
+from collector_processor.labels.truth import Truth, cells, same_labels, truth
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
@@ -205,10 +205,10 @@ class LabelJoin:
         replaced = latest != np.arange(len(batch))
         if not replaced.any():
             return batch
-        same = same_labels(labels_at(batch, replaced), labels_at(batch, latest[replaced]))
+        same = same_labels(batch.take(replaced), batch.take(latest[replaced]))
         self._count(batch.model_name, "duplicate", int(np.count_nonzero(same)))
         self._count(batch.model_name, "corrected", int(np.count_nonzero(~same)))
-        return labels_at(batch, ~replaced)
+        return batch.take(~replaced)
 
     def _keep_early(self, batch: LabelBatch, fates: Fates, awaited: bool) -> None:
         """Keeps the labels that met no prediction, and renews those that wait for one of another version."""
@@ -217,9 +217,9 @@ class LabelJoin:
         if early is not None:
             places = early.find(batch.ids)
             there = places.hits()
-            places, labels = places.take(there), labels_at(batch, there)
+            places, labels = places.take(there), batch.take(there)
             same = early.equals(places, labels)
-            early.replace(places.take(~same), labels_at(labels, ~same))
+            early.replace(places.take(~same), labels.take(~same))
             seen = np.where(same, _DUPLICATE, _CORRECTED)
             fates[there] = np.where(fates[there] == _NONE, seen, fates[there])
         unmet, empty = (fates == _NONE) & ~there, cells(batch).empty()
@@ -230,7 +230,7 @@ class LabelJoin:
             return
         if early is None:
             early = self._early_labels(batch.model_name)
-        self._drop_early(batch.model_name, "evicted", early.insert(labels_at(batch, left)))
+        self._drop_early(batch.model_name, "evicted", early.insert(batch.take(left)))
         while sum(map(len, self._early.values())) > self.early_capacity:
             self._evict_early()
 
@@ -303,7 +303,7 @@ def _join(
     rows = np.flatnonzero(found.hits())
     if not len(rows):
         return None
-    said = truth(schema, labels_at(batch, rows))
+    said = truth(schema, batch.take(rows))
     known = said.known()
     fates[rows[~known]] = np.maximum(fates[rows[~known]], _WRONG_KIND)
     rows, said = rows[known], said.take(known)

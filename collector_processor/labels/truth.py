@@ -120,14 +120,3 @@ def same_labels(left: LabelBatch, right: LabelBatch) -> Mask:
         if mine is not None and theirs is not None:
             same &= (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
     return same
-
-
-def labels_at(labels: LabelBatch, rows: I64 | Mask) -> LabelBatch:
-    """The same labels for a selection of rows."""
-    return LabelBatch(
-        labels.model_name,
-        labels.time_ns[rows],
-        labels.ids[rows],
-        None if labels.classes is None else labels.classes.take(rows),
-        None if labels.values is None else labels.values[rows],
-    )

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.columns.parts import names_of, width_of
 
 MAX_CELLS: Final = 2**20
 """Rows times columns of what is put together: beyond it the columns leave the processor's cache, and nothing is won."""
 ALONE_ROWS: Final = 4096
 """Rows that are worth a pass of their own: putting them together with others would only copy them once more."""
-_LABEL_COLUMNS: Final = 4
-_OWN_COLUMNS: Final = 8
-"""Columns that every batch of predictions has: time, id, weight, duration and outputs."""
 
 
 @dataclass(slots=True)
@@ -95,12 +93,12 @@ class _Open:
         """Takes a batch of predictions."""
         self.run.predictions.setdefault(batch.model, []).append(batch)
         known = self.extents.get(batch.model)
-        columns, rows = (_width(batch), 0) if known is None else (known.columns, known.rows)
+        columns, rows = (width_of(batch), 0) if known is None else (known.columns, known.rows)
         self.extents[batch.model] = _Extent(columns, rows + len(batch), *_span(known, batch))
 
     def takes_labels(self, batch: LabelBatch) -> bool:
         """Whether labels may stand with those before them."""
-        return not self.labels or (self.labels + len(batch)) * _LABEL_COLUMNS <= MAX_CELLS
+        return not self.labels or (self.labels + len(batch)) * width_of(batch) <= MAX_CELLS
 
     def add_labels(self, batch: LabelBatch) -> None:
         """Takes labels."""
@@ -116,16 +114,6 @@ def _span(known: _Extent | None, batch: PredictionBatch) -> tuple[int, int]:
     return min(known.oldest_ns, oldest_ns), max(known.newest_ns, newest_ns)
 
 
-def _width(batch: PredictionBatch) -> int:
-    named = len(batch.features) + len(batch.segments) + len(batch.scores) + len(batch.attributions)
-    return named + _OWN_COLUMNS
-
-
 def _fits(batch: PredictionBatch, first: PredictionBatch) -> bool:
     """Whether the first batch has every column that this one has under a name of the sender's choice."""
-    return (
-        batch.features.keys() <= first.features.keys()
-        and batch.segments.keys() <= first.segments.keys()
-        and batch.scores.keys() <= first.scores.keys()
-        and batch.attributions.keys() <= first.attributions.keys()
-    )
+    return all(names <= known for (_, names), (_, known) in zip(names_of(batch), names_of(first), strict=True))

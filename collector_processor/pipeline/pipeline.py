@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
-from collector_processor.decode import concatenate, concatenate_labels
+from collector_processor.decode import concatenate
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.predictions import PredictionCounter
@@ -69,7 +69,7 @@ class Pipeline:
             if run.labels:
                 labels = sum(map(len, run.labels))
                 with survived("labels", self.telemetry, drop=("labels", "failed"), items=labels):
-                    self._labels(concatenate_labels(run.labels))
+                    self._labels(concatenate(run.labels))
 
     def tick(self, now_ns: int) -> list[Measurement]:
         """Closes every window that is due at ``now_ns`` and returns what the monitors say of it, and the counts."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from collector_processor.columns.batch import PredictionBatch
 from collector_processor.columns.concatenate import concatenate, owned
+from collector_processor.columns.parts import bytes_of
 from collector_processor.reference.build import (
     MAX_CATEGORIES,
     MAX_CLASSES,
@@ -50,7 +49,7 @@ class Learner:
             return False
         self.batches.append(owned(batch))
         self.rows += len(batch)
-        self.nbytes += batch_bytes(batch)
+        self.nbytes += bytes_of(batch)
         return True
 
     def finish(
@@ -89,23 +88,3 @@ class Learner:
             max_segment_values=max_segment_values,
             strict=False,
         )
-
-
-def batch_bytes(batch: PredictionBatch) -> int:
-    """Roughly how many bytes a batch holds."""
-    arrays: list[np.ndarray | None] = [
-        batch.time_ns,
-        batch.ids,
-        batch.weights,
-        batch.duration_s,
-        batch.score,
-        batch.value,
-    ]
-    arrays += [*batch.scores.values(), *batch.attributions.values()]
-    columns = [*batch.features.values(), *batch.segments.values(), batch.prediction, batch.error]
-    texts = 0
-    for column in columns:
-        if column is not None:
-            arrays += [column.numbers, column.codes]
-            texts += sum(64 + len(category) for category in column.categories)
-    return texts + sum(values.nbytes for values in arrays if values is not None)

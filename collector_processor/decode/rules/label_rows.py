@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from collector_processor.columns.batch import LabelBatch
-from collector_processor.columns.concatenate import concatenate_labels
+from collector_processor.columns.concatenate import concatenate
 from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cells import Scalar
 from collector_processor.decode.rules.column import column_of
@@ -70,7 +70,7 @@ class LabelRows:
         """All that was added, as one batch; none of no rows."""
         self._flush()
         parts = [part for part in self._parts if len(part)]
-        return [concatenate_labels(parts)] if parts else []
+        return [concatenate(parts)] if parts else []
 
     def _flush(self) -> None:
         """Turns the single labels that wait into a batch."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collector_processor.columns.batch import Column, LabelBatch
-from collector_processor.labels.truth import Truth, cells, labels_at, same_labels, truth
+from collector_processor.labels.truth import Truth, cells, same_labels, truth
 from collector_processor.statistics.schema import Categories, Schema
 
 
@@ -72,5 +72,5 @@ def test_truths_compare_within_their_kind():
 
 def test_labels_of_one_batch_compare_by_class_and_value():
     labels = labels_of(["a", "a", "b", None, None], np.array([np.nan, np.nan, np.nan, 1.0, 2.0]))
-    left, right = labels_at(labels, np.array([0, 0, 3, 3])), labels_at(labels, np.array([1, 2, 3, 4]))
+    left, right = labels.take(np.array([0, 0, 3, 3])), labels.take(np.array([1, 2, 3, 4]))
     assert same_labels(left, right).tolist() == [True, False, True, False]

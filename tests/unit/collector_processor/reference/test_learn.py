@@ -5,7 +5,8 @@ import pytest
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.columns.concatenate import concatenate
-from collector_processor.reference.learn import Learner, batch_bytes
+from collector_processor.columns.parts import bytes_of
+from collector_processor.reference.learn import Learner
 
 
 def texts(*values):
@@ -124,4 +125,4 @@ class TestLearner:
 
     def test_the_bytes_of_texts_count(self):
         long = Column(None, np.zeros(1, np.int32), ("x" * 10_000,))
-        assert batch_bytes(batch(1, features={"a": long})) > 10_000
+        assert bytes_of(batch(1, features={"a": long})) > 10_000

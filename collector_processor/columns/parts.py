@@ -1,0 +1,297 @@
+"""What a batch is made of. Each field of a batch names its kind, and everything done part by part follows from that.
+
+A new field is one line in its batch::
+
+    margin: F64 | None = field(default=None, metadata=part(NUMBERS))
+
+It is then selected, concatenated, copied, measured, saved and handed over like the others.
+"""
+
+# ruff: noqa: D102  # what each method does is said once, in Kind
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, Final, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector_processor.columns.column import Column, ModelKey, concatenated, concatenated_numbers
+
+Array = NDArray[Any]
+B = TypeVar("B", bound="Batch")
+_PART: Final = "part"
+_NO_NAMES: Final[Set[str]] = frozenset()
+
+
+class Kind(ABC):
+    """One kind of part. ``value`` is the part of one batch, ``values`` are those of several batches."""
+
+    def mapped(self, value: Any, of: Callable[[Array], Array]) -> Any:
+        """The part with ``of`` each of its arrays; a part that has no arrays stays."""
+        return value
+
+    @abstractmethod
+    def concatenated(self, values: Sequence[Any], lengths: Sequence[int]) -> Any:
+        """The part of all batches behind one another; ``lengths`` are their rows."""
+
+    def plain(self, value: Any) -> Any:
+        """The part as JSON with arrays in it."""
+        return value
+
+    @abstractmethod
+    def restored(self, plain: Any, rows: int) -> Any:
+        """The part that :meth:`plain` came from; ``ValueError`` for anything that is not such a part of ``rows``."""
+
+    def check(self, value: Any) -> None:  # noqa: B027  # most kinds have nothing to check
+        """Raises ``ValueError`` for cells that cannot be, which :meth:`restored` does not look at for its speed."""
+
+    def names(self, value: Any) -> Set[str]:
+        """The names that the sender gave to columns in it."""
+        return _NO_NAMES
+
+    def width(self, value: Any) -> int:
+        """How many columns it counts as."""
+        return 1
+
+    def nbytes(self, value: Any) -> int:
+        """Roughly how many bytes it holds."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Rows(Kind):
+    """An array that every batch has: ``[n]``, or ``[n, axis]``."""
+
+    dtype: np.dtype[Any]
+    axis: int = 0
+
+    def mapped(self, value: Array, of: Callable[[Array], Array]) -> Array:
+        return of(value)
+
+    def concatenated(self, values: Sequence[Array], lengths: Sequence[int]) -> Array:
+        return np.concatenate(values)
+
+    def restored(self, plain: Any, rows: int) -> Array:
+        return _array(plain, self.dtype, (rows, self.axis) if self.axis else (rows,))
+
+    def nbytes(self, value: Array) -> int:
+        return value.nbytes
+
+
+class Numbers(Kind):
+    """float64 ``[n]``; NaN where a row has none, None where no row has one."""
+
+    def mapped(self, value: Array | None, of: Callable[[Array], Array]) -> Array | None:
+        return None if value is None else of(value)
+
+    def concatenated(self, values: Sequence[Array | None], lengths: Sequence[int]) -> Array | None:
+        return concatenated_numbers(values, lengths)
+
+    def restored(self, plain: Any, rows: int) -> Array | None:
+        return None if plain is None else _array(plain, _F64, (rows,))
+
+    def nbytes(self, value: Array | None) -> int:
+        return 0 if value is None else value.nbytes
+
+
+class Cells(Kind):
+    """A :class:`.Column`, or None where all its cells are missing."""
+
+    def mapped(self, value: Column | None, of: Callable[[Array], Array]) -> Column | None:
+        return None if value is None else value.mapped(of)
+
+    def concatenated(self, values: Sequence[Column | None], lengths: Sequence[int]) -> Column | None:
+        return concatenated(values, lengths)
+
+    def plain(self, value: Column | None) -> Any:
+        return None if value is None else [value.numbers, value.codes, value.categories]
+
+    def restored(self, plain: Any, rows: int) -> Column | None:
+        if plain is None:
+            return None
+        numbers, codes, categories = plain
+        shape = (rows,)
+        return Column(
+            None if numbers is None else _array(numbers, _F64, shape),
+            None if codes is None else _array(codes, _I32, shape),
+            tuple(categories),
+        )
+
+    def check(self, value: Column | None) -> None:
+        if value is not None and {*map(type, value.categories)} - {str}:
+            raise ValueError("a column has a category that is not a text")
+        codes = None if value is None else value.codes
+        if value is None or codes is None or not len(codes):
+            return
+        if codes.min() < -1 or codes.max() >= len(value.categories):
+            raise ValueError("a column has codes without a category")
+
+    def nbytes(self, value: Column | None) -> int:
+        return 0 if value is None else value.nbytes
+
+
+@dataclass(frozen=True)
+class ByName(Kind):
+    """A mapping from names, which the sender chose, to parts of one other kind."""
+
+    kind: Kind
+
+    def mapped(self, value: Mapping[str, Any], of: Callable[[Array], Array]) -> Mapping[str, Any]:
+        return {name: self.kind.mapped(one, of) for name, one in value.items()}
+
+    def concatenated(self, values: Sequence[Mapping[str, Any]], lengths: Sequence[int]) -> Mapping[str, Any]:
+        names = dict.fromkeys(name for value in values for name in value)
+        every = {name: self.kind.concatenated([value.get(name) for value in values], lengths) for name in names}
+        return {name: one for name, one in every.items() if one is not None}
+
+    def plain(self, value: Mapping[str, Any]) -> Any:
+        return {name: self.kind.plain(one) for name, one in value.items()}
+
+    def restored(self, plain: Any, rows: int) -> Mapping[str, Any]:
+        restored = self.kind.restored
+        return {name: restored(one, rows) for name, one in _checked(plain, dict).items()}
+
+    def check(self, value: Mapping[str, Any]) -> None:
+        for name, one in value.items():
+            if one is None:
+                raise ValueError(f"{name!r} has no cells")
+            self.kind.check(one)
+
+    def names(self, value: Mapping[str, Any]) -> Set[str]:
+        return value.keys()
+
+    def width(self, value: Mapping[str, Any]) -> int:
+        return len(value)
+
+    def nbytes(self, value: Mapping[str, Any]) -> int:
+        return sum(map(self.kind.nbytes, value.values()))
+
+
+class Text(Kind):
+    """One text for the whole batch, empty where the sender gave none; of several batches the first that has one."""
+
+    def concatenated(self, values: Sequence[str], lengths: Sequence[int]) -> str:
+        return next(filter(None, values), "")
+
+    def restored(self, plain: Any, rows: int) -> str:
+        return _checked(plain, str)
+
+    def width(self, value: str) -> int:
+        return 0
+
+
+class Model(Kind):
+    """The model version, the same for all batches that are concatenated."""
+
+    def concatenated(self, values: Sequence[ModelKey], lengths: Sequence[int]) -> ModelKey:
+        return values[0]
+
+    def plain(self, value: ModelKey) -> Any:
+        return [value.name, value.version]
+
+    def restored(self, plain: Any, rows: int) -> ModelKey:
+        name, version = _checked(plain, list)
+        return ModelKey(_checked(name, str), _checked(version, str))
+
+    def width(self, value: ModelKey) -> int:
+        return 0
+
+
+_F64: Final = np.dtype(np.float64)
+_I32: Final = np.dtype(np.int32)
+TIMES: Final = Rows(np.dtype(np.int64))
+IDS: Final = Rows(np.dtype(np.uint64), 2)
+WEIGHTS: Final = Rows(_F64)
+NUMBERS: Final = Numbers()
+COLUMN: Final = Cells()
+NUMBERS_BY_NAME: Final = ByName(NUMBERS)
+COLUMNS_BY_NAME: Final = ByName(COLUMN)
+TEXT: Final = Text()
+MODEL: Final = Model()
+
+
+def part(kind: Kind | None) -> Mapping[str, Kind | None]:
+    """The metadata of a batch's field; None for one that is derived from the others, and never carried along."""
+    return {_PART: kind}
+
+
+class Batch:
+    """Base of the batches: frozen dataclasses whose fields are described by :func:`part`."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+@cache
+def parts_of(batch_type: type[Batch]) -> tuple[tuple[str, Kind], ...]:
+    """The name and the kind of each part, in the order of the fields; ``TypeError`` for a field without a kind."""
+    found: list[tuple[str, Kind]] = []
+    for each in fields(cast("Any", batch_type)):
+        if _PART not in each.metadata:
+            raise TypeError(f"{batch_type.__name__}.{each.name} has no kind; describe it by field(metadata=part(...))")
+        kind = each.metadata[_PART]
+        if kind is not None:
+            found.append((each.name, kind))
+    return tuple(found)
+
+
+def mapped(batch: B, of: Callable[[Array], Array]) -> B:
+    """The batch with ``of`` each of its arrays."""
+    return type(batch)(**{name: kind.mapped(getattr(batch, name), of) for name, kind in parts_of(type(batch))})
+
+
+def names_of(batch: Batch) -> Iterator[tuple[str, Set[str]]]:
+    """The names that the sender gave to columns, by part."""
+    return ((name, kind.names(getattr(batch, name))) for name, kind in parts_of(type(batch)))
+
+
+def width_of(batch: Batch) -> int:
+    """How many columns a batch has, those included that are empty in it but for the named ones."""
+    return sum(kind.width(getattr(batch, name)) for name, kind in parts_of(type(batch)))
+
+
+def bytes_of(batch: Batch) -> int:
+    """Roughly how many bytes a batch holds."""
+    return sum(kind.nbytes(getattr(batch, name)) for name, kind in parts_of(type(batch)))
+
+
+def plain_of(batch: Batch) -> Any:
+    """The batch as JSON with arrays in it: its rows, and its parts by name."""
+    return [len(batch), {name: kind.plain(getattr(batch, name)) for name, kind in parts_of(type(batch))}]
+
+
+def restored(batch_type: type[B], plain: Any) -> B:
+    """The batch that :func:`plain_of` gave; ``ValueError`` for anything that does not fit together.
+
+    A part that is absent has the default of its field: what was saved before there was the part can still be read.
+    """
+    rows, found = _checked(plain, list)
+    kinds, found = parts_of(batch_type), _checked(found, dict)
+    try:
+        return batch_type(**{name: kind.restored(found[name], rows) for name, kind in kinds if name in found})
+    except TypeError as error:
+        raise ValueError(f"a batch is not whole: {error}") from None
+
+
+def check(batch: Batch) -> None:
+    """Raises ``ValueError`` where a batch that was restored from a file has cells that cannot be."""
+    for name, kind in parts_of(type(batch)):
+        kind.check(getattr(batch, name))
+
+
+def _checked(plain: Any, kind: type[Any]) -> Any:
+    if type(plain) is not kind:
+        raise ValueError(f"a part of a batch is not a {kind.__name__}")
+    return plain
+
+
+def _array(plain: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    if type(plain) is not np.ndarray or plain.dtype != dtype or plain.shape != shape:
+        raise ValueError(f"a part of a batch is not an array of {dtype.name} {list(shape)}")
+    return plain
