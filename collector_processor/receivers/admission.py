@@ -1,6 +1,6 @@
 """The one place where both transports hand a request in; what becomes of it is decided and counted here.
 
-Order: room for one more request and for its bytes, memory, reading, decoding, journal. Only what the journal has
+Order: memory, room for one more request, reading and room for its bytes, decoding, journal. Only what the journal has
 taken is acknowledged. A request whose items cannot be counted (refused before it was decoded, or not decodable)
 counts as one item.
 """
@@ -12,11 +12,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Literal, TypeVar
+from functools import partial
+from typing import Final, Literal, Protocol, TypeVar
 
 from collector_processor.columns.batch import Decoded, MalformedRequestError
 from collector_processor.decode.otlp.metrics import LoopError
@@ -46,6 +47,38 @@ class BusyError(Exception):
 
 class TimedOutError(Exception):
     """The body did not come in time."""
+
+
+class HungUpError(Exception):
+    """The sender is gone; there is nobody to answer."""
+
+
+Hold = Callable[[int], None]
+"""Takes how many bytes a request holds by now; raises :class:`BusyError` when there is no room for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A request's protobuf, and the gzip stream that it came as, if it did: so it can go on without compressing it."""
+
+    body: bytes
+    gzipped: bytes = b""
+
+
+class Incoming(Protocol):
+    """One request as its transport has it, before anything of it was read."""
+
+    async def read(self, hold: Hold) -> None:
+        """Reads all of it from the network, in the event loop.
+
+        Raises what :meth:`Admission.admit` knows: :class:`TooLargeError`, :class:`TimedOutError`,
+        :class:`MalformedRequestError`, what ``hold`` raises, and :class:`HungUpError`.
+        """
+        ...
+
+    def payload(self, hold: Hold) -> Payload:
+        """What was read, inflated and as protobuf; called in a thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,39 +125,43 @@ class Admission:
         self._retry_after_s = retry_after_s
         self._next_complaint_s = 0.0
         self._patient = True
-        self._room = _Room(max_requests, max_request_bytes)
+        self.room: Final = _Room(max_requests, max_request_bytes)
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
 
-    def enter(self, signal: Signal, transport: Transport) -> Ticket:
-        """A place for one request, given back by leaving it as a context; none when ``ticket.refusal`` is set."""
-        return Ticket(self, signal, transport, self._refusal(signal, transport))
+    async def admit(self, incoming: Incoming, signal: Signal, transport: Transport) -> Outcome:
+        """Reads, decodes and journals one request; what became of it, counted.
+
+        Raises only :class:`HungUpError` and what cancels the task.
+        """
+        try:
+            if self._memory.exceeded():
+                raise BusyError("memory is short")
+            with self.room.place() as hold:
+                await incoming.read(hold)
+                return await self.run(partial(self._take, incoming, hold, signal, transport))
+        except HungUpError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- a request must not end the receiver; what is unexpected is logged
+            return self._judge(error, signal, transport)
 
     def close(self) -> None:
         """Waits for what is being decoded; to be called after the receivers have stopped."""
         self._pool.shutdown(wait=True)
 
-    def _refusal(self, signal: Signal, transport: Transport) -> Outcome | None:
-        if self._memory.exceeded():
-            return self.judge(BusyError("memory is short"), signal, transport)
-        if not self._room.enter():
-            return self.judge(BusyError("too many requests are in flight"), signal, transport)
-        return None
-
-    def take(self, ticket: Ticket, load: Callable[[], bytes]) -> Outcome:
-        """Reads, decodes and journals one request in the calling thread."""
-        signal, transport = ticket.signal, ticket.transport
+    def _take(self, incoming: Incoming, hold: Hold, signal: Signal, transport: Transport) -> Outcome:
+        """Decodes and journals what was read, in the calling thread."""
         items = 1
         try:
-            body = load()
-            ticket.holds(len(body) + len(ticket.gzipped))
+            payload = incoming.payload(hold)
+            hold(len(payload.body) + len(payload.gzipped))
             received_ns = time.time_ns()
-            decoded = self._decode(signal, body, received_ns)
+            decoded = self._decode(signal, payload.body, received_ns)
             items = decoded.items
-            if body:
-                self._append(Request(signal, body, decoded, items, received_ns, ticket.gzipped))
-        except Exception as error:  # noqa: BLE001 -- a request must not end the receiver; judge() logs what is unexpected
-            return self.judge(error, signal, transport, items)
-        return self._accept(ticket, decoded)
+            if payload.body:
+                self._append(Request(signal, payload.body, decoded, items, received_ns, payload.gzipped))
+        except Exception as error:  # noqa: BLE001 -- as in admit(), with the items that it has
+            return self._judge(error, signal, transport, items)
+        return self._accept(signal, transport, decoded)
 
     def _append(self, request: Request) -> None:
         """Journals a request, with a moment's patience: to refuse it means to receive and decode it all again.
@@ -146,7 +183,7 @@ class Admission:
         self._patient = True
         return True
 
-    def judge(self, error: Exception, signal: Signal, transport: Transport, items: int = 1) -> Outcome:
+    def _judge(self, error: Exception, signal: Signal, transport: Transport, items: int = 1) -> Outcome:
         """What an error means for the sender, counted."""
         if isinstance(error, BusyError | JournalFullError):
             self._telemetry.received("refused", signal, transport, items)
@@ -172,11 +209,6 @@ class Admission:
         """Runs something long off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    @property
-    def room(self) -> _Room:
-        """The account of what is in flight."""
-        return self._room
-
     def _complain(self, signal: Signal, message: str) -> None:
         """Logs what is wrong with a sender, now and then: most SDKs do not show it, and the counters count it all."""
         now_s = time.monotonic()
@@ -186,52 +218,15 @@ class Admission:
             told = message[:_COMPLAINT_CHARACTERS].encode("utf-8", "backslashreplace").decode()
             _log.warning("a %s request: %s", signal, told)
 
-    def _accept(self, ticket: Ticket, decoded: Decoded) -> Outcome:
+    def _accept(self, signal: Signal, transport: Transport, decoded: Decoded) -> Outcome:
         # A batch span may hold more rejected rows than the request has items.
         rejected = min(decoded.rejected, decoded.items)
-        self._telemetry.received("accepted", ticket.signal, ticket.transport, decoded.items - rejected)
+        self._telemetry.received("accepted", signal, transport, decoded.items - rejected)
         if not decoded.rejected:
             return Outcome("accepted")
-        self._telemetry.received("failed", ticket.signal, ticket.transport, rejected)
-        self._complain(ticket.signal, f"{decoded.rejected} rejected: {decoded.message}")
+        self._telemetry.received("failed", signal, transport, rejected)
+        self._complain(signal, f"{decoded.rejected} rejected: {decoded.message}")
         return Outcome("partial", decoded.message, rejected=decoded.rejected)
-
-
-class Ticket:
-    """One request in flight: leave the context to give its room back.
-
-    Who reads the body sets ``gzipped`` to it as it came, if that is gzip, so that it can go on without being compressed
-    anew.
-    """
-
-    def __init__(self, admission: Admission, signal: Signal, transport: Transport, refusal: Outcome | None) -> None:
-        self.signal: Final[Signal] = signal
-        self.transport: Final[Transport] = transport
-        self.refusal: Final = refusal
-        self.place: Final = _Place()
-        self.gzipped = b""
-        self._admission = admission
-
-    def holds(self, size: int) -> None:
-        """Says that the body takes ``size`` bytes by now; raises :class:`BusyError` when there is no room for them."""
-        self._admission.room.hold(self.place, size)
-
-    async def admit(self, load: Callable[[], bytes]) -> Outcome:
-        """Decodes and journals the body that ``load`` gives, off the event loop."""
-        return await self._admission.run(lambda: self._admission.take(self, load))
-
-    def judge(self, error: Exception) -> Outcome:
-        """What an error means for the sender, counted."""
-        return self._admission.judge(error, self.signal, self.transport)
-
-    def __enter__(self) -> Ticket:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.refusal is None:
-            self._admission.room.leave(self.place)
 
 
 @dataclass(slots=True)
@@ -243,7 +238,7 @@ class _Place:
 
 
 class _Room:
-    """How many requests are in flight and how many bytes they hold."""
+    """How many requests are in flight and how many bytes they hold; raises :class:`BusyError` beyond its limits."""
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
         self._max_requests = max_requests
@@ -252,14 +247,20 @@ class _Room:
         self.requests = 0
         self.bytes = 0
 
-    def enter(self) -> bool:
+    @contextmanager
+    def place(self) -> Generator[Hold]:
+        """A place for one request, with what says how many bytes it holds."""
         with self._lock:
             if self.requests >= self._max_requests:
-                return False
+                raise BusyError("too many requests are in flight")
             self.requests += 1
-            return True
+        place = _Place()
+        try:
+            yield partial(self._hold, place)
+        finally:
+            self._leave(place)
 
-    def hold(self, place: _Place, size: int) -> None:
+    def _hold(self, place: _Place, size: int) -> None:
         with self._lock:
             # A sender that hung up has given its room back, while a thread may still be at work on what it sent.
             if place.left:
@@ -270,7 +271,7 @@ class _Room:
             self.bytes = others + size
             place.bytes = size
 
-    def leave(self, place: _Place) -> None:
+    def _leave(self, place: _Place) -> None:
         with self._lock:
             place.left = True
             self.requests -= 1

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from typing import Final, cast
 
 import grpc
 import grpc.aio
 
 from collector_processor.journal.base import Signal
-from collector_processor.receivers.admission import Admission, Outcome, Ticket, TimedOutError
+from collector_processor.receivers.admission import Admission, Hold, Outcome, Payload, TimedOutError
 from collector_processor.receivers.inflate import GZIP_MAGIC, TooLargeError, inflate_message
 from collector_processor.receivers.otlp import answers
 from collector_processor.receivers.otlp.guarded import guarded_grpc
@@ -113,30 +112,42 @@ class GrpcReceiver:
 
     def _handler(self, signal: Signal) -> _Handler:
         async def export(_: AsyncIterator[bytes], context: _Context) -> bytes:
-            with self._admission.enter(signal, "grpc") as ticket:
-                outcome = await self._outcome(ticket, context)
+            incoming = _Incoming(context, self._max_bytes, self._body_timeout_s)
+            outcome = await self._admission.admit(incoming, signal, "grpc")
             if answers.succeeded(outcome):
                 return answers.success(signal, outcome).SerializeToString()
             return await _abort(context, outcome)
 
         return export if self._guard is None else guarded_grpc(export, self._guard, signal)
 
-    async def _outcome(self, ticket: Ticket, context: _Context) -> Outcome:
-        if ticket.refusal is not None:
-            return ticket.refusal
+
+class _Incoming:
+    """One call's message."""
+
+    def __init__(self, context: _Context, max_bytes: int, timeout_s: float) -> None:
+        self._context = context
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+        self._sent = b""
+
+    async def read(self, hold: Hold) -> None:
+        """Takes the message, which gRPC holds back until then."""
         try:
             # Bytes, or EOF where there are none, which the annotations leave out.
-            message = cast(object, await asyncio.wait_for(context.read(), self._body_timeout_s))
+            sent = cast(object, await asyncio.wait_for(self._context.read(), self._timeout_s))
         except asyncio.TimeoutError:
-            return ticket.judge(TimedOutError(f"the request did not come within {self._body_timeout_s:g} s"))
+            raise TimedOutError(f"the request did not come within {self._timeout_s:g} s") from None
         # gRPC ends the stream of a message over the limit, and has answered RESOURCE_EXHAUSTED by itself.
-        if not isinstance(message, bytes):
-            return ticket.judge(TooLargeError(self._max_bytes))
-        try:
-            ticket.holds(len(message))
-        except Exception as error:  # noqa: BLE001 -- judge() knows what it means
-            return ticket.judge(error)
-        return await ticket.admit(partial(_load, ticket, message, self._max_bytes))
+        if not isinstance(sent, bytes):
+            raise TooLargeError(self._max_bytes)
+        hold(len(sent))
+        self._sent = sent
+
+    def payload(self, hold: Hold) -> Payload:
+        """The message, inflated."""
+        body = inflate_message(self._sent, self._max_bytes)
+        gzipped = body is not self._sent and self._sent.startswith(GZIP_MAGIC)
+        return Payload(body, self._sent if gzipped else b"")
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> None:
@@ -149,13 +160,6 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
 def _handlers(service: str, handler: _Handler) -> grpc.GenericRpcHandler:
     method = grpc.stream_unary_rpc_method_handler(handler)
     return grpc.method_handlers_generic_handler(service, {"Export": method})
-
-
-def _load(ticket: Ticket, message: bytes, limit: int) -> bytes:
-    body = inflate_message(message, limit)
-    if body is not message and message.startswith(GZIP_MAGIC):
-        ticket.gzipped = message
-    return body
 
 
 async def _abort(context: _Context, outcome: Outcome) -> bytes:

@@ -6,13 +6,22 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
 from collector_processor.journal.base import Signal
-from collector_processor.receivers.admission import Admission, Outcome, Ticket, TimedOutError, Verdict
+from collector_processor.receivers.admission import (
+    Admission,
+    Hold,
+    HungUpError,
+    Outcome,
+    Payload,
+    TimedOutError,
+    Verdict,
+)
 from collector_processor.receivers.inflate import CODINGS, Body, TooLargeError
 from collector_processor.receivers.otlp import answers
 from collector_processor.receivers.otlp.answers import ContentType
@@ -51,10 +60,6 @@ JsonToProtobuf = Callable[[Signal, bytes], bytes]
 """An OTLP JSON body as protobuf; raises ``MalformedRequestError``."""
 
 
-class _HungUpError(Exception):
-    """The client is gone; there is nobody to answer."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Reply:
     status: int
@@ -64,40 +69,76 @@ class _Reply:
 
 
 @dataclass(slots=True)
-class _Sent:
-    """The body of one request, on its way in: in pieces, or whole where its length was told beforehand."""
+class _Incoming:
+    """One request's body: in pieces, or whole where its length is known beforehand.
+
+    ``run`` runs what takes long off the event loop, ``to_protobuf`` is None for what is protobuf already.
+    """
 
     body: Body
-    protobuf: bool
     length: int
+    max_bytes: int
+    timeout_s: float
     receive: Receive
+    run: Callable[[Callable[[], None]], Awaitable[None]]
+    to_protobuf: Callable[[bytes], bytes] | None
     whole: Callable[[int, float, Progress], Awaitable[bytes | None]] | None = None
     octets: bytes | None = None
     pieces: list[bytes] = field(default_factory=list[bytes])
     kept: int = 0
 
+    async def read(self, hold: Hold) -> None:
+        """Reads the whole body within the time."""
+        if self.length > self.max_bytes:
+            raise TooLargeError(self.max_bytes)
+        try:
+            if self.length and self.whole is not None:
+                self.octets = await self.whole(self.length, self.timeout_s, hold)
+                if self.octets is None:
+                    raise HungUpError
+            else:
+                await asyncio.wait_for(self._fill(hold), self.timeout_s)
+        except asyncio.TimeoutError:
+            raise TimedOutError(f"the body did not come within {self.timeout_s:g} s") from None
+
+    def payload(self, hold: Hold) -> Payload:
+        """The body as protobuf, and as it came if it may go on so."""
+        body, gzipped = self._inflated(hold)
+        return Payload(body if self.to_protobuf is None or not body else self.to_protobuf(body), gzipped)
+
     @property
-    def passes_on(self) -> bool:
-        """Whether the body may go on as it came."""
-        return self.body.coding == "gzip" and self.protobuf
+    def _passes_on(self) -> bool:
+        return self.body.coding == "gzip" and self.to_protobuf is None
 
-    def keep(self, piece: bytes) -> None:
-        """Keeps a piece as it came, if it may go on so."""
-        if self.passes_on:
-            self.pieces.append(piece)
-            self.kept += len(piece)
-
-    def finish(self, ticket: Ticket) -> bytes:
-        """The body as its sender meant it; inflates what came whole, piece by piece, so that no limit is overrun."""
+    def _inflated(self, hold: Hold) -> tuple[bytes, bytes]:
+        """Inflates what came whole piece by piece, so that no limit is overrun."""
         octets = self.octets
         if octets is not None and not self.body.compressed:
-            return octets
+            return octets, b""
         for start in range(0, len(octets or b""), _INFLATED_BYTES):
             self.body.feed((octets or b"")[start : start + _INFLATED_BYTES])
-            ticket.holds(self.body.size + len(octets or b""))
-        if self.passes_on:
-            ticket.gzipped = b"".join(self.pieces) if octets is None else octets
-        return self.body.finish()
+            hold(self.body.size + len(octets or b""))
+        gzipped = b""
+        if self._passes_on:
+            gzipped = b"".join(self.pieces) if octets is None else octets
+        return self.body.finish(), gzipped
+
+    async def _fill(self, hold: Hold) -> None:
+        body, more = self.body, True
+        while more:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise HungUpError
+            piece: bytes = message["body"]
+            more = message["more_body"]
+            if body.compressed and len(piece) > _INLINE_BYTES:
+                await self.run(partial(body.feed, piece))
+            else:
+                body.feed(piece)
+            if self._passes_on:
+                self.pieces.append(piece)
+                self.kept += len(piece)
+            hold(body.size + self.kept)
 
 
 class HttpReceiver:
@@ -174,63 +215,40 @@ class HttpReceiver:
             encodings = (b"accept-encoding", b"gzip, deflate")
             reply = _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type, encodings)
         else:
-            protobuf = content_type == "application/x-protobuf"
-            sent = _Sent(Body(coding, self._max_bytes), protobuf, int(headers.get("content-length", "0")), receive)
-            if not {"transfer-encoding", "upgrade"} & headers.keys():
-                sent.whole = scope["extensions"][WHOLE_BODY]
+            incoming = self._incoming(scope, headers, signal, content_type, Body(coding, self._max_bytes), receive)
             try:
-                reply = await self._export(signal, content_type, sent)
-            except _HungUpError:
+                reply = _reply(signal, await self._admitted(incoming, signal), content_type)
+            except HungUpError:
                 return
         await _answer(send, reply)
 
-    async def _export(self, signal: Signal, content_type: ContentType, sent: _Sent) -> _Reply:
-        def load() -> bytes:
-            whole = sent.finish(ticket)
-            return whole if sent.protobuf or not whole else self._json_to_protobuf(signal, whole)
+    def _incoming(
+        self,
+        scope: Scope,
+        headers: Mapping[str, str],
+        signal: Signal,
+        content_type: ContentType,
+        body: Body,
+        receive: Receive,
+    ) -> _Incoming:
+        framed = {"transfer-encoding", "upgrade"} & headers.keys()
+        return _Incoming(
+            body,
+            length=int(headers.get("content-length", "0")),
+            max_bytes=self._max_bytes,
+            timeout_s=self._body_timeout_s,
+            receive=receive,
+            run=self._admission.run,
+            to_protobuf=None if content_type == "application/x-protobuf" else partial(self._json_to_protobuf, signal),
+            whole=None if framed else scope["extensions"][WHOLE_BODY],
+        )
 
-        with self._admission.enter(signal, "http") as ticket:
-            try:
-                outcome = ticket.refusal or await self._read(ticket, sent)
-                outcome = outcome or await ticket.admit(load)
-            except asyncio.CancelledError:
-                # Only the end of the grace time cancels; the sender is told to go elsewhere, not left hanging.
-                outcome = Outcome("busy", "the service is shutting down", retry_after_s=1.0)
-        return _reply(signal, outcome, content_type)
-
-    async def _read(self, ticket: Ticket, sent: _Sent) -> Outcome | None:
-        """Reads the whole body; what is wrong with it, if anything."""
+    async def _admitted(self, incoming: _Incoming, signal: Signal) -> Outcome:
         try:
-            if sent.length > self._max_bytes:
-                raise TooLargeError(self._max_bytes)
-            if sent.length and sent.whole is not None:
-                sent.octets = await sent.whole(sent.length, self._body_timeout_s, ticket.holds)
-                if sent.octets is None:
-                    raise _HungUpError
-            else:
-                await asyncio.wait_for(self._fill(ticket, sent), self._body_timeout_s)
-        except asyncio.TimeoutError:
-            return ticket.judge(TimedOutError(f"the body did not come within {self._body_timeout_s:g} s"))
-        except _HungUpError:
-            raise
-        except Exception as error:  # noqa: BLE001 -- judge() knows what it means
-            return ticket.judge(error)
-        return None
-
-    async def _fill(self, ticket: Ticket, sent: _Sent) -> None:
-        body, more = sent.body, True
-        while more:
-            message = await sent.receive()
-            if message["type"] != "http.request":
-                raise _HungUpError
-            piece: bytes = message["body"]
-            more = message["more_body"]
-            if body.compressed and len(piece) > _INLINE_BYTES:
-                await self._admission.run(lambda piece=piece: body.feed(piece))
-            else:
-                body.feed(piece)
-            sent.keep(piece)
-            ticket.holds(body.size + sent.kept)
+            return await self._admission.admit(incoming, signal, "http")
+        except asyncio.CancelledError:
+            # Only the end of the grace time cancels; the sender is told to go elsewhere, not left hanging.
+            return Outcome("busy", "the service is shutting down", retry_after_s=1.0)
 
 
 def _refuse(status: int, code: int, message: str, content_type: ContentType, *headers: tuple[bytes, bytes]) -> _Reply:

@@ -55,7 +55,7 @@ def test_backpressure_of_the_next_service_is_waited_out(serve: Callable[..., Any
         "next", first.journal, Connection("next", lambda: sender), first.telemetry, retry=slow
     )
     forwarder.start()
-    with second.admission.enter("traces", "grpc"):
+    with second.admission.room.place():
         send(first, "grpc", SENT[0])
         wait_until(lambda: second.counted("refused", "grpc") >= 2)
     wait_until(lambda: first.journal.lag("next") == 0)

@@ -113,8 +113,8 @@ def test_a_sender_that_waits_to_be_asked_is_asked(service: Any) -> None:
 def test_a_connection_serves_on_after_a_body_that_found_no_room(serve: Callable[..., Any]) -> None:
     service = serve(admission={"max_request_bytes": MIB})
     refused, small = body_of(2 * MIB), body_of(100)
-    with closing(connect(service)) as connection, service.admission.enter("traces", "http") as other:
-        other.holds(MIB - 10_000)
+    with closing(connect(service)) as connection, service.admission.room.place() as hold:
+        hold(MIB - 10_000)
         connection.sendall(head_of(len(refused)) + refused)
         assert statuses(connection, 1) == [503]
         connection.sendall(head_of(len(small)) + small)
@@ -194,8 +194,8 @@ def test_only_protobuf_in_gzip_is_kept_as_it_came(service: Any, content_type: st
 def test_both_forms_of_a_body_count_against_the_room(serve: Callable[..., Any]) -> None:
     service = serve(admission={"max_request_bytes": 3 * MIB})
     body = body_of(2 * MIB)
-    with service.admission.enter("traces", "http") as other:
-        other.holds(1)
+    with service.admission.room.place() as hold:
+        hold(1)
         headers = {"Content-Type": PROTOBUF, "Content-Encoding": "gzip"}
         with closing(http.client.HTTPConnection(service.http_address, timeout=20)) as connection:
             connection.request("POST", "/v1/traces", gzip.compress(body), headers)

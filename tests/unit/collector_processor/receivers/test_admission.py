@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -14,8 +14,42 @@ from collector_processor.journal.base import JournalFullError, Request, Signal
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.memory import MemoryLimit
 from collector_processor.own.telemetry import ITEMS, Telemetry
-from collector_processor.receivers.admission import Admission, BusyError, Outcome
+from collector_processor.receivers.admission import (
+    Admission,
+    BusyError,
+    Hold,
+    HungUpError,
+    Outcome,
+    Payload,
+    TimedOutError,
+)
 from collector_processor.receivers.inflate import TooLargeError
+
+
+class Sent:
+    """A request that is there at once, or as a test has it: ``reading`` runs first, ``loading`` in the thread."""
+
+    def __init__(
+        self,
+        body: bytes = b"body",
+        *,
+        gzipped: bytes = b"",
+        reading: Callable[[Hold], Awaitable[None]] | None = None,
+        loading: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.body, self.gzipped, self.reading, self.loading = body, gzipped, reading, loading
+
+    async def read(self, hold: Hold) -> None:
+        if self.reading is not None:
+            await self.reading(hold)
+
+    def payload(self, hold: Hold) -> Payload:
+        self.loading()
+        return Payload(self.body, self.gzipped)
+
+
+def admitted(admission: Admission, sent: Sent | None = None, signal: Signal = "traces") -> Outcome:
+    return asyncio.run(admission.admit(sent or Sent(), signal, "grpc"))
 
 
 class Receiving:
@@ -35,8 +69,7 @@ class Receiving:
         return self.decoded
 
     def take(self, body: bytes = b"body", signal: Signal = "traces") -> Outcome:
-        with self.admission.enter(signal, "grpc") as ticket:
-            return ticket.refusal or asyncio.run(ticket.admit(lambda: body))
+        return admitted(self.admission, Sent(body), signal)
 
     def counted(self, verb: str, signal: Signal = "traces") -> float:
         name = f"otelcol_receiver_{verb}_{ITEMS[signal]}_total"
@@ -119,11 +152,8 @@ def test_a_journal_that_is_full_for_a_moment_is_waited_for(receiving: Receiving)
     journal = Lagging(Telemetry())
     journal.subscribe("statistics", essential=True)
     journal.full = 2
-    with (
-        closing(Admission(journal, receiving.decode, receiving.telemetry)) as admission,
-        admission.enter("traces", "grpc") as ticket,
-    ):
-        assert asyncio.run(ticket.admit(lambda: b"body")) == Outcome("accepted")
+    with closing(Admission(journal, receiving.decode, receiving.telemetry)) as admission:
+        assert admitted(admission) == Outcome("accepted")
 
     assert journal.tries == 3
     assert receiving.counted("refused") == 0
@@ -135,20 +165,15 @@ def test_a_journal_waited_for_in_vain_is_asked_only_once_until_it_takes_somethin
     journal.subscribe("statistics", essential=True)
     journal.full = 2**62
     with closing(Admission(journal, receiving.decode, receiving.telemetry)) as admission:
-
-        def take() -> str:
-            with admission.enter("traces", "grpc") as ticket:
-                return asyncio.run(ticket.admit(lambda: b"body")).verdict
-
-        assert take() == "busy"
+        assert admitted(admission).verdict == "busy"
         before = journal.tries
         assert before > 1
-        assert take() == "busy"
+        assert admitted(admission).verdict == "busy"
         assert journal.tries == before + 1
         journal.full = 0
-        assert take() == "accepted"
+        assert admitted(admission).verdict == "accepted"
         journal.tries, journal.full = 0, 2
-        assert take() == "accepted"
+        assert admitted(admission).verdict == "accepted"
 
 
 def test_a_closed_journal_is_busy(receiving: Receiving) -> None:
@@ -171,15 +196,41 @@ def test_an_unexpected_error_is_survived_logged_and_not_shown(
 
 
 def test_a_body_that_does_not_load_is_judged(receiving: Receiving) -> None:
-    def load() -> bytes:
+    def load() -> None:
         raise TooLargeError(10)
 
-    with receiving.admission.enter("logs", "grpc") as ticket:
-        outcome = asyncio.run(ticket.admit(load))
+    outcome = admitted(receiving.admission, Sent(loading=load), "logs")
 
     assert outcome.verdict == "too_large"
     assert outcome.retry_after_s is None
     assert receiving.counted("refused", "logs") == 1
+
+
+def test_a_body_that_cannot_be_read_is_judged_and_gives_its_room_back(receiving: Receiving) -> None:
+    async def read(hold: Hold) -> None:
+        hold(1000)
+        raise TimedOutError("the body did not come within 1 s")
+
+    assert admitted(receiving.admission, Sent(reading=read)) == Outcome("timed_out", "the body did not come within 1 s")
+    assert receiving.counted("failed") == 1
+    assert (receiving.admission.room.requests, receiving.admission.room.bytes) == (0, 0)
+
+
+def test_a_sender_that_hung_up_is_counted_as_nothing(receiving: Receiving) -> None:
+    async def read(hold: Hold) -> None:
+        hold(1000)
+        raise HungUpError
+
+    with pytest.raises(HungUpError):
+        admitted(receiving.admission, Sent(reading=read))
+    assert [receiving.counted(verb) for verb in ("accepted", "refused", "failed")] == [0, 0, 0]
+    assert (receiving.admission.room.requests, receiving.admission.room.bytes) == (0, 0)
+
+
+def test_what_came_as_gzip_is_journaled_with_what_is_in_it(receiving: Receiving) -> None:
+    assert admitted(receiving.admission, Sent(b"spans", gzipped=b"gzip of spans")).verdict == "accepted"
+    (entry,) = receiving.journal.read("statistics", timeout_s=0.0)
+    assert (entry.request.body, entry.request.gzipped) == (b"spans", b"gzip of spans")
 
 
 def test_our_own_metrics_come_back_are_refused_and_counted_as_a_loop(receiving: Receiving) -> None:
@@ -196,19 +247,27 @@ def test_our_own_metrics_come_back_are_refused_and_counted_as_a_loop(receiving: 
 
 def test_more_requests_than_fit_are_busy_until_one_leaves() -> None:
     with closing(Receiving(max_requests=1, retry_after_s=0.5)) as receiving:
-        with receiving.admission.enter("traces", "http"):
-            outcome = receiving.take()
-            assert outcome == Outcome("busy", "too many requests are in flight", retry_after_s=0.5)
-        assert receiving.take().verdict == "accepted"
+        busy = Outcome("busy", "too many requests are in flight", retry_after_s=0.5)
+
+        async def meanwhile(hold: Hold) -> None:
+            assert await receiving.admission.admit(Sent(), "traces", "grpc") == busy
+
+        assert admitted(receiving.admission, Sent(reading=meanwhile)).verdict == "accepted"
+        assert receiving.counted("refused") == 1
 
 
 def test_more_bytes_than_fit_are_busy_until_they_leave() -> None:
     with closing(Receiving(max_request_bytes=100)) as receiving:
-        with receiving.admission.enter("traces", "http") as ticket:
-            ticket.holds(60)
-            ticket.holds(80)
-            assert receiving.take(bytes(30)).message == "too many bytes of requests are in flight"
-            assert receiving.take(bytes(20)).verdict == "accepted"
+
+        async def meanwhile(hold: Hold) -> None:
+            hold(60)
+            hold(80)
+            admit = receiving.admission.admit
+            too_many = await admit(Sent(bytes(30)), "traces", "grpc")
+            assert too_many.message == "too many bytes of requests are in flight"
+            assert (await admit(Sent(bytes(20)), "traces", "grpc")).verdict == "accepted"
+
+        assert admitted(receiving.admission, Sent(reading=meanwhile)).verdict == "accepted"
         assert receiving.take(bytes(30)).verdict == "accepted"
 
 
@@ -219,30 +278,33 @@ def test_one_request_alone_may_be_larger_than_the_room() -> None:
 
 def test_a_request_that_grows_over_the_room_keeps_what_it_had() -> None:
     with closing(Receiving(max_request_bytes=100)) as receiving:
-        with receiving.admission.enter("traces", "http") as one, receiving.admission.enter("traces", "http") as two:
-            one.holds(50)
-            two.holds(40)
+        room = receiving.admission.room
+
+        async def grow(hold: Hold) -> None:
+            hold(40)
             with pytest.raises(BusyError):
-                two.holds(60)
-            assert receiving.admission.room.bytes == 90
-        assert (receiving.admission.room.requests, receiving.admission.room.bytes) == (0, 0)
+                hold(60)
+            assert room.bytes == 90
+
+        async def meanwhile(hold: Hold) -> None:
+            hold(50)
+            await receiving.admission.admit(Sent(reading=grow), "traces", "grpc")
+
+        assert admitted(receiving.admission, Sent(reading=meanwhile)).verdict == "accepted"
+        assert (room.requests, room.bytes) == (0, 0)
 
 
 def test_a_sender_that_hangs_up_during_decoding_gives_its_room_back_once() -> None:
     with closing(Receiving()) as receiving:
         started, go_on = threading.Event(), threading.Event()
 
-        def load() -> bytes:
+        def load() -> None:
             started.set()
             assert go_on.wait(10)
-            return bytes(50)
 
         async def hang_up() -> None:
-            async def handle() -> None:
-                with receiving.admission.enter("traces", "grpc") as ticket:
-                    await ticket.admit(load)
-
-            task = asyncio.create_task(handle())
+            sent = Sent(bytes(50), loading=load)
+            task = asyncio.create_task(receiving.admission.admit(sent, "traces", "grpc"))
             await asyncio.to_thread(started.wait, 10)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
