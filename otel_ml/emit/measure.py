@@ -19,25 +19,27 @@ BATCH_SCORES: Final = 64
 class Measures:
     """The histograms of one model; ``active`` checks whether measurements go anywhere."""
 
-    __slots__ = ("_attributes", "_meters", "active")
+    __slots__ = ("_attributes", "_duration", "_rows", "_score", "active")
 
     def __init__(self, meters: Meters, model_attributes: Mapping[str, str]) -> None:
-        self._meters = meters
+        self._duration = meters.duration
+        self._rows = meters.rows
+        self._score = meters.score
         self._attributes = model_attributes
         self.active = meters.active
 
     def call(self, duration_s: float, rows: int, error_type: str | None) -> None:
         """Record a call's duration and rows."""
         attributes = self._attributes
-        self._meters.duration.record(duration_s, {**attributes, ERROR_TYPE: error_type} if error_type else attributes)
-        self._meters.rows.record(rows, attributes)
+        self._duration.record(duration_s, {**attributes, ERROR_TYPE: error_type} if error_type else attributes)
+        self._rows.record(rows, attributes)
 
     def row(self, outputs: Attributes) -> None:
         """Record the score of a call of one row."""
         score = outputs.get(PREDICTION_SCORE)
         if isinstance(score, float):
             class_ = outputs.get(PREDICTION_CLASS)
-            self._score(score, class_ if isinstance(class_, str) else None)
+            self._record_score(score, class_ if isinstance(class_, str) else None)
 
     def batch(self, scores: object, classes: object, rows: int) -> None:
         """Record the scores of a call of many rows, an even sample of at most :data:`BATCH_SCORES`."""
@@ -54,13 +56,13 @@ class Measures:
             except UnsupportedValueError:
                 continue
             if score is not None:
-                self._score(score, text(class_))
+                self._record_score(score, text(class_))
 
-    def _score(self, score: float, class_: str | None) -> None:
+    def _record_score(self, score: float, class_: str | None) -> None:
         if not 0 <= score < float("inf"):
             return  # a histogram refuses these, with a warning each
         attributes = self._attributes
-        self._meters.score.record(score, attributes if class_ is None else {**attributes, PREDICTION_CLASS: class_})
+        self._score.record(score, attributes if class_ is None else {**attributes, PREDICTION_CLASS: class_})
 
 
 def _every(column: Any, step: int) -> list[Any]:
