@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
@@ -22,7 +22,7 @@ from collector_processor.exporters.naming import prometheus_name
 from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.predictions import PREDICTIONS
 from collector_processor.own.drops import DROPS
-from collector_processor.own.telemetry import Telemetry
+from collector_processor.own.metrics import OWN_METRICS
 from collector_processor.receivers.otlp.settings import GrpcProtocol, HttpProtocol, OtlpReceiver
 from collector_processor.settings.values import Extent
 
@@ -62,7 +62,9 @@ def metrics_page() -> str:
     lines += ["", "## What the service tells about itself", ""]
     lines += ["At `service.telemetry.metrics.endpoint`, `/metrics`.", ""]
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    lines += sorted(_own_metrics())
+    for own in OWN_METRICS.values():
+        labels = ", ".join(f"`{label}`" for label in own.labels)
+        lines.append(f"| `{own.name}` | {own.kind} | {labels} | {own.description} |")
     lines += ["", "## What is dropped", ""]
     lines += [
         "`otel_ml_dropped_total` counts it. `intentional` is `true` where a policy or a limit asked for the drop, and",
@@ -74,16 +76,6 @@ def metrics_page() -> str:
     for (stage, reason), drop in DROPS.items():
         lines.append(f"| `{stage}` | `{reason}` | `{str(drop.intentional).lower()}` | {drop.left_out} |")
     return "\n".join(lines) + "\n"
-
-
-def _own_metrics() -> Iterator[str]:
-    telemetry = Telemetry()
-    collectors: Mapping[object, list[str]] = telemetry.registry._collector_to_names
-    for collector in collectors:
-        labels = ", ".join(f"`{name}`" for name in getattr(collector, "_labelnames", ()))
-        for family in collector.collect():
-            name = family.name + ("_total" if family.type == "counter" else "")
-            yield f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
 
 
 def configuration_page() -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from collector_processor.exporters.naming import label_name, prometheus_name
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.base import Metric
 from collector_processor.monitors.predictions import PREDICTIONS
-from collector_processor.own.telemetry import Telemetry
+from collector_processor.own.metrics import OWN_METRICS
 from otel_ml import semconv
 
 SeriesKind = Literal["gauge", "counter", "histogram"]
@@ -141,21 +141,9 @@ def derived_series(metrics: Sequence[Metric] | None = None) -> Iterator[Series]:
 
 
 def own_series() -> Iterator[Series]:
-    """The series that the service tells about itself, sorted by name; they have the same name in OTLP."""
-    registry: Any = Telemetry().registry
-    collectors: Mapping[Any, list[str]] = vars(registry)["_collector_to_names"]
-    found: list[Series] = []
-    for collector in collectors:
-        labels: tuple[str, ...] = tuple(vars(collector).get("_labelnames", ()))
-        for family in collector.collect():
-            kind: SeriesKind = family.type if family.type in ("counter", "histogram") else "gauge"
-            name = family.name + ("_total" if kind == "counter" else "")
-            unit = next((unit for word, unit in _OWN_UNITS.items() if f"_{word}" in name), "")
-            found.append(Series(name, name, kind, unit, labels, family.documentation, "own"))
-    return iter(sorted(found, key=lambda item: item.name))
-
-
-_OWN_UNITS: Final = {"seconds": semconv.UNIT_SECOND, "bytes": "By"}
+    """The series that the service exposes about itself, sorted by name; they have the same name in OTLP."""
+    for item in OWN_METRICS.values():
+        yield Series(item.name, item.name, item.kind, item.unit, item.labels, item.description, "own")
 
 
 def emitted_series() -> Iterator[Series]:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from collector_processor.own.telemetry import ITEMS, Telemetry, Transport
+from collector_processor.own.metrics import ITEMS
+from collector_processor.own.telemetry import Telemetry, Transport
 from collector_processor.security.credentials import Tokens
 
 Reason = Literal["missing", "malformed", "unknown"]

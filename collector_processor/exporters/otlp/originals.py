@@ -16,7 +16,8 @@ from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.loop import DeliveryLoop
 from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy, Sender
 from collector_processor.journal.base import Entry, Journal, Signal
-from collector_processor.own.telemetry import ITEMS, Telemetry
+from collector_processor.own.metrics import ITEMS
+from collector_processor.own.telemetry import Telemetry
 
 _POLL_S: Final = 0.25
 _COMPLAINT_INTERVAL_S: Final = 10.0

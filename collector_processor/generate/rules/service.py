@@ -8,7 +8,7 @@ from typing import Final
 from collector_processor.config import Config
 from collector_processor.generate.catalogue import Catalogue
 from collector_processor.generate.rules.rule import MINUTE_NS, Example, Rule, number
-from collector_processor.own.telemetry import ITEMS
+from collector_processor.own.metrics import ITEMS, exported_name, received_name
 
 _INSTANCE: Final = ("job", "instance")
 _JOB: Final = (("instance", "a:8888"), ("job", "otel-ml"))
@@ -26,7 +26,7 @@ def service_rules(config: Config, catalogue: Catalogue, runbooks: str) -> Iterat
     limits = config.monitor.limits
     yield health.down()
     yield health.grown(
-        "service_refuses", [f"otelcol_receiver_refused_{items}_total" for items in ITEMS.values()],
+        "service_refuses", [received_name("refused", signal) for signal in ITEMS],
         ("receiver", "transport"), hold_m=5, severity="warning",
         summary="the service turns requests away",
         description="Requests are refused: memory or journal are short, or requests are too large. Senders retry what "
@@ -43,11 +43,7 @@ def service_rules(config: Config, catalogue: Catalogue, runbooks: str) -> Iterat
         summary="a destination of originals loses its oldest",
         description="A destination of originals is slower than the traffic: what waited longest for it was dropped.",
     )  # fmt: skip
-    failed = [
-        f"otelcol_exporter_{verb}_{items}_total"
-        for verb in ("send_failed", "enqueue_failed")
-        for items in ITEMS.values()
-    ]
+    failed = [exported_name(verb, signal) for verb in ("send_failed", "enqueue_failed") for signal in ITEMS]
     yield health.grown(
         "service_send_failures", failed, ("exporter",), severity="critical",
         summary="a destination does not take what it is sent",

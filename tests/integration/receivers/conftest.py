@@ -17,7 +17,8 @@ from collector_processor.columns.batch import Decoded, MalformedRequestError
 from collector_processor.decode.otlp.from_json import json_to_protobuf
 from collector_processor.journal.base import Entry, Signal
 from collector_processor.journal.memory import MemoryJournal
-from collector_processor.own.telemetry import ITEMS, Telemetry
+from collector_processor.own.metrics import ITEMS
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.receivers.admission import Admission, Decode
 from collector_processor.receivers.otlp.grpc import GrpcReceiver
 from collector_processor.receivers.otlp.http import HttpReceiver

@@ -13,7 +13,8 @@ from collector_processor.decode.otlp.metrics import LoopError
 from collector_processor.journal.base import JournalFullError, Request, Signal
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.memory import MemoryLimit
-from collector_processor.own.telemetry import ITEMS, Telemetry
+from collector_processor.own.metrics import ITEMS
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.receivers.admission import (
     Admission,
     BusyError,

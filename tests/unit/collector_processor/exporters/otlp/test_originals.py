@@ -11,7 +11,8 @@ from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
 from collector_processor.exporters.otlp.originals import OriginalsForwarder
 from collector_processor.journal.base import Entry, Request, Signal
 from collector_processor.journal.memory import MemoryJournal
-from collector_processor.own.telemetry import ITEMS, Telemetry
+from collector_processor.own.metrics import ITEMS
+from collector_processor.own.telemetry import Telemetry
 
 QUICK = RetryPolicy(initial_s=0.001, max_s=0.002, max_elapsed_s=30.0)
 SENT, REFUSED, LATER = Delivery("sent"), Delivery("refused", "bad"), Delivery("retry", "down")

@@ -30,7 +30,8 @@ from collector_processor.exporters.delivery.retry import RetryPolicy, Sender
 from collector_processor.exporters.otlp.originals import OriginalsForwarder
 from collector_processor.journal.base import Request, Signal
 from collector_processor.journal.memory import MemoryJournal
-from collector_processor.own.telemetry import ITEMS, Telemetry
+from collector_processor.own.metrics import ITEMS
+from collector_processor.own.telemetry import Telemetry
 
 BODY = b"\x0a\x07\x0a\x05\xf2\x3e\x02hi" + b"\xc2\x3e\x05later" + bytes(range(256))
 """Not valid OTLP even: a sender that looked inside would stumble."""
