@@ -266,9 +266,3 @@ def test_a_part_is_acknowledged_only_when_it_was_sent(build: Callable[..., Deliv
     delivery.put(points(3))
     delivery.shutdown(10)
     assert arrived == [0, 2]
-
-
-@pytest.mark.parametrize("size", [0, -1])
-def test_a_queue_needs_room(telemetry: Telemetry, size: int) -> None:
-    with pytest.raises(ValueError, match=r"exporters\.otlp_grpc/test\.sending_queue\.queue_size: must be at least 1"):
-        MeasurementQueue(NAME, one_part, telemetry, queue_size=size)
