@@ -10,7 +10,6 @@ from benchmarks import traffic
 from benchmarks.measure import Row, clock_s, rate
 from collector_processor.columns.batch import LabelBatch
 from collector_processor.labels.join import LabelJoin
-from collector_processor.statistics.groups import segment_groups
 
 PENDING, PENDING_FULL = 1_000_000, 10_000_000
 CHUNK = 10_000
@@ -29,9 +28,8 @@ def rows(progress: Callable[[str], None], full: bool = False) -> Iterator[Row]:
     for number in range(total // CHUNK):
         rng = np.random.default_rng(number)
         template.ids[:] = rng.integers(0, 2**64 - 1, (CHUNK, 2), np.uint64)
-        groups = segment_groups(schema, template)
         start = clock_s()
-        join.predictions(traffic.KEY, schema, template, groups)
+        join.predictions(traffic.KEY, schema, template)
         inserted_s += clock_s() - start
         if number % max(1, total // PENDING) == 0:
             sample.append(traffic.labels_of(template, number))

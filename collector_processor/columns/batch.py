@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 from collector_processor.columns.column import F64, I32, I64, U64, Column, Mask, ModelKey
 from collector_processor.columns.parts import (
@@ -16,6 +17,7 @@ from collector_processor.columns.parts import (
     TEXT,
     TIMES,
     WEIGHTS,
+    Array,
     Batch,
     mapped,
     part,
@@ -26,6 +28,7 @@ __all__ = [
     "F64", "I32", "I64", "U64", "Column", "Decoded", "LabelBatch", "MalformedRequestError", "Mask", "ModelKey",
     "PredictionBatch",
 ]  # fmt: skip
+A = TypeVar("A", bound="Array | None")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,35 @@ class PredictionBatch(Batch):
     error: Column | None = field(default=None, metadata=part(COLUMN))
     task: str = field(default="", metadata=part(TEXT))
     role: str = field(default="", metadata=part(TEXT))
+    derived: dict[str, tuple[object, Array | None]] = field(
+        default_factory=dict[str, tuple[object, "Array | None"]],
+        init=False, repr=False, compare=False, metadata=part(None),
+    )  # fmt: skip
+    """What :meth:`once` has derived, by name, with what it was derived by. A batch made of others starts without."""
 
     def __len__(self) -> int:
         return len(self.time_ns)
 
     def take(self, rows: I64 | Mask | slice) -> PredictionBatch:
-        """The same batch for a selection of rows; columns that are empty there stay."""
-        return mapped(self, lambda values: values[rows])
+        """The same batch for a selection of rows; columns that are empty there stay, and so does what is derived."""
+        taken = mapped(self, lambda values: values[rows])
+        for name, (by, values) in self.derived.items():
+            taken.derived[name] = (by, None if values is None else values[rows])
+        return taken
+
+    def once(self, name: str, by: object, derive: Callable[[], A]) -> A:
+        """What ``derive`` gives for every row ``[n, …]``, derived once for this batch and all that is taken from it.
+
+        The latest ``by`` of each name is remembered, and compared by identity: it stands for all that ``derive`` uses
+        besides the batch. So a derivation must give a row the same for as long as ``by`` lives, and must not depend on
+        the other rows of the batch.
+        """
+        known = self.derived.get(name)
+        if known is not None and known[0] is by:
+            return cast("A", known[1])
+        values = derive()
+        self.derived[name] = (by, values)
+        return values
 
 
 @dataclass(frozen=True, slots=True)

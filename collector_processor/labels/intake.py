@@ -7,7 +7,7 @@ import numpy as np
 from collector_processor.columns.batch import F64, I32, I64, U64, PredictionBatch
 from collector_processor.labels.pending import SCORES_LIMIT, Rows
 from collector_processor.statistics.accumulate import score_cells
-from collector_processor.statistics.groups import cell_slots
+from collector_processor.statistics.groups import cell_slots, segment_groups
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 
@@ -15,15 +15,16 @@ DECISION_THRESHOLD = 0.5
 """From this score on a binary prediction that names no class is the positive one."""
 
 
-def pending_rows(schema: Schema, batch: PredictionBatch, groups: I32) -> Rows:
-    """The rows of a batch, without the failed ones, as they are kept; ``groups`` int32 ``[n, s]``.
+def pending_rows(schema: Schema, batch: PredictionBatch) -> Rows:
+    """The rows of a batch, without the failed ones, as they are kept.
 
     A binary prediction without a class is positive if its score is at least 0.5, a multiclass one is its likeliest.
     """
     if batch.error is not None:
         done = ~batch.error.is_text()
         if not done.all():
-            batch, groups = batch.take(done), groups[done]
+            batch = batch.take(done)
+    groups = segment_groups(schema, batch)
     if schema.task == "regression":
         return Rows(batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value)
     predicted = np.full(len(batch), -1, np.int32)

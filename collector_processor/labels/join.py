@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.columns.batch import I32, I64, U64, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.columns.batch import I64, U64, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.labels.early import EarlyLabels
 from collector_processor.labels.generation import Values
 from collector_processor.labels.generations import Dropped, Found
@@ -72,14 +72,13 @@ class LabelJoin:
         return sum(store.nbytes for store in stores)
 
     def predictions(
-        self, key: ModelKey, schema: Schema, batch: PredictionBatch, groups: I32, not_before_ns: int = 0
+        self, key: ModelKey, schema: Schema, batch: PredictionBatch, not_before_ns: int = 0
     ) -> OutcomeBatch | None:
         """Keeps a batch's predictions, the failed ones not, and returns the outcomes of those whose label was early.
 
-        ``groups`` are the batch's :func:`.segment_groups`. An outcome's time is when the truth became known: the later
-        of label, prediction and ``not_before_ns``.
+        An outcome's time is when the truth became known: the later of label, prediction and ``not_before_ns``.
         """
-        rows = pending_rows(schema, batch, groups)
+        rows = pending_rows(schema, batch)
         if not len(rows.ids):
             return None
         pending = self._pending.get(key)

@@ -26,6 +26,7 @@ from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
+from collector_processor.statistics.accumulate import score_cells
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.window.windows import ModelWindows
 
@@ -208,10 +209,11 @@ class Pipeline:
         if watch is None:
             return
         model.check_features(batch)
-        watch.windows.add(batch, now_ns)
         windows = watch.windows
-        groups = segment_groups(windows.schema, batch)
-        outcomes = self.join.predictions(model.key, windows.schema, batch, groups, windows.not_before_ns)
+        segment_groups(windows.schema, batch)  # of the whole batch, before the windows cut it into panes
+        score_cells(batch, windows.schema.positive_class)
+        windows.add(batch, now_ns)
+        outcomes = self.join.predictions(model.key, windows.schema, batch, windows.not_before_ns)
         if outcomes is not None:
             windows.add_outcomes(outcomes)
 

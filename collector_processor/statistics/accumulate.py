@@ -75,11 +75,15 @@ def score_cells(batch: PredictionBatch, positive_class: str) -> F64 | None:
     """The score of each row ``[n]``: the positive class's probability, or the predicted class's if there is none.
 
     ``batch.scores`` tell which class a probability is of, so they go before ``batch.score``: the sender may have taken
-    another class for the positive one. None if the batch has neither.
+    another class for the positive one. None if the batch has neither. Derived once a batch and class.
     """
-    score = batch.score
     if not batch.scores:
-        return score
+        return batch.score
+    return batch.once("score_cells", positive_class, lambda: _score_cells(batch, positive_class))
+
+
+def _score_cells(batch: PredictionBatch, positive_class: str) -> F64 | None:
+    score = batch.score
     looked_up = batch.scores.get(positive_class) if positive_class else _predicted_score(batch)
     if score is None or looked_up is None:
         return score if looked_up is None else looked_up

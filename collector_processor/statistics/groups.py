@@ -15,7 +15,14 @@ def segment_groups(schema: Schema, batch: PredictionBatch) -> I32:
     The row is the segment value's slot + 1; row 0, which holds everything, is never given. New values are appended to
     ``schema.groups`` while its limit allows and are the segment's ``other`` afterwards; so is a value named by nobody.
     A segment that the batch does not carry is read from the feature of the same name. Numbers count as their text.
+
+    Derived once a batch and table. That cannot grow stale while the table grows: a value keeps its slot, and one that
+    is ``other`` stays so, for it came after the limit.
     """
+    return batch.once("segment_groups", schema.groups, lambda: _segment_groups(schema, batch))
+
+
+def _segment_groups(schema: Schema, batch: PredictionBatch) -> I32:
     names = schema.groups.columns
     rows = np.full((len(batch), len(names)), -1, np.int32)
     for position, name in enumerate(names):
@@ -23,6 +30,7 @@ def segment_groups(schema: Schema, batch: PredictionBatch) -> I32:
         if column is not None:
             slots = cell_slots(schema.groups, position, as_texts(column, fractions=True))
             rows[:, position] = np.where(slots >= 0, slots + 1, -1)
+    rows.flags.writeable = False  # several readers share it
     return rows
 
 

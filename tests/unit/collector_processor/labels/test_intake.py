@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,6 @@ from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.labels.intake import latest_rows, pending_rows
 from collector_processor.labels.pending import SCORES_LIMIT
 from collector_processor.statistics.schema import Categories, Schema
-
-NO_GROUPS = np.empty((3, 0), np.int32)
 
 
 def schema_of(task, classes=("no", "yes"), limit=100):
@@ -36,20 +36,20 @@ def texts(*cells):
 
 def test_a_binary_prediction_without_a_class_is_decided_at_one_half():
     batch = batch_of(prediction=texts("no", None, None), score=np.array([0.9, 0.5, 0.49]))
-    rows = pending_rows(schema_of("binary_classification"), batch, NO_GROUPS)
+    rows = pending_rows(schema_of("binary_classification"), batch)
     assert rows.predicted.tolist() == [1, 2, 1]
     assert rows.scores.tolist() == [0.9, 0.5, 0.49]
 
 
 def test_a_binary_score_alone_decides_and_no_score_decides_nothing():
-    rows = pending_rows(schema_of("binary_classification"), batch_of(score=np.array([0.7, np.nan, 0.1])), NO_GROUPS)
+    rows = pending_rows(schema_of("binary_classification"), batch_of(score=np.array([0.7, np.nan, 0.1])))
     assert rows.predicted.tolist() == [2, -1, 1]
-    assert pending_rows(schema_of("binary_classification"), batch_of(), NO_GROUPS).predicted.tolist() == [-1] * 3
+    assert pending_rows(schema_of("binary_classification"), batch_of()).predicted.tolist() == [-1] * 3
 
 
 def test_the_negative_class_is_other_as_long_as_it_has_no_name():
     schema = schema_of("binary_classification", classes=("yes",))
-    assert pending_rows(schema, batch_of(score=np.array([0.7, 0.2, 0.1])), NO_GROUPS).predicted.tolist() == [1, 0, 0]
+    assert pending_rows(schema, batch_of(score=np.array([0.7, 0.2, 0.1]))).predicted.tolist() == [1, 0, 0]
 
 
 def test_without_a_positive_class_scores_decide_nothing():
@@ -57,13 +57,13 @@ def test_without_a_positive_class_scores_decide_nothing():
         "binary_classification", "", (), np.zeros((0, 1)), np.zeros((0, 1), np.int32), np.zeros(0), np.zeros(0), (),
         Categories([], 1), Categories(("class",), 5), Categories([], 1),
     )  # fmt: skip
-    assert pending_rows(schema, batch_of(score=np.ones(3)), NO_GROUPS).predicted.tolist() == [-1] * 3
+    assert pending_rows(schema, batch_of(score=np.ones(3))).predicted.tolist() == [-1] * 3
     assert schema.classes.names(0) == []
 
 
 def test_the_positive_class_s_probability_is_the_binary_score():
     scores = {"no": np.array([0.9, 0.2, 0.5]), "yes": np.array([0.1, 0.8, 0.5])}
-    rows = pending_rows(schema_of("binary_classification"), batch_of(scores=scores), NO_GROUPS)
+    rows = pending_rows(schema_of("binary_classification"), batch_of(scores=scores))
     assert rows.scores.tolist() == [0.1, 0.8, 0.5]
     assert rows.predicted.tolist() == [1, 2, 2]
     assert rows.class_scores is None
@@ -73,40 +73,43 @@ def test_a_multiclass_prediction_without_a_class_is_its_likeliest():
     nan = np.nan
     scores = {"a": np.array([0.2, 0.9, nan]), "new": np.array([0.8, nan, nan])}
     schema = schema_of("multiclass_classification", classes=("a", "b"))
-    rows = pending_rows(schema, batch_of(prediction=texts(None, None, None), scores=scores), NO_GROUPS)
+    rows = pending_rows(schema, batch_of(prediction=texts(None, None, None), scores=scores))
     assert rows.predicted.tolist() == [3, 1, -1]
     assert set(rows.class_scores) == {1, 3}
-    sent = pending_rows(schema, batch_of(prediction=texts("b", None, "b"), scores=scores), NO_GROUPS)
+    sent = pending_rows(schema, batch_of(prediction=texts("b", None, "b"), scores=scores))
     assert sent.predicted.tolist() == [2, 1, 2]
 
 
 def test_scores_of_too_many_classes_are_cut_and_other_has_none():
     names = [f"c{number}" for number in range(SCORES_LIMIT + 5)]
     schema = schema_of("multiclass_classification", classes=(), limit=3)
-    rows = pending_rows(schema, batch_of(scores={name: np.ones(3) for name in names}), NO_GROUPS)
+    rows = pending_rows(schema, batch_of(scores={name: np.ones(3) for name in names}))
     assert set(rows.class_scores) == {1, 2, 3}
 
 
 def test_classes_sent_as_integers_are_their_text():
     batch = batch_of(prediction=Column(np.array([1.0, 0.0, np.nan])))
-    rows = pending_rows(schema_of("binary_classification", classes=("0", "1")), batch, NO_GROUPS)
+    rows = pending_rows(schema_of("binary_classification", classes=("0", "1")), batch)
     assert rows.predicted.tolist() == [2, 1, -1]
 
 
 @pytest.mark.parametrize("task", ["binary_classification", "multiclass_classification", "regression"])
 def test_failed_predictions_are_not_kept(task):
-    groups = np.array([[1], [2], [3]], np.int32)
-    batch = batch_of(error=texts(None, "ValueError", None), value=np.arange(3.0), score=np.arange(3) / 4)
-    rows = pending_rows(schema_of(task), batch, groups)
+    batch = batch_of(
+        error=texts(None, "ValueError", None), value=np.arange(3.0), score=np.arange(3) / 4,
+        segments={"shop": texts("a", "b", "c")},
+    )  # fmt: skip
+    schema = replace(schema_of(task), groups=Categories.from_pairs(("shop",), 9, [(0, "b"), (0, "a"), (0, "c")]))
+    rows = pending_rows(schema, batch)
     assert rows.ids.tolist() == [[0, 1], [4, 5]]
-    assert rows.groups.tolist() == [[1], [3]]
+    assert rows.groups.tolist() == [[3], [4]]
     assert (
         (rows.predicted_values.tolist() == [0.0, 2.0]) if task == "regression" else rows.scores.tolist() == [0.0, 0.5]
     )
 
 
 def test_a_regression_keeps_its_value_and_nothing_else():
-    rows = pending_rows(schema_of("regression"), batch_of(value=np.arange(3.0), score=np.ones(3)), NO_GROUPS)
+    rows = pending_rows(schema_of("regression"), batch_of(value=np.arange(3.0), score=np.ones(3)))
     assert rows.predicted_values.tolist() == [0.0, 1.0, 2.0]
     assert (rows.predicted, rows.scores, rows.class_scores) == (None, None, None)
 

@@ -9,7 +9,6 @@ from collector_processor.columns.batch import Column, LabelBatch, ModelKey, Pred
 from collector_processor.decode.rules.ids import hash_ids
 from collector_processor.labels.join import NAMES_LIMIT, LabelJoin
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, ColumnSpec, Schema
@@ -59,7 +58,7 @@ class Fixture:
         batch = PredictionBatch(
             key, np.full(rows, time_ns), hash_ids(ids), columns.pop("weights"), np.full(rows, np.nan), **columns
         )
-        return self.join.predictions(key, schema, batch, segment_groups(schema, batch), not_before_ns)
+        return self.join.predictions(key, schema, batch, not_before_ns)
 
     def label(self, ids, classes=None, *, values=None, time_ns=T0 + SECOND, name="fraud"):
         """Labels; returns the outcomes by model version."""
