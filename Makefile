@@ -50,6 +50,11 @@ test: $(VENV)/.dev
 	@sh tests/debian-packages.sh
 	$(BIN)/python -m pytest -n auto
 
+# Apart from make test: measuring costs a third more time, and two thirds more CPU time (measured on 640 tests).
+coverage: $(VENV)/.dev
+	@sh tests/debian-packages.sh
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term --cov-report=html:build/coverage
+
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --outdir dist
 

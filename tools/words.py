@@ -28,6 +28,7 @@ ENFORCED = (
     "docs/deployment.md",
     "docs/instrumentation.md",
     "docs/references.md",
+    "docs/releasing.md",
     "docs/roadmap.md",
     "docs/runbooks",
     "docs/semantic-conventions.md",

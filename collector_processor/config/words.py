@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -53,9 +53,10 @@ def _fields(settings: type[BaseModel], location: Sequence[str | int]) -> Sequenc
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
     """The settings class inside an annotation such as ``X``, ``X | None`` or ``dict[str, X]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    # Python 3.10 takes dict[str, X] for a class.
+    if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for part in getattr(annotation, "__args__", ()):
+    for part in get_args(annotation):
         found = _nested(part)
         if found is not None:
             return found

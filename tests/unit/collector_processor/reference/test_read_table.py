@@ -79,7 +79,7 @@ def test_every_format_gives_the_same_columns(tmp_path, name):
     [
         (pa.array([1, None], pa.int8()), [1.0, None]),
         (pa.array([1.5, float("nan")], pa.float32()), [1.5, None]),
-        (pa.array([0.5, None], pa.float16()), [0.5, None]),
+        (pa.array([np.float16(0.5), None], pa.float16()), [0.5, None]),
         (pa.array([2**64 - 1], pa.uint64()), [2.0**64]),
         (pa.array([decimal.Decimal("1.25"), None]), [1.25, None]),
         (pa.array([dt.datetime(1970, 1, 2), None], pa.timestamp("ms")), [86400.0, None]),
