@@ -60,10 +60,20 @@ class LabelJoin:
         self._pending: dict[ModelKey, PendingPredictions] = {}
         self._early: dict[str, EarlyLabels] = {}
         self._counted: set[str] = set()
+        self._joined: dict[str, int] = {}
 
     def __len__(self) -> int:
         """Predictions in memory, of all models."""
         return sum(map(len, self._pending.values()))
+
+    def waiting(self, key: ModelKey) -> int:
+        """Predictions of a model version that have no label yet."""
+        pending = self._pending.get(key)
+        return 0 if pending is None else pending.store.waiting
+
+    def joined(self, name: str) -> int:
+        """Labels that found their prediction since the start, of all versions of a model."""
+        return self._joined.get(name, 0)
 
     @property
     def nbytes(self) -> int:
@@ -264,7 +274,10 @@ class LabelJoin:
 
     def _count(self, name: str, fate: Fate, count: int) -> None:
         if count:
-            self._telemetry.labels.labels(self._series(name), fate).inc(count)
+            series = self._series(name)
+            self._telemetry.labels.labels(series, fate).inc(count)
+            if fate in ("joined", "joined_early"):
+                self._joined[series] = self._joined.get(series, 0) + count
 
     def _gauge_pending(self, key: ModelKey) -> None:
         self._telemetry.pending.labels(str(key)).set(self._pending[key].store.waiting)

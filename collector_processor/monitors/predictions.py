@@ -36,6 +36,11 @@ class PredictionCounter:
         self._totals: dict[tuple[str, str], float] = {}
         self._seen: tuple[set[str], set[str]] = (set(), set())
 
+    @property
+    def total(self) -> float:
+        """All predictions so far."""
+        return sum(self._totals.values())
+
     def add(self, batch: PredictionBatch) -> None:
         """Counts a batch."""
         classes, class_codes = _texts(batch.prediction, len(batch))

@@ -36,6 +36,7 @@ Drop = (
     | tuple[Literal["statistics"], StatisticsReason]
     | tuple[Literal["labels"], Literal["failed"]]
     | tuple[Literal["window"], Literal["late", "retraction_expired"]]
+    | tuple[Literal["status"], Literal["series_limit"]]
     | tuple[Literal["export"], Literal["series_limit", "delta_series_limit", "name", "kind_conflict"]]
     | tuple[Literal["alerts"], Literal["limit"]]
     | tuple[Literal["state"], Literal["limit", "does_not_fit"]]
@@ -83,6 +84,7 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
     ("window", "late"): _asked_for("rows that came after `allowed_lateness`"),
     ("window", "retraction_expired"): _asked_for("corrections of outcomes that have left all windows"),
     ("export", "series_limit"): _asked_for("points of new series beyond `limits.series`"),
+    ("status", "series_limit"): _asked_for("series beyond `limits.series` in what the console and `/status` read"),
     ("export", "delta_series_limit"): _asked_for("points of new counters beyond those that delta temporality tracks"),
     ("export", "name"): _by_error("points whose name is not valid in Prometheus"),
     ("export", "kind_conflict"): _by_error("points whose Prometheus name belongs to a metric of another kind"),

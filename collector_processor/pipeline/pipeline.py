@@ -212,7 +212,7 @@ class Pipeline:
         windows = watch.windows
         segment_groups(windows.schema, batch)  # of the whole batch, before the windows cut it into panes
         score_cells(batch, windows.schema.positive_class)
-        windows.add(batch, now_ns)
+        model.late += windows.add(batch, now_ns)
         outcomes = self.join.predictions(model.key, windows.schema, batch, windows.not_before_ns)
         if outcomes is not None:
             windows.add_outcomes(outcomes)

@@ -64,6 +64,8 @@ class Model:
     """When its predictions so far were last told."""
     learner: Learner | None = None
     watch: Watch | None = None
+    late: int = 0
+    """Rows that came when their window had closed."""
     warned: set[str] = field(default_factory=set[str])
 
     def warn_once(self, kind: str, message: str, *arguments: object) -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Final
 
@@ -41,6 +41,7 @@ from collector_processor.service.build import (
 from collector_processor.service.compiled_parts import parts_notice
 from collector_processor.service.connect import exposed_credentials
 from collector_processor.service.notifiers import build_alerting
+from collector_processor.service.observe import Observer
 from collector_processor.service.state import StateStore
 from collector_processor.service.statistics_thread import CONSUMER, StatisticsWorker
 from collector_processor.service.workers.metrics import Summed
@@ -48,6 +49,8 @@ from collector_processor.service.workers.supervisor import Source, Supervisor
 from collector_processor.serving.admin import AdminServer
 from collector_processor.serving.prometheus_text import metrics_handler
 from collector_processor.serving.routes import Routes
+from collector_processor.status.answer import status_handler
+from collector_processor.status.board import Board
 
 STOP_TIMEOUT_S = 20.0
 """How long a drain may take; Kubernetes kills after 30 s."""
@@ -92,23 +95,26 @@ class Service:
         storage = config.file_storage
         self.store = None if storage is None else StateStore(storage.directory, self.telemetry)
         self.alerting = build_alerting(config, self.telemetry, instance_id, self.exporters)
+        self.board = Board()
         self.worker = StatisticsWorker(
             self.journal,
             self.pipeline,
             self.exporters,
             self.telemetry,
             alerting=self.alerting,
+            observe=Observer(self.board, self.pipeline, self.alerting, self.telemetry).look,
             save=None if self.store is None else partial(self.store.save, alerting=self.alerting),
             save_interval_s=60.0 if storage is None else storage.interval / 1e9,
         )
         health = config.health_check
-        self.health = None if health is None else HealthServer(health.endpoint, self._status)
+        self.health = None if health is None else HealthServer(health.endpoint, self._status, self._counts)
         registry = self.telemetry.registry
         if self.supervisor is not None:
             registry = CollectorRegistry()
             registry.register(Summed(self.telemetry.registry, self.supervisor.metrics))
         routes = Routes()
         routes.add("/metrics", metrics_handler(registry))
+        routes.add("/status", status_handler(self.board, self._status))
         self.own_metrics = AdminServer("service.telemetry.metrics.endpoint", config.metrics_endpoint, routes)
 
     def _supervisor(
@@ -132,6 +138,9 @@ class Service:
         if self.worker.failed:
             return "the statistics have stopped"
         return "" if self.supervisor is None else self.supervisor.status
+
+    def _counts(self) -> Mapping[str, int]:
+        return self.board.state.counts()
 
     async def start(self) -> None:
         """Starts everything; what has been started is stopped again when something cannot."""

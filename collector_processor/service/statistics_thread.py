@@ -31,8 +31,9 @@ _TICK_S = 0.25
 class StatisticsWorker:
     """Owns the pipeline: nobody else touches it while the thread runs.
 
-    What waits in the journal is counted together. ``save`` is called with the pipeline every ``save_interval_s`` and
-    once at the end. What fails is counted and passed over: one bad batch must not stop the models' statistics.
+    What waits in the journal is counted together. ``observe`` sees each tick's measurements before the exporters do.
+    ``save`` is called with the pipeline every ``save_interval_s`` and once at the end. What fails is counted and passed
+    over: one bad batch must not stop the models' statistics.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class StatisticsWorker:
         telemetry: Telemetry,
         *,
         alerting: Alerting | None = None,
+        observe: Callable[[Sequence[Measurement], int], None] | None = None,
         save: Callable[[Pipeline], None] | None = None,
         save_interval_s: float = 60.0,
     ) -> None:
@@ -51,6 +53,7 @@ class StatisticsWorker:
         self._exporters = tuple(exporters)
         self._telemetry = telemetry
         self._alerting = alerting
+        self._observe = observe
         self._save = save
         self._save_interval_s = save_interval_s
         self._stopping = threading.Event()
@@ -106,6 +109,10 @@ class StatisticsWorker:
         now_ns, measurements = time.time_ns(), list[Measurement]()
         with survived("evaluate", self._telemetry):
             measurements = self._pipeline.tick(now_ns)
+        if self._observe is not None:
+            with survived("status", self._telemetry):
+                self._observe(measurements, now_ns)
+        with survived("evaluate", self._telemetry):
             for exporter in self._exporters if measurements else ():
                 exporter.export(measurements)
         if self._alerting is not None:

@@ -49,7 +49,7 @@ class HealthServer:
         """Stops answering; safe to call without start."""
         self._server.stop(_STOP_S)
 
-    def _answer(self, request: HttpRequest) -> HttpAnswer:
+    def _answer(self, _: HttpRequest) -> HttpAnswer:
         problem = self._status()
         body = json.dumps({"status": problem or "Server available", **self._counts()})
         return HttpAnswer(body.encode(), JSON, 503 if problem else 200)

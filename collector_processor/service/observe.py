@@ -1,0 +1,67 @@
+"""Reads the state of every model off the pipeline, in the thread that owns it, and puts it on the board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from collector_processor.alerts.alerting import Alerting
+from collector_processor.monitors.base import Measurement
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.pipeline.watched import Model
+from collector_processor.status.board import Board
+from collector_processor.status.newest import Newest
+from collector_processor.status.state import FiringAlert, Learning, ModelState, Phase, ServiceState
+
+INTERVAL_NS: Final = 10**9
+"""How often the state is looked at when nothing was measured."""
+
+
+class Observer:
+    """Renews the board's state: with new measurements at once, else once a second."""
+
+    def __init__(self, board: Board, pipeline: Pipeline, alerting: Alerting | None, telemetry: Telemetry) -> None:
+        self._board = board
+        self._pipeline = pipeline
+        self._alerting = alerting
+        self._newest = Newest(pipeline.config.limits.series, telemetry)
+
+    def look(self, measurements: Sequence[Measurement], now_ns: int) -> None:
+        """Looks at the models, if it is time to."""
+        if not measurements and 0 <= now_ns - self._board.state.time_ns < INTERVAL_NS:
+            return
+        models = self._pipeline.models
+        self._newest.take(measurements)
+        self._newest.forget_all_but(models)
+        states = {key: self._state(model) for key, model in models.items()}
+        self._board.state = ServiceState(now_ns, MappingProxyType(states), tuple(self._firing()))
+
+    def _state(self, model: Model) -> ModelState:
+        watch, learner, join = model.watch, model.learner, self._pipeline.join
+        measurements, window = self._newest.of(model.key)
+        phase: Phase = "learning" if watch is None else "counting" if window is None else "measured"
+        schema = None if watch is None else watch.reference.schema
+        return ModelState(
+            model.key,
+            phase,
+            reference="" if watch is None else watch.reference.source,
+            task=(model.settings.task or "") if schema is None else schema.task,
+            positive_class=model.settings.positive_class if schema is None else schema.positive_class,
+            last_seen_ns=model.last_seen_ns,
+            predictions=model.counter.total,
+            late=model.late,
+            waiting=join.waiting(model.key),
+            joined=join.joined(model.key.name),
+            learning=None if learner is None else Learning(learner.rows, learner.wanted),
+            window=window,
+            measurements=measurements,
+        )
+
+    def _firing(self) -> Iterator[FiringAlert]:
+        """Alerts that somebody was told of: silenced ones are not among them."""
+        for group in () if self._alerting is None else self._alerting.engine.groups.values():
+            if group.told_ns is not None:
+                rule = group.rule
+                yield FiringAlert(group.model, rule.name, rule.severity, group.started_ns, len(group.firing))

@@ -1,0 +1,12 @@
+"""The place where the newest state hangs: one thread puts it there, any thread looks."""
+
+from __future__ import annotations
+
+from collector_processor.status.state import ServiceState
+
+
+class Board:
+    """Holds the newest :class:`ServiceState`; replacing one reference needs no lock."""
+
+    def __init__(self) -> None:
+        self.state = ServiceState()

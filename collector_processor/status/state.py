@@ -1,0 +1,102 @@
+"""The state of the service and of every model at one moment: immutable, so that any thread may read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from collector_processor.columns.batch import ModelKey
+from collector_processor.monitors.base import Measurement
+
+Phase = Literal["learning", "counting", "measured"]
+"""Of a model: its reference is being learned; no window has closed yet; a window has been measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How far a reference is learned: ``rows`` of ``wanted`` ones."""
+
+    rows: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastWindow:
+    """The newest window that closed; it ended at ``end_ns`` (event time)."""
+
+    end_ns: int
+    rows: int
+    labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class FiringAlert:
+    """One rule that fires for one model, with ``series`` of its series; ``since_ns`` is the service's clock.
+
+    The model has no version where the rule takes all versions together.
+    """
+
+    model: ModelKey
+    rule: str
+    severity: str
+    since_ns: int
+    series: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One model version.
+
+    ``predictions`` came since the service started, sampling weights counted; ``late`` rows were left out because their
+    window had closed. ``waiting`` predictions have no label yet. ``joined`` labels are those of all versions of the
+    model since the start. ``measurements`` are the newest window's, and the newest of each counter.
+    """
+
+    key: ModelKey
+    phase: Phase
+    reference: str
+    task: str
+    positive_class: str
+    last_seen_ns: int
+    predictions: float
+    late: int
+    waiting: int
+    joined: int
+    learning: Learning | None = None
+    window: LastWindow | None = None
+    measurements: tuple[Measurement, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why there are no figures yet; empty when there are.
+
+        >>> learning = Learning(3200, 5000)
+        >>> ModelState(ModelKey("m"), "learning", "", "", "", 0, 3200.0, 0, 0, 0, learning).reason
+        'learning a reference: 3,200 of 5,000 rows'
+        """
+        if self.learning is not None:
+            return f"learning a reference: {self.learning.rows:,} of {self.learning.wanted:,} rows"
+        return "waiting for the first window to close" if self.phase == "counting" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """Every model that is tracked, and every alert that fires, at ``time_ns``."""
+
+    time_ns: int = 0
+    models: Mapping[ModelKey, ModelState] = field(default_factory=lambda: MappingProxyType({}))
+    firing: tuple[FiringAlert, ...] = ()
+
+    def alerts_of(self, key: ModelKey) -> list[FiringAlert]:
+        """The alerts that concern a model version, those of all versions together among them."""
+        return [alert for alert in self.firing if alert.model in (key, ModelKey(key.name))]
+
+    def counts(self) -> dict[str, int]:
+        """A few figures that name nothing."""
+        return {
+            "models": len(self.models),
+            "learning": sum(model.learning is not None for model in self.models.values()),
+            "alerts_firing": len(self.firing),
+        }
