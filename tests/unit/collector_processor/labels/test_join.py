@@ -499,7 +499,7 @@ def test_a_million_predictions_find_their_labels():
         batch = PredictionBatch(
             KEY, np.full(len(part), T0), ids[part], np.ones(len(part)), np.full(len(part), np.nan), prediction=column
         )
-        fixture.join.predictions(KEY, schema, batch, np.full((len(part), 1), -1, np.int32))
+        fixture.join.predictions(KEY, schema, batch)
     assert len(fixture.join) == rows
     order = np.random.default_rng(1).permutation(rows)[:200_000]
     labels = LabelBatch("fraud", np.full(len(order), T0), ids[order], Column(None, classes[order], ("no", "yes")))

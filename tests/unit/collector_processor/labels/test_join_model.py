@@ -112,8 +112,7 @@ class Joined:
             prediction=Column(None, np.array(classes, np.int32), CLASSES), score=np.array(scores) / 4,
             error=Column(None, np.where(failed, 0, -1).astype(np.int32), ("ValueError",)),
         )  # fmt: skip
-        groups = np.empty((len(rows), 0), np.int32)
-        outcomes = self.join.predictions(key, self.schemas[key], batch, groups)
+        outcomes = self.join.predictions(key, self.schemas[key], batch)
         if outcomes is not None:
             self._add(key, outcomes)
 
