@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from collector_processor.exporters.naming import label_name, prometheus_name
@@ -25,12 +24,6 @@ ROLE: Final = label_name(semconv.COLUMN_ROLE)
 FEATURE: Final = label_name(semconv.FEATURE_NAME)
 SOURCE: Final = label_name(semconv.PERFORMANCE_SOURCE)
 _HISTOGRAM_SUFFIXES: Final = ("_bucket", "_count", "_sum")
-_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_TEXT: Final = r'"(?:[^"\\]|\\.)*"'
-_SELECTED: Final = re.compile(
-    rf"{_TEXT}|\b(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\b(?:\s*\{{(?:[^{{}}\"]|{_TEXT})*\}}|(?!\s*\{{))(?!\s*(?:\[|offset\b|@))"
-)
-"""A text, or a metric with its matchers that has neither range nor offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +31,7 @@ class Series:
     """One metric: ``name`` in Prometheus (a histogram's without suffix), ``metric`` in OTLP, its labels and meaning.
 
     ``origin`` is ``derived`` (by a monitor), ``own`` (the service about itself) or ``emitted`` (by the application).
+    ``held`` is how long a figure holds until the next one comes, where that may take longer than Prometheus looks back.
     """
 
     name: str
@@ -47,6 +41,7 @@ class Series:
     labels: tuple[str, ...]
     description: str
     origin: Origin
+    held: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,6 +49,16 @@ class Series:
         if self.kind == "histogram":
             return tuple(self.name + suffix for suffix in _HISTOGRAM_SUFFIXES)
         return (self.name,)
+
+    def now(self, matchers: str = "") -> str:
+        """PromQL for the newest values of the series that some matchers choose.
+
+        >>> catalogue = Catalogue.of_registries(held="780s")
+        >>> catalogue["ml.drift.share"].now('a="b"'), catalogue["otel_ml_models"].now()
+        ('last_over_time(ml_drift_share_ratio{a="b"}[780s])', 'otel_ml_models')
+        """
+        chosen = f"{self.name}{{{matchers}}}" if matchers else self.name
+        return f"last_over_time({chosen}[{self.held}])" if self.held else chosen
 
 
 class Catalogue:
@@ -70,12 +75,21 @@ class Catalogue:
             known = self._series.get(item.metric)
             # Two monitors may give one metric, such as a realised and an estimated performance.
             extra = () if known is None else tuple(label for label in item.labels if label not in known.labels)
-            self._series[item.metric] = item if known is None else _with_labels(known, extra)
+            self._series[item.metric] = item if known is None else replace(known, labels=known.labels + extra)
 
     @classmethod
-    def of_registries(cls, metrics: Sequence[Metric] | None = None) -> Catalogue:
-        """What monitors (or ``metrics`` in their place), the service and the instrumentation give."""
-        return cls([*derived_series(metrics), *own_series(), *emitted_series()])
+    def of_registries(cls, metrics: Sequence[Metric] | None = None, *, held: str = "") -> Catalogue:
+        """What monitors (or ``metrics`` in their place), the service and the instrumentation give.
+
+        ``held`` is how long gauges of windows hold, which may be further apart than the five minutes that Prometheus
+        looks back; empty where these do.
+        """
+        return cls([*derived_series(metrics), *own_series(), *emitted_series()]).holding(held)
+
+    def holding(self, held: str) -> Catalogue:
+        """The same series, with gauges of windows that hold for a time."""
+        gauges = {item.metric for item in self.of("derived") if item.kind == "gauge"}
+        return Catalogue(replace(item, held=held) if item.metric in gauges else item for item in self)
 
     def __getitem__(self, metric: str) -> Series:
         """The series of a metric by its OTLP name."""
@@ -92,33 +106,6 @@ class Catalogue:
     def of(self, origin: Origin) -> tuple[Series, ...]:
         """The series of one origin."""
         return tuple(item for item in self if item.origin == origin)
-
-    def held(self, expression: str, time: str) -> str:
-        """A PromQL expression in which gauges of windows hold for a time, unless it has a range of its own for them.
-
-        Windows may be further apart than the five minutes that Prometheus looks back. An empty ``time`` leaves it as it
-        is.
-
-        >>> Catalogue.of_registries().held('max(ml_drift_share_ratio{a="b"}) and ml_latency_p99_seconds[1h]', "780s")
-        'max(last_over_time(ml_drift_share_ratio{a="b"}[780s])) and ml_latency_p99_seconds[1h]'
-        """
-        gauges = {item.name for item in self.of("derived") if item.kind == "gauge"}
-
-        def hold(found: re.Match[str]) -> str:
-            return f"last_over_time({found[0]}[{time}])" if found["name"] in gauges else found[0]
-
-        return _SELECTED.sub(hold, expression) if time else expression
-
-    def named_in(self, expression: str) -> set[str]:
-        """OTLP names of the metrics that a PromQL expression names."""
-        words = set(_NAME.findall(expression))
-        return {item.metric for item in self if not words.isdisjoint(item.names)}
-
-
-def _with_labels(series: Series, extra: tuple[str, ...]) -> Series:
-    return Series(
-        series.name, series.metric, series.kind, series.unit, series.labels + extra, series.description, series.origin
-    )
 
 
 def registered_metrics() -> tuple[Metric, ...]:

@@ -15,13 +15,13 @@ from collector_processor.config.load import DEFAULT
 from collector_processor.generate.catalogue import Catalogue
 from collector_processor.generate.dashboards import boards
 from collector_processor.generate.rules import Rule, rules_of
+from support.promql import assert_names_exist
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = {path.stem: path for path in sorted((ROOT / "docs" / "runbooks").glob("*.md"))}
 EACH_RUNBOOK = pytest.mark.parametrize("name", sorted(RUNBOOKS))
 HEADINGS = ["Look first", "Usual causes", "What to do", "Tune or silence"]
 QUERY = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NAME = re.compile(r"(?<![\w.])(?:ml|otel_ml|otelcol)_[a-z0-9_]+")
 
 
 def all_rules() -> tuple[Rule, ...]:
@@ -55,11 +55,8 @@ def test_a_runbook_says_what_it_means_where_to_look_and_what_to_do(name: str) ->
 @EACH_RUNBOOK
 def test_a_runbook_names_metrics_and_labels_that_exist(name: str) -> None:
     catalogue = Catalogue.of_registries()
-    labels = {label for series in catalogue for label in series.labels} | {"ml_monitor"}
     for query in queries(name):
-        for word in NAME.findall(re.sub(r'"[^"]*"', "", query)):
-            assert word in labels or catalogue.named_in(word), f"{query}: {word}"
-        assert catalogue.named_in(query) or query == "up == 0"
+        assert_names_exist(catalogue, query)
 
 
 @EACH_RUNBOOK

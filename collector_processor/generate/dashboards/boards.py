@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from collector_processor.config import Config, default_config
 from collector_processor.generate.catalogue import Catalogue
 from collector_processor.generate.dashboards.fleet import fleet_board
 from collector_processor.generate.dashboards.model import model_board
-from collector_processor.generate.dashboards.plan import Board, Bounds, Limits, Panel, Traces
+from collector_processor.generate.dashboards.plan import Board, Bounds, Limits, Traces
 from collector_processor.generate.dashboards.service import service_board
 from collector_processor.monitors.drift import DriftSettings
 from collector_processor.pipeline.pace import look_back, windows_of
@@ -30,28 +29,15 @@ def boards(
     ``catalogue`` is read from the registries when absent.
     """
     settings = config or default_config()
-    known = catalogue or Catalogue.of_registries()
+    known = (catalogue or Catalogue.of_registries()).holding(look_back(settings.monitor))
     limits = alert_limits(settings)
     method = next(iter(settings.monitor.of(DriftSettings).numeric), "")
     step_s = window_step_s(settings)
-    held = look_back(settings.monitor)
     return (
-        _holding(fleet_board(known, limits, step_s), known, held),
-        _holding(model_board(known, limits, traces, method, step_s), known, held),
+        fleet_board(known, limits, step_s),
+        model_board(known, limits, traces, method, step_s),
         service_board(known),
     )
-
-
-def _holding(board: Board, catalogue: Catalogue, held: str) -> Board:
-    """The board with gauges that hold for a time; see :meth:`.Catalogue.held`."""
-
-    def panel(item: Panel) -> Panel:
-        queries = tuple(replace(query, expr=catalogue.held(query.expr, held)) for query in item.queries)
-        return replace(item, queries=queries)
-
-    rows = tuple(replace(row, panels=tuple(map(panel, row.panels))) for row in board.rows)
-    marks = tuple(replace(mark, expr=catalogue.held(mark.expr, held)) for mark in board.annotations)
-    return replace(board, rows=rows, annotations=marks)
 
 
 def window_step_s(config: Config) -> int:

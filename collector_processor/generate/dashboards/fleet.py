@@ -68,8 +68,7 @@ class _Fleet:
     def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
         self._catalogue = catalogue
         self._limits = limits
-        self._rows = f'{self.name(semconv.WINDOW_ROWS)}{{{_CHOSEN},{SEGMENT}=""}}'
-        breached = f"{self.name(semconv.DRIFT_BREACHED)}{{{_CHOSEN}}}"
+        breached = self._catalogue[semconv.DRIFT_BREACHED].now(_CHOSEN)
         # A column that several methods find in breach is one breach.
         self._breached = aggregated("max", breached, (*_KEYS, ROLE, FEATURE))
 
@@ -80,7 +79,7 @@ class _Fleet:
         """The newest value of each model and version, over all rows."""
         series = self._catalogue[metric]
         whole = f',{SEGMENT}=""' if SEGMENT in series.labels else ""
-        return aggregated("max", f"{series.name}{{{_CHOSEN}{whole}}}", _KEYS)
+        return aggregated("max", series.now(_CHOSEN + whole), _KEYS)
 
     def _share(self) -> float:
         """The share of drifted features that is too much."""
@@ -91,7 +90,8 @@ class _Fleet:
 
     def _silent(self) -> str:
         """Models heard of in the last day and not lately: how many rows their last window had."""
-        last = aggregated("max", f"last_over_time({self._rows}[1d])", _KEYS)
+        rows = f'{self.name(semconv.WINDOW_ROWS)}{{{_CHOSEN},{SEGMENT}=""}}'
+        last = aggregated("max", f"last_over_time({rows}[1d])", _KEYS)
         counter = f"{self.name(semconv.PREDICTIONS)}{{{_CHOSEN}}}"
         return f"{last} and on ({', '.join(_KEYS)}) ({stopped(counter, _KEYS, f'{_SILENT_MINUTES}m', '1d')})"
 
@@ -104,7 +104,7 @@ class _Fleet:
             )
 
         return (
-            stat("Models", "Model versions with a window now.", f"count({aggregated('max', self._rows, _KEYS)})"),
+            stat("Models", "Model versions with a window now.", f"count({self._of(semconv.WINDOW_ROWS)})"),
             stat("Rows per second", "Predictions that arrive, all models together.", f"sum({self._rate()})"),
             stat(
                 f"Models above {share:.0%} drift",
@@ -189,10 +189,11 @@ class _Fleet:
         )
 
     def drift(self) -> tuple[Panel, ...]:
-        same = f"{_CHOSEN}"
-        score, threshold = (self.name(metric) for metric in (semconv.DRIFT_SCORE, semconv.DRIFT_THRESHOLD))
+        score, threshold = (
+            self._catalogue[metric].now(_CHOSEN) for metric in (semconv.DRIFT_SCORE, semconv.DRIFT_THRESHOLD)
+        )
         keys = (*_KEYS, ROLE, FEATURE, METHOD)
-        ratio = aggregated("max", f"{score}{{{same}}} / ({threshold}{{{same}}} > 0)", keys)
+        ratio = aggregated("max", f"{score} / ({threshold} > 0)", keys)
         return (
             self._series(semconv.DRIFT_SHARE),
             Panel(
@@ -237,7 +238,7 @@ class _Fleet:
         return Panel(
             title_of(metric),
             sentence(series.description),
-            (Query(aggregated("max", f"{series.name}{{{_CHOSEN}{whole}}}", keys), _NAME + rest),),
+            (Query(aggregated("max", series.now(_CHOSEN + whole), keys), _NAME + rest),),
             grafana_unit(metric, series.unit),
             width=8,
             minimum=0 if series.unit == "s" else None,

@@ -13,7 +13,6 @@ from collector_processor.generate.catalogue import (
     SEGMENT,
     SEGMENT_VALUE,
     VERSION,
-    Catalogue,
     Series,
 )
 from collector_processor.generate.dashboards.plan import NO_BOUNDS, RATE, Bounds, Link, Panel, Query, grafana_unit
@@ -111,7 +110,7 @@ def _query(series: Series, selector: str, labels: Sequence[str]) -> Query:
         names = f"{{{{{ROLE}}}}} {names} {{{{{METHOD}}}}}"
     if series.kind == "counter":
         return Query(aggregated("sum", f"rate({series.name}{{{selector}}}[{RATE}])", labels), names)
-    return Query(aggregated("max", f"{series.name}{{{selector}}}", labels), names)
+    return Query(aggregated("max", series.now(selector), labels), names)
 
 
 def emitted_panel(series: Series, links: Sequence[Link]) -> Panel:
@@ -174,12 +173,3 @@ def _own_queries(series: Series, *, several: bool) -> Iterator[Query]:
     else:
         labels = series.labels or ("instance",)
         yield Query(aggregated("max", f"{series.name}{{{ONE_SERVICE}}}", labels), names)
-
-
-def without_panel(catalogue: Catalogue, series: Sequence[Series], panels: Iterator[Panel]) -> list[Series]:
-    """The series that none of the panels shows."""
-    shown: set[str] = set()
-    for panel in panels:
-        for query in panel.queries:
-            shown |= catalogue.named_in(query.expr)
-    return [item for item in series if item.metric not in shown]

@@ -16,7 +16,6 @@ from collector_processor.generate.dashboards.generic import (
     model_panel,
     sentence,
     title_of,
-    without_panel,
 )
 from collector_processor.generate.dashboards.plan import (
     DATASOURCE,
@@ -47,6 +46,9 @@ _ROWS: Final = {
     "labels": "Labels",
 }
 """The row of each family of metrics; a family that is not here gets a row of its own name."""
+_LATENCIES: Final = (semconv.LATENCY_P50, semconv.LATENCY_P95, semconv.LATENCY_P99)
+_DRIFTS: Final = (semconv.DRIFT_SCORE, semconv.DRIFT_THRESHOLD)
+"""What is drawn by hand over time; every other metric gets a panel by its description."""
 _DRIFT: Final = f'{ONE_MODEL},{METHOD}=~"$method"'
 
 
@@ -121,11 +123,8 @@ class _Model:
     def rows(self) -> tuple[Row, ...]:
         """The rows in the order of the registry, what is drawn by hand first in each."""
         drawn = {"At a glance": self._glance(), "Latency": (self._latency(),), "Drift": self._drift()}
-        shown = (panel for panels in drawn.values() for panel in panels)
         derived = self._catalogue.of("derived")
-        rest = without_panel(self._catalogue, derived, shown)
-        # At a glance is no substitute for a panel over time.
-        rest += [item for item in derived if item not in rest and not self._drawn_over_time(item, drawn)]
+        rest = [item for item in derived if item.metric not in (*_LATENCIES, *_DRIFTS)]
         order = ["At a glance", *dict.fromkeys([*_ROWS.values(), *(row_of(item) for item in derived)])]
         found: list[Row] = []
         for title in order:
@@ -139,10 +138,6 @@ class _Model:
             Row("Segments", tuple(self._segments()), collapsed=True),
             Row("From the application itself", (self._calls(), *emitted), collapsed=True),
         )
-
-    def _drawn_over_time(self, series: Series, drawn: dict[str, tuple[Panel, ...]]) -> bool:
-        panels = (panel for title, panels in drawn.items() if title != "At a glance" for panel in panels)
-        return not without_panel(self._catalogue, [series], panels)
 
     def _panel(self, series: Series) -> Panel:
         return model_panel(series, self._limits.get(series.metric, NO_BOUNDS), self._links)
@@ -165,7 +160,7 @@ class _Model:
         for metric, unit in wanted:
             series = self._catalogue[metric]
             whole = f",{WHOLE}" if SEGMENT in series.labels else ""
-            expr = aggregated("max", f"{series.name}{{{ONE_MODEL}{whole}}}", [VERSION])
+            expr = aggregated("max", series.now(ONE_MODEL + whole), [VERSION])
             query = Query(expr, f"{{{{{VERSION}}}}}", instant=True)
             found.append(
                 Panel(
@@ -194,10 +189,10 @@ class _Model:
         return (speed, *found)
 
     def _latency(self) -> Panel:
-        series = [self._catalogue[name] for name in (semconv.LATENCY_P50, semconv.LATENCY_P95, semconv.LATENCY_P99)]
+        series = [self._catalogue[name] for name in _LATENCIES]
         queries = tuple(
             Query(
-                aggregated("max", f"{item.name}{{{ONE_MODEL},{WHOLE}}}", [VERSION]),
+                aggregated("max", item.now(f"{ONE_MODEL},{WHOLE}"), [VERSION]),
                 f"{item.metric.rpartition('.')[2]} {{{{{VERSION}}}}}",
             )
             for item in series
@@ -235,11 +230,11 @@ class _Model:
         )
 
     def _drift(self) -> tuple[Panel, ...]:
-        score, threshold = self._name(semconv.DRIFT_SCORE), self._name(semconv.DRIFT_THRESHOLD)
+        score, threshold = (self._catalogue[metric].now(_DRIFT) for metric in _DRIFTS)
         column = (ROLE, FEATURE, METHOD)
-        both = [aggregated("max", f"{name}{{{_DRIFT}}}", (*column, VERSION)) for name in (score, threshold)]
+        both = [aggregated("max", value, (*column, VERSION)) for value in (score, threshold)]
         names = f"{{{{{ROLE}}}}} {{{{{FEATURE}}}}} {{{{{METHOD}}}}}"
-        ratio = f"{score}{{{_DRIFT}}} / ({threshold}{{{_DRIFT}}} > 0)"
+        ratio = f"{score} / ({threshold} > 0)"
         return (
             Panel(
                 "Drift by column over time",
@@ -271,7 +266,7 @@ class _Model:
 
     def breaches(self) -> Annotation:
         """A mark where a column is in breach."""
-        expr = f"{self._name(semconv.DRIFT_BREACHED)}{{{_DRIFT}}}"
+        expr = self._catalogue[semconv.DRIFT_BREACHED].now(_DRIFT)
         return Annotation(
             "Breaches",
             f"{aggregated('max', expr, (MODEL, VERSION, ROLE, FEATURE))} == 1",

@@ -31,13 +31,10 @@ def rules_of(config: Config, *, runbooks: str = "", catalogue: Catalogue | None 
     >>> [rule.name for rule in rules_of(default_config())][:3]
     ['feature_drift', 'prediction_drift', 'performance_drop']
     """
-    known = catalogue or Catalogue.of_registries()
+    known = (catalogue or Catalogue.of_registries()).holding(look_back(config.monitor))
     base = runbooks.rstrip("/") + "/" if runbooks else ""
-    held = look_back(config.monitor)
     models = (
-        model_rule(
-            rule, known, rule.runbook if "://" in rule.runbook or not rule.runbook else base + rule.runbook, held
-        )
+        model_rule(rule, known, rule.runbook if "://" in rule.runbook or not rule.runbook else base + rule.runbook)
         for rule in config.alerts.resolved()
         if rule.enabled
     )

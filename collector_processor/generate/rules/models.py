@@ -24,9 +24,8 @@ _WHOLE: Final = (semconv.SEGMENT_NAME, ("",))
 _MODEL_KEYS: Final = f"{MODEL}, {VERSION}"
 
 
-def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str, held: str = "") -> Rule:
-    """The rule in all languages; ``KeyError`` for a measurement that no monitor gives. ``held``: how long PromQL looks
-    back for the newest figure, where windows may be more than its five minutes apart.
+def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str) -> Rule:
+    """The rule in all languages; ``KeyError`` for a measurement that no monitor gives.
 
     >>> rule = AlertRule("drift", "ml.drift.share", "above", threshold=0.3, clear=0.3)
     >>> found = model_rule(rule, Catalogue.of_registries(), "")
@@ -43,7 +42,7 @@ def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str, held: str = 
     labels = (MODEL,) if rule.condition == "absent" else tuple(item for item in series.labels if item not in pinned)
     comparison: Comparison = "<" if rule.condition == "below" else ">"
     absent = rule.condition == "absent"
-    value = _silence(rule, series) if absent else catalogue.held(_value(rule, series, labels, catalogue), held)
+    value = _silence(rule, series) if absent else _value(rule, series, labels, catalogue)
     keys = tuple(key for key in _keys(rule, catalogue) if label_name(key) in labels)
     return Rule(
         rule.name,
@@ -91,13 +90,19 @@ def selector(where: Where) -> str:
     >>> selector((("ml.model.name", ("a.b",)), ("ml.segment.value", ("gold", "x|y"))))
     '{ml_model_name="a.b",ml_segment_value=~"gold|x\\\\|y"}'
     """
+    matchers = matchers_of(where)
+    return f"{{{matchers}}}" if matchers else ""
+
+
+def matchers_of(where: Where) -> str:
+    """The matchers without braces."""
     matchers: list[str] = []
     for key, values in sorted(where):
         several = len(values) != 1
         text = "|".join(re.escape(value).replace("\\-", "-").replace("\\ ", " ") for value in values)
         text = text if several else values[0]
         matchers.append(f"{label_name(key)}={'~' if several else ''}{quoted(text)}")
-    return f"{{{','.join(matchers)}}}" if matchers else ""
+    return ",".join(matchers)
 
 
 def quoted(text: str) -> str:
@@ -113,13 +118,13 @@ def quoted(text: str) -> str:
 def _value(rule: AlertRule, series: Series, labels: Sequence[str], catalogue: Catalogue) -> str:
     """The worst value of each alert's series, as far as the guards let it be judged."""
     function = "min" if rule.condition == "below" else "max"
-    chosen, by = f"{series.name}{selector(rule.where)}", f"by ({', '.join(labels)})"
-    value = f"{function} {by} ({chosen})"
+    matchers, by = matchers_of(rule.where), f"by ({', '.join(labels)})"
+    value = f"{function} {by} ({series.now(matchers)})"
     if rule.min_rows:
-        rows = f'{catalogue[semconv.WINDOW_ROWS].name}{{{SEGMENT}=""}}'
+        rows = catalogue[semconv.WINDOW_ROWS].now(f'{SEGMENT}=""')
         value += f" and on ({_MODEL_KEYS}) max by ({_MODEL_KEYS}) ({rows}) >= {rule.min_rows}"
     if rule.once_above is not None:
-        once = f"max {by} (max_over_time({chosen}[{_ONCE}]))"
+        once = f"max {by} (max_over_time({series.name}{selector(rule.where)}[{_ONCE}]))"
         value += f" and on ({', '.join(labels)}) {once} > {number(rule.once_above)}"
     return value
 

@@ -30,6 +30,7 @@ from collector_processor.generate.dashboards import boards
 from collector_processor.generate.dashboards.plan import SERVICE_UID, Board, Panel
 from collector_processor.generate.rules import rules_of, rules_text
 from otel_ml import Model
+from support.promql import metrics_named
 
 Make = Callable[..., Any]
 pytestmark = pytest.mark.prometheus
@@ -232,7 +233,7 @@ def has_data(server: Any, board: Board, panel: Panel) -> bool:
 def known_and_nothing(server: Any, catalogue: Catalogue, panel: Panel) -> bool:
     """Whether a panel without data is one of failures that there were none of, and Prometheus knows its metrics."""
     for query in panel.queries:
-        for name in catalogue.named_in(query.expr):
+        for name in metrics_named(catalogue, query.expr):
             known = server.get("metadata", metric=name) or server.get("metadata", metric=name.removesuffix("_total"))
             if not known or not any(word in name for word in MAY_BE_NOTHING):
                 return False

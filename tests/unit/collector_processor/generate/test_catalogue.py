@@ -58,15 +58,6 @@ def test_derived_series_are_those_that_monitors_list() -> None:
             assert series.names == (series.name,)
 
 
-def test_names_are_found_in_expressions_as_whole_words() -> None:
-    catalogue = Catalogue.of_registries()
-    assert catalogue.named_in("rate(ml_predictions_total[5m])") == {"ml.predictions"}
-    assert catalogue.named_in("histogram_quantile(0.5, ml_prediction_duration_seconds_bucket)") == {
-        "ml.prediction.duration"
-    }
-    assert catalogue.named_in("ml_predictions_total_of_mine + my_ml_drift_score") == set()
-
-
 def test_what_has_stopped_is_asked_of_the_counter() -> None:
     expression = stopped("c", ("model",), "15m", "1d")
     assert expression.count(" unless ") == 3

@@ -37,10 +37,10 @@ from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.reference.profile import Reference
 from collector_processor.window.base import Window
 from otel_ml import semconv
+from support.promql import assert_names_exist, metrics_named
 
 BOARDS = boards()
 EACH_BOARD = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
-NAME = re.compile(r"\b(?:ml|otel_ml|otelcol)_[a-z0-9_]+")
 VARIABLE = re.compile(r"\$\{?(\w+)")
 BUILT_IN = {"__rate_interval", "__field", "__data", "__url_time_range", "__from", "__to", "__all"}
 
@@ -74,7 +74,7 @@ def row_of(board: Board, metric: str, catalogue: Catalogue) -> list[tuple[str, P
     return [
         (row.title, panel)
         for row, panel in board.panels()
-        if any(metric in catalogue.named_in(query.expr) for query in panel.queries)
+        if any(metric in metrics_named(catalogue, query.expr) for query in panel.queries)
     ]
 
 
@@ -84,10 +84,8 @@ def row_of(board: Board, metric: str, catalogue: Catalogue) -> list[tuple[str, P
 @EACH_BOARD
 def test_no_expression_names_what_does_not_exist(board: Board) -> None:
     catalogue = Catalogue.of_registries()
-    labels = {label for series in catalogue for label in series.labels}
-    for where, expr in expressions(board):
-        for name in NAME.findall(expr):
-            assert name in labels or catalogue.named_in(name), f"{where}: {name}"
+    for _, expr in expressions(board):
+        assert_names_exist(catalogue, expr)
 
 
 def test_every_metric_of_every_registry_is_on_a_panel() -> None:

@@ -18,7 +18,7 @@ from collector_processor.config.load import DEFAULT
 from collector_processor.generate.catalogue import Catalogue
 from collector_processor.generate.rules import Rule, rules_of, rules_text, unit_tests_text
 from collector_processor.generate.rules.prometheus import expression
-from collector_processor.own.telemetry import Telemetry
+from support.promql import assert_names_exist, metrics_named
 
 ROOT = Path(__file__).parents[5]
 BUILT = [str(path) for path in (ROOT / ".tools" / "bin").glob("promtool*")]
@@ -110,13 +110,9 @@ def test_a_rule_may_not_name_a_metric_that_does_not_exist(mine: Config) -> None:
 
 def test_every_name_in_every_expression_exists(rules: tuple[Rule, ...]) -> None:
     catalogue = Catalogue.of_registries()
-    own = {family.name for family in Telemetry().registry.collect()}
     for rule in rules:
-        for name in re.findall(r"\b(?:ml|otel_ml|otelcol)_\w+", re.sub(r'"(?:[^"\\]|\\.)*"', "", expression(rule))):
-            labels = {label for series in catalogue for label in series.labels}
-            assert name in labels or catalogue.named_in(name), f"{rule.name}: {name}"
-        assert catalogue.named_in(rule.value), rule.name
-    assert own
+        assert_names_exist(catalogue, expression(rule))
+        assert metrics_named(catalogue, rule.value), rule.name
 
 
 def test_a_rule_of_the_users_may_not_have_the_name_of_one_on_the_service() -> None:

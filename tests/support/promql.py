@@ -1,0 +1,92 @@
+"""PromQL as its own grammar reads it: which metrics an expression names, and how it asks for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import promql_parser as promql
+
+from collector_processor.generate.catalogue import Catalogue
+
+_VARIABLES = {"$__rate_interval": "5m"}
+"""What Grafana fills in where PromQL wants a duration; its other variables stand in strings."""
+PROMETHEUS_ADDS = {"up", "ALERTS"}
+PROMETHEUS_LABELS = {"job", "instance", "le", "alertname", "alertstate"}
+_OF_GRAFANA = re.compile(r"label_values\((.*), (\w+)\)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One selector of an expression: its metric, the labels that it matches, the call and the range that it is in."""
+
+    metric: str
+    labels: frozenset[str]
+    function: str = ""
+    range_s: float = 0.0
+
+
+def selectors(expression: str) -> Iterator[Asked]:
+    """Every selector of an expression, or of Grafana's ``label_values(SELECTOR, LABEL)``; ValueError if it is none."""
+    yield from _selectors(promql.parse(_plain(expression)), "")
+
+
+def _plain(expression: str) -> str:
+    asked = _OF_GRAFANA.fullmatch(expression)
+    text = asked[1] if asked else expression
+    for variable, value in _VARIABLES.items():
+        text = text.replace(variable, value)
+    return text
+
+
+def _selectors(node: promql.Expr, function: str) -> Iterator[Asked]:
+    match node:
+        case promql.VectorSelector():
+            yield _asked(node, function, 0.0)
+        case promql.MatrixSelector():
+            yield _asked(node.vector_selector, function, node.range.total_seconds())
+        case promql.Call():
+            for argument in node.args:
+                yield from _selectors(argument, node.func.name)
+        case promql.BinaryExpr():
+            yield from _selectors(node.lhs, "")
+            yield from _selectors(node.rhs, "")
+        case promql.AggregateExpr() | promql.ParenExpr() | promql.UnaryExpr() | promql.SubqueryExpr():
+            yield from _selectors(node.expr, "")
+        case _:
+            return
+
+
+def _asked(selector: promql.VectorSelector, function: str, range_s: float) -> Asked:
+    labels = frozenset(matcher.name for matcher in selector.matchers.matchers)
+    return Asked(selector.name or "", labels, function, range_s)
+
+
+def labels_named(expression: str) -> set[str]:
+    """Every label that the matchers, aggregations and vector matchings of an expression name."""
+    found = {label for asked in selectors(expression) for label in asked.labels}
+
+    def visit(node: promql.Expr) -> None:
+        modifier = getattr(node, "modifier", None)
+        for part in (modifier, getattr(modifier, "matching", None)):
+            found.update(getattr(part, "labels", ()))
+
+    promql.walk(promql.parse(_plain(expression)), visit)
+    return found
+
+
+def metrics_named(catalogue: Catalogue, expression: str) -> set[str]:
+    """The OTLP names of the catalogue's metrics that an expression asks for."""
+    names = {asked.metric for asked in selectors(expression)}
+    return {series.metric for series in catalogue if not names.isdisjoint(series.names)}
+
+
+def assert_names_exist(catalogue: Catalogue, expression: str) -> None:
+    """Asserts that the expression is PromQL, and names only metrics and labels that exist."""
+    stored = {name for series in catalogue for name in series.names} | PROMETHEUS_ADDS
+    labels = {label for series in catalogue for label in series.labels} | PROMETHEUS_LABELS
+    names = {asked.metric for asked in selectors(expression)}
+    assert names, expression
+    assert names <= stored, f"{expression}: {names - stored}"
+    assert labels_named(expression) <= labels, f"{expression}: {labels_named(expression) - labels}"
