@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 import collector_processor.__main__
+import otel_ml
 from collector_processor.cli.main import main
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitors import MONITOR_TYPES
@@ -129,8 +130,8 @@ def test_where_only_the_instrumentation_is_installed_the_command_says_what_to_in
     tmp_path: Path, arguments: Sequence[str]
 ) -> None:
     # An interpreter without site-packages, as far as the command can see: the package itself and nothing else.
-    (tmp_path / "collector_processor").symlink_to(ROOT / "collector_processor")
-    (tmp_path / "otel_ml").symlink_to(ROOT / "otel_ml")
+    for package in (collector_processor, otel_ml):
+        (tmp_path / package.__name__).symlink_to(Path(package.__path__[0]))
     line = [sys.executable, "-S", "-m", "collector_processor", *arguments]
     told = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (told.returncode, told.stdout) == (1, "")
