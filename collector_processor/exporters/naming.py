@@ -42,10 +42,10 @@ def prometheus_name(name: str, unit: str, kind: Literal["gauge", "counter"]) -> 
         words = [word for word in words if word != "total"] + ["total"]
     elif unit == "1":
         words = [word for word in words if word != "ratio"] + ["ratio"]
-    found = "_".join(words)
+    joined = "_".join(words)
     if not _NOT_IN_A_NAME.sub("", name):
         raise ValueError(f"metric {name!r} has no letter or digit to make a name of")
-    return f"_{found}" if found[0].isdigit() else found
+    return f"_{joined}" if joined[0].isdigit() else joined
 
 
 def _unit_words(unit: str) -> tuple[str, str]:
@@ -67,10 +67,10 @@ def label_name(key: str) -> str:
     >>> label_name("ml.model.name"), label_name("2nd"), label_name("_hidden"), label_name("größe")
     ('ml_model_name', 'key_2nd', 'key_hidden', 'gr__e')
     """
-    found = _NOT_IN_A_LABEL.sub("_", key)
-    if found[:1].isdigit():
-        return f"key_{found}"
-    return f"key{found}" if found.startswith("_") and not found.startswith("__") else found
+    name = _NOT_IN_A_LABEL.sub("_", key)
+    if name[:1].isdigit():
+        return f"key_{name}"
+    return f"key{name}" if name.startswith("_") and not name.startswith("__") else name
 
 
 def labels(attributes: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -81,9 +81,9 @@ def labels(attributes: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]
     >>> labels([("ml.model.name", "fraud"), ("a.b", "2"), ("a-b", "1"), ("ml.model.version", "")])
     (('a_b', '1;2'), ('ml_model_name', 'fraud'))
     """
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for key, value in sorted(attributes):
         name = label_name(key)
         if value:
-            found[name] = f"{found[name]};{value}" if name in found else value
-    return tuple(sorted(found.items()))
+            pairs[name] = f"{pairs[name]};{value}" if name in pairs else value
+    return tuple(sorted(pairs.items()))

@@ -55,7 +55,7 @@ class DebugExporter:
         )
 
     def notify(self, notices: Sequence[Notice]) -> None:
-        """Prints alerts: their title, then what else there is to say, line by line."""
+        """Prints alerts: their title, then the rest, line by line."""
         self._print(
             "".join(
                 f"{_time(notice.time_ns)} ALERT {title(notice)}\n{indent(body(notice), '  ')}\n"
@@ -89,15 +89,15 @@ class DebugExporter:
         named: dict[str, list[Measurement]] = {}
         for item in items:
             named.setdefault(item.name, []).append(item)
-        for name, some in named.items():
-            low, high = min(item.value for item in some), max(item.value for item in some)
+        for name, series in named.items():
+            low, high = min(item.value for item in series), max(item.value for item in series)
             values = _number(low) if low == high else f"{_number(low)} … {_number(high)}"
-            yield name, str(len(some)), "series:" if len(some) > 1 else "value:", values
+            yield name, str(len(series)), "series:" if len(series) > 1 else "value:", values
 
 
 def _model(item: Measurement) -> str:
-    found: Mapping[str, str] = dict(item.attributes)
-    name, version = found.get(MODEL_NAME, "?"), found.get(MODEL_VERSION, "")
+    attributes: Mapping[str, str] = dict(item.attributes)
+    name, version = attributes.get(MODEL_NAME, "?"), attributes.get(MODEL_VERSION, "")
     return _printable(f"{name}@{version}" if version else name)
 
 

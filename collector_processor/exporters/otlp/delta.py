@@ -47,11 +47,11 @@ class Deltas:
         Points that are not newer than the last one of their series are left out; the next one covers them.
         """
         totals: dict[Series, Total] = {}
-        found: list[Measurement] = []
+        points: list[Measurement] = []
         over_limit = 0
         for item in measurements:
             if item.kind != "counter":
-                found.append(item)
+                points.append(item)
                 continue
             series = (item.name, item.attributes)
             last = totals.get(series) or self._last.get(series)
@@ -63,11 +63,11 @@ class Deltas:
                 continue
             totals[series] = Total(item.value, item.start_ns, item.time_ns)
             if last is not None and goes_on:
-                found.append(replace(item, value=item.value - last.value, start_ns=last.time_ns))
+                points.append(replace(item, value=item.value - last.value, start_ns=last.time_ns))
             else:
-                found.append(item)
+                points.append(item)
         self._telemetry.dropped(("export", "delta_series_limit"), over_limit)
-        return found, totals
+        return points, totals
 
     def delivered(self, totals: Mapping[Series, Total]) -> None:
         """Takes note that the destination knows these totals."""

@@ -1,4 +1,4 @@
-"""When a gauge is said to hold: when its window was closed, so that whoever asks for now finds it."""
+"""The time of a gauge: when its window was closed, so that a query for the present includes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collector_processor.monitors.base import Measurement
 
 Timestamps = Literal["emitted", "window_end"]
 STEP_NS: Final = 1_000_000
-"""Windows that close at the same moment are told apart by this much: the resolution of Prometheus."""
+"""Windows that close at the same moment differ by this much: the resolution of Prometheus."""
 
 
 class EmissionStamps:

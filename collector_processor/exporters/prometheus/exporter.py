@@ -103,8 +103,8 @@ class PrometheusExporter:
         """Shows these measurements from now on, as far as they belong to the newest window of their model."""
         by_model: dict[tuple[str, str], list[Measurement]] = {}
         for item in measurements:
-            found = dict(item.attributes)
-            by_model.setdefault((found.get(MODEL_NAME, ""), found.get(MODEL_VERSION, "")), []).append(item)
+            attributes = dict(item.attributes)
+            by_model.setdefault((attributes.get(MODEL_NAME, ""), attributes.get(MODEL_VERSION, "")), []).append(item)
         with self._lock:
             self._expire()
             for model, items in by_model.items():
