@@ -25,12 +25,12 @@ ENDS_AFTER: Final = 4
 _PATH: Final = "/api/v2/alerts"
 
 
-class AlertmanagerExporter:
+class AlertmanagerExporter(DeliveryLoop[Round]):
     """Keeps one Alertmanager up to date about what fires; safe to restart on either side.
 
-    What is sent is the state, not a message: every alert that fires is sent when it changes and every ``resend_s``; see
-    :class:`.AlertMailbox` and, for retries, :class:`.DeliveryLoop`. ``headers`` gives those of the current credentials;
-    it is called again when ``changed`` says that they are others now.
+    What is sent is the state, not a message: every alert that fires is sent when it changes and every ``resend_s``;
+    :class:`.AlertMailbox` is the source. At shutdown, what Alertmanager does not know yet is sent once. ``headers``
+    gives those of the current credentials; it is called again when ``changed`` says that they are others now.
     """
 
     def __init__(
@@ -50,15 +50,13 @@ class AlertmanagerExporter:
         limit: int = LIMIT,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._name = name
-        self._connection = Connection(name, lambda: _client(endpoint, tls, headers()), changed)
-        self._timeout_s = timeout_s
+        self._posting = Connection(name, lambda: _client(endpoint, tls, headers()), changed)
         self._resend_s = resend_s
         self._extra = dict(extra_labels or {})
         self._url = generator_url
         self._clock = clock
         self._mailbox = AlertMailbox(name, telemetry, resend_s=resend_s, limit=limit, clock=clock)
-        self._delivery = DeliveryLoop(
+        super().__init__(
             name,
             self._mailbox,
             self._attempt,
@@ -66,17 +64,8 @@ class AlertmanagerExporter:
             stage="notify",
             retry=retry,
             timeout_s=timeout_s,
-            connection=self._connection,
+            connection=self._posting,
         )
-
-    @property
-    def name(self) -> str:
-        """The component id from the configuration."""
-        return self._name
-
-    def start(self) -> None:
-        """Begin to send; an Alertmanager that is down is waited for."""
-        self._delivery.start()
 
     def notify(self, notices: Sequence[Notice]) -> None:
         """Keep the newest state of alerts."""
@@ -87,10 +76,6 @@ class AlertmanagerExporter:
         delivery = self._send([notice], self._timeout_s)
         return () if delivery.outcome == "sent" else (delivery.message,)
 
-    def shutdown(self, timeout_s: float) -> None:
-        """Send what Alertmanager does not know yet, once; what fires stays there until its end."""
-        self._delivery.shutdown(timeout_s)
-
     def _attempt(self, item: Round, timeout_s: float) -> Delivery:
         self._mailbox.fill(item)
         return self._send([each.notice for each in item.alerts], timeout_s)
@@ -98,7 +83,7 @@ class AlertmanagerExporter:
     def _send(self, notices: Sequence[Notice], timeout_s: float) -> Delivery:
         ends_ns = self._clock() + int(ENDS_AFTER * self._resend_s * 1e9)
         body = json.dumps([alert(notice, ends_ns, self._extra, self._url) for notice in notices]).encode()
-        return self._connection.use(lambda client: _post(client, body, timeout_s))
+        return self._posting.use(lambda client: _post(client, body, timeout_s))
 
 
 def _client(endpoint: str, tls: ClientTls | None, headers: Mapping[str, str]) -> HttpClient:

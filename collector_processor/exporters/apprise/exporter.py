@@ -1,7 +1,7 @@
 """Alerts for people, through Apprise: Slack, PagerDuty, e-mail, Teams and over a hundred services more.
 
 The addresses hold tokens and passwords. They are neither logged nor printed, by us or by the libraries underneath:
-Apprise's own log is shut off, and those of the libraries below tell errors only: their finer lines have paths.
+Apprise's own log is off, and the libraries below it log errors only: their other lines contain paths.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MENTIONS: Final[Mapping[int, str]] = {ord("<"): "‹", ord(">"): "›", ord("@"
 def _apprise() -> Any:
     """The library, made silent; ``OSError`` with what to install."""
     with warnings.catch_warnings():
-        # It loads all it has with the first address, some of which older Pythons find old-fashioned.
+        # The first address makes it load all its plugins, some of which use what Python deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             library = importlib.import_module("apprise")

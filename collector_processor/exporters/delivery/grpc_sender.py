@@ -44,8 +44,8 @@ class GrpcSender:
     """Sends to ``endpoint`` (``host:port``; a leading ``http://`` or ``https://`` is left off).
 
     ``tls`` None is plain text. Header names go in lower case, as gRPC wants them. Connects on the first send.
-    With a ``compression`` of None a request is compressed if it came in compressed: anew, for grpcio takes plain
-    messages only.
+    With a ``compression`` of None a request is compressed if it came in compressed: it is compressed again, because
+    grpcio takes plain messages only.
     """
 
     def __init__(

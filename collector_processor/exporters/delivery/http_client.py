@@ -45,15 +45,14 @@ class Answer:
 class HttpClient:
     """POSTs to paths below ``url`` with the same ``headers`` each time; safe to use from several threads.
 
-    At most ``connections`` are kept open between requests. Redirects are not followed, cookies not kept, and the
+    One connection is kept open between requests. Redirects are not followed, cookies not kept, and the
     certificates are those of ``tls.ca_file``, or the system's.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, tls: ClientTls | None, connections: int = 1) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], *, tls: ClientTls | None) -> None:
         self._url = url
         self._headers = dict(headers)
         self._tls = tls
-        self._connections = connections
         self.idle: deque[_Connection] = deque()
         self._closed = False
 
@@ -72,7 +71,7 @@ class HttpClient:
         except BaseException:
             connection.close()
             raise
-        if connection.reusable and len(self.idle) < self._connections and not self._closed:
+        if connection.reusable and not self.idle and not self._closed:
             self.idle.append(connection)
         else:
             connection.close()

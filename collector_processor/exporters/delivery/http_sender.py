@@ -27,8 +27,8 @@ _GZIP_LEVEL: Final = 1
 class HttpSender:
     """Sends to ``{endpoint}/v1/…``; an endpoint without a scheme is ``https://`` if it has TLS, else ``http://``.
 
-    ``connections`` may be used at once. Redirects are not followed and cookies not kept. With a ``compression`` of None
-    a request goes out compressed if it came in so; what came in as gzip is never compressed anew.
+    Redirects are not followed and cookies not kept. With a ``compression`` of None
+    a request goes out compressed if it came in so; what came in as gzip is never compressed again.
     """
 
     def __init__(
@@ -38,13 +38,12 @@ class HttpSender:
         tls: ClientTls | None = None,
         headers: Mapping[str, str] | None = None,
         compression: Compression | None = "gzip",
-        connections: int = 1,
     ) -> None:
         scheme = "http" if tls is None or tls.insecure else "https"
         url = (endpoint if "://" in endpoint else f"{scheme}://{endpoint}").rstrip("/")
         self._compression: Compression | None = compression
         named = {"Content-Type": "application/x-protobuf", "User-Agent": "otel-ml", **(headers or {})}
-        self._client = HttpClient(url, named, tls=tls, connections=connections)
+        self._client = HttpClient(url, named, tls=tls)
 
     def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
         """Tries once to deliver a request, within ``timeout_s``."""

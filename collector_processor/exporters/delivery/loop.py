@@ -85,6 +85,11 @@ class DeliveryLoop(Generic[T]):
         self._current: T | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def name(self) -> str:
+        """The component id from the configuration."""
+        return self._name
+
     def start(self) -> None:
         """Start to deliver what waits and what will come; ``OSError`` names what the connection cannot use."""
         if self._connection is not None:

@@ -33,8 +33,8 @@ _TEXTS: Final = {
 }
 
 
-class AlertEvents:
-    """One OTLP destination of alerts; see :class:`.DeliveryLoop` and :class:`.NoticeQueue`.
+class AlertEvents(DeliveryLoop[Sequence[Notice]]):
+    """One OTLP destination of alerts; :class:`.NoticeQueue` is its source.
 
     A firing alert is INFO, WARN or ERROR for ``info``,
     ``warning`` and ``critical``, a resolved one INFO. Scope and the resource's ``service.instance.id`` are those of
@@ -52,12 +52,10 @@ class AlertEvents:
         timeout_s: float = 5.0,
         queue_size: int = 1000,
     ) -> None:
-        self._name = name
-        self._connection = connection
+        self._sending = connection
         self._instance_id = instance_id
-        self._timeout_s = timeout_s
         self._queue = NoticeQueue(name, telemetry, queue_size=queue_size)
-        self._delivery = DeliveryLoop(
+        super().__init__(
             name,
             self._queue,
             self._attempt,
@@ -68,15 +66,6 @@ class AlertEvents:
             connection=connection,
         )
 
-    @property
-    def name(self) -> str:
-        """The component id from the configuration."""
-        return self._name
-
-    def start(self) -> None:
-        """Begin to deliver; ``OSError`` names a TLS file that cannot be used."""
-        self._delivery.start()
-
     def notify(self, notices: Sequence[Notice]) -> None:
         """Queue notices, without those that only update what is shown."""
         self._queue.put(notices)
@@ -86,13 +75,9 @@ class AlertEvents:
         delivery = self._attempt([notice], self._timeout_s)
         return () if delivery.outcome == "sent" else (delivery.message,)
 
-    def shutdown(self, timeout_s: float) -> None:
-        """Send what waits within the time and close the connection."""
-        self._delivery.shutdown(timeout_s)
-
     def _attempt(self, notices: Sequence[Notice], timeout_s: float) -> Delivery:
         request = event_request(notices[0], self._instance_id)
-        delivery = self._connection.use(lambda sender: sender.send("logs", request, timeout_s))
+        delivery = self._sending.use(lambda sender: sender.send("logs", request, timeout_s))
         if delivery.outcome == "sent" and delivery.rejected:
             return Delivery("refused", "rejected by the destination (partial success)")
         return delivery

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.loop import DeliveryLoop
-from collector_processor.exporters.delivery.measurement_queue import MeasurementQueue
+from collector_processor.exporters.delivery.measurement_queue import MeasurementQueue, Part
 from collector_processor.exporters.delivery.retry import RetryPolicy, Sender
 from collector_processor.exporters.otlp.encoder import MetricsEncoder, Temporality
 from collector_processor.exporters.otlp.stamps import EmissionStamps, Timestamps
@@ -15,12 +15,11 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 
 
-class OtlpExporter:
-    """One OTLP destination of measurements; see :class:`.DeliveryLoop` and :class:`.MeasurementQueue`.
+class OtlpExporter(DeliveryLoop[Part]):
+    """One OTLP destination of measurements; :class:`.MeasurementQueue` is its source.
 
-    ``temporality`` is that of counters, ``timestamps`` are those of gauges: when the
-    window was closed (``emitted``), or when it ended. For ``instance_id`` and ``descriptions`` see
-    :class:`.MetricsEncoder`.
+    ``temporality`` is that of counters, ``timestamps`` are those of gauges: when the window was closed (``emitted``),
+    or when it ended. For ``instance_id`` and ``descriptions`` see :class:`.MetricsEncoder`.
     """
 
     def __init__(
@@ -37,11 +36,10 @@ class OtlpExporter:
         queue_size: int = 1000,
         descriptions: Mapping[str, str] | None = None,
     ) -> None:
-        self._name = name
         self._stamps = EmissionStamps() if timestamps == "emitted" else None
         encoder = MetricsEncoder(instance_id, temporality, descriptions or {}, telemetry)
         self._queue = MeasurementQueue(name, encoder.parts, telemetry, queue_size=queue_size)
-        self._delivery = DeliveryLoop(
+        super().__init__(
             name,
             self._queue,
             lambda part, try_s: connection.use(lambda sender: sender.send("metrics", part.body, try_s)),
@@ -52,21 +50,8 @@ class OtlpExporter:
             connection=connection,
         )
 
-    @property
-    def name(self) -> str:
-        """The component id from the configuration."""
-        return self._name
-
-    def start(self) -> None:
-        """Begin to deliver; a destination that is down is waited for. ``OSError`` names a missing TLS file."""
-        self._delivery.start()
-
     def export(self, measurements: Sequence[Measurement]) -> None:
         """Queue measurements; what does not fit is dropped and counted."""
         # Stamped now, not when a destination that is down is back.
         stamps = self._stamps
         self._queue.put(measurements if stamps is None else stamps.stamped(measurements, time.time_ns()))
-
-    def shutdown(self, timeout_s: float) -> None:
-        """Send what is queued within the time and close the connection; safe to call without start."""
-        self._delivery.shutdown(timeout_s)

@@ -85,11 +85,11 @@ class JournalCursor:
             _log.error("exporters.%s: %s", self._name, text)
 
 
-class OriginalsForwarder:
+class OriginalsForwarder(DeliveryLoop[Entry]):
     """Delivers every request of ``signals`` (all when empty) to one destination, in the journal's order.
 
-    ``name`` is the exporter's id, and its consumer name in the journal. See :class:`.DeliveryLoop` for retries; what
-    fails for good is given up, counted as ``send_failed``.
+    ``name`` is the exporter's id, and its consumer name in the journal. What fails for good is given up, counted as
+    ``send_failed``. At shutdown the first request that cannot be delivered ends it, and stays uncommitted.
     """
 
     def __init__(
@@ -103,11 +103,10 @@ class OriginalsForwarder:
         retry: RetryPolicy | None = None,
         timeout_s: float = 5.0,
     ) -> None:
-        self._name = name
         self._journal = journal
-        self._connection = connection
+        self._sending = connection
         self._signals = tuple(signals)
-        self._delivery = DeliveryLoop(
+        super().__init__(
             name,
             JournalCursor(name, journal, telemetry),
             self._attempt,
@@ -120,18 +119,9 @@ class OriginalsForwarder:
 
     def start(self) -> None:
         """Subscribe to the journal and start to forward what is appended from here on."""
-        self._journal.subscribe(self._name, signals=self._signals)
-        self._delivery.start()
-
-    def shutdown(self, timeout_s: float) -> None:
-        """Send what is in the journal within the time, and end; safe to call without start.
-
-        Nothing is tried twice any more: the first request that cannot be delivered now ends it, and stays uncommitted.
-        """
-        self._delivery.shutdown(timeout_s)
+        self._journal.subscribe(self.name, signals=self._signals)
+        super().start()
 
     def _attempt(self, entry: Entry, timeout_s: float) -> Delivery:
         request = entry.request
-        return self._connection.use(
-            lambda sender: sender.send(request.signal, request.body, timeout_s, request.gzipped)
-        )
+        return self._sending.use(lambda sender: sender.send(request.signal, request.body, timeout_s, request.gzipped))
