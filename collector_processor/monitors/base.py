@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -65,4 +65,42 @@ class Monitor(Protocol):
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """The window's measurements; what cannot be computed (no rows, no labels) is left out, never zero."""
+        ...
+
+
+S = TypeVar("S")
+
+
+@runtime_checkable
+class Sequential(Protocol[S]):
+    """A fold over closed panes, for what does not add: detectors that look at one pane after another.
+
+    Each pane of a model version that anything came in is stepped over exactly once and in order, through restarts too;
+    :meth:`.Window.newest_pane` says what of it is final. A state is a frozen dataclass whose every field is an array of
+    numbers, of a type and shape that the reference alone decides. It is kept in the snapshot, and given up when the
+    settings, the reference, the width of panes or ``state_version`` have changed.
+
+    A class is constructed as a :class:`Monitor` is.
+    """
+
+    name: ClassVar[str]
+    """The key under which the monitor is registered and listed."""
+    metrics: ClassVar[Sequence[Metric]]
+    """Every metric that :meth:`step` may give."""
+    sections: ClassVar[Mapping[str, type[Settings]]]
+    """The sections of the configuration that hold its settings."""
+    state_version: ClassVar[int]
+    """Raised by one whenever the meaning of a state changes."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that decide what a state means."""
+        ...
+
+    def begin(self, reference: Reference) -> S:
+        """The state before the first pane."""
+        ...
+
+    def step(self, pane: Window, reference: Reference, state: S) -> tuple[S, list[Measurement]]:
+        """The state after a pane, and what there is to say of it. A pure function: the state given stays as it is."""
         ...

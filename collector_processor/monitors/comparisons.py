@@ -115,6 +115,11 @@ def categorical_comparisons(window: Window, reference: Reference) -> Iterator[tu
         yield columns, Comparison("categorical", sides[0][table], sides[1][table])
 
 
+def all_cells(pane: Pane, numbers: F64, texts: F64) -> F64:
+    """All cells of each column, missing ones included, from its numbers ``[F]`` and :func:`text_cells`."""
+    return np.concatenate((numbers, texts)) + pane.missing + pane.wrong_type
+
+
 def text_cells(pane: Pane, categories: Categories, first_slot: int = 0) -> F64:
     """Texts in each categorical column from ``first_slot`` on, ``[columns]``; slots before it do not count."""
     used = np.flatnonzero(pane.category_counts[first_slot:]) + first_slot

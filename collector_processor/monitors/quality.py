@@ -11,10 +11,9 @@ import numpy as np
 from collector_processor.columns.batch import F64
 from collector_processor.monitors.attributes import FEATURE_KEYS, feature_attributes
 from collector_processor.monitors.base import Measurement, Metric
-from collector_processor.monitors.comparisons import text_cells
+from collector_processor.monitors.comparisons import all_cells, text_cells
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
-from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.vectors import grown
 from collector_processor.window.base import Window
 from otel_ml import semconv
@@ -73,7 +72,7 @@ class QualityMonitor:
         """The window's shares, metric by metric."""
         pane, numeric = window.pane, len(reference.schema.numeric)
         numbers, texts = pane.counts.sum(axis=1), text_cells(pane, window.schema.categories)
-        cells = _cells(pane, numbers, texts)
+        cells = all_cells(pane, numbers, texts)
         found: list[Measurement] = []
         found += _shares(window, MISSING, pane.missing, cells, 0)
         found += self._increases(window, reference, cells)
@@ -89,18 +88,13 @@ class QualityMonitor:
         before = self._known[1]
         with np.errstate(divide="ignore", invalid="ignore"):
             increase = np.clip(window.pane.missing / cells, 0.0, 1.0) - before
-        return _points(window, MISSING_INCREASE, np.where(cells > 0, increase, np.nan), 0)
-
-
-def _cells(pane: Pane, numbers: F64, texts: F64) -> F64:
-    """All cells of each column, missing ones included."""
-    return np.concatenate((numbers, texts)) + pane.missing + pane.wrong_type
+        return feature_points(window, MISSING_INCREASE, np.where(cells > 0, increase, np.nan), 0)
 
 
 def _missing_share(reference: Reference) -> F64:
     """Missing cells of each column of the reference as a share of all, NaN without any."""
     pane = reference.pane
-    cells = _cells(pane, pane.counts.sum(axis=1), text_cells(pane, reference.schema.categories))
+    cells = all_cells(pane, pane.counts.sum(axis=1), text_cells(pane, reference.schema.categories))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(cells > 0, np.clip(pane.missing / cells, 0.0, 1.0), np.nan)
 
@@ -128,10 +122,10 @@ def _shares(window: Window, metric: Metric, part: F64, whole: F64, first: int) -
     """One share a feature, for the columns from position ``first`` on."""
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.clip(part / whole, 0.0, 1.0)
-    return _points(window, metric, np.where(whole > 0, shares, np.nan), first)
+    return feature_points(window, metric, np.where(whole > 0, shares, np.nan), first)
 
 
-def _points(window: Window, metric: Metric, values: F64, first: int) -> Iterator[Measurement]:
+def feature_points(window: Window, metric: Metric, values: F64, first: int) -> Iterator[Measurement]:
     """One value a feature, for the columns from position ``first`` on; NaN is left out."""
     columns = window.schema.columns[first : first + len(values)]
     of_feature = np.array([column.role == "feature" for column in columns], np.bool_)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from pydantic import Field, create_model
 
-from collector_processor.monitors.base import Metric, Monitor, OptIn
+from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
 from collector_processor.monitors.drift import DriftMonitor
+from collector_processor.monitors.missing_shift import MissingShiftMonitor
 from collector_processor.monitors.performance import PerformanceMonitor
 from collector_processor.monitors.quality import QualityMonitor
 from collector_processor.monitors.traffic import TrafficMonitor
 from collector_processor.settings.base import Settings
 
-MONITOR_TYPES: Final[tuple[type[Monitor], ...]] = (
+AnyMonitor: TypeAlias = Monitor | Sequential[Any]
+
+MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     TrafficMonitor,
     QualityMonitor,
     DriftMonitor,
     PerformanceMonitor,
+    MissingShiftMonitor,
 )
-"""Every monitor, in the order in which they are listed."""
+"""Every monitor of either kind, in the order in which they are listed."""
 
 S = TypeVar("S", bound=Settings)
 
@@ -61,9 +65,9 @@ def with_sections(base: type[S], *, optional: bool = False) -> type[S]:
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, **fields)
 
 
-def configured_monitors(section: Callable[[str], Settings]) -> Iterator[Monitor]:
+def configured_monitors(section: Callable[[str], Settings]) -> Iterator[AnyMonitor]:
     """All monitors that are switched on, each with the settings of its sections."""
     for kind in MONITOR_TYPES:
         settings = [section(name) for name in kind.sections]
         if all(part.enabled for part in settings if isinstance(part, OptIn)):
-            yield cast("Callable[..., Monitor]", kind)(*settings)
+            yield cast("Callable[..., AnyMonitor]", kind)(*settings)

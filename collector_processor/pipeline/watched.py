@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.monitors import configured_monitors
-from collector_processor.monitors.base import Measurement, Monitor
+from collector_processor.monitors.base import Measurement, Monitor, Sequential
+from collector_processor.monitors.fold import Fold
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
@@ -35,12 +36,13 @@ def window_policy(config: WindowConfig) -> WindowPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a model with a reference has: its windows and the monitors that look at them."""
+    """What a model with a reference has: its windows, the monitors of windows, and those of closed panes with state."""
 
     reference: Reference
     windows: ModelWindows
     monitors: tuple[Monitor, ...]
     telemetry: Telemetry
+    folds: tuple[Fold, ...] = ()
 
     def evaluate(self, window: Window) -> list[Measurement]:
         """Everything that the monitors say of a window; a monitor that fails is counted and the others go on."""
@@ -49,6 +51,11 @@ class Watch:
             for monitor in self.monitors:
                 with survived(f"monitor_{monitor.name}", self.telemetry):
                     found += monitor.evaluate(window, self.reference)
+            pane = window.newest_pane() if self.folds else None
+            if pane is not None:
+                for fold in self.folds:
+                    with survived(f"monitor_{fold.monitor.name}", self.telemetry):
+                        found += fold.step(pane, self.reference)
         return found
 
 
@@ -97,11 +104,13 @@ def _listed(names: Sequence[str], most: int = 10) -> str:
 def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Telemetry) -> Watch:
     """Puts a model under watch with a reference; returns the watch, which is also the model's from then on."""
     window = model.settings.window or config.window
+    configured = list(configured_monitors(lambda name: config.section(name, model.settings)))
     watch = Watch(
         reference=reference,
         windows=ModelWindows(model.key, reference.schema.fork(), window_policy(window), telemetry),
-        monitors=tuple(configured_monitors(lambda name: config.section(name, model.settings))),
+        monitors=tuple(monitor for monitor in configured if not isinstance(monitor, Sequential)),
         telemetry=telemetry,
+        folds=tuple(Fold.begun(monitor, reference) for monitor in configured if isinstance(monitor, Sequential)),
     )
     model.watch, model.learner = watch, None
     return watch

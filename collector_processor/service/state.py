@@ -22,6 +22,7 @@ import numpy as np
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.columns.batch import ModelKey
 from collector_processor.labels.join import LabelJoin
+from collector_processor.monitors.fold import restore_folds, saved_folds
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import ModelConfig
@@ -36,7 +37,7 @@ from collector_processor.window.windows import ModelWindows
 
 _NAME: Final = "state"
 _TABLES: Final = ("categories", "classes", "groups")
-_PANES, _REFERENCE, _KEPT = "panes.", "reference", "kept."
+_PANES, _REFERENCE, _KEPT, _FOLDS = "panes.", "reference", "kept.", "sequential."
 _log = logging.getLogger(__name__)
 
 
@@ -121,7 +122,11 @@ class StateStore:
             self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning("%s; its saved windows were dropped, its reference was not", error)
             windows = ModelWindows(key, schema, policy, self._telemetry)
-        model.watch = replace(begin(model, reference, pipeline.config, self._telemetry), windows=windows)
+        watch = model.watch = replace(begin(model, reference, pipeline.config, self._telemetry), windows=windows)
+        heads, states = entry.get("sequential", {}), _under(_FOLDS, own)
+        for problem in restore_folds(watch.folds, reference, heads, states, windows.not_before_ns):
+            self._telemetry.dropped(("state", "does_not_fit"), 1)
+            _log.warning("model '%s': the state of a monitor was dropped and it starts afresh: %s", key, problem)
 
 
 class _NoRoomError(ValueError):
@@ -135,8 +140,11 @@ def _saved(model: Model, learned: bool) -> tuple[dict[str, Json], dict[str, Arra
         return {}, {f"{_KEPT}{name}": values for name, values in kept.items()}
     windows, reference = model.watch.windows, model.watch.reference
     arrays = {f"{_PANES}{name}": values for name, values in windows.arrays().items()}
+    heads, states = saved_folds(model.watch.folds, reference)
+    arrays |= {f"{_FOLDS}{name}": values for name, values in states.items()}
     entry: dict[str, Json] = {
         "windows": windows.state(),
+        "sequential": heads,
         "tables": {name: _pairs(getattr(windows.schema, name)) for name in _TABLES},
         "meaning": _meaning(reference.schema),
     }

@@ -7,14 +7,39 @@ from dataclasses import dataclass
 from collector_processor.columns.batch import ModelKey
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
+from collector_processor.window.packed import PackedPane
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedPane:
+    """A pane as it was when the window that ends with it closed; what comes later changes nothing of it."""
+
+    start_ns: int
+    packed: PackedPane
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The sum of the panes of one model between two instants (Unix nanoseconds); read-only for monitors."""
+    """The sum of the panes of one model between two instants (Unix nanoseconds); read-only for monitors.
+
+    ``newest`` is the last of them, which closed with the window; None where nothing came in it.
+    """
 
     model: ModelKey
     start_ns: int
     end_ns: int
     schema: Schema
     pane: Pane
+    newest: ClosedPane | None = None
+
+    def newest_pane(self) -> Window | None:
+        """The newest pane as a window of its own. Over all windows of a model, each pane comes once and in order.
+
+        Rows, cells and latency are final: what comes later for this stretch of time is late. Of the outcomes it has
+        what was joined until now. A label that comes later counts in a later pane; one that replaces an earlier label
+        takes that out of the pane's share of later windows, but not out of what was handed out here.
+        """
+        if self.newest is None:
+            return None
+        pane = self.newest.packed.unpacked(self.schema)
+        return Window(self.model, self.newest.start_ns, self.end_ns, self.schema, pane)

@@ -9,7 +9,7 @@ import numpy as np
 
 from collector_processor.columns.batch import PredictionBatch
 from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
-from collector_processor.window.base import Window
+from collector_processor.window.base import ClosedPane, Window
 from collector_processor.window.line import Json, Setting, add_rows, by_pane, integer, integers
 from collector_processor.window.packed import Array
 from collector_processor.window.panes import Panes
@@ -122,10 +122,12 @@ class CountedWindows:
         first = max(last - size + 1, oldest)
         pane = self.panes.total(first, last)
         start_ns, end_ns = self._starts[first - oldest], self._ends[last - oldest]
+        closed = self.panes.closed_pane(last)
+        newest = None if closed is None else ClosedPane(self._starts[last - oldest], closed)
         gone = max(last - size + 2 - oldest, 0)
         self.panes.forget_before(oldest + gone)
         del self._starts[:gone], self._ends[:gone]
-        return Window(self._setting.key, start_ns, end_ns, self._setting.schema, pane)
+        return Window(self._setting.key, start_ns, end_ns, self._setting.schema, pane, newest)
 
     def state(self) -> dict[str, Json]:
         """Everything but the vectors, fit for JSON."""

@@ -66,6 +66,10 @@ class Panes:
             self._cold[coldest] = PackedPane.of(self._hot.pop(coldest))
         return pane
 
+    def closed_pane(self, number: int) -> PackedPane | None:
+        """A closed pane as it is now, packed; None where it is gone or nothing came in it."""
+        return self._closed.get(number)
+
     def to_amend(self, number: int) -> Pane:
         """A copy of a closed pane; :meth:`amend` puts it back."""
         return self._closed[number].unpacked(self._schema)

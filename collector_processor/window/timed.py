@@ -9,7 +9,7 @@ import numpy as np
 
 from collector_processor.columns.batch import PredictionBatch
 from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
-from collector_processor.window.base import Window
+from collector_processor.window.base import ClosedPane, Window
 from collector_processor.window.line import Json, Setting, add_rows, by_pane, integer, integer_or_none, integers
 from collector_processor.window.packed import Array
 from collector_processor.window.panes import Panes
@@ -133,10 +133,12 @@ class TimedWindows:
         self.panes.forget_before(first)
         self._boundary = number + 1
         self._trailing = bool(self.panes.closed)
+        closed = self.panes.closed_pane(number)
+        newest = None if closed is None else ClosedPane(number * self._every, closed)
         start_ns, end_ns = first * self._every, (number + 1) * self._every
         pane = self.panes.total(first, number)
         self.panes.forget_before(first + 1)
-        return Window(self._setting.key, start_ns, end_ns, self._setting.schema, pane)
+        return Window(self._setting.key, start_ns, end_ns, self._setting.schema, pane, newest)
 
     def state(self) -> dict[str, Json]:
         """Everything but the vectors, fit for JSON."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
+import json
 import math
 import pkgutil
 from collections.abc import Iterator
@@ -21,10 +23,12 @@ from collector_processor.drift import DRIFT_METHODS, drift_method
 from collector_processor.drift.base import Comparison, DriftMethod, Fine
 from collector_processor.monitors import MONITOR_TYPES, configured_monitors, monitor_metrics
 from collector_processor.monitors.attributes import MODEL_KEYS
-from collector_processor.monitors.base import Measurement, Monitor
+from collector_processor.monitors.base import Measurement, Monitor, OptIn, Sequential
+from collector_processor.monitors.fold import Fold, restore_folds, saved_folds
 from collector_processor.pipeline.settings import ModelConfig
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
+from collector_processor.settings.base import Settings
 from collector_processor.statistics.pane import Pane
 from collector_processor.window.base import Window
 from otel_ml import semconv
@@ -32,9 +36,21 @@ from otel_ml import semconv
 SHARED_BY_METHODS = {"base", "proportions"}
 EXTENSIVE = {"chi2"}  # a test statistic grows with the sample; every other score is a distance of shares
 METHODS = pytest.mark.parametrize("method", DRIFT_METHODS, ids=lambda method: method.name)
-RUNNING = tuple(configured_monitors(lambda name: default_config().monitor.section(name, ModelConfig())))
-"""The monitors that a service runs which has no configuration."""
-MONITORS = pytest.mark.parametrize("monitor", RUNNING, ids=lambda monitor: monitor.name)
+
+
+def default_section(name: str) -> Settings:
+    """A section as a service has it that has no configuration, with what is off by default switched on."""
+    section = default_config().monitor.section(name, ModelConfig())
+    return section.model_copy(update={"enabled": True}) if isinstance(section, OptIn) else section
+
+
+RUNNING = tuple(configured_monitors(default_section))
+MONITORS = pytest.mark.parametrize(
+    "monitor", [item for item in RUNNING if not isinstance(item, Sequential)], ids=lambda monitor: monitor.name
+)
+SEQUENTIALS = pytest.mark.parametrize(
+    "sequential", [item for item in RUNNING if isinstance(item, Sequential)], ids=lambda monitor: monitor.name
+)
 
 
 def modules(package) -> Iterator[tuple[str, object]]:
@@ -222,7 +238,7 @@ def test_every_file_in_drift_is_a_registered_method():
 def test_every_monitor_is_registered():
     for name, module in modules(monitor_package):
         for found in classes(module):
-            if found is not Monitor and hasattr(found, "evaluate") and hasattr(found, "metrics"):
+            if found not in {Monitor, Sequential} and hasattr(found, "metrics") and hasattr(found, "sections"):
                 assert found in MONITOR_TYPES, f"monitor/{name}.py: {found.__name__} is not in MONITOR_TYPES"
     assert len({kind.name for kind in MONITOR_TYPES}) == len(MONITOR_TYPES)
 
@@ -264,7 +280,7 @@ def window_of(reference: Reference, pane: Pane | None = None) -> Window:
     return Window(ModelKey("fraud", "7"), 0, 60, reference.schema.fork(), pane or reference.pane.copy())
 
 
-def described(monitor: Monitor, measurement: Measurement) -> None:
+def described(monitor: Monitor | Sequential, measurement: Measurement) -> None:
     listed = {metric.name: metric for metric in monitor.metrics}
     keys = [key for key, _ in measurement.attributes]
     assert measurement.name in listed
@@ -308,6 +324,41 @@ def test_an_empty_window_gives_nothing_that_is_not_a_number(monitor, reference):
     for measurement in monitor.evaluate(window_of(reference, Pane.empty(reference.schema)), reference):
         described(monitor, measurement)
         assert measurement.name in {semconv.WINDOW_ROWS, semconv.WINDOW_LABELS}
+
+
+def arrays_of(state) -> dict[str, bytes]:
+    return {field.name: getattr(state, field.name).tobytes() for field in dataclasses.fields(state)}
+
+
+@SEQUENTIALS
+def test_a_step_gives_only_what_is_listed_and_leaves_state_and_pane_as_they_were(sequential, reference):
+    pane = window_of(reference)
+    state, twin = sequential.begin(reference), sequential.begin(reference)
+    for _ in range(60):
+        before, vectors = arrays_of(state), {name: values.copy() for name, values in pane.pane.arrays().items()}
+        after, found = sequential.step(pane, reference, state)
+        assert arrays_of(state) == before
+        assert all(np.array_equal(vectors[name], values) for name, values in pane.pane.arrays().items())
+        twin, again = sequential.step(pane, reference, twin)
+        assert (arrays_of(twin), again) == (arrays_of(after), found)
+        for measurement in found:
+            described(sequential, measurement)
+        state = after
+    assert found  # after so many panes there is something to say
+
+
+@SEQUENTIALS
+def test_a_state_has_one_shape_and_comes_back_from_a_snapshot_bit_by_bit(sequential, reference):
+    fold = Fold.begun(sequential, reference)
+    shapes = {field.name: getattr(fold.state, field.name).shape for field in dataclasses.fields(fold.state)}
+    for end_ns in (60, 120, 180):
+        fold.step(dataclasses.replace(window_of(reference), end_ns=end_ns), reference)
+    assert {field.name: getattr(fold.state, field.name).shape for field in dataclasses.fields(fold.state)} == shapes
+    heads, arrays = saved_folds([fold], reference)
+    again = Fold.begun(sequential, reference)
+    assert list(restore_folds([again], reference, json.loads(json.dumps(heads)), arrays, not_before_ns=180)) == []
+    assert arrays_of(again.state) == arrays_of(fold.state)
+    assert again.stepped_ns == 180
 
 
 def test_metrics_are_described_once():
