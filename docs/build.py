@@ -16,14 +16,16 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from collector_processor.alerts.settings import Alerts
-from collector_processor.config.load import CONNECTOR_TYPES, EXPORTER_TYPES, EXTENSION_TYPES
+from collector_processor.config.load import CONNECTORS
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.exporters.naming import prometheus_name
+from collector_processor.exporters.registry import EXPORTERS
+from collector_processor.extensions.registry import EXTENSIONS
 from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.predictions import PREDICTIONS
 from collector_processor.own.drops import DROPS
 from collector_processor.own.metrics import OWN_METRICS
-from collector_processor.receivers.otlp.settings import GrpcProtocol, HttpProtocol, OtlpReceiver
+from collector_processor.receivers.registry import RECEIVERS
 from collector_processor.settings.values import Extent
 
 HERE = Path(__file__).parent
@@ -92,12 +94,10 @@ def configuration_page() -> str:
         "",
     ]
     sections: list[tuple[str, type[BaseModel]]] = [
-        ("receivers.otlp", OtlpReceiver),
-        ("receivers.otlp.protocols.grpc", GrpcProtocol),
-        ("receivers.otlp.protocols.http", HttpProtocol),
-        *((f"connectors.{name}", settings) for name, settings in CONNECTOR_TYPES.items()),
-        *((f"exporters.{name}", settings) for name, settings in EXPORTER_TYPES.items()),
-        *((f"extensions.{name}", settings) for name, settings in EXTENSION_TYPES.items()),
+        *((f"receivers.{name}", component.settings) for name, component in RECEIVERS.components.items()),
+        *((f"connectors.{name}", settings) for name, settings in CONNECTORS.items()),
+        *((f"exporters.{name}", component.settings) for name, component in EXPORTERS.components.items()),
+        *((f"extensions.{name}", component.settings) for name, component in EXTENSIONS.components.items()),
         ("alerts", Alerts),
     ]
     for path, settings in sections:
@@ -121,8 +121,6 @@ def _keys(settings: type[BaseModel], prefix: str) -> Iterator[str]:
     for own_name, item in settings.model_fields.items():
         name = item.alias or own_name
         nested = _nested(item.annotation)
-        if nested in (GrpcProtocol, HttpProtocol):
-            continue
         path = f"{prefix}{name}"
         if nested is not None and _is_mapping(item.annotation):
             path += ".<name>"

@@ -21,8 +21,6 @@ from otel_ml import semconv
 
 GAUGES: Final[Mapping[str, Metric]] = {metric.name: metric for metric in monitor_metrics() if metric.kind == "gauge"}
 """Every metric that a rule may judge."""
-TAKES_ALERTS: Final = ("alertmanager", "apprise", "otlp_grpc", "otlp_http", "debug")
-"""Types of exporters that ``notify`` may name."""
 _VALUES: Final[Mapping[str, Sequence[str]]] = {
     semconv.COLUMN_ROLE: semconv.COLUMN_ROLES,
     semconv.DRIFT_METHOD: tuple(method.name for method in DRIFT_METHODS),
@@ -131,18 +129,23 @@ class Alerts(Settings):
         return tuple(found)
 
 
-def alert_problems(alerts: Alerts, exporters: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with a section beside its types; ``exporters`` are the types of the configured ones by id."""
+def alert_problems(
+    alerts: Alerts, exporters: Sequence[str], fitting: Sequence[str], types: Sequence[str]
+) -> Iterator[str]:
+    """What is wrong with a section beside its types.
+
+    ``exporters`` are the ids of all configured ones, ``fitting`` of those that take alerts; ``types`` that do are all
+    that there are.
+    """
     try:
         alerts.resolved()
     except ValueError as error:
         yield from str(error).split("\n")
-    fitting = [name for name, kind in exporters.items() if kind in TAKES_ALERTS]
     for name in alerts.notify:
         if name not in exporters:
             yield f"alerts.notify: {name!r} is not configured; there is: {_listed(fitting)}"
         elif name not in fitting:
-            yield f"alerts.notify: {name!r} takes no alerts; types that do: {', '.join(TAKES_ALERTS)}"
+            yield f"alerts.notify: {name!r} takes no alerts; types that do: {', '.join(types)}"
     known = [rule.name for rule in DEFAULT_RULES] + list(alerts.rules)
     for position, silence in enumerate(alerts.silences):
         path = f"alerts.silences.{position}"

@@ -16,10 +16,10 @@ from collector_processor.alerts.rules import AlertRule
 from collector_processor.alerts.text import condition
 from collector_processor.columns.batch import ModelKey
 from collector_processor.config import Config, load_config
-from collector_processor.config.load import component_type
+from collector_processor.exporters.registry import EXPORTERS
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.service.build import check_setup
-from collector_processor.service.notifiers import build_destination
+from collector_processor.service.build import Builder
+from collector_processor.service.checks import check_setup
 from otel_ml import semconv
 
 
@@ -80,9 +80,10 @@ def _test(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(config.alerts.notify))
     if not names:
         raise ValueError("alerts.notify names no exporter: there is nobody to tell")
+    builder = Builder(config, Telemetry(), str(uuid.uuid4()))
     failed = 0
     for name in names:
-        destination = build_destination(config, name, Telemetry(), str(uuid.uuid4()))
+        destination = builder.destination(name)
         try:
             problems = destination.probe(trial_notice(time.time_ns()))
         except OSError as error:
@@ -90,7 +91,7 @@ def _test(options: argparse.Namespace) -> int:
         finally:
             destination.shutdown(1.0)
         failed += bool(problems)
-        kind = component_type(name)
+        kind = EXPORTERS.type_of(name)
         who = name if name == kind else f"{name} ({kind})"
         if not problems:
             out.print(f"{who}: sent", style="green", markup=False)

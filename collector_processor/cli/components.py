@@ -6,12 +6,16 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from collector_processor.config.load import CONNECTOR_TYPES, EXPORTER_TYPES, EXTENSION_TYPES, RECEIVER_TYPES
+from collector_processor.components import Registry
+from collector_processor.config.load import CONNECTORS
 from collector_processor.decode import decoder_name
 from collector_processor.drift import DRIFT_METHODS
+from collector_processor.exporters.registry import EXPORTERS
+from collector_processor.extensions.registry import EXTENSIONS
 from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.receivers.registry import RECEIVERS
 from collector_processor.service.compiled_parts import PARTS
 
 _MARKUP: Final = re.compile(r"(?::\w+:)?`+([^`]+)`+")
@@ -32,14 +36,13 @@ def components() -> Iterator[Component]:
     >>> [item.name for item in components() if item.kind == "receiver"]
     ['otlp']
     """
-    for kind, types in (
-        ("receiver", RECEIVER_TYPES),
-        ("connector", CONNECTOR_TYPES),
-        ("exporter", EXPORTER_TYPES),
-        ("extension", EXTENSION_TYPES),
-    ):
-        for name, settings in types.items():
-            yield Component(kind, name, _first_line(settings))
+    yield from _registered(RECEIVERS)
+    for name, settings in CONNECTORS.items():
+        yield Component("connector", name, _first_line(settings))
+    yield from _registered(EXPORTERS)
+    yield from _registered(EXTENSIONS)
+    for name, problem in {**RECEIVERS.broken, **EXPORTERS.broken, **EXTENSIONS.broken}.items():
+        yield Component("broken", name, problem)
     for monitor in MONITOR_TYPES:
         yield Component("monitor", monitor.name, _first_line(monitor))
     for method in DRIFT_METHODS:
@@ -47,6 +50,11 @@ def components() -> Iterator[Component]:
     yield Component("decoder", decoder_name(), "in use")
     for part in PARTS:
         yield Component("compiled part", part.name, f"{part.work}: {'built' if part.built else 'not built'}")
+
+
+def _registered(registry: Registry[Any]) -> Iterator[Component]:
+    for name, component in registry.components.items():
+        yield Component(component.kind, name, component.summary)
 
 
 def _first_line(thing: object) -> str:

@@ -17,8 +17,7 @@ from collector_processor.cli.alerts import add_alert_commands, describe_alerts
 from collector_processor.cli.generate import add_commands
 from collector_processor.config import Config, ConfigError, default_config, load_config
 from collector_processor.own.logs import log_to_stderr
-from collector_processor.service.build import check_setup, load_references
-from collector_processor.service.connect import exposed_credentials
+from collector_processor.service.checks import check_setup, exposures, load_references
 from collector_processor.service.run import run_service
 from collector_processor.service.workers.supervisor import Source
 from otel_ml import semconv
@@ -178,7 +177,7 @@ def _validate(options: argparse.Namespace) -> int:
         out.print(f"  {line}", markup=False)
     for path in config.unused:
         out.print(f"  {path}: configured but not used", style="yellow", markup=False)
-    for notice in exposed_credentials(config):
+    for notice in exposures(config):
         out.print(f"  {notice}", style="yellow", markup=False)
     return EXIT_OK
 

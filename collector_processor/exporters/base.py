@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from collector_processor.monitors.base import Measurement
 
@@ -26,4 +26,19 @@ class Exporter(Protocol):
 
     def shutdown(self, timeout_s: float) -> None:
         """Sends what is queued within the time and lets go of everything; safe to call without start."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """An exporter that is asked for its measurements, at an address of its own."""
+
+    @property
+    def name(self) -> str:
+        """The component id from the configuration."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; 0 before the start."""
         ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field, model_validator
@@ -10,7 +9,7 @@ from pydantic import Field, model_validator
 from collector_processor.monitors.base import WINDOW
 from collector_processor.monitors.registry import section_settings, with_sections
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Bytes, Duration, Extent, Rows, WindowExtent
+from collector_processor.settings.values import Bytes, Duration, Extent, FilePath, Rows, WindowExtent
 from otel_ml.semconv import TASKS, Task
 
 _MINUTE_NS = 60 * 10**9
@@ -86,7 +85,7 @@ class LimitsConfig(Settings):
 class _ModelKeys(Settings):
     """The keys of one model that no monitor brings."""
 
-    reference: Path | None = Field(
+    reference: FilePath | None = Field(
         default=None, description="reference profile; learned from the first rows when absent"
     )
     task: Task | None = Field(

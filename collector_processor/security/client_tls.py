@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,6 +16,7 @@ from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration
 
 TlsVersion = Literal["1.2", "1.3"]
+ONLY_HTTP: Final = "gRPC's library has no such switch; it speaks TLS 1.2 and 1.3 and always verifies"
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -39,6 +41,20 @@ class ClientTls(Settings):
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file are needed together")
         return self
+
+    def problems(self, key: str) -> Iterator[str]:
+        """Return why the certificates cannot be used, if they cannot."""
+        try:
+            check_client_tls(self, key)
+        except OSError as error:
+            yield str(error)
+
+    def only_http(self, key: str) -> Iterator[str]:
+        """Return the keys that an exporter that speaks gRPC cannot honor."""
+        if self.min_version != "1.2":
+            yield f"{key}.min_version: {ONLY_HTTP}"
+        if self.insecure_skip_verify:
+            yield f"{key}.insecure_skip_verify: {ONLY_HTTP}; give ca_file or server_name_override"
 
 
 def check_client_tls(tls: ClientTls, key: str) -> None:

@@ -38,6 +38,13 @@ class ServerTls(Settings):
         default=None, description="how often to look whether the files have changed; only at the start when absent"
     )
 
+    def problems(self, key: str) -> Iterator[str]:
+        """Return why the certificates cannot be used, if they cannot."""
+        try:
+            check_tls(self, key.removesuffix(".tls"))
+        except OSError as error:
+            yield str(error)
+
 
 def server_context(tls: ServerTls, key: str) -> ssl.SSLContext:
     """A context for asyncio and for sockets; ``OSError`` names ``key`` and the file that cannot be used."""

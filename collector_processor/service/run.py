@@ -21,26 +21,17 @@ from prometheus_client import CollectorRegistry
 
 from collector_processor.config import Config
 from collector_processor.decode import DecodeLimits, decode
-from collector_processor.exporters.prometheus.exporter import PrometheusExporter
-from collector_processor.extensions.health_check.server import HealthServer
+from collector_processor.exporters.base import Listening
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.memory import default_limit_bytes, keep_freed
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.receivers.admission import Admission
-from collector_processor.service.build import (
-    Receiver,
-    build_exporters,
-    build_forwarders,
-    build_receivers,
-    check_setup,
-    load_references,
-    monitored,
-)
+from collector_processor.receivers.component import Receiver
+from collector_processor.service.build import Builder, monitored
+from collector_processor.service.checks import check_setup, exposures, load_references
 from collector_processor.service.compiled_parts import parts_notice
-from collector_processor.service.connect import exposed_credentials
-from collector_processor.service.notifiers import build_alerting
 from collector_processor.service.observe import Observer
 from collector_processor.service.state import StateStore
 from collector_processor.service.statistics_thread import CONSUMER, StatisticsWorker
@@ -77,12 +68,13 @@ class Service:
         self.config = config
         self.telemetry = Telemetry()
         instance_id = str(uuid.uuid4())
+        builder = Builder(config, self.telemetry, instance_id)
         limits = config.monitor.limits
         self.journal = MemoryJournal(self.telemetry, max_bytes=limits.journal)
         self.pipeline = Pipeline(config.monitor, load_references(config), self.telemetry, time.time_ns())
-        self.exporters = build_exporters(config, self.telemetry, instance_id)
+        self.exporters = builder.exporters()
         self.supervisor = self._supervisor(workers, source, instance_id, on_failure)
-        self.forwarders = [] if self.supervisor else build_forwarders(config, self.journal, self.telemetry)
+        self.forwarders = [] if self.supervisor else builder.forwarders(self.journal)
         self.admission = Admission(
             self.journal,
             partial(decode, limits=DecodeLimits(features=limits.features), own_instance_id=instance_id),
@@ -90,11 +82,11 @@ class Service:
             memory_limit_bytes=default_limit_bytes() if limits.memory is None else limits.memory,
         )
         self.receivers: list[Receiver | Supervisor] = (
-            [self.supervisor] if self.supervisor else [*build_receivers(config, self.admission, self.telemetry)]
+            [self.supervisor] if self.supervisor else [*builder.receivers(self.admission)]
         )
-        storage = config.file_storage
+        storage = builder.storage()
         self.store = None if storage is None else StateStore(storage.directory, self.telemetry)
-        self.alerting = build_alerting(config, self.telemetry, instance_id, self.exporters)
+        self.alerting = builder.alerting(self.exporters)
         self.board = Board()
         self.worker = StatisticsWorker(
             self.journal,
@@ -104,10 +96,9 @@ class Service:
             alerting=self.alerting,
             observe=Observer(self.board, self.pipeline, self.alerting, self.telemetry).look,
             save=None if self.store is None else partial(self.store.save, alerting=self.alerting),
-            save_interval_s=60.0 if storage is None else storage.interval / 1e9,
+            save_interval_s=60.0 if storage is None else storage.interval_s,
         )
-        health = config.health_check
-        self.health = None if health is None else HealthServer(health.endpoint, self._status, self._counts)
+        self.servers = builder.servers(self._status, self._counts)
         registry = self.telemetry.registry
         if self.supervisor is not None:
             registry = CollectorRegistry()
@@ -166,8 +157,8 @@ class Service:
             forwarder.start()
         for receiver in self.receivers:
             await receiver.start()
-        if self.health is not None:
-            self.health.start()
+        for server in self.servers.values():
+            server.start()
 
     async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Drains and stops everything within the time; whether all that was admitted was worked off."""
@@ -176,8 +167,8 @@ class Service:
         def left() -> float:
             return max(0.1, deadline - time.monotonic())
 
-        if self.health is not None:
-            self.health.stop()
+        for server in self.servers.values():
+            server.stop()
         # Whatever one part meets at its end, the others come to theirs.
         await asyncio.gather(*(self._survived(receiver.stop(left() / 2)) for receiver in self.receivers))
         await asyncio.to_thread(self.admission.close)
@@ -203,10 +194,9 @@ class Service:
             if isinstance(item, Supervisor):
                 found += item.addresses()
             else:
-                found.append((type(item).__name__.removesuffix("Receiver").lower(), item.port))
-        found += [(item.name, item.port) for item in self.exporters if isinstance(item, PrometheusExporter)]
-        if self.health is not None:
-            found.append(("health_check", self.health.port))
+                found.append((item.name, item.port))
+        found += [(item.name, item.port) for item in self.exporters if isinstance(item, Listening)]
+        found += [(name, server.port) for name, server in self.servers.items()]
         return [*found, ("own metrics", self.own_metrics.port)]
 
 
@@ -223,7 +213,7 @@ async def _run(config: Config, workers: int, source: Source | None) -> int:
     _log.info("ready: %s", ", ".join(f"{name} :{port}" for name, port in service.addresses()))
     for path in config.unused:
         _log.warning("%s is configured but in no pipeline", path)
-    for notice in exposed_credentials(config):
+    for notice in exposures(config):
         _log.warning(notice)
     await stop.wait()
     _log.info("stopping")

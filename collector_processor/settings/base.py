@@ -1,11 +1,66 @@
-"""What all settings have in common."""
+"""The base of all settings, and the questions that the grammar asks of every one of them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import cast
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values are frozen."""
+    """Base of all settings: unknown keys are errors, values are frozen.
+
+    A component's settings answer the questions below about themselves, so nothing outside the component asks which
+    type they are. ``key`` is where the configuration has them, such as ``exporters.otlp_http/backup.tls``. Each answer
+    is about these settings alone; :meth:`parts` reaches those inside them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    def parts(self, key: str) -> Iterator[tuple[str, Settings]]:
+        """Return these settings and all inside them, each with its key.
+
+        >>> class Inner(Settings):
+        ...     size: int = 1
+        >>> class Outer(Settings):
+        ...     one: Inner = Inner()
+        ...     many: dict[str, Inner] = {"a": Inner()}
+        >>> [key for key, _ in Outer().parts("outer")]
+        ['outer', 'outer.one', 'outer.many.a']
+        """
+        yield key, self
+        for name, field in type(self).model_fields.items():
+            yield from _parts(f"{key}.{field.alias or name}", getattr(self, name, None))
+
+    def mistakes(self, key: str) -> Iterator[str]:
+        """Return what is wrong with these settings in this place; no file is read."""
+        yield from ()
+
+    def problems(self, key: str) -> Iterator[str]:
+        """Return what shows only when files, packages and addresses are looked at."""
+        yield from ()
+
+    def exposures(self, key: str) -> Iterator[str]:
+        """Return what these settings leave unprotected, in words for the log."""
+        yield from ()
+
+    def authenticators(self, key: str) -> Iterator[tuple[str, str]]:
+        """Return the extensions that these settings name as authenticators, each with its key."""
+        yield from ()
+
+    def listens(self, key: str) -> Iterator[tuple[str, str]]:
+        """Return the addresses to listen on, ``host:port``, each with the key that the log names it by."""
+        yield from ()
+
+    def destinations(self, key: str) -> Iterator[tuple[str, str]]:
+        """Return the addresses to send OTLP to, each with its key; one of our own would be a loop."""
+        yield from ()
+
+
+def _parts(key: str, value: object) -> Iterator[tuple[str, Settings]]:
+    if isinstance(value, Settings):
+        yield from value.parts(key)
+    elif isinstance(value, Mapping):
+        for name, item in cast("Mapping[object, object]", value).items():
+            yield from _parts(f"{key}.{name}", item)

@@ -6,11 +6,16 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+BASE: Final = "base"
+"""Under this name the context of a validation has the folder of the configuration file."""
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_ANY: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not listened on
 _S = 10**9
 _NS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": _S, "m": 60 * _S, "h": 3600 * _S,
@@ -123,6 +128,33 @@ def destination(value: object) -> str:
     return text
 
 
+def is_local(address: str) -> bool:
+    """Whether an address, without its scheme, can be reached from this machine only.
+
+    >>> is_local("localhost:4317/otlp"), is_local("[::1]:4317"), is_local("0.0.0.0:4317")
+    (True, True, False)
+    """
+    return address.partition("/")[0].rpartition(":")[0].strip("[]") in _LOOPBACK
+
+
+def host_and_port(address: str) -> tuple[str, str]:
+    """The host and port behind an address; every name of this machine is the empty host.
+
+    >>> host_and_port("http://127.0.0.1:4318/otlp") == host_and_port("localhost:4318")
+    True
+    """
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2].rpartition(":")
+    return "" if host.strip("[]") in (*_LOOPBACK, *_ANY) else host.lower(), port
+
+
+def beside_file(path: Path, info: ValidationInfo) -> Path:
+    """A relative path taken from the folder of the configuration file, where there is one."""
+    base: Path | None = (info.context or {}).get(BASE)
+    return path if base is None else base / path
+
+
+FilePath = Annotated[Path, AfterValidator(beside_file)]
+"""A path; a relative one is taken from the folder of the configuration file."""
 Duration = Annotated[int, BeforeValidator(duration_ns)]
 """Nanoseconds, written as a duration."""
 Bytes = Annotated[int, BeforeValidator(size_bytes)]

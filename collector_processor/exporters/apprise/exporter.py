@@ -47,10 +47,7 @@ def _apprise() -> Any:
 
 def check_urls(path: str, urls: Sequence[str]) -> Sequence[str]:
     """What is wrong with addresses, naming them by position only."""
-    try:
-        library = _apprise()
-    except OSError as error:
-        return (f"{path}: {error}",)
+    library = _apprise()
     return tuple(
         f"{path}.urls.{position}: not an address that Apprise knows; its list: https://appriseit.com/services/"
         for position, url in enumerate(urls)

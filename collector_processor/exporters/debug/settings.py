@@ -9,7 +9,7 @@ from pydantic import Field
 from collector_processor.settings.base import Settings
 
 
-class DebugExporter(Settings):
+class DebugSettings(Settings):
     """Prints measurements."""
 
     verbosity: Literal["basic", "detailed"] = Field(default="basic", description="basic | detailed")

@@ -1,14 +1,21 @@
-"""Settings of retries and queues, the same for every exporter."""
+"""Settings of connections, retries and queues, the same for every exporter."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Iterator
 
+from pydantic import Field, SecretStr
+
+from collector_processor.exporters.delivery.retry import RetryPolicy
+from collector_processor.security.authentication import Authentication
+from collector_processor.security.client_tls import ClientTls
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Duration
+from collector_processor.settings.values import Destination, Duration, is_local
+
+_S = 1e9
 
 
-class RetryConfig(Settings):
+class RetrySettings(Settings):
     """Retries of an exporter."""
 
     enabled: bool = Field(default=True, description="retry at all")
@@ -17,8 +24,53 @@ class RetryConfig(Settings):
     max_interval: Duration = Field(default=30 * 10**9, description="longest wait")
     max_elapsed_time: Duration = Field(default=300 * 10**9, description="give up after this")
 
+    @property
+    def policy(self) -> RetryPolicy:
+        """The policy that delivery follows."""
+        return RetryPolicy(
+            enabled=self.enabled,
+            initial_s=self.initial_interval / _S,
+            multiplier=self.multiplier,
+            max_s=self.max_interval / _S,
+            max_elapsed_s=self.max_elapsed_time / _S,
+        )
 
-class QueueConfig(Settings):
+
+class QueueSettings(Settings):
     """The queue before an exporter of measurements."""
 
     queue_size: int = Field(default=1000, ge=1, description="sets of measurements that may wait")
+
+
+class ClientSettings(Settings):
+    """Where an exporter sends to, and what it shows of itself there."""
+
+    endpoint: Destination
+    tls: ClientTls = Field(default_factory=ClientTls, description="TLS")
+    auth: Authentication | None = Field(default=None, description="sends a bearer token")
+    headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers; values are never printed")
+    timeout: Duration = Field(default=5 * 10**9, description="of one try")
+    retry_on_failure: RetrySettings = Field(default_factory=RetrySettings, description="retries")
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is used: the endpoint's scheme decides, without one ``tls.insecure`` does."""
+        scheme, separator, _ = self.endpoint.rpartition("://")
+        return scheme == "https" if separator else not self.tls.insecure
+
+    @property
+    def address(self) -> str:
+        """The endpoint without its scheme."""
+        return self.endpoint.rpartition("://")[2]
+
+    @property
+    def timeout_s(self) -> float:
+        """The time of one try in seconds."""
+        return self.timeout / _S
+
+    def exposures(self, key: str) -> Iterator[str]:
+        """Return a line when a token leaves this machine in plain text, or for a server that is not verified."""
+        if self.auth and not self.secure and not is_local(self.address):
+            yield f"{key}: sends its token in plain text; set tls"
+        if self.secure and self.tls.insecure_skip_verify:
+            yield f"{key}.tls.insecure_skip_verify: sends to whoever answers"

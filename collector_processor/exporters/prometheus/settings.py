@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydantic import Field
 
 from collector_processor.security.server_tls import ServerTls
@@ -9,7 +11,7 @@ from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration, Endpoint
 
 
-class PrometheusExporter(Settings):
+class PrometheusSettings(Settings):
     """Serves measurements for Prometheus to scrape."""
 
     endpoint: Endpoint = Field(default="localhost:9464", description="address to listen on")
@@ -19,3 +21,7 @@ class PrometheusExporter(Settings):
         description="a series without news goes after this; default: three windows and the allowed lateness, at least "
         "`5m`, and `7d` where windows are cut by rows",
     )
+
+    def listens(self, key: str) -> Iterator[tuple[str, str]]:
+        """Return the address of the endpoint."""
+        yield f"{key}.endpoint", self.endpoint

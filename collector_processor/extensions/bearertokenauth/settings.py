@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 
-from collector_processor.security.credentials import WHAT_FITS, is_token
+from collector_processor.security.credentials import WHAT_FITS, Tokens, is_token
 from collector_processor.settings.base import Settings
 
 
-class BearerTokenAuth(Settings):
+class BearerTokenSettings(Settings):
     """Bearer tokens: a receiver takes any of them, an exporter sends the first."""
 
     scheme: str = Field(default="Bearer", pattern=r"^[A-Za-z][A-Za-z0-9._~+-]*$", description="word before the token")
@@ -26,10 +27,21 @@ class BearerTokenAuth(Settings):
         return tuple(item.get_secret_value() for item in (*((self.token,) if self.token else ()), *self.tokens))
 
     @model_validator(mode="after")
-    def _some(self) -> BearerTokenAuth:
+    def _some(self) -> BearerTokenSettings:
         given = [name for name in ("token", "tokens", "filename") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(f"give one of token, tokens, filename; there is: {', '.join(given) or 'none of them'}")
         if not all(map(is_token, self.fixed)):
             raise ValueError(f"{given[0]}: not a token: {WHAT_FITS}")
         return self
+
+    def read(self, key: str) -> Tokens:
+        """Return the tokens; ``OSError`` and ``ValueError`` name what is wrong with their file."""
+        return Tokens(key, self.fixed, self.filename)
+
+    def problems(self, key: str) -> Iterator[str]:
+        """Return why the file of tokens cannot be used, if it cannot."""
+        try:
+            self.read(key)
+        except (OSError, ValueError) as error:
+            yield str(error)

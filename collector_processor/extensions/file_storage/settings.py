@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field, field_validator
 
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Duration
+from collector_processor.settings.values import Duration, FilePath
 
 _MINUTE_NS = 60 * 10**9
 
 
-class FileStorage(Settings):
+class FileStorageSettings(Settings):
     """Keeps the state across restarts."""
 
-    directory: Path = Field(description="folder for snapshots and learned references")
+    directory: FilePath = Field(description="folder for snapshots and learned references")
     interval: Duration = Field(default=_MINUTE_NS, description="how often a snapshot is written")
 
     @field_validator("interval")

@@ -71,6 +71,11 @@ class GrpcReceiver:
         self._port = 0
 
     @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return "grpc"
+
+    @property
     def port(self) -> int:
         """The port that is listened on; 0 before the start."""
         return self._port
@@ -92,10 +97,10 @@ class GrpcReceiver:
         await server.start()
         self._server, self._port = server, port
 
-    async def stop(self, grace_s: float) -> None:
-        """Takes no new requests and waits up to ``grace_s`` for those in flight; safe to call without start."""
+    async def stop(self, timeout_s: float) -> None:
+        """Takes no new requests and waits up to ``timeout_s`` for those in flight; safe to call without start."""
         if self._server is not None:
-            await self._server.stop(grace_s)
+            await self._server.stop(timeout_s)
             self._server = None
 
     def _options(self) -> list[tuple[str, int]]:

@@ -175,6 +175,11 @@ class HttpReceiver:
         self._port = 0
 
     @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return "http"
+
+    @property
     def port(self) -> int:
         """The port that is listened on; 0 before the start."""
         return self._port
@@ -188,10 +193,10 @@ class HttpReceiver:
         self._server = HttpServer(app, sockets, keep_alive_s=_KEEP_ALIVE_S, context=context)
         self._server.start()
 
-    async def stop(self, grace_s: float) -> None:
-        """Takes no new requests and waits up to ``grace_s`` for those in flight; safe to call without start."""
+    async def stop(self, timeout_s: float) -> None:
+        """Takes no new requests and waits up to ``timeout_s`` for those in flight; safe to call without start."""
         if self._server is not None:
-            await self._server.stop(grace_s)
+            await self._server.stop(timeout_s)
             self._server = None
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:

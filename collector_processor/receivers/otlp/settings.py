@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from collector_processor.security.authentication import Authentication
+from collector_processor.security.client_tls import ONLY_HTTP
 from collector_processor.security.server_tls import ServerTls
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Bytes, Endpoint
+from collector_processor.settings.values import Bytes, Endpoint, is_local
 
 
-class GrpcProtocol(Settings):
+class _Protocol(Settings):
+    """What both protocols have in common."""
+
+    endpoint: Endpoint
+    tls: ServerTls | None = Field(default=None, description="serve TLS")
+    auth: Authentication | None = Field(default=None, description="who may send; anyone when absent")
+
+    def listens(self, key: str) -> Iterator[tuple[str, str]]:
+        """Return the address of this protocol."""
+        yield key, self.endpoint
+
+    def exposures(self, key: str) -> Iterator[str]:
+        """Return a line when tokens come in plain text."""
+        if self.auth and not self.tls and not is_local(self.endpoint):
+            yield f"{key}: takes tokens in plain text; set tls"
+
+
+class GrpcProtocol(_Protocol):
     """OTLP over gRPC."""
 
     endpoint: Endpoint = Field(default="localhost:4317", description="address to listen on")
     max_recv_msg_size: Bytes = Field(default=64 * 2**20, description="largest request, after decompression")
-    tls: ServerTls | None = Field(default=None, description="serve TLS")
-    auth: Authentication | None = Field(default=None, description="who may send; anyone when absent")
+
+    def mistakes(self, key: str) -> Iterator[str]:
+        """Return the keys of TLS that gRPC's library cannot honor."""
+        if self.tls is not None and self.tls.min_version != "1.2":
+            yield f"{key}.tls.min_version: {ONLY_HTTP}"
 
 
-class HttpProtocol(Settings):
+class HttpProtocol(_Protocol):
     """OTLP over HTTP, protobuf and JSON."""
 
     endpoint: Endpoint = Field(default="localhost:4318", description="address to listen on")
     max_request_body_size: Bytes = Field(default=64 * 2**20, description="largest request, after decompression")
-    tls: ServerTls | None = Field(default=None, description="serve TLS")
-    auth: Authentication | None = Field(default=None, description="who may send; anyone when absent")
 
 
 def _none_is_default(value: object) -> object:
@@ -51,7 +71,7 @@ class OtlpProtocols(Settings):
         return self
 
 
-class OtlpReceiver(Settings):
+class OtlpReceiverSettings(Settings):
     """Receives OTLP traces, logs and metrics."""
 
     protocols: OtlpProtocols = Field(

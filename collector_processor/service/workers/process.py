@@ -15,12 +15,10 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from collector_processor.config import Config
 from collector_processor.config.load import parse_config
 from collector_processor.decode import DecodeLimits, decode
 from collector_processor.journal.memory import MemoryJournal
@@ -29,7 +27,7 @@ from collector_processor.own.memory import default_limit_bytes, keep_freed, resi
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.receivers.admission import Admission
-from collector_processor.service.build import build_forwarders, build_receivers, monitored
+from collector_processor.service.build import Builder, monitored
 from collector_processor.service.workers.handover import pack
 from collector_processor.service.workers.link import Link
 from collector_processor.service.workers.metrics import snapshot
@@ -45,7 +43,7 @@ class Worker:
     """Everything of one receiving process. ``begin`` is what the supervisor sent first."""
 
     def __init__(self, link: Link, begin: dict[str, Any]) -> None:
-        config = _placed(parse_config(begin["text"], base=Path(begin["base"])), begin["ports"])
+        config = parse_config(begin["text"], base=Path(begin["base"]))
         limits, workers = config.monitor.limits, int(begin["workers"])
         memory = default_limit_bytes() if limits.memory is None else limits.memory
         self._link = link
@@ -59,8 +57,9 @@ class Worker:
             memory_limit_bytes=memory,
             resident=partial(_resident, os.getppid(), workers),
         )
-        self.receivers = build_receivers(config, self.admission, self.telemetry, shared=True)
-        self.forwarders = build_forwarders(config, self.journal, self.telemetry)
+        builder = Builder(config, self.telemetry, begin["instance_id"])
+        self.receivers = builder.receivers(self.admission, shared=True, held=begin["ports"])
+        self.forwarders = builder.forwarders(self.journal)
         self._telling = threading.Lock()
         self._asked = threading.Event()
         self._handover = threading.Thread(target=self._hand_over, name="handover", daemon=True)
@@ -118,21 +117,6 @@ class Worker:
                 with survived("handover", self.telemetry):
                     self._link.send("request", *pack(entry.request))
                 self.journal.commit(CONSUMER, entry.offset)
-
-
-def _placed(config: Config, ports: dict[str, int]) -> Config:
-    """The configuration with the ports that the supervisor holds for all workers."""
-    receivers = dict(config.receivers)
-    for name, settings in config.receivers.items():
-        protocols = settings.protocols
-        for protocol in ("grpc", "http"):
-            found, port = getattr(protocols, protocol), ports.get(f"{name}.{protocol}")
-            if found is not None and port is not None:
-                host = found.endpoint.rpartition(":")[0]
-                moved = found.model_copy(update={"endpoint": f"{host}:{port}"})
-                protocols = protocols.model_copy(update={protocol: moved})
-        receivers[name] = settings.model_copy(update={"protocols": protocols})
-    return replace(config, receivers=receivers)
 
 
 def _resident(parent: int, workers: int) -> int | None:

@@ -130,15 +130,15 @@ class Supervisor:
             if worker.problem or not worker.ready.is_set():
                 raise OSError(worker.problem or f"worker {worker.number} did not start in {START_TIMEOUT_S:g} s")
 
-    async def stop(self, grace_s: float) -> None:
+    async def stop(self, timeout_s: float) -> None:
         """Has the workers finish what is in flight and hand everything over; those that outlast the time are killed."""
         self._stopping.set()
         with self._lock:
             workers = list(self._workers.values())
         for worker in workers:
             with contextlib.suppress(OSError):
-                worker.link.tell("stop", grace_s)
-        await asyncio.to_thread(self._join, workers, time.monotonic() + grace_s + 1.0)
+                worker.link.tell("stop", timeout_s)
+        await asyncio.to_thread(self._join, workers, time.monotonic() + timeout_s + 1.0)
         for sock in self._held:
             sock.close()
         self._held.clear()
@@ -174,16 +174,12 @@ class Supervisor:
     def _hold_ports(self) -> None:
         """Finds a port for each receiver and keeps it, also while a worker is being started anew."""
         for name, settings in self._config.receivers.items():
-            for protocol in ("grpc", "http"):
-                found = getattr(settings.protocols, protocol)
-                if found is None:
-                    continue
-                key = f"receivers.{name}.protocols.{protocol}"
-                # Sharing would let a second service in unseen: nobody else may have the port.
-                _, port = check_free(found.endpoint, key)
-                host = found.endpoint.rpartition(":")[0]
-                self._held += listen(f"{host}:{port}", key, shared=True, accepting=False)
-                self._ports[f"{name}.{protocol}"] = port
+            for part_key, part in settings.parts(f"receivers.{name}"):
+                for key, endpoint in part.listens(part_key):
+                    # Sharing would let a second service in unseen: nobody else may have the port.
+                    _, port = check_free(endpoint, key)
+                    self._held += listen(f"{endpoint.rpartition(':')[0]}:{port}", key, shared=True, accepting=False)
+                    self._ports[key] = port
 
     def _launch(self, number: int) -> _Running:
         ours, theirs = socket.socketpair()

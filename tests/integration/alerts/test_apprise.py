@@ -19,6 +19,7 @@ import pytest
 from collector_processor.alerts.notice import Notice, Offender
 from collector_processor.alerts.rules import AlertRule
 from collector_processor.columns.batch import ModelKey
+from collector_processor.exporters.apprise.component import APPRISE
 from collector_processor.exporters.apprise.exporter import AppriseExporter, check_urls
 from collector_processor.exporters.delivery.retry import RetryPolicy
 from collector_processor.own.telemetry import Telemetry
@@ -256,9 +257,9 @@ def test_addresses_that_apprise_does_not_know_are_named_by_position() -> None:
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
-    assert check_urls("exporters.apprise", ["json://localhost"]) == (
-        "exporters.apprise: needs the package apprise; install it with: pip install 'otel-ml[notify]'",
-    )
+    assert list(APPRISE.missing("exporters.apprise")) == [
+        "exporters.apprise: needs the package apprise; install it with: pip install 'otel-ml[notify]'"
+    ]
     with pytest.raises(OSError, match=r"pip install 'otel-ml\[notify\]'"):
         AppriseExporter("apprise", ["json://localhost"], Telemetry())
 

@@ -77,8 +77,7 @@ def test_the_configuration_in_the_map_is_accepted_and_its_ports_are_those_of_the
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["port"] == "health"
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    assert config.file_storage is not None
-    assert str(config.file_storage.directory) == mounts["state"]
+    assert str(config.extensions["file_storage"].directory) == mounts["state"]
     assert container["args"] == ["serve", "--config", f"{mounts['config']}/otel-ml.yaml"]
     for service in ("otel-ml", "otel-ml-replicas"):
         for port in one(resources, "Service", service)["spec"]["ports"]:
@@ -140,7 +139,7 @@ def test_the_files_of_the_secure_configuration_come_from_mounted_secrets() -> No
         assert protocol.tls is not None
         assert protocol.auth is not None
         assert {protocol.tls.cert_file.parent, protocol.tls.key_file.parent} == {mounts["tls"]}
-    [tokens] = config.authenticators.values()
+    [tokens] = [item for name, item in config.extensions.items() if name.startswith("bearertokenauth")]
     assert tokens.filename is not None
     assert tokens.filename.parent == mounts["tokens"]
     assert secret == {"tls", "tokens"}

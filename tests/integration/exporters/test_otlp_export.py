@@ -27,13 +27,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
     add_MetricsServiceServicer_to_server,
 )
 
-from collector_processor.config import default_config
+from collector_processor.exporters.component import ExporterContext
 from collector_processor.exporters.delivery.retry import RetryPolicy
+from collector_processor.exporters.otlp.connection import connect
 from collector_processor.exporters.otlp.exporter import OtlpExporter
-from collector_processor.exporters.otlp.settings import OtlpExporter as Settings
+from collector_processor.exporters.otlp.settings import OtlpSettings
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.service.connect import connect
 from otel_ml import semconv
 
 QUICK = RetryPolicy(initial_s=0.02, max_s=0.1, max_elapsed_s=0, jitter=0.0)
@@ -193,12 +193,13 @@ def build(protocol: Protocol, telemetry: Telemetry) -> Iterator[Callable[..., Ot
         **more: object,
     ) -> OtlpExporter:
         tls = {"insecure": insecure, "ca_file": ca_file}
-        settings = Settings.model_validate(
+        settings = OtlpSettings.model_validate(
             {"endpoint": endpoint, "tls": tls, "headers": headers or {}, "compression": compression}
         )
         name = f"otlp_{protocol}/test"
         named = {"instance_id": "one", "retry": QUICK, **more}
-        one = OtlpExporter(name, connect(default_config(), name, settings), telemetry, **named)  # type: ignore[arg-type]  # by name
+        connection = connect(settings, ExporterContext(name, telemetry, "one"), protocol)
+        one = OtlpExporter(name, connection, telemetry, **named)  # type: ignore[arg-type]  # by name
         one.start()
         built.append(one)
         return one

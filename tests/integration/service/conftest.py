@@ -152,8 +152,8 @@ class Running:
         return self.service.own_metrics.port
 
     def health(self) -> int:
-        assert self.service.health is not None
-        return requests.get(f"http://localhost:{self.service.health.port}/health", timeout=5).status_code
+        port = self.service.servers["health_check"].port
+        return requests.get(f"http://localhost:{port}/health", timeout=5).status_code
 
     # --- figures ---------------------------------------------------------------------------------------------
     def samples(self, port: int) -> list[tuple[str, Mapping[str, str], float]]:

@@ -198,6 +198,7 @@ def test_every_mistake_of_a_file_is_told_at_once_with_path_and_choices_and_nothi
     expected = (
         "receivers.otlp.protocols.grpc.endpoint: 'nowhere' is not an address",
         "connectors.ml_monitor.window.evry: unknown key; allowed: size, every",
+        "connectors.ml_monitor.drift.numeric: unknown method 'kss'; allowed: psi",
         "exporters.prometheus.metric_expiration: 5 is not a duration",
         "exporters.influx: unknown type 'influx'; allowed: otlp_grpc, otlp_http, prometheus, debug",
     )

@@ -266,7 +266,7 @@ def test_a_worker_that_cannot_be_started_anew_ends_the_service(
 def test_health_says_when_no_worker_receives(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RESTART_WAIT_S", 3600.0)
     with Many(settings, 2) as running:
-        health = running.service.health
+        health = running.service.servers["health_check"]
         assert health is not None
         url = f"http://localhost:{health.port}/health"
         assert requests.get(url, timeout=5).status_code == 200
@@ -283,7 +283,7 @@ def test_workers_that_keep_dying_end_the_service(settings: dict[str, Any], monke
             os.kill(pid, signal.SIGKILL)
         wait(running.failed.is_set)
         assert "more than can be made good" in running.supervisor.problem
-        health = running.service.health
+        health = running.service.servers["health_check"]
         assert health is not None
         assert requests.get(f"http://localhost:{health.port}/health", timeout=5).status_code == 503
 

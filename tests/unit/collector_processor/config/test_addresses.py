@@ -10,7 +10,7 @@ import yaml
 from collector_processor.config import ConfigError, parse_config
 from collector_processor.config.load import DEFAULT
 from collector_processor.exporters.delivery.http_client import HttpClient
-from collector_processor.service.build import check_setup
+from collector_processor.service.checks import check_setup
 
 SECRET = "hunter2"
 

@@ -13,7 +13,7 @@ from collector_processor.alerts.settings import GAUGES, Alerts
 from collector_processor.config import Config, ConfigError, default_config, parse_config
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pace import stale_ns
-from collector_processor.service.notifiers import build_alerting
+from collector_processor.service.build import Builder
 from otel_ml import semconv
 
 MINUTE = 60 * 10**9
@@ -182,7 +182,7 @@ def test_only_what_is_configured_and_takes_alerts_can_be_told() -> None:
         "alerts.notify: 'alertmanager' is not configured; there is: alertmanager/a, otlphttp",
     )
     (problem,) = problems({"notify": ["prometheus"]})
-    assert problem.startswith("alerts.notify: 'prometheus' takes no alerts; types that do: alertmanager, apprise")
+    assert problem.startswith("alerts.notify: 'prometheus' takes no alerts; types that do: otlp_grpc, otlp_http, debug")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_addresses_and_headers_are_never_shown() -> None:
 def test_silences_and_times_reach_the_engine() -> None:
     silence = {"where": {semconv.MODEL_NAME: "a"}, "from": "1970-01-01T00:00:01Z", "until": "1970-01-01T02:00:00+01:00"}
     found = config({"silences": [silence], "repeat": "1h", "series": 7}, {"debug": None})
-    engine = build_alerting(found, Telemetry(), "me").engine
+    engine = Builder(found, Telemetry(), "me").alerting().engine
     ((kept,), repeat_ns, limit) = engine._silences, engine._repeat_ns, engine._limit
     assert (kept.where, kept.from_ns, kept.until_ns) == (((semconv.MODEL_NAME, ("a",)),), 10**9, 3600 * 10**9)
     assert (repeat_ns, limit) == (60 * MINUTE, 7)

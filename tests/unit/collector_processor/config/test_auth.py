@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collector_processor.config import Config, ConfigError, parse_config
-from collector_processor.service.connect import credential_problems, exposed_credentials
+from collector_processor.service.checks import check_setup, exposures
 
 SECRET = "s3cret-t0ken"
 WHOLE = f"""
@@ -42,7 +42,7 @@ def changed(*changes: tuple[str, str]) -> str:
 
 def test_authenticators_are_read_and_their_tokens_hidden() -> None:
     config = parse_config(WHOLE)
-    assert config.authenticators["bearertokenauth/apps"].fixed == (f"{SECRET}-1", f"{SECRET}-2")
+    assert config.extensions["bearertokenauth/apps"].fixed == (f"{SECRET}-1", f"{SECRET}-2")
     assert SECRET not in repr(config)
     assert SECRET not in str(config)
 
@@ -84,17 +84,23 @@ def test_a_mistake_is_refused_with_its_path_and_without_the_secret(old: str, new
 
 
 def test_tokens_that_leave_the_machine_in_plain_text_are_told() -> None:
-    assert list(exposed_credentials(parse_config(WHOLE))) == [
+    assert list(exposures(parse_config(WHOLE))) == [
         "receivers.otlp.protocols.grpc: takes tokens in plain text; set tls",
         "exporters.otlp_grpc: sends its token in plain text; set tls",
     ]
     safe = changed(("{ insecure: true }", "{}"), ("0.0.0.0:4317", "127.0.0.1:4317"))
-    assert list(exposed_credentials(parse_config(safe))) == []
+    assert list(exposures(parse_config(safe))) == []
 
 
 def test_a_server_that_is_not_verified_is_told() -> None:
     config = parse_config(changed(("server_name_override: otel", "insecure_skip_verify: true")))
-    assert "exporters.otlp_http.tls.insecure_skip_verify: sends to whoever answers" in list(exposed_credentials(config))
+    assert "exporters.otlp_http.tls.insecure_skip_verify: sends to whoever answers" in list(exposures(config))
+
+
+def problems(config: Config) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        check_setup(config)
+    return list(refused.value.problems)
 
 
 def with_files(**files: str) -> Config:
@@ -106,13 +112,11 @@ def test_files_of_tokens_and_certificates_are_checked_before_the_start(tmp_path:
     junk = tmp_path / "junk.pem"
     junk.write_text("no certificate")
     absent = tmp_path / "absent"
-    [missing] = credential_problems(with_files(ca_file=str(absent)))
+    [missing] = problems(with_files(ca_file=str(absent)))
     assert missing == f"exporters.otlp_grpc.tls.ca_file: cannot read {absent}: No such file or directory"
-    [unusable] = credential_problems(with_files(ca_file=str(junk)))
+    [unusable] = problems(with_files(ca_file=str(junk)))
     assert unusable.startswith(f"exporters.otlp_grpc.tls: cannot use {junk}: ")
-    [unusable] = credential_problems(with_files(cert_file=str(junk), key_file=str(junk)))
+    [unusable] = problems(with_files(cert_file=str(junk), key_file=str(junk)))
     assert unusable.startswith(f"exporters.otlp_grpc.tls: cannot use {junk}, {junk}: ")
     config = parse_config(changed((f"token: {SECRET}", f"filename: '{absent}'")))
-    assert list(credential_problems(config)) == [
-        f"extensions.bearertokenauth: cannot read {absent}: No such file or directory"
-    ]
+    assert problems(config) == [f"extensions.bearertokenauth: cannot read {absent}: No such file or directory"]

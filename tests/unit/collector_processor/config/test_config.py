@@ -9,7 +9,7 @@ import yaml
 
 from collector_processor.config import ConfigError, default_config, load_config, parse_config
 from collector_processor.config.load import DEFAULT
-from collector_processor.exporters.otlp.settings import OtlpExporter
+from collector_processor.exporters.otlp.settings import OtlpSettings
 from collector_processor.settings.values import Extent, duration_ns, endpoint, expand, size_bytes
 
 CONTRACT = """
@@ -67,8 +67,7 @@ def test_the_contract_example_is_accepted_as_it_stands() -> None:
     assert config.monitor.labels.wait == 7 * 86400 * 10**9
     assert config.monitor.models["flight-delay"].segments == ("carrier",)
     assert config.pipelines["traces"].exporters == ("ml_monitor", "otlp_grpc")
-    assert config.health_check is not None
-    assert config.health_check.endpoint == "localhost:13133"
+    assert config.extensions["health_check"].endpoint == "localhost:13133"
 
 
 def test_relative_paths_are_taken_from_the_files_folder(tmp_path: Path) -> None:
@@ -76,8 +75,7 @@ def test_relative_paths_are_taken_from_the_files_folder(tmp_path: Path) -> None:
     file.write_text(CONTRACT)
     config = load_config(file)
     assert config.monitor.models["flight-delay"].reference == tmp_path / "references/flight-delay.json"
-    assert config.file_storage is not None
-    assert config.file_storage.directory == tmp_path / "state"
+    assert config.extensions["file_storage"].directory == tmp_path / "state"
 
 
 def test_secrets_are_never_printed() -> None:
@@ -90,13 +88,13 @@ def test_without_a_file_only_localhost_is_listened_on_and_nothing_is_sent() -> N
     assert otlp.grpc is not None
     assert otlp.http is not None
     assert {otlp.grpc.endpoint, otlp.http.endpoint} == {"localhost:4317", "localhost:4318"}
-    assert not any(isinstance(exporter, OtlpExporter) for exporter in config.exporters.values())
+    assert not any(isinstance(exporter, OtlpSettings) for exporter in config.exporters.values())
 
 
 def test_former_exporter_types_and_named_ids_are_accepted() -> None:
     text = CONTRACT.replace("otlp_grpc", "otlp/backup")
     exporter = parse_config(text).exporters["otlp/backup"]
-    assert isinstance(exporter, OtlpExporter)
+    assert isinstance(exporter, OtlpSettings)
 
 
 def test_an_unused_component_is_not_started_but_told() -> None:

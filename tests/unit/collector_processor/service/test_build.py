@@ -8,7 +8,7 @@ from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT
 from collector_processor.exporters.prometheus.exporter import PrometheusExporter
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.service.build import build_exporters
+from collector_processor.service.build import Builder
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,6 @@ from collector_processor.service.build import build_exporters
 def test_a_series_outlives_the_distance_of_windows_unless_told(window: str, exporter: str, seconds: float) -> None:
     text = DEFAULT.replace("ml_monitor:\n", f"ml_monitor: {{ {window} }}\n")
     config = parse_config(text.replace("prometheus:\n", f"prometheus: {{ {exporter} }}\n"))
-    [found] = build_exporters(config, Telemetry(), "instance")
+    [found] = Builder(config, Telemetry(), "instance").exporters()
     assert isinstance(found, PrometheusExporter)
     assert found._expiration_s == seconds

@@ -25,8 +25,8 @@ from collector_processor.exporters.alertmanager.mailbox import KEPT_S
 from collector_processor.exporters.delivery.retry import RetryPolicy
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.client_tls import ClientTls
-from collector_processor.service.connect import exposed_credentials
-from collector_processor.service.notifiers import build_destination
+from collector_processor.service.build import Builder
+from collector_processor.service.checks import exposures
 from otel_ml import semconv
 
 BEGIN = 1_750_000_000 * 10**9
@@ -253,7 +253,7 @@ def built(server: Any, file: Path, **settings: Any) -> Any:
             "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["ml_monitor"]}},
         },
     }
-    return build_destination(parse_config(yaml.safe_dump(document)), "alertmanager", Telemetry(), "me")
+    return Builder(parse_config(yaml.safe_dump(document)), Telemetry(), "me").destination("alertmanager")
 
 
 def test_a_bearer_token_is_sent_and_the_next_one_as_soon_as_its_file_has_it(server: Any, tmp_path: Path) -> None:
@@ -284,5 +284,5 @@ def test_a_token_that_would_leave_in_plain_text_is_told() -> None:
     document["extensions"]["bearertokenauth"] = {"token": "x"}
     document["service"]["extensions"].append("bearertokenauth")
     document["alerts"] = {"notify": ["alertmanager"]}
-    [told] = exposed_credentials(parse_config(yaml.safe_dump(document)))
+    [told] = exposures(parse_config(yaml.safe_dump(document)))
     assert told == "exporters.alertmanager: sends its token in plain text; set tls"

@@ -80,7 +80,7 @@ def test_a_worker_ends_when_its_parent_is_gone_with_something_unread() -> None:
 def test_a_worker_hears_the_end_though_nobody_reads_what_it_tells() -> None:
     with closing(socket.create_server(("localhost", 0))) as free:
         port = free.getsockname()[1]
-    with started({"otlp.http": port}) as (process, link):
+    with started({"receivers.otlp.protocols.http": port}) as (process, link):
         assert _connects(port)
         while _more_comes(link):
             pass

@@ -1,0 +1,45 @@
+"""What every component says of itself, whatever it does."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import ClassVar, Generic, TypeVar
+
+from collector_processor.settings.base import Settings
+
+S = TypeVar("S", bound=Settings)
+"""The settings of one component."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component(Generic[S]):
+    """One type of receiver, exporter or extension; the kinds' own classes add what they build.
+
+    ``settings`` holds every key and default of it. ``aliases`` are former names of the type. ``needs`` are modules
+    that only the extra ``extra`` of otel-ml brings; a configuration that names the component without them is refused.
+    """
+
+    kind: ClassVar[str] = "component"
+    section: ClassVar[str] = "components"
+    """The section of the configuration that has components of this kind."""
+
+    type: str
+    settings: type[S]
+    aliases: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The first line of its settings' docstring."""
+        return (inspect.getdoc(self.settings) or "").partition("\n")[0].rstrip(".")
+
+    def missing(self, key: str) -> Iterator[str]:
+        """Return a line when a module that it needs is not installed; ``key`` is where the configuration names it."""
+        absent = [name for name in self.needs if find_spec(name) is None]
+        if absent:
+            install = f"; install it with: pip install 'otel-ml[{self.extra}]'" if self.extra else ""
+            yield f"{key}: needs the package {', '.join(absent)}{install}"

@@ -1,0 +1,75 @@
+"""The components of one kind: those of this package, and those that installed packages add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final, Generic, TypeVar
+
+from collector_processor.components.component import Component
+
+ENTRY_POINTS: Final = "otel_ml_component"
+"""The group of entry points by which a package adds components; each names a :class:`Component`."""
+C = TypeVar("C", bound=Component[Any])
+
+
+class Registry(Generic[C]):
+    """Components of the kind ``kind`` by type, the built-in ones first.
+
+    A package adds one by an entry point of the group ``otel_ml_component``:
+
+    .. code-block:: toml
+
+        [project.entry-points.otel_ml_component]
+        nats = "otel_ml_nats.component:COMPONENT"
+
+    One that cannot be loaded, or whose type another one has, is left out and named in :attr:`broken`.
+    """
+
+    def __init__(self, kind: type[C], built_in: Sequence[C]) -> None:
+        self._kind = kind
+        self._built_in = tuple(built_in)
+
+    @cached_property
+    def _loaded(self) -> tuple[dict[str, C], dict[str, str]]:
+        components = {component.type: component for component in self._built_in}
+        broken: dict[str, str] = {}
+        for point in entry_points(group=ENTRY_POINTS):
+            try:
+                component: object = point.load()
+            except Exception as error:  # noqa: BLE001 -- another package's code: whatever it raises, the service starts
+                broken[point.name] = f"{_source(point)} cannot be loaded: {type(error).__name__}: {error}"
+                continue
+            if not isinstance(component, Component):
+                broken[point.name] = f"{_source(point)} is a {type(component).__name__}, not a component"
+            elif isinstance(component, self._kind) and component.type in components:
+                broken[point.name] = f"{_source(point)}: the {self._kind.kind} type '{component.type}' is taken"
+            elif isinstance(component, self._kind):
+                components[component.type] = component
+        return components, broken
+
+    @property
+    def components(self) -> Mapping[str, C]:
+        """Every component of this kind by its type."""
+        return self._loaded[0]
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """What is wrong with components that installed packages add, by the names of their entry points."""
+        return self._loaded[1]
+
+    def type_of(self, identifier: str) -> str:
+        """The type of a component id, former names replaced."""
+        name = identifier.partition("/")[0]
+        aliases = {alias: component.type for component in self.components.values() for alias in component.aliases}
+        return aliases.get(name, name)
+
+    def component(self, identifier: str) -> C:
+        """The component that an id such as ``otlp_http/backup`` names; ``KeyError`` for an unknown type."""
+        return self.components[self.type_of(identifier)]
+
+
+def _source(point: EntryPoint) -> str:
+    package = f" of the package {point.dist.name}" if point.dist is not None else ""
+    return f"entry point '{point.value}'{package}"

@@ -1,0 +1,96 @@
+"""One pass over a document: sections, lists of ids and settings, with every mistake collected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from collector_processor.components import Component, Registry
+from collector_processor.config.words import problem
+from collector_processor.settings.base import Settings
+from collector_processor.settings.values import BASE
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot run; ``problems`` holds one ``path: what is wrong; what is allowed`` each."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        # A name in it may hold the end of a line, and would look like a problem of its own.
+        lines = (problem.replace("\n", "\\n") for problem in problems)
+        super().__init__(f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines))
+
+
+@dataclass(slots=True)
+class Reading:
+    """Collects problems instead of stopping at the first; relative paths are taken from ``base``."""
+
+    base: Path | None = None
+    problems: list[str] = field(default_factory=list[str])
+    invalid: set[str] = field(default_factory=set[str])
+    """Paths of settings that were refused: what else would be said about them is not known."""
+
+    def mapping(self, value: object, path: str, choices: Sequence[str] = ()) -> dict[str, Any]:
+        """The mapping at ``path`` (nothing counts as empty), its keys checked against the choices."""
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self.problems.append(f"{path or 'the file'}: expected a mapping, got {_shown(value)}")
+            return {}
+        found = {str(key): item for key, item in cast("dict[object, Any]", value).items()}
+        for key in found:
+            if choices and key not in choices:
+                where = f"{path}.{key}" if path else key
+                self.problems.append(f"{where}: unknown key; allowed: {', '.join(choices)}")
+        return found
+
+    def names(self, value: object, path: str) -> tuple[str, ...]:
+        """The list of component ids at ``path``."""
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            self.problems.append(f"{path}: expected a list of component ids, got {_shown(value)}")
+            return ()
+        return tuple(str(item) for item in cast("list[object]", value))
+
+    def components(self, value: object, registry: Registry[Any], section: str) -> dict[str, Settings]:
+        """The settings of all components of a section by id."""
+        found: dict[str, Settings] = {}
+        for name, settings in self.mapping(value, section).items():
+            kind = registry.type_of(name)
+            component: Component[Any] | None = registry.components.get(kind)
+            if component is None or name.endswith("/"):
+                self.problems.append(f"{section}.{name}: {_unknown(registry, kind)}")
+                continue
+            found[name] = self.settings(settings, f"{section}.{name}", component.settings)
+        return found
+
+    def settings(self, value: object, path: str, kind: type[M]) -> M:
+        """The checked settings at ``path``."""
+        try:
+            return kind.model_validate({} if value is None else value, context={BASE: self.base})
+        except ValidationError as error:
+            self.problems += [problem(path, kind, item) for item in error.errors()]
+            self.invalid.add(path)
+            # What names it is not wrong for that.
+            return kind.model_construct()
+
+
+def _unknown(registry: Registry[Any], kind: str) -> str:
+    if kind in registry.broken:
+        return registry.broken[kind]
+    return f"unknown type {kind!r}; allowed: {', '.join(registry.components)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, str):
+        return "a text"  # not shown: it may be an address that holds a token
+    return "a list" if isinstance(value, list) else repr(value)

@@ -1,0 +1,73 @@
+"""What the folder of an exporter says of itself: its settings, what it takes, and how it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+from collector_processor.alerts.notice import Destination
+from collector_processor.components import Component
+from collector_processor.components.component import S
+from collector_processor.exporters.base import Exporter
+from collector_processor.journal.base import Journal, Signal
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.security.authentication import Authenticator, Authenticators
+
+Flow = Literal["measurements", "alerts", "originals"]
+"""What can go to an exporter: figures of windows, notices of alerts, requests as they came."""
+
+
+class Forwarder(Protocol):
+    """Sends requests on as they came; it reads them from the journal."""
+
+    def start(self) -> None:
+        """Subscribes to the journal and starts to forward."""
+        ...
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Sends what is in the journal within the time; safe to call without start."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterContext:
+    """What an exporter is built with, beside its settings.
+
+    ``id`` is its component id, ``expiration_s`` how long a figure holds without a newer one, ``descriptions`` are texts
+    by metric name. ``built`` is the exporter of measurements of the same id, where there is one already.
+    """
+
+    id: str
+    telemetry: Telemetry
+    instance_id: str
+    expiration_s: float = 300.0
+    max_series: int = 100_000
+    descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
+    authenticators: Authenticators = field(default_factory=dict[str, Authenticator])
+    built: Exporter | None = None
+
+    @property
+    def key(self) -> str:
+        """Where the configuration has the exporter."""
+        return f"exporters.{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterComponent(Component[S]):
+    """One type of exporter: for each flow that it takes, what builds its end of it."""
+
+    kind: ClassVar[str] = "exporter"
+    section: ClassVar[str] = "exporters"
+
+    measurements: Callable[[S, ExporterContext], Exporter] | None = None
+    alerts: Callable[[S, ExporterContext], Destination] | None = None
+    originals: Callable[[S, ExporterContext, Journal, Sequence[Signal]], Forwarder] | None = None
+
+    @property
+    def takes(self) -> tuple[Flow, ...]:
+        """The flows that it takes."""
+        flows: dict[Flow, object] = {
+            "measurements": self.measurements, "alerts": self.alerts, "originals": self.originals
+        }  # fmt: skip
+        return tuple(flow for flow, build in flows.items() if build is not None)

@@ -1,0 +1,11 @@
+"""All receivers, a line each."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from collector_processor.components import Registry
+from collector_processor.receivers.component import ReceiverComponent
+from collector_processor.receivers.otlp.component import OTLP
+
+RECEIVERS: Final[Registry[ReceiverComponent[Any]]] = Registry(ReceiverComponent, (OTLP,))

@@ -1,0 +1,98 @@
+"""What is checked before a start, beside the configuration's own grammar: files, packages, addresses, loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collector_processor.config import Config, ConfigError
+from collector_processor.exporters.registry import EXPORTERS
+from collector_processor.extensions.registry import EXTENSIONS
+from collector_processor.receivers.registry import RECEIVERS
+from collector_processor.reference.file import load_reference
+from collector_processor.reference.profile import Reference
+from collector_processor.settings.values import host_and_port
+
+_ADMIN_KEY = "service.telemetry.metrics.endpoint"
+
+
+def check_setup(config: Config) -> None:
+    """Raise :class:`ConfigError` with everything that keeps this configuration from running on this machine."""
+    problems = [*_component_problems(config), *_address_problems(config)]
+    if problems:
+        raise ConfigError("the configuration", problems)
+
+
+def exposures(config: Config) -> Iterator[str]:
+    """Return what the configuration leaves unprotected, in words for the log; loopback counts as safe."""
+    for key, settings in config.parts():
+        yield from settings.exposures(key)
+
+
+def _component_problems(config: Config) -> Iterator[str]:
+    """Packages that are missing and files that cannot be used."""
+    for registry, section, components in (
+        (RECEIVERS, "receivers", config.receivers),
+        (EXPORTERS, "exporters", config.exporters),
+        (EXTENSIONS, "extensions", config.extensions),
+    ):
+        for name, settings in components.items():
+            key = f"{section}.{name}"
+            missing = list(registry.component(name).missing(key))
+            yield from missing
+            if not missing:
+                for part_key, part in settings.parts(key):
+                    yield from part.problems(part_key)
+
+
+def _address_problems(config: Config) -> Iterator[str]:
+    """Addresses that two listeners claim, and exporters that lead back into this service."""
+    claimed: dict[tuple[str, str], str] = {}
+    listened = [(key, endpoint) for part_key, part in config.parts() for key, endpoint in part.listens(part_key)]
+    for key, endpoint in (*listened, (_ADMIN_KEY, config.metrics_endpoint)):
+        address = host_and_port(endpoint)
+        if address in claimed and address[1] != "0":
+            yield f"{key}: {endpoint} is also {claimed[address]}; each needs an address of its own"
+        claimed.setdefault(address, key)
+    for part_key, part in config.parts():
+        for key, endpoint in part.destinations(part_key):
+            own = claimed.get(host_and_port(endpoint))
+            if own is not None and own.startswith("receivers."):
+                shown = endpoint.rpartition("@")[2]  # without a password
+                yield f"{key}: {shown} is {own} of this very service: a loop"
+
+
+def load_references(config: Config) -> dict[str, Reference]:
+    """The reference profiles that the models name; :class:`ConfigError` with every one that cannot be used."""
+    found: dict[str, Reference] = {}
+    problems: list[str] = []
+    for name, model in config.monitor.models.items():
+        if model.reference is None:
+            continue
+        path = f"connectors.ml_monitor.models.{name}"
+        try:
+            found[name] = load_reference(model.reference)
+        except OSError as error:
+            problems.append(f"{path}.reference: {model.reference} cannot be read: {error.strerror or error}")
+            continue
+        except ValueError as error:
+            problems.append(f"{path}.reference: {error}")
+            continue
+        problems += _contradictions(path, found[name], model.task or "", model.positive_class, model.segments)
+    if problems:
+        raise ConfigError("the configuration", problems)
+    return found
+
+
+def _contradictions(
+    path: str, reference: Reference, task: str, positive_class: str, segments: tuple[str, ...]
+) -> Iterator[str]:
+    """Where the configuration says something else than the reference was built with."""
+    schema = reference.schema
+    if task and schema.task and task != schema.task:
+        yield f"{path}.task: {task}, but its reference was built for {schema.task}"
+    if positive_class and schema.positive_class and positive_class != schema.positive_class:
+        yield f"{path}.positive_class: {positive_class!r}, but its reference was built for {schema.positive_class!r}"
+    unknown = [name for name in segments if name not in schema.groups.columns]
+    if unknown:
+        there = ", ".join(schema.groups.columns) or "none; build it with --segments"
+        yield f"{path}.segments: {', '.join(unknown)} not in its reference, which has: {there}"

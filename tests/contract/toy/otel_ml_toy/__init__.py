@@ -1,0 +1,1 @@
+"""A package that adds one component of each kind, as a third party would."""
