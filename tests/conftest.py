@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -18,6 +17,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from support.ports import free_port
+
 # Machines are shared and noisy: no example fails for taking its time.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
@@ -30,9 +31,7 @@ class PrometheusServer:
     """Debian's Prometheus on a free port of this machine, asked over its HTTP API."""
 
     def __init__(self, binary: str, directory: Path, scrape_ports: Sequence[int], rules: str = "") -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         targets = ", ".join(f"'127.0.0.1:{port}'" for port in scrape_ports)
         (directory / "rules.yml").write_text(rules or "groups: []\n")
         (directory / "prometheus.yml").write_text(
@@ -94,9 +93,7 @@ class AlertmanagerServer:
     """Debian's Alertmanager on a free port of this machine; it sends what it is told on to ``webhook`` at once."""
 
     def __init__(self, binary: str, directory: Path, webhook: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         receiver = f"webhook_configs: [ {{ url: '{webhook}', send_resolved: true }} ]" if webhook else ""
         (directory / "alertmanager.yml").write_text(
             "route: { receiver: test, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,19 +30,13 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
 from support.ports import free_port
+from support.waiting import wait_until
 
 NAME: Final = "exporter"
 PATIENT: Final = RetryPolicy(initial_s=0.02, multiplier=1.0, max_s=0.02, max_elapsed_s=0.0, jitter=0.0)
 ONCE: Final = RetryPolicy(enabled=False)
 ITEM: Final = re.compile(rb"item(\d+)!")
 RULE: Final = AlertRule("drift", semconv.DRIFT_SHARE, "above", threshold=0.3, clear=0.3, summary="it drifts")
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.005)
 
 
 class Server:

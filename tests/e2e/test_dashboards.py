@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from collector_processor.generate.dashboards import boards
 from collector_processor.generate.dashboards.plan import Board, Panel
 from collector_processor.generate.rules import rules_of, rules_text
 from otel_ml import Model
+from support.waiting import wait_until
 
 WINDOW = 500
 ROWS = {"At a glance", "Traffic", "Latency", "Drift", "Quality", "From the application itself"}
@@ -57,13 +57,6 @@ def get(url: str, path: str, **parameters: str) -> Any:
     answer = requests.get(f"{url}/api/v1/{path}", parameters, timeout=10).json()
     assert answer["status"] == "success", answer
     return answer["data"]
-
-
-def poll(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.1)
 
 
 def substituted(expr: str) -> str:
@@ -134,7 +127,7 @@ def test_panels_have_data_that_was_pushed_and_exemplars_lead_to_traces(stack: St
             return not pending
 
         try:
-            poll(shown)
+            wait_until(shown)
         except AssertionError:
             pytest.fail(f"no data: {[(board.uid, panel.title) for board, panel in pending]}")
         [query] = [query for _, panel in wanted() if panel.title == "Durations of calls" for query in panel.queries]
@@ -147,10 +140,10 @@ def test_panels_have_data_that_was_pushed_and_exemplars_lead_to_traces(stack: St
             )  # fmt: skip
             return {one["labels"]["trace_id"] for series in found for one in series["exemplars"]}
 
-        poll(traces_of_exemplars)
+        wait_until(traces_of_exemplars)
         ids = traces_of_exemplars()
         traces.force_flush()
-        poll(lambda: ids & {span["traceID"] for span in jaeger.spans(SERVICE_NAME)})
+        wait_until(lambda: ids & {span["traceID"] for span in jaeger.spans(SERVICE_NAME)})
         health = {rule["health"] for group in get(url, "rules")["groups"] for rule in group["rules"]}
         assert health <= {"ok", "unknown"}
     finally:

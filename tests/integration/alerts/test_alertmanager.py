@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +16,7 @@ from collector_processor.exporters.alertmanager.exporter import AlertmanagerExpo
 from collector_processor.exporters.delivery.retry import RetryPolicy
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
+from support.servers import QuietHandler, serving
 
 Start = Callable[..., Any]
 RULE = AlertRule(
@@ -112,25 +111,17 @@ def test_an_alert_ends_by_itself_when_the_service_is_gone(alertmanager: Start, e
     server.wait_for(lambda alerts: not alerts)
 
 
-class Hooked(http.server.BaseHTTPRequestHandler):
+class Hooked(QuietHandler):
     def do_POST(self) -> None:
-        self.server.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.heard.append(json.loads(self.body()))
         self.send_response(200)
         self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
 
 
 @pytest.fixture
 def webhook() -> Iterator[Any]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hooked)
-    server.heard = []
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Hooked, heard=[]) as server:
+        yield server
 
 
 def test_who_alertmanager_tells_hears_that_it_fires_and_that_it_is_over(

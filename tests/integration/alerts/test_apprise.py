@@ -8,7 +8,6 @@ import logging
 import socketserver
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email import message_from_bytes, policy
@@ -24,6 +23,7 @@ from collector_processor.exporters.apprise.exporter import AppriseExporter, chec
 from collector_processor.exporters.delivery.retry import RetryPolicy
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
+from support.waiting import wait_until
 
 Start = Callable[..., Any]
 RULE = AlertRule(
@@ -108,13 +108,6 @@ def exporter() -> Iterator[Start]:
         each.shutdown(1.0)
 
 
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30.0
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.02)
-
-
 def counted(exporter: Any, outcome: str, position: int = 0) -> float:
     labels = {"exporter": f"apprise[{position}]", "outcome": outcome}
     return exporter.telemetry.registry.get_sample_value("otel_ml_notifications_total", labels) or 0.0
@@ -128,7 +121,7 @@ def test_a_person_reads_what_where_since_when_and_what_to_do(serve: Start, expor
     server = serve()
     sending = exporter(url(server))
     sending.notify([notice(count=200), notice("resolved", "over")])
-    wait(lambda: len(server.heard) == 2)
+    wait_until(lambda: len(server.heard) == 2)
     fired, over = server.heard
     assert fired["title"] == "[critical] fraud 7: it drifts"
     assert fired["type"] == "failure"
@@ -143,14 +136,14 @@ def test_a_person_reads_what_where_since_when_and_what_to_do(serve: Start, expor
     ]
     assert (over["title"], over["type"]) == ("[resolved] fraud 7: it drifts", "success")
     assert over["message"].splitlines()[0] == "It is over."
-    wait(lambda: counted(sending, "sent") == 2.0)
+    wait_until(lambda: counted(sending, "sent") == 2.0)
 
 
 def test_what_only_updates_wakes_nobody(serve: Start, exporter: Start) -> None:
     server = serve()
     sending = exporter(url(server))
     sending.notify([notice(reason="resumed"), notice(reason="fewer"), notice(reason="repeat")])
-    wait(lambda: server.heard)
+    wait_until(lambda: server.heard)
     assert [message["title"] for message in server.heard] == ["[critical] fraud 7: it drifts (still)"]
 
 
@@ -159,15 +152,15 @@ def test_a_failing_service_is_tried_again(serve: Start, exporter: Start) -> None
     server.failures = 3
     sending = exporter(url(server))
     sending.notify([notice()])
-    wait(lambda: counted(sending, "sent") == 1.0)
+    wait_until(lambda: counted(sending, "sent") == 1.0)
     assert len(server.paths) == 4
 
 
 def test_a_service_that_stays_away_is_given_up_and_counted(exporter: Start, caplog: pytest.LogCaptureFixture) -> None:
     sending = exporter(f"json://127.0.0.1:1/{SECRET}", retry=RetryPolicy(enabled=False))
     sending.notify([notice()])
-    wait(lambda: counted(sending, "failed") == 1.0)
-    wait(lambda: "given up" in caplog.text)
+    wait_until(lambda: counted(sending, "failed") == 1.0)
+    wait_until(lambda: "given up" in caplog.text)
 
 
 def test_a_slow_service_slows_no_other_and_its_queue_is_bounded(serve: Start, exporter: Start) -> None:
@@ -176,12 +169,12 @@ def test_a_slow_service_slows_no_other_and_its_queue_is_bounded(serve: Start, ex
     sending = exporter(url(slow), url(quick), queue_size=5, timeout_s=20.0)
     for number in range(20):
         sending.notify([notice(model=f"m{number}")])
-        wait(lambda number=number: len(quick.heard) == number + 1)
+        wait_until(lambda number=number: len(quick.heard) == number + 1)
     assert slow.heard == []
     assert counted(sending, "dropped") >= 14.0
     assert counted(sending, "dropped", 1) == 0.0
     slow.go_on.set()
-    wait(lambda: counted(sending, "sent") >= 5)
+    wait_until(lambda: counted(sending, "sent") >= 5)
 
 
 def test_what_waits_for_a_slow_service_goes_together(serve: Start, exporter: Start) -> None:
@@ -189,12 +182,12 @@ def test_what_waits_for_a_slow_service_goes_together(serve: Start, exporter: Sta
     server.go_on.clear()
     sending = exporter(url(server), timeout_s=20.0)
     sending.notify([notice(model="first")])
-    wait(lambda: server.paths)
+    wait_until(lambda: server.paths)
     other = replace(notice(model="m1"), rule=replace(RULE, name="other", summary="another thing"))
     over, again = notice("resolved", "over", model="m1"), notice(model="m1")
     sending.notify([*(notice(model=f"m{number}") for number in range(100)), other, over, again])
     server.go_on.set()
-    wait(lambda: counted(sending, "sent") == 104.0)
+    wait_until(lambda: counted(sending, "sent") == 104.0)
     assert [message["title"] for message in server.heard] == [
         "[critical] first 7: it drifts", "[critical] 100 models: it drifts", "[critical] m1 7: another thing",
         "[resolved] m1 7: it drifts", "[critical] m1 7: it drifts",
@@ -224,7 +217,7 @@ def test_no_address_is_logged_at_any_level(serve: Start, exporter: Start, caplog
             retry=RetryPolicy(initial_s=0.01, max_elapsed_s=0.2),
         )  # fmt: skip
         sending.notify([notice()])
-        wait(lambda: counted(sending, "sent") == 1.0 and counted(sending, "failed", 1) == 1.0)
+        wait_until(lambda: counted(sending, "sent") == 1.0 and counted(sending, "failed", 1) == 1.0)
         problems = sending.probe(notice())
     assert server.paths
     assert "given up" in caplog.text
@@ -237,7 +230,7 @@ def test_a_name_from_the_network_calls_nobody(serve: Start, exporter: Start) -> 
     server = serve()
     hostile = "<!channel> @everyone <a href='http://x'>\n\x07" + "z" * 5000
     exporter(url(server)).notify([notice(model=hostile, features=[hostile])])
-    wait(lambda: server.heard)
+    wait_until(lambda: server.heard)
     text = server.heard[0]["title"] + server.heard[0]["message"]
     assert not {"<", ">", "@", "\x07"} & set(text)
     assert len(text) < 1000
@@ -313,10 +306,10 @@ def test_a_mail_arrives_with_subject_and_text(mail_server: Any, exporter: Start)
     port = mail_server.server_address[1]
     sending = exporter(f"mailto://127.0.0.1:{port}?from=otel-ml@example.org&to=ops@example.org&mode=insecure")
     sending.notify([notice()])
-    wait(lambda: mail_server.mails)
+    wait_until(lambda: mail_server.mails)
     (mail,) = mail_server.mails
     assert mail["subject"] == "[critical] fraud 7: it drifts"
     assert "ops@example.org" in mail["to"]
     text = "".join(part.get_content() for part in mail.walk() if part.get_content_maintype() == "text")
     assert "feature age, method psi: 1" in text
-    wait(lambda: counted(sending, "sent") == 1.0)
+    wait_until(lambda: counted(sending, "sent") == 1.0)

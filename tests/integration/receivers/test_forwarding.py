@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Literal
@@ -18,16 +16,10 @@ from collector_processor.exporters.delivery.http_sender import HttpSender
 from collector_processor.exporters.delivery.retry import RetryPolicy, Sender
 from collector_processor.exporters.otlp.originals import OriginalsForwarder
 from collector_processor.receivers.otlp.grpc import SERVICES
+from support.waiting import wait_until
 
 SENT = [b"\x0a\x00\xc2\x3e\x05later", b"\x0a\x00" * 1000, b"\xc2\x3e\x07gr\xc3\xb6\xc3\x9fe\x0a\x00"]
 """Requests with a field of a later version in them."""
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, "did not come true in time"
-        threading.Event().wait(0.005)
 
 
 @pytest.mark.parametrize("onward", ["grpc", "http"])

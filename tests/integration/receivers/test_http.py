@@ -33,6 +33,7 @@ from collector_processor.journal.base import Signal
 from collector_processor.receivers.admission import Admission
 from collector_processor.receivers.otlp.http import HttpReceiver
 from collector_processor.serving.http_protocol import BoundedHttp
+from support.waiting import wait_until
 
 MIB = 2**20
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
@@ -389,15 +390,6 @@ def test_a_sender_that_hangs_up_leaves_nothing_behind(service: Any) -> None:
     wait_until(lambda: service.admission.room.requests == 0)
 
     assert service.received() == []
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    nudge = threading.Event()
-    for _ in range(2000):
-        if true():
-            return
-        nudge.wait(0.005)
-    raise AssertionError("did not come true in time")
 
 
 def test_sixty_four_clients_at_once_are_all_served(service: Any) -> None:

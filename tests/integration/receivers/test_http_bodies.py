@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from collector_processor.own.memory import resident_bytes
+from support.waiting import wait_until
 
 MIB = 2**20
 PROTOBUF = "application/x-protobuf"
@@ -55,15 +56,6 @@ def statuses(connection: socket.socket, count: int) -> list[int]:
                 length = int(value) if name == b"content-length" else length
             stream.read(length)
         return found
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    nudge = threading.Event()
-    for _ in range(2000):
-        if true():
-            return
-        nudge.wait(0.005)
-    raise AssertionError("did not come true in time")
 
 
 def cut(sent: bytes, sizes: Sequence[int]) -> Iterator[bytes]:

@@ -37,6 +37,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from collector_processor.config import parse_config
 from collector_processor.service.run import Service
 from otel_ml import Model
+from support.waiting import wait_until
 
 SERVICES = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -49,14 +50,6 @@ RESPONSES: dict[str, Any] = {
     "metrics": ExportMetricsServiceResponse,
 }
 DEADLINE_S = 30.0
-
-
-def wait(condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
-    """Polls until the condition holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.02)
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +170,7 @@ class Running:
         return self.value(name, self.own, **labels) or 0.0
 
     def wait(self, condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
-        wait(condition, timeout_s)
+        wait_until(condition, timeout_s)
 
     # --- raw requests ----------------------------------------------------------------------------------------
     def send(self, protocol: str, signal: str, body: bytes, *, compressed: bool = False) -> Answer:

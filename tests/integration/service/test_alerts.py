@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from pathlib import Path
@@ -18,6 +16,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from collector_processor.cli.main import main
 from otel_ml import semconv
+from support.servers import QuietHandler, serving
 
 Make = Callable[..., Any]
 RULES = {"feature_drift": {"for": "0s"}, "drifted": {"measurement": semconv.DRIFT_BREACHED, "above": 0.5}}
@@ -65,27 +64,19 @@ def sink() -> Iterator[LogsSink]:
     made.stop()
 
 
-class Posted(http.server.BaseHTTPRequestHandler):
+class Posted(QuietHandler):
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.body())
         self.server.titles.append(body["title"])
         self.send_response(200)
         self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
 
 
 @pytest.fixture
 def chat() -> Iterator[Any]:
     """A chat service that takes Apprise's JSON."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Posted)
-    server.titles = []
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Posted, titles=[]) as server:
+        yield server
 
 
 def notifying(exporters: Mapping[str, Any], **alerts: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from collector_processor.config import ConfigError
 from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.predictions import PREDICTIONS
 from otel_ml.semconv import PROCESSOR_SCOPE
+from support.ports import free_port
 
 Make = Callable[..., Any]
 EXPORT = "/opentelemetry.proto.collector.{0}.v1.{1}Service/Export"
@@ -117,12 +118,6 @@ def sink() -> Iterator[Make]:
     yield start
     for each in started:
         each.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def exporter(endpoint: str, **more: Any) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from collector_processor.generate.rules import Rule, rules_of
 from collector_processor.own.memory import resident_bytes
 from support.ports import free_port
 from support.promtool import assert_firing
+from support.servers import QuietHandler, serving
 
 Make = Callable[..., Any]
 pytestmark = pytest.mark.prometheus
@@ -81,16 +80,8 @@ def check(folder: Path, rules: Sequence[Rule], series: Mapping[str, str], alerts
 def refusing() -> Iterator[int]:
     """The port of a server that understands no request of ours."""
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(QuietHandler) as server:
+        yield server.server_port
 
 
 def troubled(away: int, refusing: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from collector_processor.own.telemetry import Telemetry
 from collector_processor.service.run import Service
 from collector_processor.service.workers import supervisor as module
 from collector_processor.service.workers.supervisor import Source, Supervisor
+from support.waiting import wait_until
 
 DEADLINE_S = 60.0
 MODEL = "fraud"
@@ -33,13 +34,6 @@ MINUTE_NS = 60 * 10**9
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 PASSING = ("otel_ml", "process_", "python_", "target_info", "ml_prediction_age", "ml_window_age")
 """Beginnings of the names of what tells of the process or the moment."""
-
-
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.02)
 
 
 class Many:
@@ -152,7 +146,7 @@ def figures(settings: Mapping[str, Any], workers: int, sent: tuple[list[bytes], 
             for body in bodies:
                 assert running.post(body) == 200
             items = running.own("otelcol_receiver_accepted_spans_total")
-            wait(lambda: running.own("otel_ml_journal_entries") == 0)
+            wait_until(lambda: running.own("otel_ml_journal_entries") == 0)
         assert items == 1000 + 2000 + 1500 + 1
         found: dict[Any, float] = {}
 
@@ -161,7 +155,7 @@ def figures(settings: Mapping[str, Any], workers: int, sent: tuple[list[bytes], 
             found.update(running.measured())
             return any(key[0] == "ml_window_labels" and value == 1500 for key, value in found.items())
 
-        wait(closed)
+        wait_until(closed)
     assert running.drained
     return found
 
@@ -186,8 +180,8 @@ def test_a_worker_that_dies_is_replaced_and_what_it_counted_stays(settings: dict
         assert running.own("otelcol_receiver_accepted_spans_total") == 10
         before = running.supervisor.pids
         os.kill(before[0], signal.SIGKILL)
-        wait(lambda: len(running.supervisor.pids) == 2 and before[0] not in running.supervisor.pids)
-        wait(lambda: running.own("otel_ml_errors_total") == 1)
+        wait_until(lambda: len(running.supervisor.pids) == 2 and before[0] not in running.supervisor.pids)
+        wait_until(lambda: running.own("otel_ml_errors_total") == 1)
         assert running.own("otelcol_receiver_accepted_spans_total") == 10
 
         def taken() -> bool:
@@ -196,7 +190,7 @@ def test_a_worker_that_dies_is_replaced_and_what_it_counted_stays(settings: dict
             except requests.ConnectionError:
                 return False
 
-        wait(taken)
+        wait_until(taken)
         assert not running.failed.is_set()
     assert running.drained
 
@@ -213,7 +207,7 @@ def test_each_worker_forwards_what_it_received(settings: dict[str, Any], run: Ca
         with Many(settings, 2) as running:
             for body in bodies:
                 assert running.post(body) == 200
-            wait(lambda: running.own("otelcol_exporter_sent_spans_total") == 210)
+            wait_until(lambda: running.own("otelcol_exporter_sent_spans_total") == 210)
         assert running.drained
         assert destination.counted("otelcol_receiver_accepted_spans_total") == 210
 
@@ -230,10 +224,10 @@ def test_what_a_killed_worker_counted_stays_though_nobody_asked_for_it(settings:
             families = [family for worker in workers for family in worker.told]
             return sum(value for family in families for name, _, value in family[3] if name == accepted)
 
-        wait(lambda: told() == 20)
+        wait_until(lambda: told() == 20)
         for worker in workers:
             worker.process.kill()
-        wait(lambda: not set(running.supervisor.pids) & {worker.process.pid for worker in workers})
+        wait_until(lambda: not set(running.supervisor.pids) & {worker.process.pid for worker in workers})
         assert running.own(accepted) == 20
 
 
@@ -242,10 +236,10 @@ def test_a_worker_killed_while_it_starts_anew_is_started_once_more(settings: dic
         seen = set(running.supervisor.pids)
         first = min(seen)
         os.kill(first, signal.SIGKILL)
-        wait(lambda: set(running.supervisor.pids) - seen)
+        wait_until(lambda: set(running.supervisor.pids) - seen)
         os.kill((set(running.supervisor.pids) - seen).pop(), signal.SIGKILL)
-        wait(lambda: running.failed.is_set() or running.own("otel_ml_errors_total") == 2)
-        wait(lambda: running.failed.is_set() or len(running.supervisor.pids) == 2)
+        wait_until(lambda: running.failed.is_set() or running.own("otel_ml_errors_total") == 2)
+        wait_until(lambda: running.failed.is_set() or len(running.supervisor.pids) == 2)
         assert not running.failed.is_set()
     assert running.drained
 
@@ -259,7 +253,7 @@ def test_a_worker_that_cannot_be_started_anew_ends_the_service(
     with Many(settings, 2) as running:
         monkeypatch.setattr(module.subprocess, "Popen", refused)
         os.kill(running.supervisor.pids[0], signal.SIGKILL)
-        wait(running.failed.is_set)
+        wait_until(running.failed.is_set)
         assert running.supervisor.problem == "worker 1 cannot be started anew: no more processes"
 
 
@@ -272,7 +266,7 @@ def test_health_says_when_no_worker_receives(settings: dict[str, Any], monkeypat
         assert requests.get(url, timeout=5).status_code == 200
         for pid in running.supervisor.pids:
             os.kill(pid, signal.SIGKILL)
-        wait(lambda: requests.get(url, timeout=5).status_code == 503)
+        wait_until(lambda: requests.get(url, timeout=5).status_code == 503)
         assert "no worker receives" in requests.get(url, timeout=5).text
 
 
@@ -281,7 +275,7 @@ def test_workers_that_keep_dying_end_the_service(settings: dict[str, Any], monke
     with Many(settings, 2) as running:
         for pid in running.supervisor.pids:
             os.kill(pid, signal.SIGKILL)
-        wait(running.failed.is_set)
+        wait_until(running.failed.is_set)
         assert "more than can be made good" in running.supervisor.problem
         health = running.service.servers["health_check"]
         assert health is not None
@@ -304,7 +298,7 @@ def test_senders_are_held_back_when_the_statistics_lag(settings: dict[str, Any],
             answer = requests.post(url, body, headers={**PROTOBUF, "Connection": "close"}, timeout=30)
             return answer.status_code == 503 and "Retry-After" in answer.headers
 
-        wait(busy)
+        wait_until(busy)
     finally:
         asyncio.run(workers.stop(1.0))
     assert workers.pids == []

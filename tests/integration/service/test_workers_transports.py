@@ -7,7 +7,6 @@ import itertools
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +23,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
+from support.waiting import wait_until
+
 DEADLINE_S = 60.0
 MODEL = "fraud"
 MINUTE_NS = 60 * 10**9
@@ -38,13 +39,6 @@ EXPORT = {
 Figures = dict[Any, float]
 Send = Callable[[str, bytes], None]
 Traffic = list[list[bytes]]
-
-
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +105,7 @@ def figures(
         for part in sent:
             for body in part:
                 send("traces", body)
-            wait(lambda: _own(ports, "otel_ml_journal_entries") == 0)
+            wait_until(lambda: _own(ports, "otel_ml_journal_entries") == 0)
         assert _own(ports, "otelcol_receiver_accepted_spans_total", "otelcol_receiver_accepted_log_records_total") == (
             1000 + 1600 + 800 + 1
         )
@@ -124,7 +118,7 @@ def figures(
             found.update((key, value) for key, value in samples(ports["prometheus"]).items() if _lasts(key[0]))
             return any(name == "ml_window_labels" and value == 800 for (name, _), value in found.items())
 
-        wait(closed)
+        wait_until(closed)
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, log

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +12,7 @@ import requests
 
 from collector_processor.extensions.health_check.server import HealthServer
 from collector_processor.serving.listen import split_endpoint
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -110,18 +110,11 @@ def test_a_flood_of_connections_makes_no_flood_of_threads(serve: Callable[..., s
     before = set(threading.enumerate())
     flood = [socket.create_connection(address) for _ in range(60)]
     # Those that get no thread are hung up on, which makes them readable.
-    wait(lambda: len(select.select(flood, [], [], 0)[0]) >= 60 - 16)
+    wait_until(lambda: len(select.select(flood, [], [], 0)[0]) >= 60 - 16)
     assert len(set(threading.enumerate()) - before) <= 16
     for each in flood:
         each.close()
-    wait(lambda: _answers(url))
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.02)
+    wait_until(lambda: _answers(url))
 
 
 def _answers(url: str) -> bool:

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from collector_processor.columns.batch import Column, Decoded, LabelBatch, Model
 from collector_processor.journal.base import Entry, JournalFullError, Request, Signal
 from collector_processor.journal.memory import MemoryJournal, request_bytes
 from collector_processor.own.telemetry import Telemetry
+from support.waiting import wait_until
 
 EMPTY_BYTES = request_bytes(Request("traces", b"", Decoded(), 0, 0))
 
@@ -30,13 +30,6 @@ def journal(**limits: int) -> MemoryJournal:
 def lost(telemetry: Telemetry, consumer: str) -> float:
     labels = {"exporter": consumer}
     return telemetry.registry.get_sample_value("otelcol_exporter_enqueue_failed_spans_total", labels) or 0.0
-
-
-def wait_until(true: Callable[[], bool], within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "did not come true in time"
-        threading.Event().wait(0.002)
 
 
 def test_each_consumer_reads_everything_in_order_at_its_own_pace() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import ssl
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,8 @@ from collector_processor.security.client_tls import ClientTls
 from collector_processor.service.build import Builder
 from collector_processor.service.checks import exposures
 from otel_ml import semconv
+from support.servers import QuietHandler, serving
+from support.waiting import wait_until
 
 BEGIN = 1_750_000_000 * 10**9
 RULE = AlertRule("drift", semconv.DRIFT_SHARE, "above", threshold=0.3, clear=0.3, summary="it drifts")
@@ -39,9 +38,9 @@ def notice(name="fraud", state="firing", *, rule=RULE, started_ns=BEGIN, ended_n
     return Notice(rule, ModelKey(name, "7"), state, reason, started_ns, BEGIN, BEGIN, 1, offenders, ended_ns)
 
 
-class Fake(http.server.BaseHTTPRequestHandler):
+class Fake(QuietHandler):
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.body()
         status = self.server.answers.pop(0) if self.server.answers else 200
         self.server.asked.append((self.path, dict(self.headers), json.loads(body)))
         self.send_response(status)
@@ -49,21 +48,12 @@ class Fake(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"said")
 
-    def log_message(self, *_: object) -> None: ...
-
 
 @pytest.fixture
 def server() -> Iterator[Any]:
     """Answers with the ``answers`` in their order, then with 200; keeps what it was ``asked``."""
-    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fake)
-    made.daemon_threads = True
-    made.asked, made.answers = [], []
-    thread = threading.Thread(target=made.serve_forever, args=(0.05,))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with serving(Fake, asked=[], answers=[]) as made:
+        yield made
 
 
 @pytest.fixture
@@ -82,13 +72,6 @@ def exporter(server: Any) -> Iterator[Callable[..., Any]]:
     yield start
     for each in started:
         each.shutdown(1.0)
-
-
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30.0
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.01)
 
 
 def counted(exporter: Any, outcome: str) -> float:
@@ -135,7 +118,7 @@ def test_every_built_in_rule_has_what_alertmanagers_templates_expect(rule: Alert
 
 def test_path_and_headers_are_those_asked_for(server: Any, exporter: Callable[..., Any]) -> None:
     exporter(headers=lambda: {"Authorization": "Bearer x"}).notify([notice()])
-    wait(lambda: server.asked)
+    wait_until(lambda: server.asked)
     path, headers, _ = server.asked[0]
     assert path == "/base/api/v2/alerts"
     assert headers["Authorization"] == "Bearer x"
@@ -147,7 +130,7 @@ def test_what_fails_for_now_is_tried_again(server: Any, exporter: Callable[..., 
     server.answers = [status, status]
     sending = exporter()
     sending.notify([notice()])
-    wait(lambda: counted(sending, "sent") == 1.0)
+    wait_until(lambda: counted(sending, "sent") == 1.0)
     assert len(server.asked) == 3
     assert counted(sending, "failed") == 0.0
 
@@ -158,7 +141,7 @@ def test_what_is_refused_is_counted_and_sent_anew_with_the_next_round(
     server.answers = [400]
     sending = exporter(resend_s=0.2)
     sending.notify([notice()])
-    wait(lambda: len(server.asked) >= 2)
+    wait_until(lambda: len(server.asked) >= 2)
     assert counted(sending, "failed") == 1.0
     assert "400" in caplog.text
     assert "said" in caplog.text
@@ -168,9 +151,9 @@ def test_one_that_is_away_gets_the_newest_state_when_it_is_back(server: Any, exp
     server.answers = [503] * 5
     sending = exporter()
     sending.notify([notice("a"), notice("b")])
-    wait(lambda: server.asked)
+    wait_until(lambda: server.asked)
     sending.notify([notice("b", "resolved", reason="over", ended_ns=BEGIN + 1), notice("c")])
-    wait(lambda: counted(sending, "sent") == 3.0)
+    wait_until(lambda: counted(sending, "sent") == 3.0)
     last = {each["labels"]["ml_model_name"]: each for each in server.asked[-1][2]}
     assert set(last) == {"a", "b", "c"}
     assert last["b"]["endsAt"] == "2025-06-15T15:06:40.000Z"
@@ -182,16 +165,16 @@ def test_everything_that_fires_is_sent_anew_and_what_is_over_for_a_while(
     clock = [BEGIN]
     sending = exporter(resend_s=0.05, clock=lambda: clock[0])
     sending.notify([notice("a"), notice("b", "resolved", reason="over", ended_ns=BEGIN)])
-    wait(lambda: sent(server).count("b") >= 3)
+    wait_until(lambda: sent(server).count("b") >= 3)
     clock[0] += int((KEPT_S + 1) * 1e9)
-    wait(lambda: [each["labels"]["ml_model_name"] for each in server.asked[-1][2]] == ["a"])
+    wait_until(lambda: [each["labels"]["ml_model_name"] for each in server.asked[-1][2]] == ["a"])
     assert counted(sending, "sent") == 2.0
 
 
 def test_alerts_beyond_the_limit_are_dropped_and_counted(server: Any, exporter: Callable[..., Any]) -> None:
     sending = exporter(limit=2)
     sending.notify([notice("a"), notice("b"), notice("c"), notice("a")])
-    wait(lambda: set(sent(server)) == {"a", "b"})
+    wait_until(lambda: set(sent(server)) == {"a", "b"})
     assert counted(sending, "dropped") == 1.0
 
 
@@ -199,7 +182,7 @@ def test_a_shutdown_sends_what_is_not_known_there_once(server: Any, exporter: Ca
     server.answers = [503] * 100
     sending = exporter(retry=RetryPolicy(initial_s=60.0))
     sending.notify([notice()])
-    wait(lambda: server.asked)
+    wait_until(lambda: server.asked)
     server.answers = []
     sending.shutdown(5.0)
     assert counted(sending, "sent") == 1.0
@@ -209,7 +192,7 @@ def test_a_dead_address_holds_up_nothing(exporter: Callable[..., Any]) -> None:
     sending = exporter(url="http://127.0.0.1:1", retry=RetryPolicy(enabled=False))
     for _ in range(100):
         sending.notify([notice()])
-    wait(lambda: counted(sending, "failed"))
+    wait_until(lambda: counted(sending, "failed"))
     assert sending.probe(notice())
     sending.shutdown(1.0)
 
@@ -226,7 +209,7 @@ def test_tls_goes_to_whom_the_ca_knows_only(
     url, tls = f"https://127.0.0.1:{server.server_port}", ClientTls(ca_file=tmp_path / "ca.pem")
     sending = exporter(url=url, tls=tls, retry=RetryPolicy(enabled=False))
     sending.notify([notice()])
-    wait(lambda: counted(sending, "sent") + counted(sending, "failed"))
+    wait_until(lambda: counted(sending, "sent") + counted(sending, "failed"))
     assert counted(sending, "sent") == outcome
     assert bool(server.asked) == trusted
 

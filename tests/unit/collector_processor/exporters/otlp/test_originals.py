@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from collector_processor.columns.batch import Decoded
@@ -13,6 +13,7 @@ from collector_processor.journal.base import Entry, Request, Signal
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.metrics import ITEMS
 from collector_processor.own.telemetry import Telemetry
+from support.waiting import wait_until
 
 QUICK = RetryPolicy(initial_s=0.001, max_s=0.002, max_elapsed_s=30.0)
 SENT, REFUSED, LATER = Delivery("sent"), Delivery("refused", "bad"), Delivery("retry", "down")
@@ -45,13 +46,6 @@ class Destination:
 
 def request(body: bytes, signal: Signal = "traces", items: int = 2) -> Request:
     return Request(signal, body, Decoded(items=items), items, 0)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, "did not come true in time"
-        threading.Event().wait(0.002)
 
 
 class Forwarding:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import socket
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +30,8 @@ from collector_processor.journal.base import Request, Signal
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.metrics import ITEMS
 from collector_processor.own.telemetry import Telemetry
+from support.ports import free_port
+from support.waiting import wait_until
 
 BODY = b"\x0a\x07\x0a\x05\xf2\x3e\x02hi" + b"\xc2\x3e\x05later" + bytes(range(256))
 """Not valid OTLP even: a sender that looked inside would stumble."""
@@ -60,13 +60,6 @@ class Sink:
 
     def bodies(self) -> list[bytes]:
         return [body for _, body in self.got]
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, "did not come true in time"
-        threading.Event().wait(0.002)
 
 
 @contextmanager
@@ -301,11 +294,6 @@ def test_a_closed_grpc_sender_does_not_raise() -> None:
     sender.close()
 
     assert sender.send("traces", BODY, 5.0).outcome == "retry"
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as sock:
-        return sock.getsockname()[1]
 
 
 class Forwarding:
