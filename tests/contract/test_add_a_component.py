@@ -7,6 +7,7 @@ about it: ``components``, ``validate``, ``alerts test``, ``serve``, and the page
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import signal
 import subprocess
@@ -22,6 +23,10 @@ import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import otel_ml
+from collector_processor.components import Component
+from collector_processor.exporters.registry import EXPORTERS
+from collector_processor.extensions.registry import EXTENSIONS
+from collector_processor.receivers.registry import RECEIVERS
 from otel_ml import semconv
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +127,24 @@ def changed(file: Path, **changes: dict[str, object]) -> Path:
     other = file.with_name("changed.yaml")
     other.write_text(yaml.safe_dump(document))
     return other
+
+
+def folders() -> list[Path]:
+    package = ROOT / "collector_processor"
+    rooms = [package / room for room in ("receivers", "exporters", "extensions")]
+    return sorted(path.parent for room in rooms for path in room.glob("*/component.py"))
+
+
+@pytest.mark.parametrize("folder", folders(), ids=lambda folder: folder.name)
+def test_every_folder_of_ours_is_registered_and_stands_in_the_contracts(folder: Path) -> None:
+    name = f"collector_processor.{folder.parent.name}.{folder.name}"
+    module = importlib.import_module(f"{name}.component")
+    registry = {"receivers": RECEIVERS, "exporters": EXPORTERS, "extensions": EXTENSIONS}[folder.parent.name]
+    own = [value for value in vars(module).values() if isinstance(value, Component)]
+    assert own
+    assert all(registry.components[component.type] is component for component in own)
+    # Once among those that nothing outside may import, once among those that may not import each other.
+    assert (ROOT / "pyproject.toml").read_text().count(f'"{name}"') == 2
 
 
 def test_they_are_listed_and_what_cannot_be_loaded_says_why(installed: Path) -> None:
