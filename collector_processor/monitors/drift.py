@@ -17,7 +17,6 @@ from collector_processor.drift.base import Comparison, DriftMethod
 from collector_processor.monitors.attributes import DRIFT_KEYS, MODEL_KEYS, drift_attributes, model_attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.comparisons import (
-    Block,
     categorical_comparisons,
     numeric_comparison,
     reference_blocks,
@@ -45,8 +44,6 @@ P_VALUE = Metric(
 SHARE = Metric(semconv.DRIFT_SHARE, semconv.UNIT_RATIO, "share of the judged features that are in breach", MODEL_KEYS)
 LEAST_CELLS = 0.5
 """A column with fewer cells is empty: retracted labels leave rounding errors behind."""
-_PREPARED = 4
-"""References whose side is kept prepared by one monitor, oldest out first."""
 
 
 def _above_zero(threshold: float) -> float:
@@ -133,7 +130,6 @@ class DriftMonitor:
         self._thresholds = settings.thresholds
         self._alpha = settings.alpha
         self._min_rows = least.min_rows
-        self._prepared: list[tuple[Reference, tuple[Block, ...]]] = []
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """The window's drift, method by method."""
@@ -141,7 +137,7 @@ class DriftMonitor:
         judged = breached = 0
         enough = window.pane.rows[1] >= self._min_rows
         for columns, methods, cells, comparisons in (
-            (reference.schema.numeric, self._numeric, window.pane.counts.sum(axis=1), self._numeric_comparisons),
+            (reference.schema.numeric, self._numeric, window.pane.counts.sum(axis=1), _numeric_comparisons),
             (
                 reference.schema.categorical,
                 self._categorical,
@@ -182,19 +178,11 @@ class DriftMonitor:
                     verdict.p_value[positions] = p_value
         return verdicts
 
-    def _numeric_comparisons(self, window: Window, reference: Reference) -> Iterator[tuple[I64, Comparison]]:
-        """Numeric columns block by block: their positions and their comparison."""
-        for block in self._blocks(reference):
-            yield np.arange(block.start, block.stop), numeric_comparison(block, window)
 
-    def _blocks(self, reference: Reference) -> tuple[Block, ...]:
-        """The reference's side, prepared once as long as the same reference comes."""
-        for known, blocks in self._prepared:
-            if known is reference:
-                return blocks
-        blocks = reference_blocks(reference)
-        self._prepared = [*self._prepared, (reference, blocks)][-_PREPARED:]
-        return blocks
+def _numeric_comparisons(window: Window, reference: Reference) -> Iterator[tuple[I64, Comparison]]:
+    """Numeric columns block by block: their positions and their comparison."""
+    for block in reference.prepared(reference_blocks):
+        yield np.arange(block.start, block.stop), numeric_comparison(block, window)
 
 
 def _measurements(

@@ -101,8 +101,6 @@ class PerformanceMonitor:
 
     def __init__(self, least: LeastLabels) -> None:
         self._min_labels = least.min_labels
-        self._known: tuple[Reference, Mapping[tuple[str, str], F64]] | None = None
-        """The reference's own performance, prepared once as long as the same reference comes."""
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """The window's performance, and how much worse it is than the reference's."""
@@ -127,38 +125,33 @@ class PerformanceMonitor:
 
     def _drops(self, window: Window, reference: Reference, scores: Sequence[Score]) -> Iterator[Measurement]:
         """How much worse each score is than the reference's, for the groups that have enough labels on both sides."""
-        if self._known is None or self._known[0] is not reference:
-            self._known = reference, _reference_scores(reference, DROP_LABELS * self._min_labels)
-        known = self._known[1]
-        if not known:
+        least = DROP_LABELS * self._min_labels * (1.0 - ROUNDING)
+        then = reference.pane.outcomes.labels >= least
+        if not then.any():
             return
-        enough = window.pane.outcomes.labels >= DROP_LABELS * self._min_labels * (1.0 - ROUNDING)
+        known, now = reference.prepared(_reference_scores), window.pane.outcomes.labels >= least
         for score in scores:
             before = known.get((score.name, score.average))
             if before is None:
                 continue
             size = min(len(before), len(score.values))
+            enough = then[:size] & now[:size]
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 change = (score.values[:size] - before[:size]) / before[:size]
             drop = change if score.name in LOWER_IS_BETTER else -change
             average = ((semconv.PERFORMANCE_AVERAGE, score.average),) if score.average else ()
             last = (*average, (semconv.PERFORMANCE_METRIC, score.name))
-            for group in np.flatnonzero(enough[:size] & np.isfinite(drop)).tolist():
+            for group in np.flatnonzero(enough & np.isfinite(drop)).tolist():
                 attributes = group_attributes(window.model, window.schema, group) + last
                 yield Measurement(DROP.name, float(drop[group]), DROP.unit, attributes, window.end_ns)
 
 
-def _reference_scores(reference: Reference, least_labels: float) -> Mapping[tuple[str, str], F64]:
-    """The reference's scores ``[G]`` by (name, average), NaN where there are few labels or none above 0."""
-    outcomes = reference.pane.outcomes
-    enough = outcomes.labels >= least_labels * (1.0 - ROUNDING)
-    if not enough.any():
-        return {}
+def _reference_scores(reference: Reference) -> Mapping[tuple[str, str], F64]:
+    """The reference's scores ``[G]`` by (name, average), NaN where they are not above 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        scores = list(performance(reference.schema, outcomes))
         return {
-            (score.name, score.average): np.where(enough & (score.values > 0.0), score.values, np.nan)
-            for score in scores
+            (score.name, score.average): np.where(score.values > 0.0, score.values, np.nan)
+            for score in performance(reference.schema, reference.pane.outcomes)
         }
 
 

@@ -64,10 +64,6 @@ class QualityMonitor:
     metrics: ClassVar[Sequence[Metric]] = (MISSING, MISSING_INCREASE, WRONG_TYPE, OUT_OF_RANGE, UNSEEN)
     sections: ClassVar[Mapping[str, type[Settings]]] = {}
 
-    def __init__(self) -> None:
-        self._known: tuple[Reference, F64] | None = None
-        """The reference's missing shares, prepared once as long as the same reference comes."""
-
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """The window's shares, metric by metric."""
         pane, numeric = window.pane, len(reference.schema.numeric)
@@ -75,20 +71,19 @@ class QualityMonitor:
         cells = all_cells(pane, numbers, texts)
         found: list[Measurement] = []
         found += _shares(window, MISSING, pane.missing, cells, 0)
-        found += self._increases(window, reference, cells)
+        found += _increases(window, reference, cells)
         found += _shares(window, WRONG_TYPE, pane.wrong_type, cells, 0)
         found += _shares(window, OUT_OF_RANGE, *_beyond(window, reference, numbers), 0)
         found += _shares(window, UNSEEN, _unseen(window, reference), texts, numeric)
         return found
 
-    def _increases(self, window: Window, reference: Reference, cells: F64) -> Iterator[Measurement]:
-        """How much larger each feature's missing share is than in the reference."""
-        if self._known is None or self._known[0] is not reference:
-            self._known = reference, _missing_share(reference)
-        before = self._known[1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            increase = np.clip(window.pane.missing / cells, 0.0, 1.0) - before
-        return feature_points(window, MISSING_INCREASE, np.where(cells > 0, increase, np.nan), 0)
+
+def _increases(window: Window, reference: Reference, cells: F64) -> Iterator[Measurement]:
+    """How much larger each feature's missing share is than in the reference."""
+    before = reference.prepared(_missing_share)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        increase = np.clip(window.pane.missing / cells, 0.0, 1.0) - before
+    return feature_points(window, MISSING_INCREASE, np.where(cells > 0, increase, np.nan), 0)
 
 
 def _missing_share(reference: Reference) -> F64:

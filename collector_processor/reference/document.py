@@ -88,6 +88,10 @@ class Node:
             self.fail(f"has no '{key}'")
         return self._child(key, fields[key])
 
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a value under a key."""
+        return key in self._mapping()
+
     def items(self) -> list[tuple[str, Node]]:
         """All keys with their values."""
         return [(key, self._child(key, value)) for key, value in self._mapping().items()]

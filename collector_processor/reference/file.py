@@ -11,6 +11,7 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I32
 from collector_processor.reference.document import MAX_CELLS, Json, Node, number, vector, written
+from collector_processor.reference.estimator import checked_estimator
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.summary import column_summary
 from collector_processor.statistics.accumulate import OUTPUT_NAMES
@@ -85,6 +86,8 @@ def reference_text(reference: Reference) -> str:
         **columns,
         "vectors": vectors,
     }
+    if reference.estimator is not None:
+        document["estimator"] = checked_estimator(Node(reference.estimator, "the reference", "estimator"))
     return written(document) + "\n"
 
 
@@ -172,6 +175,7 @@ def parse_reference(text: str | bytes, name: str) -> Reference:
         spread=_each(numeric, "spread"),
         source=root["source"].text(),
         built_at=root["built_at"].text(),
+        estimator=checked_estimator(root["estimator"]) if "estimator" in root else None,
     )
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 from collector_processor.columns.batch import F64
+from collector_processor.reference.document import Json
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +19,8 @@ class Reference:
     """A reference profile: the meaning of the vectors, and the vectors of the reference rows themselves.
 
     ``spread`` float64 ``[F]`` is each numeric column's standard deviation. ``source`` says in words what it was built
-    from (``"train.parquet"``, ``"the first 5000 rows"``), ``built_at`` when (ISO 8601, UTC).
+    from (``"train.parquet"``, ``"the first 5000 rows"``), ``built_at`` when (ISO 8601, UTC). ``estimator`` is the
+    estimator part (:mod:`.estimator`), None without one.
     """
 
     model_name: str
@@ -23,3 +29,16 @@ class Reference:
     spread: F64
     source: str
     built_at: str
+    estimator: Mapping[str, Json] | None = None
+    _prepared: dict[Callable[..., Any], Any] = field(
+        default_factory=dict[Callable[..., Any], Any], init=False, repr=False, compare=False
+    )
+
+    def prepared(self, prepare: Callable[[Reference], T]) -> T:
+        """What a function makes of this reference, made once, for all monitors and versions of the model.
+
+        The function is the key, so give one of a module, not a lambda; what it returns must not be changed.
+        """
+        if prepare not in self._prepared:
+            self._prepared[prepare] = prepare(self)
+        return cast("T", self._prepared[prepare])
