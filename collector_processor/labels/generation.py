@@ -152,6 +152,8 @@ class Generation:
     def from_arrays(cls, arrays: Mapping[str, Values], defaults: Defaults, limit: int, opened_ns: int) -> Generation:
         """The generation that :meth:`arrays` came from; more rows than the limit raise it."""
         ids, time_ns = arrays["ids"], arrays["time_ns"]
+        if ids.dtype != np.uint64 or ids.shape != (*time_ns.shape, 2) or time_ns.dtype != np.int64:
+            raise ValueError("the saved ids and times do not fit each other")
         generation = cls(defaults, max(limit, len(ids)), opened_ns)
         columns = {name: column for name, column in arrays.items() if name not in _RESERVED}
         if len(ids):

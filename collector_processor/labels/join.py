@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector_processor.columns.batch import I64, U64, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.labels.early import EarlyLabels
-from collector_processor.labels.generation import Values
 from collector_processor.labels.generations import Dropped, Found
 from collector_processor.labels.intake import latest_rows, pending_rows
 from collector_processor.labels.pending import PendingPredictions
-from collector_processor.labels.snapshot import packed, unpacked
 from collector_processor.labels.truth import Truth, cells, same_labels, truth
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.outcomes import OutcomeBatch
@@ -160,33 +158,35 @@ class LabelJoin:
             self._telemetry.evicted("pending_predictions", "forgotten", pending.store.waiting)
             self._telemetry.pending.remove(str(key))
 
-    def arrays(self) -> dict[str, Values]:
-        """Everything that waits, as arrays by name, for a snapshot: no objects, no pickle."""
-        pending = {key: store.arrays() for key, store in self._pending.items()}
-        early = {ModelKey(name): store.arrays() for name, store in self._early.items()}
-        return {**packed("pending", pending), **packed("early", early)}
+    def state(self) -> dict[str, Any]:
+        """Everything that waits, for a snapshot: JSON with arrays in it."""
+        return {
+            "pending": [[key.name, key.version, store.arrays()] for key, store in self._pending.items()],
+            "early": [[name, store.arrays()] for name, store in self._early.items()],
+        }
 
     @classmethod
-    def from_arrays(
+    def from_state(
         cls,
-        arrays: Mapping[str, Values],
+        state: Mapping[str, Any],
         *,
         wait_ns: int = WAIT_NS,
         capacity: int = CAPACITY,
         telemetry: Telemetry | None = None,
     ) -> LabelJoin:
-        """The join that :meth:`arrays` came from; what a smaller capacity no longer takes is dropped and counted.
+        """The join that :meth:`state` came from; what a smaller capacity no longer takes is dropped and counted.
 
         The schemas, with their class slots and groups, must come back from the same snapshot.
         """
         join = cls(wait_ns=wait_ns, capacity=capacity, telemetry=telemetry)
-        for key, part in unpacked(arrays, "pending").items():
-            join._pending[key], dropped = PendingPredictions.from_arrays(part, capacity=capacity, wait_ns=wait_ns)
+        for name, version, part in state["pending"]:
+            pending, dropped = PendingPredictions.from_arrays(part, capacity=capacity, wait_ns=wait_ns)
+            join._pending[ModelKey(str(name), str(version))] = pending
             join._drop_predictions("capacity", dropped)
-        for key, part in unpacked(arrays, "early").items():
-            early, dropped = EarlyLabels.from_arrays(key.name, part, capacity=join.early_capacity, wait_ns=wait_ns)
-            join._early[key.name] = early
-            join._drop_early(key.name, "evicted", dropped)
+        for name, part in state["early"]:
+            early, dropped = EarlyLabels.from_arrays(name, part, capacity=join.early_capacity, wait_ns=wait_ns)
+            join._early[str(name)] = early
+            join._drop_early(name, "evicted", dropped)
         join._make_room()
         for key in join._pending:
             join._gauge_pending(key)

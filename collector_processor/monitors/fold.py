@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -37,23 +37,20 @@ class Fold:
         return found
 
 
-def saved_folds(folds: Iterable[Fold], reference: Reference) -> tuple[dict[str, Json], dict[str, Array]]:
-    """The states as a part of a snapshot's header, by monitor, and as arrays by ``<monitor>.<field>``."""
-    heads: dict[str, Json] = {}
-    arrays: dict[str, Array] = {}
-    for fold in folds:
-        name = fold.monitor.name
-        heads[name] = {**_meaning(fold, reference), "stepped_ns": fold.stepped_ns}
-        arrays |= {f"{name}.{field}": values for field, values in _arrays(fold.state).items()}
-    return heads, arrays
+def saved_folds(folds: Iterable[Fold], reference: Reference) -> dict[str, Any]:
+    """The states by monitor, for a snapshot: JSON with arrays in it."""
+    return {
+        fold.monitor.name: {
+            **_meaning(fold, reference),
+            "stepped_ns": fold.stepped_ns,
+            "state": _arrays(fold.state),
+        }
+        for fold in folds
+    }
 
 
 def restore_folds(
-    folds: Iterable[Fold],
-    reference: Reference,
-    heads: Mapping[str, Any],
-    arrays: Mapping[str, Array],
-    not_before_ns: int,
+    folds: Iterable[Fold], reference: Reference, saved: Mapping[str, Any], not_before_ns: int
 ) -> Iterator[str]:
     """Gives each fold the state that :func:`saved_folds` had of it; yields why one starts afresh instead.
 
@@ -61,12 +58,11 @@ def restore_folds(
     """
     for fold in folds:
         name = fold.monitor.name
-        if name not in heads:
+        if name not in saved:
             continue
-        own = {key.removeprefix(f"{name}."): values for key, values in arrays.items() if key.startswith(f"{name}.")}
         try:
-            fold.state = _frozen(_restored(fold, reference, heads[name], own))
-            fold.stepped_ns = _stepped_ns(heads[name], not_before_ns)
+            fold.state = _frozen(_restored(fold, reference, saved[name]))
+            fold.stepped_ns = _stepped_ns(saved[name], not_before_ns)
         except ValueError as error:
             fold.state, fold.stepped_ns = _frozen(fold.monitor.begin(reference)), None
             yield f"{name}: {error}"
@@ -78,24 +74,27 @@ def _meaning(fold: Fold, reference: Reference) -> dict[str, Json]:
     return {"version": fold.monitor.state_version, "settings": settings, "reference": reference.built_at}
 
 
-def _restored(fold: Fold, reference: Reference, head: Any, arrays: Mapping[str, Array]) -> object:
+def _restored(fold: Fold, reference: Reference, saved: Any) -> object:
     """The saved state; ``ValueError`` where it is not one of this monitor with these settings and this reference."""
-    if not isinstance(head, dict):
+    if not isinstance(saved, dict):
         raise ValueError("its saved state has no description")
-    then, now = head, _meaning(fold, reference)
+    then, now = cast("dict[str, Any]", saved), _meaning(fold, reference)
     if then.get("version") != now["version"]:
         raise ValueError(f"its saved state is of version {then.get('version')}, this release has {now['version']}")
     if then.get("settings") != now["settings"]:
         raise ValueError("its settings changed")
     if then.get("reference") != now["reference"]:
         raise ValueError("its reference was built again")
-    expected = _arrays(fold.state)
+    expected, arrays = _arrays(fold.state), then.get("state")
+    if not isinstance(arrays, dict):
+        raise ValueError("its saved state has no arrays")
+    given = cast("dict[str, Array]", {name: np.asarray(values) for name, values in arrays.items()})
     for name, values in expected.items():
-        found = arrays.get(name)
+        found = given.get(name)
         if found is None or found.dtype != values.dtype or found.shape != values.shape:
             shown = "nothing" if found is None else f"{found.dtype} {list(found.shape)}"
             raise ValueError(f"its saved {name} is {shown}, not {values.dtype} {list(values.shape)}")
-    return type(fold.state)(**{name: arrays[name] for name in expected})
+    return type(fold.state)(**{name: given[name] for name in expected})
 
 
 def _stepped_ns(head: Mapping[str, Any], not_before_ns: int) -> int | None:

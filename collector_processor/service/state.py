@@ -15,9 +15,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Any, Final, cast
 
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.columns.batch import ModelKey
@@ -28,16 +26,18 @@ from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import ModelConfig
 from collector_processor.pipeline.watched import Model, begin, window_policy
 from collector_processor.reference.file import parse_reference, reference_text
-from collector_processor.reference.kept import batch_arrays, batches_from_arrays
+from collector_processor.reference.learning_rows import batches_from_state, batches_state
 from collector_processor.reference.profile import Reference
+from collector_processor.service.state_0_1_0 import state_of_0_1_0
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.lock import DirectoryLock
-from collector_processor.storage.snapshot import Array, Json, load, save
+from collector_processor.storage.snapshot import FORMAT, load, save
 from collector_processor.window.windows import ModelWindows
 
 _NAME: Final = "state"
 _TABLES: Final = ("categories", "classes", "groups")
-_PANES, _REFERENCE, _KEPT, _FOLDS = "panes.", "reference", "kept.", "sequential."
+_MISFITS: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
+"""What a state raises that is whole and is not one of ours."""
 _log = logging.getLogger(__name__)
 
 
@@ -59,72 +59,80 @@ class StateStore:
 
     def save(self, pipeline: Pipeline, alerting: Alerting | None = None) -> None:
         """Writes the state of the pipeline and the alerts; what was there stays until the new file is whole."""
-        models: list[Json] = []
-        arrays: dict[str, Array] = {f"join.{name}": values for name, values in pipeline.join.arrays().items()}
-        for model in pipeline.models.values():
-            learned = model.key.name not in pipeline.references
-            entry, own = _saved(model, learned)
-            arrays |= {f"model.{len(models)}.{name}": values for name, values in own.items()}
-            models.append({"name": model.key.name, "version": model.key.version, "learned": learned, **entry})
-        header: dict[str, Json] = {"models": models}
+        state = {
+            "models": [_saved(model, model.key.name not in pipeline.references) for model in pipeline.models.values()],
+            "join": pipeline.join.state(),
+        }
         if alerting is not None:
-            header["alerts"] = alerting.state()
-        save(self._directory, _NAME, header, arrays)
+            state["alerts"] = alerting.state()
+        save(self._directory, _NAME, state)
 
     def restore(self, pipeline: Pipeline, now_ns: int, alerting: Alerting | None = None) -> None:
         """Brings the pipeline to where the last snapshot was; does nothing without one."""
         snapshot = load(self._directory, _NAME, self._telemetry)
         if snapshot is None:
             return
-        labels = pipeline.config.labels
-        pipeline.join = LabelJoin.from_arrays(
-            _under("join.", snapshot.arrays), wait_ns=labels.wait, capacity=labels.capacity, telemetry=self._telemetry
-        )
-        saved: Any = snapshot.header["models"]
-        for position, entry in enumerate(saved):
-            key = ModelKey(entry["name"], entry["version"])
-            try:
-                self._restore_model(pipeline, key, entry, _under(f"model.{position}.", snapshot.arrays), now_ns)
-            except (ValueError, KeyError) as error:
-                pipeline.join.forget(key)
-                too_many = isinstance(error, _NoRoomError)
-                self._telemetry.dropped(("state", "limit") if too_many else ("state", "does_not_fit"), 1)
-                _log.warning("model '%s': its saved windows were dropped and it starts afresh: %s", key, error)
-        if alerting is not None and "alerts" in snapshot.header:
-            self._restore_alerts(alerting, snapshot.header["alerts"], now_ns)
-        _log.info("state restored: %d models, %d predictions wait for labels", len(saved), len(pipeline.join))
+        try:
+            state = snapshot.state if snapshot.format == FORMAT else state_of_0_1_0(snapshot.state)
+            models: Any = state["models"]
+            pipeline.join = self._join(state["join"], pipeline)
+        except _MISFITS as error:
+            self._telemetry.dropped(("state", "does_not_fit"), 1)
+            _log.error("the saved state cannot be used; all models start afresh: %r", error)
+            return
+        for entry in models:
+            self._restore_or_forget(pipeline, entry, now_ns)
+        if alerting is not None and "alerts" in state:
+            self._restore_alerts(alerting, state["alerts"], now_ns)
+        _log.info("state restored: %d models, %d predictions wait for labels", len(models), len(pipeline.join))
 
-    def _restore_alerts(self, alerting: Alerting, saved: Json, now_ns: int) -> None:
+    def _join(self, saved: Any, pipeline: Pipeline) -> LabelJoin:
+        labels = pipeline.config.labels
+        return LabelJoin.from_state(saved, wait_ns=labels.wait, capacity=labels.capacity, telemetry=self._telemetry)
+
+    def _restore_or_forget(self, pipeline: Pipeline, entry: Any, now_ns: int) -> None:
+        key = None
+        try:
+            key = _key(entry)
+            self._restore_model(pipeline, key, entry, now_ns)
+        except _MISFITS as error:
+            if key is not None:
+                pipeline.join.forget(key)
+            too_many = isinstance(error, _NoRoomError)
+            self._telemetry.dropped(("state", "limit") if too_many else ("state", "does_not_fit"), 1)
+            _log.warning("model '%s': its saved windows were dropped and it starts afresh: %s", key, error)
+
+    def _restore_alerts(self, alerting: Alerting, saved: Any, now_ns: int) -> None:
         try:
             alerting.restore(saved, now_ns)
         except ValueError as error:
             self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning("%s; alerts start afresh", error)
 
-    def _restore_model(
-        self, pipeline: Pipeline, key: ModelKey, entry: Any, own: Mapping[str, Array], now_ns: int
-    ) -> None:
+    def _restore_model(self, pipeline: Pipeline, key: ModelKey, entry: Any, now_ns: int) -> None:
         model = pipeline.model(key, now_ns)
         if model is None:
             raise _NoRoomError(f"limits.models is {pipeline.config.limits.models}")
         if "windows" not in entry:
-            for batch in batches_from_arrays(key, _under(_KEPT, own)):
+            for batch in batches_from_state(entry["learning"]):
                 pipeline.add_rows(model, batch, now_ns)
             return
-        reference = _reference(pipeline, model, entry, own)
+        reference = _reference(pipeline, model, entry)
         schema = _grown(reference.schema, entry["tables"])
+        folds: Any = entry.get("sequential", {})
+        if not isinstance(folds, dict):
+            raise ValueError("the states of its monitors are not ours")
         policy = window_policy(model.settings.window or pipeline.config.window)
         try:
             windows = ModelWindows.from_state(
-                key, schema, policy, self._telemetry, entry["windows"], _under(_PANES, own), now_ns
+                key, schema, policy, self._telemetry, entry["windows"], entry["panes"], now_ns
             )
         except ValueError as error:
             self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning("%s; its saved windows were dropped, its reference was not", error)
             windows = ModelWindows(key, schema, policy, self._telemetry)
         watch = model.watch = replace(begin(model, reference, pipeline.config, self._telemetry), windows=windows)
-        heads, states = entry.get("sequential", {}), _under(_FOLDS, own)
-        for problem in restore_folds(watch.folds, reference, heads, states, windows.not_before_ns):
+        for problem in restore_folds(watch.folds, reference, cast("dict[str, Any]", folds), windows.not_before_ns):
             self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning("model '%s': the state of a monitor was dropped and it starts afresh: %s", key, problem)
 
@@ -133,28 +141,32 @@ class _NoRoomError(ValueError):
     """A snapshot holds more models than the configuration allows."""
 
 
-def _saved(model: Model, learned: bool) -> tuple[dict[str, Json], dict[str, Array]]:
-    """One model as a header's entry and arrays; one that is still learning has rows instead of windows."""
+def _key(entry: Any) -> ModelKey:
+    name, version = entry["name"], entry["version"]
+    if not isinstance(name, str) or not isinstance(version, str):
+        raise ValueError(f"{[name, version]!r} is not a model version")  # of a file, not of a caller
+    return ModelKey(name, version)
+
+
+def _saved(model: Model, learned: bool) -> dict[str, Any]:
+    """One model: JSON with arrays in it; one that is still learning has rows instead of windows."""
+    entry: dict[str, Any] = {"name": model.key.name, "version": model.key.version, "learned": learned}
     if model.watch is None:
-        kept = {} if model.learner is None else batch_arrays(model.learner.batches)
-        return {}, {f"{_KEPT}{name}": values for name, values in kept.items()}
+        return {**entry, "learning": batches_state([] if model.learner is None else model.learner.batches)}
     windows, reference = model.watch.windows, model.watch.reference
-    arrays = {f"{_PANES}{name}": values for name, values in windows.arrays().items()}
-    heads, states = saved_folds(model.watch.folds, reference)
-    arrays |= {f"{_FOLDS}{name}": values for name, values in states.items()}
-    entry: dict[str, Json] = {
+    entry |= {
         "windows": windows.state(),
-        "sequential": heads,
+        "panes": windows.arrays(),
+        "sequential": saved_folds(model.watch.folds, reference),
         "tables": {name: _pairs(getattr(windows.schema, name)) for name in _TABLES},
         "meaning": _meaning(reference.schema),
     }
     if learned:
-        entry["settings"] = _learned_with(model.settings)
-        arrays[_REFERENCE] = np.frombuffer(reference_text(reference).encode(), np.uint8)
-    return entry, arrays
+        entry |= {"settings": _learned_with(model.settings), "reference": reference_text(reference)}
+    return entry
 
 
-def _reference(pipeline: Pipeline, model: Model, entry: Any, own: Mapping[str, Array]) -> Reference:
+def _reference(pipeline: Pipeline, model: Model, entry: Any) -> Reference:
     """The reference that the saved windows were counted with; ``ValueError`` when it is another one now."""
     given = pipeline.references.get(model.key.name)
     if given is not None:
@@ -169,10 +181,10 @@ def _reference(pipeline: Pipeline, model: Model, entry: Any, own: Mapping[str, A
     changed = [name for name, value in now.items() if then.get(name) != value]
     if changed:
         raise ValueError(f"{', '.join(changed)} changed since its reference was learned")
-    return parse_reference(own[_REFERENCE].tobytes(), "the snapshot")
+    return parse_reference(entry["reference"], "the snapshot")
 
 
-def _learned_with(settings: ModelConfig) -> dict[str, Json]:
+def _learned_with(settings: ModelConfig) -> dict[str, Any]:
     """The settings that a learned reference depends on."""
     return {
         "task": settings.task,
@@ -189,12 +201,8 @@ def _meaning(schema: Schema) -> str:
     return hashlib.blake2b(schema.edges.astype("<f8").tobytes() + words.encode(), digest_size=16).hexdigest()
 
 
-def _pairs(table: Categories) -> Json:
+def _pairs(table: Categories) -> Any:
     return [[column, category] for column, category in table.pairs()]
-
-
-def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 
 
 def _grown(schema: Schema, tables: Mapping[str, list[tuple[int, str]]]) -> Schema:

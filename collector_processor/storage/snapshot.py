@@ -1,69 +1,68 @@
 """One state, one file: written whole or not at all, checked when read, with the one before it to fall back on.
 
-The file: ``OTELML01``, the length of the head (uint64, little-endian), the head in JSON (format version, the caller's
-header, name, type and shape of every array), the arrays' bytes each from a multiple of 64 on, and a BLAKE2b digest of
-all that. Nothing in it is ever executed, and no size is believed before the digest is right.
+The file: ``OTELML02``, the length of the head (uint64, little-endian), the head in JSON, the arrays' bytes, each of
+these from a multiple of 8 on, and a BLAKE2b digest of all that. Head and arrays are what :mod:`.codec` makes of the
+state. Nothing in it is ever executed, and no size is believed before the digest is right.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias, cast
+from typing import Any, BinaryIO, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from collector_processor.columns import codec
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.storage import format_1
 from collector_processor.storage.errors import wrapped
 
-Array = NDArray[Any]
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-"""What a header may hold."""
-FORMAT: Final = 1
-"""Version of the head; a file of another version is not read."""
+FORMAT: Final = 2
+"""Version of the file that is written; besides it only version 1 is read (:mod:`.format_1`)."""
 LIMIT_BYTES: Final = 4 * 2**30
 """Largest file that is read."""
-_MAGIC: Final = b"OTELML01"
-_ALIGNMENT: Final = 64
+_MAGIC: Final = b"OTELML"
+_START: Final = 16
+"""Bytes before the head: magic, version and the head's length."""
+_ALIGNMENT: Final = 8
 _DIGEST_BYTES: Final = 32
-_TYPES: Final = ("<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a file held: the header as it was given, and the arrays by name, each with memory of its own."""
+    """What a file held: the state as it was given, tuples as lists, each array with its own memory."""
 
-    header: Mapping[str, Json]
-    arrays: Mapping[str, Array]
+    state: Any
+    format: int = FORMAT
+    """The version of the file; in version 1 the state is a :class:`.format_1.Flat`."""
 
 
 class _UnusableError(Exception):
     """The file is there and can be read, but is not a whole snapshot of this format."""
 
 
-def save(directory: Path, name: str, header: Mapping[str, Json], arrays: Mapping[str, Array]) -> None:
+def save(directory: Path, name: str, state: object) -> None:
     """Writes a snapshot to ``<name>.snapshot`` and keeps the one before it as ``<name>.previous.snapshot``.
 
     The new file is complete and on the disk before it takes its name, so a crash or a full disk leaves what was there.
-    Raises :class:`.StorageError` when it cannot be written; ``ValueError`` for a header that is no JSON, an array that
-    is no plain number, or a name that is no file name.
+    ``state`` is JSON with arrays of plain numbers in it. Raises :class:`.StorageError` when it cannot be written;
+    ``ValueError`` for another state, or a name that is not a file name.
     """
     current, previous = _path(directory, name), _path(directory, name, previous=True)
     draft = directory / f".{name}.draft"
-    head = _head(header, arrays)
+    packed = codec.pack(state)
     with wrapped("write", current):
         try:
             with open(draft, "wb", opener=_private) as file:
-                _write(file, head, arrays)
+                _write(file, packed)
                 file.flush()
                 os.fsync(file.fileno())
             if current.exists():
@@ -114,36 +113,20 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _head(header: Mapping[str, Json], arrays: Mapping[str, Array]) -> bytes:
-    table: list[tuple[str, str, list[int]]] = []
-    for array_name, values in arrays.items():
-        kind = values.dtype.newbyteorder("<").str
-        if kind not in _TYPES:
-            raise ValueError(f"array {array_name!r} has type {values.dtype}; allowed: {', '.join(_TYPES)}")
-        table.append((array_name, kind, list(values.shape)))
-    try:
-        return json.dumps({"format": FORMAT, "header": header, "arrays": table}, allow_nan=True).encode()
-    except TypeError as error:
-        raise ValueError(f"the header cannot be saved: {error}") from error
-
-
-def _write(file: BinaryIO, head: bytes, arrays: Mapping[str, Array]) -> None:
+def _write(file: BinaryIO, packed: codec.Packed) -> None:
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    written = 0
-    for piece in _pieces(head, arrays):
-        for part in (piece, bytes(-len(piece) % _ALIGNMENT)):
-            digest.update(part)
-            file.write(part)
-            written += len(part)
+    for piece in _pieces(*packed):
+        digest.update(piece)
+        file.write(piece)
     file.write(digest.digest())
 
 
-def _pieces(head: bytes, arrays: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
-    """The content in the order of the file, each piece to be padded."""
-    yield _MAGIC + len(head).to_bytes(8, "little") + head
-    for values in arrays.values():
-        plain = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)
-        yield plain.view(np.uint8).data if plain.size else b""
+def _pieces(head: bytes, pieces: list[memoryview]) -> Iterator[bytes | memoryview]:
+    """The content in the order of the file."""
+    yield b"%s%02d" % (_MAGIC, FORMAT) + len(head).to_bytes(8, "little")
+    yield head
+    yield bytes(-len(head) % _ALIGNMENT)
+    yield from pieces
 
 
 def _read(path: Path, limit_bytes: int) -> Snapshot:
@@ -151,43 +134,22 @@ def _read(path: Path, limit_bytes: int) -> Snapshot:
     if size > limit_bytes:
         raise _UnusableError(f"it has {size} bytes, more than the {limit_bytes} that are read")
     content = np.fromfile(path, np.uint8)
-    body = len(content) - _DIGEST_BYTES
-    if body < len(_MAGIC) + 8 or content[: len(_MAGIC)].tobytes() != _MAGIC:
+    body = content[:-_DIGEST_BYTES]
+    start = body[:_START].tobytes()
+    if len(start) < _START or not start.startswith(_MAGIC):
         raise _UnusableError("it is not a snapshot, or only the beginning of one")
-    if hashlib.blake2b(content[:body].data, digest_size=_DIGEST_BYTES).digest() != content[body:].tobytes():
+    version = start[len(_MAGIC) : 8].decode("ascii", "replace")
+    if version not in (f"{FORMAT:02}", "01"):
+        raise _UnusableError(f"it is of format {version}, and this version reads formats 01 and {FORMAT:02}")
+    if hashlib.blake2b(body.data, digest_size=_DIGEST_BYTES).digest() != content[len(body) :].tobytes():
         raise _UnusableError("its checksum does not match: it is damaged")
-    start = len(_MAGIC) + 8
-    length = int.from_bytes(content[len(_MAGIC) : start].tobytes(), "little")
-    head = _parsed(content[start : start + length].tobytes())
-    return Snapshot(cast("dict[str, Json]", head["header"]), _arrays(content[:body], _aligned(start + length), head))
-
-
-def _parsed(text: bytes) -> dict[str, Any]:
+    end = _START + int.from_bytes(start[8:], "little")
+    if end > len(body):
+        raise _UnusableError("its head is not whole")
+    head = body[_START:end].tobytes()
     try:
-        head: Any = json.loads(text)
+        if version == "01":
+            return Snapshot(format_1.read(head, body), 1)
+        return Snapshot(codec.unpack(head, body[end + -end % _ALIGNMENT :].data, copy=True))
     except ValueError as error:
-        raise _UnusableError(f"its head cannot be read: {error}") from error
-    if not isinstance(head, dict) or "header" not in head or "arrays" not in head:
-        raise _UnusableError("its head is not one of ours")
-    found = cast("dict[str, Any]", head)
-    if found.get("format") != FORMAT:
-        raise _UnusableError(f"it is of format {found.get('format')}, and this version reads format {FORMAT}")
-    return found
-
-
-def _arrays(content: NDArray[np.uint8], offset: int, head: Mapping[str, Any]) -> dict[str, Array]:
-    found: dict[str, Array] = {}
-    for name, kind, shape in head["arrays"]:
-        if kind not in _TYPES:
-            raise _UnusableError(f"array {name!r} has type {kind}")
-        count = int(np.prod(shape, dtype=np.int64))
-        end = offset + count * np.dtype(kind).itemsize
-        if end > len(content):
-            raise _UnusableError(f"array {name!r} is not whole")
-        found[name] = content[offset:end].view(kind).reshape(shape).copy()
-        offset = _aligned(end)
-    return found
-
-
-def _aligned(offset: int) -> int:
-    return offset + -offset % _ALIGNMENT
+        raise _UnusableError(str(error)) from error

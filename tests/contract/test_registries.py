@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-import json
 import math
 import pkgutil
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 import collector_processor.drift as drift_package
 import collector_processor.monitors as monitor_package
+from collector_processor.columns import codec
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.config.load import default_config
 from collector_processor.drift import DRIFT_METHODS, drift_method
@@ -354,9 +354,10 @@ def test_a_state_has_one_shape_and_comes_back_from_a_snapshot_bit_by_bit(sequent
     for end_ns in (60, 120, 180):
         fold.step(dataclasses.replace(window_of(reference), end_ns=end_ns), reference)
     assert {field.name: getattr(fold.state, field.name).shape for field in dataclasses.fields(fold.state)} == shapes
-    heads, arrays = saved_folds([fold], reference)
+    head, pieces = codec.pack(saved_folds([fold], reference))
+    saved = codec.unpack(head, bytearray(b"".join(pieces)))
     again = Fold.begun(sequential, reference)
-    assert list(restore_folds([again], reference, json.loads(json.dumps(heads)), arrays, not_before_ns=180)) == []
+    assert list(restore_folds([again], reference, saved, not_before_ns=180)) == []
     assert arrays_of(again.state) == arrays_of(fold.state)
     assert again.stepped_ns == 180
 

@@ -82,9 +82,8 @@ def test_alerts_that_cannot_be_read_are_dropped_and_counted_and_the_rest_comes_b
     first = Run(tmp_path)
     first.pipeline.model(MODEL, NOW)
     first.end()
-    arrays = {f"join.{name}": values for name, values in first.pipeline.join.arrays().items()}
-    models = [{"name": "fraud", "version": "7", "learned": True}]
-    save(tmp_path, "state", {"models": models, "alerts": alerts}, arrays)
+    models = [{"name": "fraud", "version": "7", "learned": True, "learning": None}]
+    save(tmp_path, "state", {"models": models, "alerts": alerts, "join": first.pipeline.join.state()})
     second = Run(tmp_path)
     assert MODEL in second.pipeline.models
     labels = {"stage": "state", "reason": "does_not_fit", "intentional": "false"}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from collector_processor.columns.batch import Column, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.columns.codec import pack, unpack
 from collector_processor.decode.rules.ids import hash_ids
 from collector_processor.labels.join import NAMES_LIMIT, LabelJoin
 from collector_processor.own.telemetry import Telemetry
@@ -442,14 +443,19 @@ def test_a_forgotten_version_has_no_predictions_left():
     assert fixture.evicted("pending_predictions", "forgotten") == 2
 
 
+def through_a_file(state):
+    """What comes out of a snapshot."""
+    head, pieces = pack(state)
+    return unpack(head, bytearray(b"".join(pieces)))
+
+
 def test_snapshot_brings_back_predictions_labels_and_early_labels():
     fixture = Fixture()
     fixture.predict(["a", "b"], ["yes", "no"], score=np.array([0.9, 0.1]))
     fixture.label(["a"], ["no"])
     fixture.label(["early", "odd"], ["yes", None], values=np.array([np.nan, 7.0]))
-    arrays = fixture.join.arrays()
-    assert all(values.dtype.kind in "iufbV" for values in arrays.values())  # nothing that would be pickled
-    fixture.join = LabelJoin.from_arrays(arrays, wait_ns=7 * DAY, capacity=8000, telemetry=fixture.telemetry)
+    state = through_a_file(fixture.join.state())
+    fixture.join = LabelJoin.from_state(state, wait_ns=7 * DAY, capacity=8000, telemetry=fixture.telemetry)
     assert fixture.label(["a"], ["no"]) == {}
     outcomes = fixture.label(["a", "b"], ["yes", "yes"])[KEY]
     assert described(outcomes, fixture.schemas[KEY]) == [
@@ -466,7 +472,7 @@ def test_snapshot_of_many_names_of_any_text_comes_back():
         fixture.predict(["a"], key=key, value=np.ones(1))
     for name in names:
         fixture.label(["b"], values=np.ones(1), name=name)
-    fixture.join = LabelJoin.from_arrays(fixture.join.arrays(), capacity=8000)
+    fixture.join = LabelJoin.from_state(through_a_file(fixture.join.state()), capacity=8000)
     for key in fixture.schemas:
         assert len(fixture.predict(["b"], key=key, value=np.ones(1))) == 1
         assert key in fixture.label(["a"], values=np.ones(1), name=key.name) or key.version == "1"
@@ -477,7 +483,7 @@ def test_snapshot_into_a_smaller_capacity_drops_and_counts_the_oldest():
     fixture.predict([str(number) for number in range(80)])
     fixture.label([f"early {number}" for number in range(10)], ["yes"] * 10)
     telemetry = fixture.telemetry = Telemetry()
-    fixture.join = LabelJoin.from_arrays(fixture.join.arrays(), capacity=16, telemetry=telemetry)
+    fixture.join = LabelJoin.from_state(through_a_file(fixture.join.state()), capacity=16, telemetry=telemetry)
     assert len(fixture.join) <= 16
     assert fixture.evicted("pending_predictions", "capacity") == 80 - len(fixture.join)
     assert fixture.counts()["evicted"] == 8
@@ -486,7 +492,7 @@ def test_snapshot_into_a_smaller_capacity_drops_and_counts_the_oldest():
 
 def test_snapshot_without_a_room_is_an_error():
     with pytest.raises(KeyError, match="early"):
-        LabelJoin.from_arrays({"pending": np.frombuffer(b"[]", np.uint8)})
+        LabelJoin.from_state({"pending": []})
 
 
 def test_a_million_predictions_find_their_labels():

@@ -127,8 +127,8 @@ class Joined:
 
     def restart(self):
         """Saves and loads."""
-        arrays, telemetry = self.join.arrays(), self.telemetry
-        self.join = LabelJoin.from_arrays(arrays, wait_ns=self.wait_ns, capacity=CAPACITY, telemetry=telemetry)
+        state, telemetry = self.join.state(), self.telemetry
+        self.join = LabelJoin.from_state(state, wait_ns=self.wait_ns, capacity=CAPACITY, telemetry=telemetry)
 
     def _add(self, key, outcomes):
         assert len(outcomes)

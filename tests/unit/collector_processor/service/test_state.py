@@ -52,7 +52,9 @@ def rows(first: int, last: int, key: ModelKey = KEY, *, scale: float = 1.0, pred
         features={
             "amount": Column(scale * (numbers % 50.0)),
             "country": texts([("DE", "FR")[number % 2] for number in numbers]),
-            "mixed": Column(np.where(numbers % 3 == 0, 1.0, np.nan), np.where(numbers % 3 == 1, 0, -1), ("n/a",)),
+            "mixed": Column(
+                np.where(numbers % 3 == 0, 1.0, np.nan), np.where(numbers % 3 == 1, 0, -1).astype(np.int32), ("n/a",)
+            ),
         },
         prediction=texts([predicted] * count),
         score=np.where(numbers % 2 == 0, 0.75, 0.25),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import runpy
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,18 +27,7 @@ from collector_processor.service.state import StateStore
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "v0_1_0"
 FIGURES: Any = json.loads((FIXTURES / "figures.json").read_text())
-
-
-def _module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-scenario: Any = _module(FIXTURES / "scenario.py")
+scenario = SimpleNamespace(**runpy.run_path(str(FIXTURES / "scenario.py")))
 
 
 @pytest.fixture

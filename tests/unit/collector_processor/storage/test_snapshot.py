@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import logging
 import resource
 import signal
@@ -39,44 +40,47 @@ def loaded(directory: Path, telemetry: Telemetry | None = None) -> int:
     """The generation of what is loaded."""
     snapshot = load(directory, "state", telemetry or Telemetry())
     assert snapshot is not None
-    generation = snapshot.header["generation"]
+    generation = snapshot.state["generation"]
     assert isinstance(generation, int)
-    assert snapshot.arrays["values"].tolist() == [float(generation)] * 1000
+    assert snapshot.state["values"].tolist() == [float(generation)] * 1000
     return generation
 
 
 def write(directory: Path, generation: int) -> None:
-    save(directory, "state", {"generation": generation}, {"values": np.full(1000, float(generation))})
+    save(directory, "state", {"generation": generation, "values": np.full(1000, float(generation))})
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     header = {"version": 7, "models": ["a", "b"], "cursor": None, "big": 2**70, "share": 0.1, "é": True}
-    save(tmp_path, "state", header, ARRAYS)
+    save(tmp_path, "state", {"header": header, "arrays": ARRAYS})
     snapshot = load(tmp_path, "state", Telemetry())
     assert snapshot is not None
-    assert snapshot.header == header
-    assert list(snapshot.arrays) == list(ARRAYS)
+    assert snapshot.format == 2
+    assert snapshot.state["header"] == header
+    arrays = snapshot.state["arrays"]
+    assert list(arrays) == list(ARRAYS)
     for name, values in ARRAYS.items():
-        assert snapshot.arrays[name].dtype == values.dtype
-        assert np.array_equal(snapshot.arrays[name], values)
-        assert snapshot.arrays[name].flags.writeable
+        assert arrays[name].dtype == values.dtype
+        assert np.array_equal(arrays[name], values)
+        assert arrays[name].flags.writeable
+        assert arrays[name].base is None, "it does not keep the whole file in memory"
 
 
 @given(st.lists(st.floats(width=64), max_size=50))
 def test_every_float_survives_bit_by_bit(values: list[float]) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        save(Path(directory), "state", {}, {"values": np.array(values)})
+        save(Path(directory), "state", np.array(values))
         snapshot = load(Path(directory), "state", Telemetry())
     assert snapshot is not None
-    assert snapshot.arrays["values"].tobytes() == np.array(values).tobytes()
+    assert snapshot.state.tobytes() == np.array(values).tobytes()
 
 
 def test_foreign_byte_order_and_strides_are_taken_as_they_are_meant(tmp_path: Path) -> None:
-    save(tmp_path, "state", {}, {"big": np.arange(5, dtype=">i8"), "every_other": np.arange(10.0)[::2]})
+    save(tmp_path, "state", {"big": np.arange(5, dtype=">i8"), "every_other": np.arange(10.0)[::2]})
     snapshot = load(tmp_path, "state", Telemetry())
     assert snapshot is not None
-    assert snapshot.arrays["big"].tolist() == [0, 1, 2, 3, 4]
-    assert snapshot.arrays["every_other"].tolist() == [0, 2, 4, 6, 8]
+    assert snapshot.state["big"].tolist() == [0, 1, 2, 3, 4]
+    assert snapshot.state["every_other"].tolist() == [0, 2, 4, 6, 8]
 
 
 def test_without_any_snapshot_there_is_none(tmp_path: Path) -> None:
@@ -151,33 +155,119 @@ def test_another_format_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("collector_processor.storage.snapshot.FORMAT", 2)
+        patched.setattr("collector_processor.storage.snapshot.FORMAT", 3)
         write(tmp_path, 1)
     assert load(tmp_path, "state", Telemetry()) is None
-    assert "it is of format 2, and this version reads format 1" in caplog.text
+    assert "it is of format 03, and this version reads formats 01 and 02" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["", "../state", "a/b", ".hidden", "x" * 200, "a b"])
 def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="is not a snapshot name"):
-        save(tmp_path, name, {}, {})
+        save(tmp_path, name, {})
 
 
 @pytest.mark.parametrize("values", [np.array([object()]), np.array(["text"]), np.array([1j])])
 def test_only_plain_numbers_are_saved(tmp_path: Path, values: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="array 'values' has type"):
-        save(tmp_path, "state", {}, {"values": values})
+    with pytest.raises(ValueError, match="an array has type"):
+        save(tmp_path, "state", {"values": values})
     assert names(tmp_path) == []
 
 
-def test_a_header_that_is_no_json_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="header cannot be saved"):
-        save(tmp_path, "state", {"when": object()}, {})  # type: ignore[dict-item]  # that is the point
+def test_a_state_that_is_not_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be packed"):
+        save(tmp_path, "state", {"when": object()})
 
 
 def test_a_directory_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"extensions\.file_storage\.directory: cannot write .*No such file"):
         write(tmp_path / "nowhere", 1)
+
+
+# --- files that somebody has made --------------------------------------------------------------------------
+def signed(content: bytes) -> bytes:
+    """A file with a checksum that is right."""
+    return content + hashlib.blake2b(content, digest_size=32).digest()
+
+
+def of_head(head: bytes, length: int | None = None, block: bytes = bytes(64), magic: bytes = b"OTELML02") -> bytes:
+    length = len(head) if length is None else length
+    return signed(magic + length.to_bytes(8, "little") + head + bytes(-len(head) % 8) + block)
+
+
+OLD_HEAD = b'{"format": 1, "header": {}, "arrays": [["a", %s, %s]]}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"OTELML02",
+        signed(b""),
+        signed(b"OTELML02"),
+        signed(b"OTELML02" + bytes(7)),
+        of_head(b"{}", magic=b"OTELML99"),
+        of_head(b"{}", magic=b"OTELML\xff\xff"),
+        of_head(b"{}", magic=b"NOTOURS2"),
+        of_head(b"{}", length=2**64 - 1),
+        of_head(b"{}", length=2**40),
+        of_head(b"{}", length=100),
+        of_head(b"{}", length=1),
+        of_head(b"{"),
+        of_head(b"\xff"),
+        of_head(b"[" * 200_000),
+        of_head(b'{"$array": ["<f8", 0, 9]}'),
+        of_head(b'{"$array": ["<f8", 0, 1000000000000]}'),
+        of_head(b'{"$array": ["<f8", 0, 4611686018427387904, 4611686018427387904]}'),
+        of_head(b'{"$array": ["<f8", 9223372036854775800, 1]}'),
+        of_head(b'{"$array": ["<f8", -8, 1]}'),
+        of_head(b'{"$array": ["|O8", 0, 1]}'),
+        of_head(b"{}", magic=b"OTELML01"),
+        of_head(b"[]", magic=b"OTELML01"),
+        of_head(b'{"format": 2, "header": {}, "arrays": []}', magic=b"OTELML01"),
+        of_head(b'{"format": 1, "header": {}}', magic=b"OTELML01"),
+        of_head(b'{"format": 1, "header": {}, "arrays": [[]]}', magic=b"OTELML01"),
+        of_head(b'{"format": 1, "header": {}, "arrays": 7}', magic=b"OTELML01"),
+        of_head(OLD_HEAD % (b'"<f8"', b"[1000000]"), magic=b"OTELML01"),
+        of_head(OLD_HEAD % (b'"<f8"', b"[-1]"), magic=b"OTELML01"),
+        of_head(OLD_HEAD % (b'"<f8"', b"[4294967296, 4294967296, 4294967296]"), magic=b"OTELML01"),
+        of_head(OLD_HEAD % (b'"<f8"', b"[1.5]"), magic=b"OTELML01"),
+        of_head(OLD_HEAD % (b'"<f8"', b"7"), magic=b"OTELML01"),
+        of_head(OLD_HEAD % (b'"|O8"', b"[1]"), magic=b"OTELML01"),
+        of_head(OLD_HEAD % (b"{}", b"[1]"), magic=b"OTELML01"),
+        of_head(b"[" * 200_000, magic=b"OTELML01"),
+    ],
+)
+def test_a_file_of_anything_is_passed_over_with_an_error(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, 1)
+    write(tmp_path, 2)
+    (tmp_path / "state.snapshot").write_bytes(content)
+    telemetry = Telemetry()
+    assert loaded(tmp_path, telemetry) == 1
+    assert failures(telemetry) == 1
+    assert "cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize("version", ["01", "02"])
+@given(data=st.data())
+def test_a_file_cut_or_changed_anywhere_is_passed_over(version: str, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "state.snapshot"
+        if version == "01":
+            path.write_bytes(of_head(OLD_HEAD % (b'"<f8"', b"[8]"), block=bytes(200), magic=b"OTELML01"))
+        else:
+            write(Path(directory), 1)
+        content = bytearray(path.read_bytes())
+        if data.draw(st.booleans()):
+            content = content[: data.draw(st.integers(0, len(content) - 1))]
+        else:
+            content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(content)
+        telemetry = Telemetry()
+        assert load(Path(directory), "state", telemetry) is None
+        assert failures(telemetry) == 1
 
 
 # --- other processes -----------------------------------------------------------------------------------------
@@ -188,8 +278,8 @@ from pathlib import Path
 from collector_processor.storage.snapshot import save
 directory, first, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 for generation in range(first, first + int(sys.argv[4])):
-    save(directory, "state", {"generation": generation}, {
-        "values": np.full(1000, float(generation)), "ballast": np.zeros(size)})
+    save(directory, "state", {
+        "generation": generation, "values": np.full(1000, float(generation)), "ballast": np.zeros(size)})
     print(generation, flush=True)
 """
 
@@ -242,7 +332,7 @@ from collector_processor.storage.snapshot import load, save
 from collector_processor.own.telemetry import Telemetry
 if os.getuid() == 0:
     os.setgid(65534), os.setuid(65534)
-for work in (lambda: save(Path(sys.argv[1]), "state", {}, {}), lambda: load(Path(sys.argv[1]), "state", Telemetry())):
+for work in (lambda: save(Path(sys.argv[1]), "state", {}), lambda: load(Path(sys.argv[1]), "state", Telemetry())):
     try:
         work()
     except OSError as error:

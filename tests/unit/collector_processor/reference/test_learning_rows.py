@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pytest
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
-from collector_processor.reference.kept import batch_arrays, batches_from_arrays
+from collector_processor.columns.codec import pack, unpack
+from collector_processor.reference.learning_rows import batches_from_state, batches_state
 
 KEY = ModelKey("fraud", "1")
 
@@ -45,30 +47,35 @@ def test_every_column_comes_back_as_it_was() -> None:
         task="regression",
         role="shadow",
     )
-    arrays = batch_arrays([given])
-    assert all(values.dtype.kind in "fiu" for values in arrays.values())
-    [found] = batches_from_arrays(KEY, arrays)
+    [found] = restarted([given])
     np.testing.assert_equal(columns(found), columns(given))
     assert (found.model, found.task, found.role) == (KEY, "regression", "shadow")
 
 
 def test_batches_come_back_one_by_one_and_what_a_batch_did_not_have_is_missing() -> None:
     first, second = batch(2, {"x": Column(np.array([1.0, 2.0]))}), batch(1, {"y": texts([0], "a")})
-    found = list(batches_from_arrays(KEY, batch_arrays([first, second])))
+    found = restarted([first, second])
     assert [len(each) for each in found] == [2, 1]
     assert found[0].features["y"].missing().tolist() == [True, True]
     assert found[1].features["x"].missing().tolist() == [True]
     assert found[1].features["y"].categories == ("a",)
 
 
-def test_no_batches_are_no_arrays() -> None:
-    assert batch_arrays([]) == {}
-    assert list(batches_from_arrays(KEY, {})) == []
+def test_no_batches_are_nothing() -> None:
+    assert restarted([]) == []
 
 
-def test_texts_are_json() -> None:
-    head = json.loads(batch_arrays([batch(1, {"c": texts([0], "DE")})])["head"].tobytes())
-    assert head["columns"] == [["features", "c", ["DE"]]]
+@pytest.mark.parametrize("lengths", [[2, 2], [1], [], [3, -1, 1], [4, -1], ["3"], [[]], None, 3])
+def test_lengths_that_do_not_fit_are_an_error(lengths: Any) -> None:
+    state = batches_state([batch(3, {})])
+    with pytest.raises((ValueError, TypeError)):
+        list(batches_from_state({**state, "lengths": lengths}))
+
+
+def restarted(batches: Sequence[PredictionBatch]) -> list[PredictionBatch]:
+    """What comes out of a snapshot."""
+    head, pieces = pack(batches_state(batches))
+    return list(batches_from_state(unpack(head, bytearray(b"".join(pieces)))))
 
 
 def columns(found: PredictionBatch) -> dict[str, object]:

@@ -1,0 +1,42 @@
+"""The rows that a reference is being learned from, in a snapshot: they survive a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+from collector_processor.columns.batch import PredictionBatch
+from collector_processor.columns.concatenate import concatenate
+from collector_processor.columns.parts import check, plain_of, restored
+
+
+def batches_state(batches: Sequence[PredictionBatch]) -> Any:
+    """Batches of one model as JSON with arrays in it; together, for a batch of a few rows costs as much as a large one.
+
+    >>> import numpy as np
+    >>> from collector_processor.columns.batch import ModelKey
+    >>> batch = PredictionBatch(ModelKey("fraud"), np.zeros(1, np.int64), np.zeros((1, 2), np.uint64), np.ones(1),
+    ...                         np.ones(1))
+    >>> [len(again) for again in batches_from_state(batches_state([batch, batch]))]
+    [1, 1]
+    """
+    if not batches:
+        return None
+    return {"lengths": [*map(len, batches)], "rows": plain_of(concatenate(batches))}
+
+
+def batches_from_state(state: Any) -> Iterator[PredictionBatch]:
+    """The batches that :func:`batches_state` was given, each with the columns that any had.
+
+    ``ValueError``, ``KeyError`` or ``TypeError`` where something is missing or is something else.
+    """
+    if state is None:
+        return
+    whole = restored(PredictionBatch, state["rows"])
+    check(whole)
+    ends = [*accumulate(state["lengths"], initial=0)]
+    if ends != sorted(ends) or ends[-1] != len(whole):
+        raise ValueError("the rows kept for learning are not whole")
+    for begin, end in pairwise(ends):
+        yield whole.take(slice(begin, end))
