@@ -26,6 +26,7 @@ from collector_processor.monitors.predictions import PREDICTIONS
 from collector_processor.own.drops import DROPS
 from collector_processor.own.metrics import OWN_METRICS
 from collector_processor.receivers.registry import RECEIVERS
+from collector_processor.serving.settings import AdminListener
 from collector_processor.settings.values import Extent
 
 HERE = Path(__file__).parent
@@ -110,7 +111,7 @@ def configuration_page() -> str:
         "| `pipelines.traces`, `.logs`, `.metrics` | | `receivers` and `exporters` of each signal; `ml_monitor` is an "
         "exporter of traces and logs and a receiver of metrics |",
         "| `extensions` | | the extensions to start |",
-        "| `telemetry.metrics.endpoint` | `localhost:8888` | the service's own metrics |",
+        *_keys(AdminListener, "telemetry.metrics."),
         "| `telemetry.logs.level` | `info` | debug, info, warning, error |",
         "",
     ]  # fmt: skip

@@ -16,11 +16,13 @@ from collector_processor.exporters.registry import EXPORTERS
 from collector_processor.extensions.registry import EXTENSIONS
 from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.receivers.registry import RECEIVERS
+from collector_processor.serving.settings import AdminListener
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import endpoint, expand
+from collector_processor.settings.values import expand
 
 CONNECTORS: Final[Mapping[str, type[MlMonitor]]] = {"ml_monitor": MlMonitor}
 SECTIONS = ("receivers", "connectors", "exporters", "extensions", "alerts", "service")
+ADMIN_KEY = "service.telemetry.metrics"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -33,7 +35,7 @@ class Config:
     exporters: Mapping[str, Settings]
     extensions: Mapping[str, Settings]
     pipelines: Mapping[str, SignalPipeline]
-    metrics_endpoint: str = "localhost:8888"
+    admin: AdminListener = field(default_factory=AdminListener)
     log_level: str = "info"
     unused: tuple[str, ...] = field(default=())
     """Paths of components that are configured but in no pipeline."""
@@ -46,6 +48,7 @@ class Config:
         ):  # fmt: skip
             for name, own in settings.items():
                 yield from own.parts(f"{section}.{name}")
+        yield from self.admin.parts(ADMIN_KEY)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -106,7 +109,7 @@ def parse_config(text: str, *, source: str = "the configuration", base: Path | N
     >>> parse_config("exporters: {prometheus: {endpont: 'localhost:9464'}}")
     Traceback (most recent call last):
     collector_processor.config.reading.ConfigError: the configuration cannot be used:
-      - exporters.prometheus.endpont: unknown key; allowed: endpoint, tls, metric_expiration
+      - exporters.prometheus.endpont: unknown key; allowed: endpoint, tls, auth, metric_expiration
       - service.pipelines: required; such as traces: {receivers: [otlp], exporters: [ml_monitor]}
     """
     try:
@@ -132,12 +135,12 @@ def _read(reading: Reading, document: Mapping[str, Any]) -> Config:
     exporters = reading.components(document.get("exporters"), EXPORTERS, "exporters")
     extensions = reading.components(document.get("extensions"), EXTENSIONS, "extensions")
     service = reading.mapping(document.get("service"), "service", ("extensions", "pipelines", "telemetry"))
-    metrics_endpoint, log_level = _own_telemetry(reading, service.get("telemetry"))
+    admin, log_level = _own_telemetry(reading, service.get("telemetry"))
     flows = pipelines(reading, service.get("pipelines"), receivers, connectors, exporters)
     enabled = reading.names(service.get("extensions"), "service.extensions")
     known(reading, enabled, "service.extensions", "extensions", extensions)
     sections = {"receivers": receivers, "exporters": exporters, "extensions": extensions}
-    for path, settings in _parts(sections, reading.invalid):
+    for path, settings in (*_parts(sections, reading.invalid), *admin.parts(ADMIN_KEY)):
         reading.problems += settings.mistakes(path)
         reading.problems += _authenticator_problems(path, settings, list(extensions), enabled)
 
@@ -150,7 +153,7 @@ def _read(reading: Reading, document: Mapping[str, Any]) -> Config:
         exporters=_of(exporters, used),
         extensions=_of(extensions, used),
         pipelines=flows,
-        metrics_endpoint=metrics_endpoint,
+        admin=admin,
         log_level=log_level,
         unused=tuple(f"{section}.{name}" for section, items in sections.items() for name in items if name not in used),
         alerts=alerts,
@@ -206,15 +209,11 @@ def _of(components: Mapping[str, Settings], used: set[str]) -> dict[str, Setting
     return {name: item for name, item in components.items() if name in used}
 
 
-def _own_telemetry(reading: Reading, value: object) -> tuple[str, str]:
+def _own_telemetry(reading: Reading, value: object) -> tuple[AdminListener, str]:
     telemetry = reading.mapping(value, "service.telemetry", ("metrics", "logs"))
-    metrics = reading.mapping(telemetry.get("metrics"), "service.telemetry.metrics", ("endpoint",))
+    admin = reading.settings(telemetry.get("metrics"), ADMIN_KEY, AdminListener)
     logs = reading.mapping(telemetry.get("logs"), "service.telemetry.logs", ("level",))
-    address, level = metrics.get("endpoint", "localhost:8888"), logs.get("level", "info")
-    try:
-        endpoint(address)
-    except ValueError as error:
-        reading.problems.append(f"service.telemetry.metrics.endpoint: {error}")
+    level = logs.get("level", "info")
     if level not in LOG_LEVELS:
         reading.problems.append(f"service.telemetry.logs.level: {level!r}; allowed: {', '.join(LOG_LEVELS)}")
-    return str(address), str(level)
+    return admin, str(level)

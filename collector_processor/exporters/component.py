@@ -13,6 +13,7 @@ from collector_processor.exporters.base import Exporter
 from collector_processor.journal.base import Journal, Signal
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.authentication import Authenticator, Authenticators
+from collector_processor.status.board import Board
 
 Flow = Literal["measurements", "alerts", "originals"]
 """What can go to an exporter: figures of windows, notices of alerts, requests as they came."""
@@ -36,6 +37,7 @@ class ExporterContext:
 
     ``id`` is its component id, ``expiration_s`` how long a figure holds without a newer one, ``descriptions`` are texts
     by metric name. ``built`` is the exporter of measurements of the same id, where there is one already.
+    ``board`` has the state of every model.
     """
 
     id: str
@@ -46,6 +48,7 @@ class ExporterContext:
     descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
     authenticators: Authenticators = field(default_factory=dict[str, Authenticator])
     built: Exporter | None = None
+    board: Board = field(default_factory=Board)
 
     @property
     def key(self) -> str:

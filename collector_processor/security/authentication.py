@@ -30,9 +30,9 @@ class Authenticator:
     tokens: Tokens
     scheme: str = "Bearer"
 
-    def guard(self, telemetry: Telemetry, key: str) -> Guard:
-        """What stands before a listener; ``key`` is where the configuration has it."""
-        return Guard(self.tokens, telemetry, scheme=self.scheme, key=key)
+    def guard(self, telemetry: Telemetry, key: str, what: str = "receiver") -> Guard:
+        """What stands before a listener; ``key`` is where the configuration has it, ``what`` what a client sees."""
+        return Guard(self.tokens, telemetry, scheme=self.scheme, key=key, what=what)
 
 
 Authenticators = Mapping[str, Authenticator]
@@ -40,7 +40,11 @@ Authenticators = Mapping[str, Authenticator]
 
 
 def guard_of(
-    authenticators: Authenticators, auth: Authentication | None, telemetry: Telemetry, key: str
+    authenticators: Authenticators,
+    auth: Authentication | None,
+    telemetry: Telemetry,
+    key: str,
+    what: str = "receiver",
 ) -> Guard | None:
     """The guard that a listener's ``auth`` asks for, if it asks for any."""
-    return None if auth is None else authenticators[auth.authenticator].guard(telemetry, key)
+    return None if auth is None else authenticators[auth.authenticator].guard(telemetry, key, what)

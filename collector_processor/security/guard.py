@@ -22,14 +22,24 @@ _log = logging.getLogger(__name__)
 class Guard:
     """Lets through requests that carry one of the tokens, and counts the others.
 
-    ``key`` is where the configuration has the receiver, for the log. What a client is told says how to do it right, and
-    nothing about the tokens. Tokens are compared by their hashes, all of them, in constant time.
+    ``key`` is where the configuration has the listener, for the log, and ``what`` it is to a client. What a client
+    is told says how to do it right, and nothing about the tokens. Tokens are compared by their hashes, all of them,
+    in constant time.
     """
 
-    def __init__(self, tokens: Tokens, telemetry: Telemetry, *, scheme: str = "Bearer", key: str = "receivers") -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        telemetry: Telemetry,
+        *,
+        scheme: str = "Bearer",
+        key: str = "receivers",
+        what: str = "receiver",
+    ) -> None:
         self._tokens = tokens
         self._telemetry = telemetry
         self._key = key
+        self._what = what
         self.scheme: Final = scheme
         self._hashed: tuple[str, ...] | None = None
         self._hashes: tuple[bytes, ...] = ()
@@ -45,7 +55,7 @@ class Guard:
             "malformed": f"the header is not one '{self.scheme} <token>'",
             "unknown": "the token is not valid here",
         }[reason]
-        message = f"this receiver asks for a bearer token; send '{HEADER}: {self.scheme} <token>': {told}"
+        message = f"this {self._what} asks for a bearer token; send '{HEADER}: {self.scheme} <token>': {told}"
         self._telemetry.unauthenticated.labels(transport, reason).inc()
         if signal in ITEMS:
             self._telemetry.received("refused", signal, transport, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.alerts.engine import Engine
@@ -11,7 +12,7 @@ from collector_processor.alerts.notice import Destination
 from collector_processor.alerts.settings import SilenceSettings
 from collector_processor.alerts.silences import Silence
 from collector_processor.config import Config
-from collector_processor.config.load import CONNECTORS
+from collector_processor.config.load import ADMIN_KEY, CONNECTORS
 from collector_processor.exporters.base import Exporter
 from collector_processor.exporters.component import ExporterContext, Forwarder
 from collector_processor.exporters.registry import EXPORTERS
@@ -25,7 +26,11 @@ from collector_processor.pipeline.pace import stale_ns
 from collector_processor.receivers.admission import Admission
 from collector_processor.receivers.component import Receiver, ReceiverContext
 from collector_processor.receivers.registry import RECEIVERS
-from collector_processor.security.authentication import Authenticator
+from collector_processor.security.authentication import Authenticator, guard_of
+from collector_processor.security.server_tls import server_context
+from collector_processor.serving.admin import AdminServer
+from collector_processor.serving.routes import Handler, Routes
+from collector_processor.status.board import Board
 
 _S = 1e9
 
@@ -45,10 +50,11 @@ def monitored(config: Config) -> list[Signal]:
 class Builder:
     """Builds the parts of one service from its configuration."""
 
-    def __init__(self, config: Config, telemetry: Telemetry, instance_id: str) -> None:
+    def __init__(self, config: Config, telemetry: Telemetry, instance_id: str, board: Board | None = None) -> None:
         self._config = config
         self._telemetry = telemetry
         self._instance_id = instance_id
+        self._board = Board() if board is None else board
         self._authenticators: dict[str, Authenticator] = {}
         for name, settings in config.extensions.items():
             build = EXTENSIONS.component(name).authenticator
@@ -130,6 +136,20 @@ class Builder:
                 found[name] = build(settings, ExtensionContext(name, self._telemetry, status, counts))
         return found
 
+    def admin(self, handlers: Mapping[str, Handler]) -> AdminServer:
+        """What answers at the service's own address, by path."""
+        settings = self._config.admin
+        routes = Routes()
+        for path, handler in handlers.items():
+            routes.add(path, handler)
+        return AdminServer(
+            f"{ADMIN_KEY}.endpoint",
+            settings.endpoint,
+            routes,
+            secure=None if settings.tls is None else partial(server_context, settings.tls, ADMIN_KEY),
+            guard=guard_of(self._authenticators, settings.auth, self._telemetry, ADMIN_KEY, what="address"),
+        )
+
     def storage(self) -> Storage | None:
         """Where the state is kept; None where nowhere."""
         for name, settings in self._config.extensions.items():
@@ -149,6 +169,7 @@ class Builder:
             descriptions={metric.name: metric.description for metric in metrics},
             authenticators=self._authenticators,
             built=built,
+            board=self._board,
         )
 
 

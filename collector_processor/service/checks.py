@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collector_processor.config import Config, ConfigError
+from collector_processor.config.load import ADMIN_KEY
 from collector_processor.exporters.registry import EXPORTERS
 from collector_processor.extensions.registry import EXTENSIONS
 from collector_processor.receivers.registry import RECEIVERS
 from collector_processor.reference.file import load_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.values import host_and_port
-
-_ADMIN_KEY = "service.telemetry.metrics.endpoint"
 
 
 def check_setup(config: Config) -> None:
@@ -42,13 +41,15 @@ def _component_problems(config: Config) -> Iterator[str]:
             if not missing:
                 for part_key, part in settings.parts(key):
                     yield from part.problems(part_key)
+    for part_key, part in config.admin.parts(ADMIN_KEY):
+        yield from part.problems(part_key)
 
 
 def _address_problems(config: Config) -> Iterator[str]:
     """Addresses that two listeners claim, and exporters that lead back into this service."""
     claimed: dict[tuple[str, str], str] = {}
     listened = [(key, endpoint) for part_key, part in config.parts() for key, endpoint in part.listens(part_key)]
-    for key, endpoint in (*listened, (_ADMIN_KEY, config.metrics_endpoint)):
+    for key, endpoint in listened:
         address = host_and_port(endpoint)
         if address in claimed and address[1] != "0":
             yield f"{key}: {endpoint} is also {claimed[address]}; each needs an address of its own"

@@ -37,9 +37,7 @@ from collector_processor.service.state import StateStore
 from collector_processor.service.statistics_thread import CONSUMER, StatisticsWorker
 from collector_processor.service.workers.metrics import Summed
 from collector_processor.service.workers.supervisor import Source, Supervisor
-from collector_processor.serving.admin import AdminServer
 from collector_processor.serving.prometheus_text import metrics_handler
-from collector_processor.serving.routes import Routes
 from collector_processor.status.answer import status_handler
 from collector_processor.status.board import Board
 
@@ -68,7 +66,8 @@ class Service:
         self.config = config
         self.telemetry = Telemetry()
         instance_id = str(uuid.uuid4())
-        builder = Builder(config, self.telemetry, instance_id)
+        self.board = Board()
+        builder = Builder(config, self.telemetry, instance_id, self.board)
         limits = config.monitor.limits
         self.journal = MemoryJournal(self.telemetry, max_bytes=limits.journal)
         self.pipeline = Pipeline(config.monitor, load_references(config), self.telemetry, time.time_ns())
@@ -87,7 +86,6 @@ class Service:
         storage = builder.storage()
         self.store = None if storage is None else StateStore(storage.directory, self.telemetry)
         self.alerting = builder.alerting(self.exporters)
-        self.board = Board()
         self.worker = StatisticsWorker(
             self.journal,
             self.pipeline,
@@ -103,10 +101,9 @@ class Service:
         if self.supervisor is not None:
             registry = CollectorRegistry()
             registry.register(Summed(self.telemetry.registry, self.supervisor.metrics))
-        routes = Routes()
-        routes.add("/metrics", metrics_handler(registry))
-        routes.add("/status", status_handler(self.board, self._status))
-        self.own_metrics = AdminServer("service.telemetry.metrics.endpoint", config.metrics_endpoint, routes)
+        self.own_metrics = builder.admin({
+            "/metrics": metrics_handler(registry), "/status": status_handler(self.board, self._status)
+        })  # fmt: skip
 
     def _supervisor(
         self, workers: int, source: Source | None, instance_id: str, on_failure: Callable[[], object]

@@ -11,7 +11,7 @@ from collector_processor.exporters.debug.settings import DebugSettings
 
 
 def _measurements(settings: DebugSettings, context: ExporterContext) -> DebugExporter:
-    return DebugExporter(context.id, verbosity=settings.verbosity)
+    return DebugExporter(context.id, verbosity=settings.verbosity, board=context.board)
 
 
 def _alerts(settings: DebugSettings, context: ExporterContext) -> Destination:

@@ -12,7 +12,9 @@ from typing import Final, Literal, TextIO
 
 from collector_processor.alerts.notice import QUIET, Notice
 from collector_processor.alerts.text import body, title
+from collector_processor.columns.batch import ModelKey
 from collector_processor.monitors.base import Measurement
+from collector_processor.status.board import Board
 from otel_ml.semconv import MODEL_NAME, MODEL_VERSION
 
 _LATEST_S: Final = 253_402_300_799
@@ -22,16 +24,23 @@ _log = logging.getLogger(__name__)
 class DebugExporter:
     """Writes text to ``stream``, the standard output when None: a head for each model and window, then aligned lines.
 
-    ``basic``: a line for each metric, with the number of its series and the range of their values. ``detailed``: a line
-    for each measurement, with its attributes. What is not printable in names and values is escaped.
+    ``basic``: a line for each metric, with the number of its series and the range of their values. ``detailed``: a
+    line for each measurement, with its attributes. The head says why a model has no figures yet, as ``board`` has
+    it. What is not printable in names and values is escaped.
     """
 
     def __init__(
-        self, name: str, *, verbosity: Literal["basic", "detailed"] = "basic", stream: TextIO | None = None
+        self,
+        name: str,
+        *,
+        verbosity: Literal["basic", "detailed"] = "basic",
+        stream: TextIO | None = None,
+        board: Board | None = None,
     ) -> None:
         self._name = name
         self._detailed = verbosity == "detailed"
         self._stream = stream
+        self._board = Board() if board is None else board
         self._lock = threading.Lock()
 
     @property
@@ -44,15 +53,21 @@ class DebugExporter:
 
     def export(self, measurements: Sequence[Measurement]) -> None:
         """Prints measurements; goes quiet for good when the output is closed."""
-        windows: dict[tuple[str, int], list[Measurement]] = {}
+        windows: dict[tuple[ModelKey, int], list[Measurement]] = {}
         for item in measurements:
             windows.setdefault((_model(item), item.time_ns), []).append(item)
         self._print(
             "".join(
-                f"{_time(time_ns)} {model}\n{''.join(_aligned(self._rows(items)))}"
+                f"{_time(time_ns)} {self._head(model)}\n{''.join(_aligned(self._rows(items)))}"
                 for (model, time_ns), items in windows.items()
             )
         )
+
+    def _head(self, model: ModelKey) -> str:
+        """The model, and why it has no figures yet."""
+        state = self._board.state.models.get(model)
+        reason = "" if state is None else state.reason
+        return _printable(str(model)) + (f" ({reason})" if reason else "")
 
     def notify(self, notices: Sequence[Notice]) -> None:
         """Prints alerts: their title, then the rest, line by line."""
@@ -95,10 +110,9 @@ class DebugExporter:
             yield name, str(len(series)), "series:" if len(series) > 1 else "value:", values
 
 
-def _model(item: Measurement) -> str:
+def _model(item: Measurement) -> ModelKey:
     attributes: Mapping[str, str] = dict(item.attributes)
-    name, version = attributes.get(MODEL_NAME, "?"), attributes.get(MODEL_VERSION, "")
-    return _printable(f"{name}@{version}" if version else name)
+    return ModelKey(attributes.get(MODEL_NAME, "?"), attributes.get(MODEL_VERSION, ""))
 
 
 def _time(time_ns: int) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from collector_processor.exporters.component import ExporterComponent, ExporterContext
 from collector_processor.exporters.prometheus.exporter import PrometheusExporter
 from collector_processor.exporters.prometheus.settings import PrometheusSettings
+from collector_processor.security.authentication import guard_of
 from collector_processor.security.server_tls import server_context
 
 _S = 1e9
@@ -23,6 +24,7 @@ def _measurements(settings: PrometheusSettings, context: ExporterContext) -> Pro
         max_series=context.max_series,
         descriptions=context.descriptions,
         secure=None if settings.tls is None else partial(server_context, settings.tls, context.key),
+        guard=guard_of(context.authenticators, settings.auth, context.telemetry, context.key, what="address"),
     )
 
 

@@ -68,7 +68,7 @@ def test_our_configurations_are_accepted_and_reachable_from_outside(
         protocols.grpc.endpoint,
         protocols.http.endpoint,
         config.extensions["health_check"].endpoint,
-        config.metrics_endpoint,
+        config.admin.endpoint,
     )
     assert addresses == ("0.0.0.0:4317", "0.0.0.0:4318", "0.0.0.0:13133", "0.0.0.0:8888")
 

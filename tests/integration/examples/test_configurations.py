@@ -94,7 +94,7 @@ def test_predictions_and_labels_go_to_us_and_what_we_derive_does_not_come_back(c
 def test_they_listen_on_different_ports_of_one_machine(collector: dict[str, Any]) -> None:
     ours = load_config(BETWEEN)
     own = [protocol.endpoint for item in ours.receivers.values() if (protocol := item.protocols.grpc) is not None]
-    own += [ours.extensions["health_check"].endpoint, ours.metrics_endpoint]
+    own += [ours.extensions["health_check"].endpoint, ours.admin.endpoint]
     theirs = [
         settings["endpoint"] for item in collector["receivers"].values() for settings in item["protocols"].values()
     ]

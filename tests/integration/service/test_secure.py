@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+import requests
 import trustme
 import yaml
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
@@ -205,3 +206,34 @@ def test_validate_prints_no_token_whatever_is_wrong(
     assert "extensions.bearertokenauth: " in said
     assert "line 1: not a token" in said
     assert TOKEN not in said
+
+
+def test_figures_are_shown_only_to_who_has_a_token_and_health_to_anyone(run: Run, files: Files) -> None:
+    tls = {"cert_file": files.path("server.pem"), "key_file": files.path("server.key")}
+    asked = {"tls": tls, "auth": {"authenticator": "bearertokenauth"}}
+    changes = {
+        "exporters": {"prometheus": asked},
+        "extensions": {"bearertokenauth": {"filename": str(files.token)}},
+        "service": {
+            "extensions": ["health_check", "file_storage", "bearertokenauth"],
+            "telemetry": {"metrics": asked},
+        },
+    }
+    with run(changes) as running, requests.Session() as session:
+        ports = dict(running.service.addresses())
+        pages = [
+            (ports["prometheus"], "/metrics"),
+            (ports["own metrics"], "/metrics"),
+            (ports["own metrics"], "/status"),
+        ]
+        for port, path in pages:
+            url = f"https://localhost:{port}{path}"
+            stranger = session.get(url, verify=str(files.ca), timeout=10)
+            assert (stranger.status_code, stranger.headers["www-authenticate"]) == (401, 'Bearer realm="otel-ml"')
+            assert stranger.text.startswith("this address asks for a bearer token")
+            known = session.get(url, verify=str(files.ca), headers={"authorization": f"Bearer {TOKEN}"}, timeout=10)
+            assert known.status_code == 200
+        files.write_token("another")
+        known = {"authorization": "Bearer another"}
+        running.wait(lambda: session.get(url, verify=str(files.ca), headers=known, timeout=10).status_code == 200)
+        assert session.get(f"http://localhost:{ports['health_check']}/", timeout=10).status_code == 200

@@ -120,3 +120,44 @@ def test_files_of_tokens_and_certificates_are_checked_before_the_start(tmp_path:
     assert unusable.startswith(f"exporters.otlp_grpc.tls: cannot use {junk}, {junk}: ")
     config = parse_config(changed((f"token: {SECRET}", f"filename: '{absent}'")))
     assert problems(config) == [f"extensions.bearertokenauth: cannot read {absent}: No such file or directory"]
+
+
+ADMIN = """  telemetry: {{ metrics: {{ endpoint: "{}", auth: {{ authenticator: {} }} }} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "authenticator", "said"),
+    [
+        (
+            "localhost:1",
+            "bearertokenauth/none",
+            "service.telemetry.metrics.auth.authenticator: no bearertokenauth 'bearertokenauth/none'; "
+            "there is: bearertokenauth, bearertokenauth/apps",
+        ),
+        ("here", "bearertokenauth", "service.telemetry.metrics.endpoint: 'here' is not an address"),
+    ],
+)
+def test_the_services_own_address_is_checked_as_receivers_are(endpoint: str, authenticator: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_config(WHOLE + ADMIN.format(endpoint, authenticator))
+    assert any(problem.startswith(said) for problem in raised.value.problems), raised.value.problems
+
+
+def test_tokens_for_the_services_own_address_in_plain_text_are_warned_of_unless_they_stay_here() -> None:
+    own = [parse_config(WHOLE + ADMIN.format(host, "bearertokenauth")) for host in ("0.0.0.0:8888", "localhost:8888")]
+    warned = "service.telemetry.metrics: takes tokens in plain text; set tls"
+    assert [warned in list(exposures(config)) for config in own] == [True, False]
+
+
+def test_the_services_own_address_is_shared_with_nobody() -> None:
+    text = WHOLE + ADMIN.format("localhost:4317", "bearertokenauth")
+    with pytest.raises(ConfigError, match=r"service\.telemetry\.metrics\.endpoint: localhost:4317 is also receivers"):
+        check_setup(parse_config(text))
+
+
+def test_certificates_of_the_services_own_address_are_read_before_the_start(tmp_path: Path) -> None:
+    tls = f"tls: {{ cert_file: {tmp_path}/none.pem, key_file: {tmp_path}/none.key }}"
+    text = WHOLE + ADMIN.format("localhost:8888", "bearertokenauth").replace("auth:", f"{tls}, auth:")
+    with pytest.raises(ConfigError, match=r"service\.telemetry\.metrics\.tls: cannot read .*none\.pem"):
+        check_setup(parse_config(text))

@@ -12,6 +12,8 @@ from collector_processor.alerts.rules import AlertRule
 from collector_processor.columns.batch import ModelKey
 from collector_processor.exporters.debug.exporter import DebugExporter
 from collector_processor.monitors.base import Measurement
+from collector_processor.status.board import Board
+from collector_processor.status.state import Learning, ModelState, ServiceState
 from otel_ml import semconv
 
 NOON = 1_750_000_000 * 10**9
@@ -39,6 +41,21 @@ def test_basic_prints_a_line_for_each_metric() -> None:
   ml.window.rows  1  value:  7
 """
     )
+
+
+def test_the_head_says_why_a_model_has_no_figures_yet() -> None:
+    key, board, stream = ModelKey("fraud", "7"), Board(), io.StringIO()
+    learning = ModelState(key, "learning", "", "", "", NOON, 3200.0, 0, 0, 0, Learning(3200, 5000))
+    board.state = ServiceState(NOON, {key: learning})
+    exporter = DebugExporter("debug", stream=stream, board=board)
+    exporter.export([Measurement(semconv.PREDICTIONS, 3200.0, semconv.UNIT_PREDICTION, MODEL, NOON, "counter")])
+    board.state = ServiceState(NOON, {key: replace(learning, phase="measured", learning=None)})
+    exporter.export(MEASUREMENTS[:1])
+    heads = [line for line in stream.getvalue().splitlines() if not line.startswith(" ")]
+    assert heads == [
+        "2025-06-15T15:06:40.000Z fraud@7 (learning a reference: 3,200 of 5,000 rows)",
+        "2025-06-15T15:06:40.000Z fraud@7",
+    ]
 
 
 def test_detailed_prints_a_line_for_each_measurement() -> None:
