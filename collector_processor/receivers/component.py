@@ -73,4 +73,4 @@ class ReceiverComponent(Component[S]):
     kind: ClassVar[str] = "receiver"
     section: ClassVar[str] = "receivers"
 
-    build: Callable[[S, ReceiverContext], Iterable[Receiver]] = lambda settings, context: ()
+    build: Callable[[S, ReceiverContext], Iterable[Receiver]] = field(kw_only=True)

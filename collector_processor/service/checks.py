@@ -55,7 +55,7 @@ def _address_problems(config: Config) -> Iterator[str]:
             yield f"{key}: {endpoint} is also {claimed[address]}; each needs an address of its own"
         claimed.setdefault(address, key)
     for part_key, part in config.parts():
-        for key, endpoint in part.destinations(part_key):
+        for key, endpoint in part.sends(part_key):
             own = claimed.get(host_and_port(endpoint))
             if own is not None and own.startswith("receivers."):
                 shown = endpoint.rpartition("@")[2]  # without a password

@@ -53,7 +53,7 @@ class Settings(BaseModel):
         """Return the addresses to listen on, ``host:port``, each with the key that the log names it by."""
         yield from ()
 
-    def destinations(self, key: str) -> Iterator[tuple[str, str]]:
+    def sends(self, key: str) -> Iterator[tuple[str, str]]:
         """Return the addresses to send OTLP to, each with its key; one of our own would be a loop."""
         yield from ()
 

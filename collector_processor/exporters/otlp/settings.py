@@ -26,7 +26,7 @@ class OtlpSettings(ClientSettings):
     )
     sending_queue: QueueSettings = Field(default_factory=QueueSettings, description="queue of measurements")
 
-    def destinations(self, key: str) -> Iterator[tuple[str, str]]:
+    def sends(self, key: str) -> Iterator[tuple[str, str]]:
         """Return the endpoint: this service may be listening there."""
         yield f"{key}.endpoint", self.endpoint
 
