@@ -252,7 +252,7 @@ def names_of(batch: Batch) -> Iterator[tuple[str, Set[str]]]:
 
 
 def width_of(batch: Batch) -> int:
-    """How many columns a batch has, those included that are empty in it but for the named ones."""
+    """How many columns a batch has. A part without a name counts even where it is empty."""
     return sum(kind.width(getattr(batch, name)) for name, kind in parts_of(type(batch)))
 
 

@@ -29,7 +29,7 @@ class Flat:
 
 
 def read(head: bytes, body: NDArray[np.uint8]) -> Flat:
-    """What the file held; ``body`` is all of it but for the digest. ``ValueError`` for a head that does not fit it."""
+    """What the file held; ``body`` is all of it except the digest. ``ValueError`` for a head that does not fit it."""
     try:
         described = json.loads(head)
         if described["format"] != 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from collector_processor.columns.batch import ModelKey
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
-from collector_processor.window.packed import PackedPane
+from collector_processor.window.compact_panes import CompactPane
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class ClosedPane:
     """A pane as it was when the window that ends with it closed; what comes later changes nothing of it."""
 
     start_ns: int
-    packed: PackedPane
+    compact: CompactPane
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +41,5 @@ class Window:
         """
         if self.newest is None:
             return None
-        pane = self.newest.packed.unpacked(self.schema)
+        pane = self.newest.compact.expanded(self.schema)
         return Window(self.model, self.newest.start_ns, self.end_ns, self.schema, pane)

@@ -7,23 +7,23 @@ from typing import Final
 
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
-from collector_processor.window.packed import Array, PackedPane, from_arrays, to_arrays
+from collector_processor.window.compact_panes import Array, CompactPane, from_arrays, to_arrays
 
 _HOT: Final = 4
-"""Open panes kept unpacked; rows nearly always belong to the newest one or two."""
+"""Open panes kept expanded; rows nearly always belong to the newest one or two."""
 
 
 class Panes:
     """Numbered panes; a number stands for a slice of time, or for a count of rows. Not for use by several threads.
 
-    Packing keeps memory low, and is exact: closed panes and all but the last few touched open ones are packed.
+    Compacting keeps memory low, and is exact: closed panes and all but the last few touched open ones are compact.
     """
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._hot: dict[int, Pane] = {}
-        self._cold: dict[int, PackedPane] = {}
-        self._closed: dict[int, PackedPane] = {}
+        self._cold: dict[int, CompactPane] = {}
+        self._closed: dict[int, CompactPane] = {}
 
     @property
     def open_count(self) -> int:
@@ -55,41 +55,41 @@ class Panes:
         return number in self._closed
 
     def to_add(self, number: int) -> Pane:
-        """The open pane of a number, made if need be, unpacked to be added to."""
+        """The open pane of a number, made if need be, expanded to be added to."""
         pane = self._hot.pop(number, None)
         if pane is None:
-            packed = self._cold.pop(number, None)
-            pane = Pane.empty(self._schema) if packed is None else packed.unpacked(self._schema)
+            compact = self._cold.pop(number, None)
+            pane = Pane.empty(self._schema) if compact is None else compact.expanded(self._schema)
         self._hot[number] = pane
         if len(self._hot) > _HOT:
             coldest = next(iter(self._hot))
-            self._cold[coldest] = PackedPane.of(self._hot.pop(coldest))
+            self._cold[coldest] = CompactPane.of(self._hot.pop(coldest))
         return pane
 
-    def closed_pane(self, number: int) -> PackedPane | None:
-        """A closed pane as it is now, packed; None where it is gone or nothing came in it."""
+    def closed_pane(self, number: int) -> CompactPane | None:
+        """A closed pane as it is now, compact; None where it is gone or nothing came in it."""
         return self._closed.get(number)
 
     def to_amend(self, number: int) -> Pane:
         """A copy of a closed pane; :meth:`amend` puts it back."""
-        return self._closed[number].unpacked(self._schema)
+        return self._closed[number].expanded(self._schema)
 
     def amend(self, number: int, pane: Pane) -> None:
         """Replaces a closed pane."""
-        self._closed[number] = PackedPane.of(pane)
+        self._closed[number] = CompactPane.of(pane)
 
     def close(self, number: int) -> None:
         """Closes an open pane; does nothing where there is none."""
         pane = self._hot.pop(number, None)
-        packed = self._cold.pop(number, None) if pane is None else PackedPane.of(pane)
-        if packed is not None:
-            self._closed[number] = packed
+        compact = self._cold.pop(number, None) if pane is None else CompactPane.of(pane)
+        if compact is not None:
+            self._closed[number] = compact
 
     def discard(self, number: int) -> float:
         """Forgets an open pane with all that is in it; returns its (unweighted) rows."""
         pane = self._hot.pop(number, None)
         if pane is None:
-            pane = self._cold.pop(number).unpacked(self._schema)
+            pane = self._cold.pop(number).expanded(self._schema)
         return float(pane.rows[1])
 
     def forget_before(self, number: int) -> None:
@@ -106,7 +106,7 @@ class Panes:
 
     def arrays(self) -> dict[str, Array]:
         """All vectors for a snapshot: open panes first, then closed ones, each ascending."""
-        cold = {**self._cold, **{number: PackedPane.of(pane) for number, pane in self._hot.items()}}
+        cold = {**self._cold, **{number: CompactPane.of(pane) for number, pane in self._hot.items()}}
         ordered = [cold[number] for number in self.open] + [self._closed[number] for number in self.closed]
         return to_arrays(ordered)
 
@@ -116,7 +116,7 @@ class Panes:
     ) -> Panes:
         """The panes that :attr:`open`, :attr:`closed` and :meth:`arrays` tell; ``ValueError`` where they do not fit."""
         panes = cls(schema)
-        packed = from_arrays(arrays, schema, len(opened) + len(closed))
-        panes._cold = dict(zip(opened, packed[: len(opened)], strict=True))
-        panes._closed = dict(zip(closed, packed[len(opened) :], strict=True))
+        compact = from_arrays(arrays, schema, len(opened) + len(closed))
+        panes._cold = dict(zip(opened, compact[: len(opened)], strict=True))
+        panes._closed = dict(zip(closed, compact[len(opened) :], strict=True))
         return panes

@@ -12,9 +12,9 @@ from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.base import Window
+from collector_processor.window.compact_panes import Array
 from collector_processor.window.counted import CountedWindows
 from collector_processor.window.line import Json, Line, Setting
-from collector_processor.window.packed import Array
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.timed import TimedWindows
 
@@ -28,7 +28,7 @@ class ModelWindows:
     Not for use by several threads. ``schema`` belongs to the windows: its tables grow with what comes.
 
     Panes are bounded in number: from the newest event time backwards there are at most ``policy.open_panes`` that take
-    rows, and what is older is late. A closed pane stays, packed, as long as a window needs it. All times are Unix
+    rows, and what is older is late. A closed pane stays, compact, as long as a window needs it. All times are Unix
     nanoseconds; negative ones (before 1970) are times like any other.
 
     Counted: ``otel_ml_dropped{stage="window"}`` with reason ``late`` and ``retraction_expired``;

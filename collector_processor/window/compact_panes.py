@@ -22,11 +22,11 @@ _WIDTHS: Final[tuple[str, ...]] = ("u2", "f4", "f8")
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class Compact:
     """One array: its ``shape``, and its ``values``; ``index`` has their flat positions, or is None when all are there.
 
-    >>> packed = pack(np.array([[0.0, 0, 0, 0, 0], [0, 0, 7, 0, 0]]))
-    >>> packed.index.tolist(), packed.values.tolist(), packed.values.dtype.name
+    >>> compact = compacted(np.array([[0.0, 0, 0, 0, 0], [0, 0, 7, 0, 0]]))
+    >>> compact.index.tolist(), compact.values.tolist(), compact.values.dtype.name
     ([7], [7], 'uint16')
     """
 
@@ -48,13 +48,13 @@ class Packed:
             corner[np.unravel_index(self.index, self.shape)] += self.values
 
 
-def pack(values: F64) -> Packed:
-    """The packed form of a float64 array of any shape."""
+def compacted(values: F64) -> Compact:
+    """The compact form of a float64 array of any shape."""
     flat = values.reshape(-1)
     index = np.flatnonzero(flat)
     if 4 * len(index) >= max(len(flat), 1):
-        return Packed(values.shape, None, _narrow(flat))
-    return Packed(values.shape, index.astype(np.uint32), _narrow(flat[index]))
+        return Compact(values.shape, None, _narrow(flat))
+    return Compact(values.shape, index.astype(np.uint32), _narrow(flat[index]))
 
 
 def _narrow(values: F64) -> Array:
@@ -71,15 +71,15 @@ def _narrow(values: F64) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class PackedPane:
-    """A whole pane, packed array by array under their dotted names."""
+class CompactPane:
+    """A whole pane, compact array by array under their dotted names."""
 
-    parts: Mapping[str, Packed]
+    parts: Mapping[str, Compact]
 
     @classmethod
-    def of(cls, pane: Pane) -> PackedPane:
-        """The packed form of a pane; the pane itself is not kept."""
-        return cls({name: pack(values) for name, values in pane.arrays().items()})
+    def of(cls, pane: Pane) -> CompactPane:
+        """The compact form of a pane; the pane itself is not kept."""
+        return cls({name: compacted(values) for name, values in pane.arrays().items()})
 
     @property
     def nbytes(self) -> int:
@@ -92,14 +92,14 @@ class PackedPane:
         for name, part in self.parts.items():
             part.add_to(totals[name])
 
-    def unpacked(self, schema: Schema) -> Pane:
+    def expanded(self, schema: Schema) -> Pane:
         """The pane again, in the extents that the schema has now."""
         pane = Pane.empty(schema)
         self.add_to(pane)
         return pane
 
 
-def to_arrays(panes: Sequence[PackedPane]) -> dict[str, Array]:
+def to_arrays(panes: Sequence[CompactPane]) -> dict[str, Array]:
     """Many panes of one model as a few arrays: what a snapshot holds.
 
     For each array of a pane: ``<name>.layout`` int64 ``[panes, 3 + axes]`` with position in the widths ``u2``, ``f4``,
@@ -120,12 +120,12 @@ def to_arrays(panes: Sequence[PackedPane]) -> dict[str, Array]:
     return found
 
 
-def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list[PackedPane]:
+def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list[CompactPane]:
     """The ``count`` panes that :func:`to_arrays` came from.
 
     ``ValueError`` where an array is missing, or does not fit the schema: then the snapshot is of another reference.
     """
-    panes: list[dict[str, Packed]] = [{} for _ in range(count)]
+    panes: list[dict[str, Compact]] = [{} for _ in range(count)]
     if not panes:
         return []
     for name, extents in Pane.empty(schema).arrays().items():
@@ -143,8 +143,8 @@ def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list
             if not (0 <= width < len(_WIDTHS) and length >= 0):
                 raise ValueError(f"the saved panes are not whole: {name}")
             index = _taken(stores, cursor, "index", length) if sparse else None
-            parts[name] = _checked(name, Packed(tuple(shape), index, _taken(stores, cursor, _WIDTHS[width], length)))
-    return [PackedPane(parts) for parts in panes]
+            parts[name] = _checked(name, Compact(tuple(shape), index, _taken(stores, cursor, _WIDTHS[width], length)))
+    return [CompactPane(parts) for parts in panes]
 
 
 def _taken(stores: Mapping[str, Array], cursor: dict[str, int], store: str, length: int) -> Array:
@@ -154,7 +154,7 @@ def _taken(stores: Mapping[str, Array], cursor: dict[str, int], store: str, leng
     return stores[store][start : start + length].copy()
 
 
-def _checked(name: str, part: Packed) -> Packed:
+def _checked(name: str, part: Compact) -> Compact:
     """The part, if its pieces belong together."""
     size = int(np.prod(part.shape, dtype=np.int64))
     if part.index is None:
