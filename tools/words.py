@@ -27,6 +27,7 @@ ENFORCED = (
     "docs/adr",
     "docs/deployment.md",
     "docs/instrumentation.md",
+    "docs/mutation.md",
     "docs/references.md",
     "docs/releasing.md",
     "docs/roadmap.md",
