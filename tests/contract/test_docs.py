@@ -24,6 +24,7 @@ from scipy.stats import norm
 import collector_processor
 import otel_ml
 from collector_processor.cli import main as cli
+from collector_processor.components import ENTRY_POINTS
 from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT, SECTIONS
 from collector_processor.drift import drift_method
@@ -285,7 +286,7 @@ def test_prometheus_names_exist(page: Path) -> None:
     labels = {name.replace(".", "_") for name in CONTRACT | {semconv.ERROR_TYPE}}
     registered = set(re.findall(r"^(otel_ml_\w+) = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
     stored = {name for series in Catalogue.of_registries() for name in (series.name, *series.names)}
-    known = own_metrics() | set(derived().values()) | stored | labels | registered | {"ml_monitor"}
+    known = own_metrics() | set(derived().values()) | stored | labels | registered | {"ml_monitor", ENTRY_POINTS}
     text = page.read_text(encoding="utf-8")
     for name in set(re.findall(r"(?<![\w.])(?:otel_ml|otelcol|ml)_[a-z0-9_]*", text)):
         family = any(each.startswith(f"{name.rstrip('_')}_") for each in known)
