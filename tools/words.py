@@ -35,6 +35,9 @@ ENFORCED = (
     "docs/semantic-conventions.md",
     "docs/troubleshooting.md",
     "otel_ml",
+    "collector_processor/drift",
+    "collector_processor/journal",
+    "collector_processor/window",
 )
 """Files and folders that are clean, and stay so. Add to it what you clean."""
 

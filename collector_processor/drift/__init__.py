@@ -1,6 +1,6 @@
 """Drift methods, one file each, pure functions over all columns at once.
 
-A new method is one file with one class and one line in :data:`DRIFT_METHODS`; the contract tests do the rest.
+To add a method, add a file with one class and a line in :data:`DRIFT_METHODS`; the contract tests then cover it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DRIFT_METHODS: Final[tuple[DriftMethod, ...]] = (
 
 
 def drift_method(name: str) -> DriftMethod:
-    """The method of that name; a ``ValueError`` that lists the choices where there is none.
+    """Return the method with that name; for an unknown name, a ``ValueError`` lists the choices.
 
     >>> drift_method("psi").threshold
     0.2

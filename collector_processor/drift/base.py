@@ -1,4 +1,4 @@
-"""What every drift method takes and gives: one comparison of all columns of a kind, scores for each column."""
+"""What every drift method takes and returns: one comparison of all columns of a kind, and a score for each column."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Fine:
     spread: F64
     """Standard deviation of each column in the reference, ``[F]``."""
     bridge: F64 | None = None
-    """∫ √(F(1 − F)) dx of each column in the reference, ``[F]``, where it is at hand (:func:`.wasserstein.bridge`)."""
+    """∫ √(F(1 − F)) dx of each column in the reference, ``[F]``, if already known (:func:`.wasserstein.bridge`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Comparison:
     """Reference against current for ``F`` columns of one kind.
 
     ``reference`` and ``current`` are weighted counts ``[F, K]``: the coarse (decile) bins of numeric columns, or the
-    categories of categorical ones, padded with bins that are empty on both sides. ``fine`` is there for numeric ones.
+    categories of categorical ones, padded with bins that are empty on both sides. Only numeric ones have ``fine``.
     """
 
     kind: Kind
@@ -43,11 +43,11 @@ class Comparison:
 
 
 class DriftMethod(Protocol):
-    """One way to say how far the current distribution is from the reference; stateless.
+    """One way to measure how far the current distribution is from the reference; stateless.
 
-    ``score`` is 0 for equal distributions and grows with distance. ``p_value`` is None where there is no test.
+    ``score`` is 0 for equal distributions and grows with distance. ``p_value`` is None for a method without a test.
     ``noise`` is the score that two samples of these sizes from *one* distribution exceed with probability ``alpha``:
-    a threshold below it would only ring false alarms.
+    a threshold below it would only raise false alarms.
     """
 
     @property
@@ -66,13 +66,13 @@ class DriftMethod(Protocol):
         ...
 
     def score(self, comparison: Comparison) -> F64:
-        """The drift score of each column, ``[F]``; NaN where a side is empty."""
+        """Return the drift score of each column, ``[F]``; NaN if a side is empty."""
         ...
 
     def p_value(self, comparison: Comparison, score: F64 | None = None) -> F64 | None:
-        """The probability of such a score without drift, ``[F]``; ``score`` is :meth:`score` where it is at hand."""
+        """Return the probability of a score this high without drift, ``[F]``; pass ``score`` if it is already known."""
         ...
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
-        """The score at significance ``alpha`` for samples of these sizes, ``[F]``."""
+        """Return the score at significance ``alpha`` for samples of these sizes, ``[F]``."""
         ...

@@ -13,11 +13,11 @@ from collector_processor.drift.proportions import chi_square_quantile, whole
 
 
 def chi_square(reference: F64, current: F64) -> F64:
-    """Σ (observed − expected)² / expected of the two-row table, for counts ``[F, K]``; ``[F]``, NaN for no counts.
+    """Return Σ (observed − expected)² / expected of the two-row table of counts ``[F, K]``; ``[F]``, NaN for no counts.
 
-    Bins that are empty on both sides are left out; no Yates correction. Symmetric; grows with the sample, so it is
-    judged by its p-value. With ``n`` and ``m`` cells it is Σ (m·r − n·c)² / (n·m·(r + c)). Counts below about 5 make
-    the p-value too small: prefer ``js`` or ``psi`` for columns of many rare categories.
+    Bins that are empty on both sides are left out; no Yates correction. Symmetric. The statistic grows with the sample,
+    so judge it by its p-value. With ``n`` and ``m`` cells it is Σ (m·r − n·c)² / (n·m·(r + c)). Counts below about 5
+    make the p-value too small: prefer ``js`` or ``psi`` for columns of many rare categories.
 
     Source: K. Pearson, Philosophical Magazine 50, 1900; equals ``scipy.stats.chi2_contingency(correction=False)``.
 
@@ -35,7 +35,7 @@ def chi_square(reference: F64, current: F64) -> F64:
 
 
 def degrees_of_freedom(reference: F64, current: F64) -> F64:
-    """Bins that are not empty on both sides, less one, ``[F]``.
+    """Return the number of bins that are not empty on both sides, minus one, ``[F]``.
 
     >>> degrees_of_freedom(np.array([[1.0, 0.0, 0.0]]), np.array([[1.0, 2.0, 0.0]])).tolist()
     [1.0]
@@ -45,7 +45,7 @@ def degrees_of_freedom(reference: F64, current: F64) -> F64:
 
 @dataclass(frozen=True, slots=True)
 class ChiSquare:
-    """χ² over coarse bins or categories, judged by its p-value: a breach is p < α.
+    """χ² statistic over coarse bins or categories, judged by its p-value: a breach is p < α.
 
     The default threshold is 0, so that the effective one is :meth:`noise`, the critical value at α.
     """
@@ -55,18 +55,18 @@ class ChiSquare:
     threshold: float = 0.0
 
     def score(self, comparison: Comparison) -> F64:
-        """The statistic, ``[F]``."""
+        """Return the statistic, ``[F]``."""
         return chi_square(comparison.reference, comparison.current)
 
     def p_value(self, comparison: Comparison, score: F64 | None = None) -> F64:
-        """The upper tail of χ² with k − 1 degrees of freedom, ``[F]``; 1 where one category is all there is."""
+        """Return the upper tail of χ² with k − 1 degrees of freedom, ``[F]``; 1 if there is only one category."""
         score = self.score(comparison) if score is None else score
         freedom = degrees_of_freedom(comparison.reference, comparison.current)
         p_value = np.where(freedom > 0, chdtrc(np.maximum(freedom, 1.0), score), 1.0)
         return np.where(np.isnan(score), np.nan, p_value)
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
-        """The critical value at ``alpha``, ``[F]``; NaN where a side is empty."""
+        """Return the critical value at ``alpha``, ``[F]``; NaN if a side is empty."""
         critical = chi_square_quantile(degrees_of_freedom(comparison.reference, comparison.current), alpha)
         filled = (whole(comparison.reference).sum(axis=1) > 0) & (whole(comparison.current).sum(axis=1) > 0)
         return np.where(filled, critical, np.nan)

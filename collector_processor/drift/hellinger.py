@@ -12,9 +12,9 @@ from collector_processor.drift.proportions import proportions, quadratic_noise
 
 
 def hellinger_distance(reference: F64, current: F64) -> F64:
-    """√(½ Σ (√p − √q)²) for counts ``[F, K]``; ``[F]`` within [0, 1], symmetric, a metric, NaN for no counts.
+    """Return √(½ Σ (√p − √q)²) for counts ``[F, K]``; ``[F]`` within [0, 1], symmetric, a metric, NaN for no counts.
 
-    Equal to √(1 − Σ √(pq)), but without that form's loss of all digits near 0.
+    Equal to √(1 − Σ √(pq)), which would lose all digits near 0.
 
     Source: E. Hellinger, Journal für die reine und angewandte Mathematik 136, 1909.
 
@@ -34,12 +34,12 @@ class HellingerDistance:
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:
-        """The distance, ``[F]``."""
+        """Return the distance, ``[F]``."""
         return hellinger_distance(comparison.reference, comparison.current)
 
     def p_value(self, comparison: Comparison, score: F64 | None = None) -> None:
         """None: the distance is judged by its size."""
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
-        """For small distances H² = PSI / 8, so the noise of PSI through that, ``[F]``."""
+        """Return the noise of PSI converted to this distance, ``[F]``: for small distances H² = PSI / 8."""
         return np.sqrt(quadratic_noise(comparison, alpha) / 8.0)

@@ -14,7 +14,7 @@ from collector_processor.drift.proportions import proportions, quadratic_noise
 
 
 def jensen_shannon_distance(reference: F64, current: F64) -> F64:
-    """√(½ KL(p‖m) + ½ KL(q‖m)) with m = (p + q) / 2 and base 2, for counts ``[F, K]``; ``[F]`` within [0, 1].
+    """Return √(½ KL(p‖m) + ½ KL(q‖m)) with m = (p + q) / 2 and base 2, for counts ``[F, K]``; ``[F]`` within [0, 1].
 
     Symmetric, a metric; NaN for no counts. Computed as Σ (p + q)/4 · [(1 + d) ln(1 + d) + (1 − d) ln(1 − d)] with
     d = (p − q)/(p + q), the same sum without the cancellation that costs small distances their digits.
@@ -41,12 +41,12 @@ class JensenShannonDistance:
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:
-        """The distance, ``[F]``."""
+        """Return the distance, ``[F]``."""
         return jensen_shannon_distance(comparison.reference, comparison.current)
 
     def p_value(self, comparison: Comparison, score: F64 | None = None) -> None:
         """None: the distance is judged by its size."""
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
-        """For small distances JS² = PSI / (8 ln 2), so the noise of PSI through that, ``[F]``."""
+        """Return the noise of PSI converted to this distance, ``[F]``: for small distances JS² = PSI / (8 ln 2)."""
         return np.sqrt(quadratic_noise(comparison, alpha) / (8.0 * log(2.0)))

@@ -14,11 +14,11 @@ from collector_processor.drift.proportions import fine_of, inverse_sizes, shares
 
 
 def kolmogorov_smirnov(reference: F64, current: F64) -> F64:
-    """Supremum of |F − G| for the empirical distributions, read at the edges of bins, counts ``[F, B]``; ``[F]``.
+    """Return the supremum of |F − G| of the empirical distributions at the edges of bins, counts ``[F, B]``; ``[F]``.
 
     Symmetric, within [0, 1], NaN for no counts. Never above the exact statistic, and below it by at most the largest
     share that the reference has inside one bin: 1/1024 for fine bins, whatever the current side is, because between
-    two edges F − G cannot leave the band of its two ends by more than F rises.
+    two edges F − G cannot leave the range between its two end values by more than F rises.
 
     Source: N. Smirnov, Annals of Mathematical Statistics 19, 1948; compare ``scipy.stats.ks_2samp``.
 
@@ -38,16 +38,16 @@ class KolmogorovSmirnov:
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:
-        """The statistic D, ``[F]``."""
+        """Return the statistic D, ``[F]``."""
         fine = fine_of(comparison, self.name)
         return kolmogorov_smirnov(fine.reference_counts, fine.current_counts)
 
     def p_value(self, comparison: Comparison, score: F64 | None = None) -> F64:
-        """Kolmogorov's limit at D · √(nm / (n + m)), ``[F]``: too large, so safe, where values repeat."""
+        """Return Kolmogorov's limit at D · √(nm / (n + m)), ``[F]``: where values repeat, too large and so safe."""
         score = self.score(comparison) if score is None else score
         p_value: F64 = kolmogorov(score / np.sqrt(inverse_sizes(comparison.reference, comparison.current)))
         return p_value
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
-        """√(−½ ln(α/2)) · √(1/n + 1/m), ``[F]``: the first term of the limit, which bounds it from above."""
+        """Return √(−½ ln(α/2)) · √(1/n + 1/m), ``[F]``: the first term of the limit, which bounds it from above."""
         return sqrt(-0.5 * log(alpha / 2.0)) * np.sqrt(inverse_sizes(comparison.reference, comparison.current))

@@ -13,9 +13,9 @@ from collector_processor.drift.proportions import inverse_sizes, proportions, wh
 
 
 def l_infinity_distance(reference: F64, current: F64) -> F64:
-    """Largest |p − q| of any bin for counts ``[F, K]``; ``[F]`` within [0, 1], symmetric, NaN for no counts.
+    """Return the largest |p − q| of any bin for counts ``[F, K]``; ``[F]`` within [0, 1], symmetric, NaN for no counts.
 
-    What TensorFlow Data Validation uses for categorical features.
+    TensorFlow Data Validation uses it for categorical features.
 
     >>> l_infinity_distance(np.array([[50.0, 50.0]]), np.array([[80.0, 20.0]])).round(4).tolist()
     [0.3]
@@ -25,21 +25,21 @@ def l_infinity_distance(reference: F64, current: F64) -> F64:
 
 @dataclass(frozen=True, slots=True)
 class LInfinityDistance:
-    """L∞, the largest difference of shares, over coarse bins or categories."""
+    """L∞ distance, the largest difference of shares, over coarse bins or categories."""
 
     name: str = "l_infinity"
     kinds: tuple[Kind, ...] = ("numeric", "categorical")
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:
-        """The distance, ``[F]``."""
+        """Return the distance, ``[F]``."""
         return l_infinity_distance(comparison.reference, comparison.current)
 
     def p_value(self, comparison: Comparison, score: F64 | None = None) -> None:
         """None: the distance is judged by its size."""
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
-        """z(1 − α/2k) · √(max π(1 − π) · (1/n + 1/m)) + ln(2k/α) / (3 min(n, m)), ``[F]``.
+        """Return z(1 − α/2k) · √(max π(1 − π) · (1/n + 1/m)) + ln(2k/α) / (3 min(n, m)), ``[F]``.
 
         Bonferroni over the ``k`` filled bins with pooled shares π; the last term is Bernstein's allowance for bins
         with few counts, whose tails are heavier than the normal's.

@@ -1,7 +1,7 @@
-"""What the methods share: counts to proportions, sample sizes, and how far chance alone carries quadratic distances.
+"""What the methods share: proportions of counts, sample sizes, and the size of quadratic distances by chance alone.
 
 Sample sizes are the totals of the counts. Counts that stand for sampled rows (weights above 1) therefore look like
-more rows than were seen; whoever builds a :class:`.base.Comparison` scales them to the rows behind them first.
+more rows than were seen; the caller that builds a :class:`.base.Comparison` first scales them to the rows behind them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SPARSE = 10.0
 
 
 def whole(counts: F64) -> F64:
-    """``counts`` without the negative dust that retracted labels leave behind, ``[F, K]``.
+    """Return ``counts`` without the tiny negative remainders that retracted labels leave behind, ``[F, K]``.
 
     >>> whole(np.array([[2.0, -1e-17]])).tolist()
     [[2.0, 0.0]]
@@ -26,7 +26,7 @@ def whole(counts: F64) -> F64:
 
 
 def proportions(counts: F64) -> F64:
-    """Each row's counts as shares of the row, ``[F, K]``; NaN where the row is empty.
+    """Return each row's counts as shares of the row, ``[F, K]``; NaN for an empty row.
 
     >>> proportions(np.array([[1.0, 3.0], [0.0, 0.0]])).tolist()
     [[0.25, 0.75], [nan, nan]]
@@ -37,9 +37,9 @@ def proportions(counts: F64) -> F64:
 
 
 def shares_apart(reference: F64, current: F64) -> F64:
-    """Difference p − q of every bin, ``[F, B]``; NaN where a side is empty.
+    """Return the difference p − q of every bin, ``[F, B]``; NaN if a side is empty.
 
-    Nothing is clipped, for speed: dust does no harm in the sums that are made of this.
+    Nothing is clipped, for speed: tiny negative counts do no harm in the sums that are made of this.
 
     >>> shares_apart(np.array([[1.0, 3.0]]), np.array([[1.0, 1.0]])).tolist()
     [[-0.25, 0.25]]
@@ -51,9 +51,9 @@ def shares_apart(reference: F64, current: F64) -> F64:
 
 
 def inverse_sizes(reference: F64, current: F64) -> F64:
-    """1/n + 1/m for ``n`` and ``m`` cells on the two sides, ``[F]``: the variance of a difference of two means.
+    """Return 1/n + 1/m for ``n`` and ``m`` cells on the two sides, ``[F]``: the variance of a difference of two means.
 
-    NaN where a side is empty.
+    NaN if a side is empty.
 
     >>> inverse_sizes(np.array([[50.0, 50.0]]), np.array([[25.0, 0.0]])).round(12).tolist()
     [0.05]
@@ -64,7 +64,7 @@ def inverse_sizes(reference: F64, current: F64) -> F64:
 
 
 def chi_square_quantile(freedom: F64, alpha: float) -> F64:
-    """The value that χ² with ``freedom`` degrees exceeds with probability ``alpha``, ``[F]``; 0 where freedom is 0.
+    """Return the value that χ² with ``freedom`` degrees exceeds with probability ``alpha``, ``[F]``; 0 if freedom is 0.
 
     >>> chi_square_quantile(np.array([0.0, 9.0, 9.0]), 0.001).round(2).tolist()
     [0.0, 27.88, 27.88]
@@ -75,11 +75,11 @@ def chi_square_quantile(freedom: F64, alpha: float) -> F64:
 
 
 def quadratic_noise(comparison: Comparison, alpha: float) -> F64:
-    """The PSI that chance alone exceeds with probability about ``alpha``, ``[F]``: (1/n + 1/m) · χ²(k − 1 + s).
+    """Return the PSI that chance alone exceeds with probability about ``alpha``, ``[F]``: (1/n + 1/m) · χ²(k − 1 + s).
 
     ``k`` counts the bins that are not empty on both sides. ``s`` of them are sparse (:data:`SPARSE`): there the
     quadratic approximation fails, simulation shows up to twice the expected contribution, and each counts twice.
-    Other quadratic distances are this over a constant: base-2 JS² over 8 ln 2, Hellinger² over 8.
+    Other quadratic distances are this divided by a constant: base-2 JS² by 8 ln 2, Hellinger² by 8.
 
     Source: B. Yurdakul and J. Naranjo, "Statistical properties of the population stability index", Journal of Risk
     Model Validation 14(3), 2020 (PSI / (1/n + 1/m) tends to χ² with k − 1 degrees of freedom).
@@ -95,12 +95,12 @@ def quadratic_noise(comparison: Comparison, alpha: float) -> F64:
         expected = pooled * (np.minimum(n, m) / (n + m))
     filled = pooled > 0
     bins, sparse = filled.sum(axis=1), (filled & (expected < SPARSE)).sum(axis=1)
-    freedom = np.where(bins > 1, bins - 1.0 + sparse, 0.0)  # one category alone is always all there is
+    freedom = np.where(bins > 1, bins - 1.0 + sparse, 0.0)  # a column with one category cannot differ
     return inverse_sizes(reference, current) * chi_square_quantile(freedom, alpha)
 
 
 def fine_of(comparison: Comparison, method: str) -> Fine:
-    """The fine bins, which methods of numeric columns read; a ``ValueError`` where the comparison has none."""
+    """Return the fine bins, which methods of numeric columns read; raise ``ValueError`` if the comparison has none."""
     if comparison.fine is None:
         raise ValueError(
             f"drift method '{method}' works on numeric columns with fine bins; "

@@ -15,9 +15,10 @@ FLOOR = 1e-4
 
 
 def population_stability_index(reference: F64, current: F64) -> F64:
-    """Σ (p − q) · ln(p / q) over bins with counts ``[F, K]``, proportions floored at 1e-4; ``[F]``, NaN for no counts.
+    """Return Σ (p − q) · ln(p / q) over bins with counts ``[F, K]``, proportions floored at 1e-4; ``[F]``.
 
-    Symmetric, at least 0. Read as: below 0.1 stable, above 0.2 shifted (N. Siddiqi, "Credit Risk Scorecards", 2006).
+    Symmetric, at least 0, NaN for no counts. Below 0.1 is stable, above 0.2 is shifted (N. Siddiqi, "Credit Risk
+    Scorecards", 2006).
 
     >>> population_stability_index(np.array([[50.0, 50.0]]), np.array([[80.0, 20.0]])).round(4).tolist()
     [0.4159]
@@ -35,12 +36,12 @@ class PopulationStabilityIndex:
     threshold: float = 0.2
 
     def score(self, comparison: Comparison) -> F64:
-        """The index, ``[F]``."""
+        """Return the index, ``[F]``."""
         return population_stability_index(comparison.reference, comparison.current)
 
     def p_value(self, comparison: Comparison, score: F64 | None = None) -> None:
         """None: the index is judged by its size."""
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
-        """The χ² approximation of Yurdakul and Naranjo, ``[F]`` (:func:`.proportions.quadratic_noise`)."""
+        """Return the χ² approximation of Yurdakul and Naranjo, ``[F]`` (:func:`.proportions.quadratic_noise`)."""
         return quadratic_noise(comparison, alpha)

@@ -14,7 +14,7 @@ from collector_processor.drift.proportions import inverse_sizes, proportions, wh
 
 
 def total_variation_distance(reference: F64, current: F64) -> F64:
-    """½ Σ |p − q| for counts ``[F, K]``; ``[F]`` within [0, 1], symmetric, a metric, NaN for no counts.
+    """Return ½ Σ |p − q| for counts ``[F, K]``; ``[F]`` within [0, 1], symmetric, a metric, NaN for no counts.
 
     The share of cells that would have to change bin for the two sides to be equal (D. Levin and Y. Peres, "Markov
     Chains and Mixing Times", 2017, proposition 4.2).
@@ -34,14 +34,14 @@ class TotalVariationDistance:
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:
-        """The distance, ``[F]``."""
+        """Return the distance, ``[F]``."""
         return total_variation_distance(comparison.reference, comparison.current)
 
     def p_value(self, comparison: Comparison, score: F64 | None = None) -> None:
         """None: the distance is judged by its size."""
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
-        """√(1/n + 1/m) · (½ √(2/π) Σ √(π(1 − π)) + ½ z(1 − α)) with pooled shares π, ``[F]``.
+        """Return √(1/n + 1/m) · (½ √(2/π) Σ √(π(1 − π)) + ½ z(1 − α)) with pooled shares π, ``[F]``.
 
         The expectation of the normal limit plus its isoperimetric tail: a norm of a Gaussian vector exceeds its median,
         which is not above its mean, by z standard deviations of its widest projection with probability at most

@@ -16,11 +16,11 @@ LARGEST = float(np.finfo(np.float64).max)
 CONSTANT = 1e-9
 """Spread, as a fraction of the largest magnitude in range, up to which a reference counts as constant."""
 CONSTANT_SPREAD = 1e-3
-"""What divides the distance from a constant reference, as a fraction of that magnitude."""
+"""Divisor of the distance from a constant reference, as a fraction of that magnitude."""
 
 
 def last_edges(edges: F64) -> F64:
-    """The last finite edge of each column of edges ``[F, E]``, ``[F]``; 0 where there is none.
+    """Return the last finite edge of each column of edges ``[F, E]``, ``[F]``; 0 for a column without one.
 
     >>> last_edges(np.array([[0.0, 3.0, np.inf], [np.inf, np.inf, np.inf]])).tolist()
     [3.0, 0.0]
@@ -32,7 +32,7 @@ def last_edges(edges: F64) -> F64:
 
 
 def bin_widths(edges: F64) -> F64:
-    """The width of each bin of edges ``[F, E]``, ``[F, E + 1]``; 0 for the two tails and the padding.
+    """Return the width of each bin of edges ``[F, E]``, ``[F, E + 1]``; 0 for the two tails and the padding.
 
     >>> bin_widths(np.array([[0.0, 1.0, 3.0, np.inf]])).tolist()
     [[0.0, 1.0, 2.0, 0.0, 0.0]]
@@ -45,12 +45,12 @@ def bin_widths(edges: F64) -> F64:
 
 
 def wasserstein_distance(fine: Fine) -> F64:
-    """W₁ = ∫ |F − G| dx in the column's own unit, ``[F]``; NaN where a side is empty, symmetric.
+    """Return W₁ = ∫ |F − G| dx in the column's own unit, ``[F]``; NaN if a side is empty, symmetric.
 
     In a bin [l, r) with the share p of a side's cells below r and the mean excess e = Σ (x − l) / n of those inside,
-    ∫ F dx = (r − l) · p − e exactly; the tails have ∫ F or ∫ (1 − F) from the excess alone. So each bin gives
+    ∫ F dx = (r − l) · p − e exactly; in the tails, ∫ F or ∫ (1 − F) follows from the excess alone. So each bin gives
     |∫ (F − G) dx| without error, and the sum is below W₁ only where F and G cross inside a bin: in heavy tails by up
-    to about 0.0005 standard deviations. Infinite cells lie, for this distance, on the nearest edge of the range.
+    to about 0.0005 standard deviations. For this distance, infinite cells lie on the nearest edge of the range.
 
     Source: S. Vallender, Theory of Probability and its Applications 18, 1973; compare
     ``scipy.stats.wasserstein_distance``.
@@ -71,10 +71,10 @@ def wasserstein_distance(fine: Fine) -> F64:
 
 
 def bridge(edges: F64, counts: F64, excess: F64) -> F64:
-    """∫ √(F(1 − F)) dx of binned columns with edges ``[F, E]``, counts and excess ``[F, E + 1]``; ``[F]``.
+    """Return ∫ √(F(1 − F)) dx of binned columns with edges ``[F, E]``, counts and excess ``[F, E + 1]``; ``[F]``.
 
     The size of a Brownian bridge in the column's unit, which is how far samples stray from F. In a bin, F is taken at
-    its mean: that can only enlarge the integral, by little in fine bins. Infinite where the range nearly is.
+    its mean: that can only enlarge the integral, by little in fine bins. Infinite if the range is nearly infinite.
 
     >>> bridge(np.array([[0.0, 4.0]]), np.array([[1.0, 0.0, 1.0]]), np.zeros((1, 3))).round(9).tolist()  # F is ½
     [2.0]
@@ -92,10 +92,10 @@ def bridge(edges: F64, counts: F64, excess: F64) -> F64:
 
 
 def unit_spread(fine: Fine) -> F64:
-    """What one unit of the score is, ``[F]``: the reference's standard deviation.
+    """Return the size of one unit of the score, ``[F]``: the reference's standard deviation.
 
-    A reference that is constant up to rounding has none; there it is 0.001 of the largest magnitude in its range (of
-    1 where that is 0), so that a constant column is in breach once it moves by 0.0001 of its value on average.
+    A reference that is constant up to rounding has none; then it is 0.001 of the largest magnitude in its range (of
+    1 if that is 0), so that a constant column is in breach once it moves by 0.0001 of its value on average.
 
     >>> edges = np.array([[1.0, 9.0], [50.0, 50.1], [0.0, 1e-300]])
     >>> none = np.zeros((3, 3))
@@ -110,14 +110,14 @@ def unit_spread(fine: Fine) -> F64:
 
 @dataclass(frozen=True, slots=True)
 class Wasserstein:
-    """Wasserstein's distance W₁ over fine bins, divided by the reference's standard deviation."""
+    """Wasserstein distance W₁ over fine bins, divided by the reference's standard deviation."""
 
     name: str = "wasserstein"
     kinds: tuple[Kind, ...] = ("numeric",)
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:
-        """The distance in reference standard deviations, ``[F]``."""
+        """Return the distance in reference standard deviations, ``[F]``."""
         fine = fine_of(comparison, self.name)
         with np.errstate(over="ignore"):
             return np.minimum(wasserstein_distance(fine) / unit_spread(fine), LARGEST)
@@ -126,13 +126,13 @@ class Wasserstein:
         """None: the distance is judged by its size."""
 
     def noise(self, comparison: Comparison, alpha: float) -> F64:
-        """√(1/n + 1/m) · (√(2/π) ∫ √(F(1 − F)) dx / σ + z(1 − α)) with the reference's F and σ, ``[F]``.
+        """Return √(1/n + 1/m) · (√(2/π) ∫ √(F(1 − F)) dx / σ + z(1 − α)) with the reference's F and σ, ``[F]``.
 
         √(nm / (n + m)) · W₁ tends to ∫ |B(F(x))| dx for a Brownian bridge B (E. del Barrio, E. Giné and C. Matrán,
         Annals of Probability 27, 1999). Its mean is the first term. It is a norm of a Gaussian process whose widest
         projection, ∫ B(F(x)) dx, has the variance σ² (Hoeffding); by the isoperimetric inequality such a norm exceeds
         its median, which is not above its mean, by z·σ with probability at most 1 − Φ(z). About a quarter too high for
-        smooth distributions; too low where the variance is infinite or a value makes up less than ten cells.
+        smooth distributions; too low if the variance is infinite or a value makes up less than ten cells.
         """
         fine = fine_of(comparison, self.name)
         integral = (

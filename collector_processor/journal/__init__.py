@@ -1,1 +1,1 @@
-"""The bounded log of admitted requests."""
+"""The bounded log of accepted requests."""

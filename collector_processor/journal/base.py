@@ -1,4 +1,4 @@
-"""The spine: every admitted request goes through one bounded log that each consumer reads at its own pace."""
+"""The journal: every accepted request goes through one bounded log that each consumer reads at its own pace."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Signal = Literal["traces", "logs", "metrics"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One admitted OTLP request: its protobuf bytes, unchanged and uncompressed, and what was decoded from them.
+    """One accepted OTLP request: its protobuf bytes, unchanged and uncompressed, and what was decoded from them.
 
-    ``items`` is the number of spans, log records or metric points in it; ``received_ns`` when it
-    came (Unix nanoseconds). ``gzipped`` is the body as it came, if it came compressed with gzip, and empty otherwise.
+    ``items`` is the number of spans, log records or metric points in it; ``received_ns`` is when it came (Unix
+    nanoseconds). ``gzipped`` is the body as it came if it was compressed with gzip, and empty otherwise.
     """
 
     signal: Signal
@@ -29,39 +29,39 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A request at its place in the log."""
+    """A request and its offset in the log."""
 
     offset: int
     request: Request
 
 
 class JournalFullError(Exception):
-    """No room until an essential consumer catches up; the sender is asked to come back later."""
+    """Raised if there is no room until an essential consumer catches up; the sender is asked to retry later."""
 
 
 class Journal(Protocol):
-    """A bounded log with one cursor a consumer; safe to use from many threads.
+    """A bounded log with a cursor for each consumer; thread-safe.
 
-    An *essential* consumer (the statistics) is waited for: while it lags by the whole capacity, :meth:`append` raises
-    :class:`JournalFullError`. Any other lags alone and loses its oldest entries, counted.
+    The journal waits for an *essential* consumer (the statistics): while it lags by the whole capacity, :meth:`append`
+    raises :class:`JournalFullError`. Any other consumer that lags loses its oldest entries, which are counted.
     """
 
     def subscribe(self, consumer: str, *, essential: bool = False, signals: Sequence[Signal] = ()) -> None:
-        """Registers a consumer from the next offset on; ``signals`` limits what it reads (all when empty)."""
+        """Register a consumer from the next offset on; ``signals`` limits what it reads (empty means all)."""
         ...
 
     def append(self, request: Request) -> int:
-        """Adds a request and returns its offset; raises :class:`JournalFullError` when there is no room."""
+        """Add a request and return its offset; raise :class:`JournalFullError` if there is no room."""
         ...
 
     def read(self, consumer: str, *, limit: int = 64, timeout_s: float | None = None) -> Sequence[Entry]:
-        """The entries after what was last read, waiting up to ``timeout_s`` for the first; empty on close."""
+        """Return the entries after those last read, waiting up to ``timeout_s`` for the first; empty once closed."""
         ...
 
     def commit(self, consumer: str, offset: int) -> None:
-        """Says that everything up to and including ``offset`` is done with, so that its room may be used again."""
+        """Mark everything up to and including ``offset`` as done, so that its room can be reused."""
         ...
 
     def close(self) -> None:
-        """Refuses further appends and wakes all readers; what is in the log can still be read."""
+        """Refuse further appends and wake all readers; what is in the log can still be read."""
         ...

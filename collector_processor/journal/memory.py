@@ -1,8 +1,8 @@
-"""The journal in memory: bounded by bytes and by entries, one cursor a consumer.
+"""The journal in memory: bounded by bytes and by entries, with a cursor for each consumer.
 
-What is held is what somebody still has to commit. When there is no room, the oldest request that no essential consumer
-waits for makes way: the destinations that had not read it lose it, counted. When essential consumers alone fill the
-journal, the append is refused, and the sender told to come back.
+A request is held until every consumer has committed it. When there is no room, the oldest request that no essential
+consumer waits for is evicted: the destinations that had not read it lose it, and the loss is counted. When essential
+consumers alone fill the journal, the append is refused, and the sender is asked to retry.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from collector_processor.own.telemetry import Telemetry
 DEFAULT_MAX_BYTES: Final = 256 * 2**20
 DEFAULT_MAX_ENTRIES: Final = 10_000
 _ENTRY_BYTES: Final = 512
-"""What a request weighs before its content, so that empty ones are not free."""
+"""Bytes that a request counts besides its content, so that empty ones are not free."""
 _CATEGORY_BYTES: Final = 64
-"""What a category's text weighs on average, object and all."""
+"""Average bytes of a category's text, the Python object included."""
 
 
 @dataclass(slots=True)
 class _Consumer:
-    """One reader. ``unread`` and ``taken`` (read, not committed) are offsets in order; dicts, so any one can leave."""
+    """One reader. ``unread`` and ``taken`` (read, not committed) are ordered offsets; dicts, to remove any of them."""
 
     name: str
     essential: bool
@@ -44,7 +44,7 @@ class _Consumer:
 
 @dataclass(slots=True)
 class _Held:
-    """An entry, and how many consumers (of them essential) have yet to commit it."""
+    """An entry, and how many consumers, and how many essential ones, have yet to commit it."""
 
     entry: Entry
     size: int
@@ -53,11 +53,11 @@ class _Held:
 
 
 class MemoryJournal:
-    """Implements :class:`~collector_processor.journal.base.Journal`; what it holds is gone with the process.
+    """Implements :class:`~collector_processor.journal.base.Journal`; what it holds is lost when the process ends.
 
-    ``max_bytes`` bounds bodies and decoded columns together. A request that is larger than all of it is taken when
-    nothing else is held, so that it is not refused for ever. A request that no consumer wants is not kept, and counted.
-    Subscribing again under the same name reads again what was not committed.
+    ``max_bytes`` bounds bodies and decoded columns together. A request larger than that is accepted when nothing else
+    is held, so that it is not refused forever. A request that no consumer wants is not kept, but counted.
+    A consumer that subscribes again under the same name reads again what it did not commit.
 
     >>> from collector_processor.columns.batch import Decoded
     >>> journal = MemoryJournal(Telemetry(), max_entries=2)
@@ -108,7 +108,7 @@ class MemoryJournal:
             return self._consumer(consumer).lag()
 
     def subscribe(self, consumer: str, *, essential: bool = False, signals: Sequence[Signal] = ()) -> None:
-        """Registers a consumer from the next offset on, or rewinds a known one to its last commit."""
+        """Register a consumer from the next offset on, or rewind a known one to its last commit."""
         with self._changed:
             known = self._consumers.get(consumer)
             if known is not None:
@@ -124,7 +124,7 @@ class MemoryJournal:
             self._telemetry.queue_capacity.labels(consumer, "originals").set(self._max_entries)
 
     def append(self, request: Request) -> int:
-        """Adds a request and returns its offset; raises :class:`JournalFullError` when full or closed."""
+        """Add a request and return its offset; raise :class:`JournalFullError` if full or closed."""
         size = request_bytes(request)
         with self._changed:
             if self._closed:
@@ -140,7 +140,7 @@ class MemoryJournal:
             return self._next - 1
 
     def read(self, consumer: str, *, limit: int = 64, timeout_s: float | None = None) -> Sequence[Entry]:
-        """Up to ``limit`` entries after what was last read; without ``timeout_s`` waits for one, or for the close."""
+        """Return up to ``limit`` entries after those last read; without ``timeout_s``, wait for one or the close."""
         if limit < 1:
             raise ValueError(f"journal: limit must be at least 1, not {limit}")
         with self._changed:
@@ -154,7 +154,7 @@ class MemoryJournal:
             return entries
 
     def commit(self, consumer: str, offset: int) -> None:
-        """Frees everything up to and including ``offset`` as far as ``consumer`` goes, read or not."""
+        """Release everything up to and including ``offset`` for ``consumer``, read or not."""
         with self._changed:
             reader = self._consumer(consumer)
             for offsets in (reader.taken, reader.unread):
@@ -163,7 +163,7 @@ class MemoryJournal:
                     self._release(done, reader)
 
     def close(self) -> None:
-        """Refuses further appends and wakes all readers; what is held can still be read."""
+        """Refuse further appends and wake all readers; what is held can still be read."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -197,7 +197,7 @@ class MemoryJournal:
             self._bytes -= held.size
 
     def _make_room(self, size: int) -> None:
-        """Evicts the oldest that only lagging destinations wait for; refuses before anything is lost in vain."""
+        """Evict the oldest requests that only lagging destinations wait for; raise first if that cannot help."""
         entries, held_bytes = self._essential_entries, self._essential_bytes
         if entries and (entries >= self._max_entries or held_bytes + size > self._max_bytes):
             slowest = max((c for c in self._consumers.values() if c.essential), key=_Consumer.lag)
@@ -221,14 +221,14 @@ class MemoryJournal:
                 del consumer.unread[offset]
                 self._telemetry.exported("enqueue_failed", request.signal, consumer.name, request.items)
                 self._telemetry.dropped(("journal", "destination_lagging"), request.items)
-            # What was read already is being delivered, and is not lost by leaving here.
+            # What was read already is being delivered; removing it here does not lose it.
             consumer.taken.pop(offset, None)
         del self._held[offset]
         self._bytes -= held.size
 
 
 def request_bytes(request: Request) -> int:
-    """Bytes that holding a request costs: its body, plain and as it came, its columns, its categories.
+    """Return the bytes that a held request uses: its body, plain and as it came, its columns and categories.
 
     >>> request_bytes(Request("traces", b"12345678", Decoded(), 0, 0))
     520

@@ -1,4 +1,4 @@
-"""What can go wrong with the state directory, in the words of the configuration."""
+"""Errors of the state directory, which name its configuration key."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Final
 
 CONFIG_KEY: Final = "extensions.file_storage.directory"
-"""The configuration key that error texts point at."""
+"""The configuration key that error texts name."""
 
 
 class StorageError(OSError):
-    """The state directory cannot be used; the text names the path, what is wrong and the configuration key."""
+    """Raised if the state directory cannot be used; names the path, what is wrong and the configuration key."""
 
 
 @contextmanager
 def wrapped(verb: str, path: Path) -> Generator[None, None, None]:
-    """Turns any ``OSError`` inside into a :class:`StorageError`: ``cannot <verb> <path>: <reason>``.
+    """Turn any ``OSError`` inside into a :class:`StorageError`: ``cannot <verb> <path>: <reason>``.
 
     >>> with wrapped("write", Path("state/windows.snapshot")):
     ...     raise PermissionError(13, "Permission denied")

@@ -1,4 +1,4 @@
-"""One service a directory: two that wrote the same snapshots would undo each other's."""
+"""A lock, so that only one service uses a directory: two would overwrite each other's snapshots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME: Final = ".lock"
 class DirectoryLock:
     """Holds a directory for this process until :meth:`release` or its end, a crash included.
 
-    The directory is made if it is not there, readable by the owner only: snapshots tell about the models' traffic.
+    Creates the directory if it is missing, readable by the owner only: snapshots reveal the models' traffic.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -23,7 +23,7 @@ class DirectoryLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Takes the lock, or raises a :class:`.StorageError` that names who has it or what is wrong."""
+        """Take the lock; raise a :class:`.StorageError` that names the holder or what is wrong."""
         if self._descriptor is not None:
             return
         with wrapped("use", self._directory):
@@ -37,14 +37,14 @@ class DirectoryLock:
             raise StorageError(
                 f"{CONFIG_KEY}: {self._directory} is in use by another service"
                 + (f" (process {holder})" if holder else "")
-                + "; give each service a directory of its own"
+                + "; give each service its own directory"
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Lets go of the directory; safe to call without :meth:`acquire`."""
+        """Release the directory; safe to call without :meth:`acquire`."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,4 +1,4 @@
-"""The window: a finished stretch of one model's traffic, as monitors see it."""
+"""A closed window and a closed pane, as monitors see them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collector_processor.window.compact_panes import CompactPane
 
 @dataclass(frozen=True, slots=True)
 class ClosedPane:
-    """A pane as it was when the window that ends with it closed; what comes later changes nothing of it."""
+    """A pane as it was when the window that ends with it closed; later rows and labels do not change it."""
 
     start_ns: int
     compact: CompactPane
@@ -22,7 +22,7 @@ class ClosedPane:
 class Window:
     """The sum of the panes of one model between two instants (Unix nanoseconds); read-only for monitors.
 
-    ``newest`` is the last of them, which closed with the window; None where nothing came in it.
+    ``newest`` is the last of them, which closed with the window; None if nothing came in it.
     """
 
     model: ModelKey
@@ -33,11 +33,11 @@ class Window:
     newest: ClosedPane | None = None
 
     def newest_pane(self) -> Window | None:
-        """The newest pane as a window of its own. Over all windows of a model, each pane comes once and in order.
+        """Return the newest pane as a separate window. Over all windows of a model, each pane comes once and in order.
 
-        Rows, cells and latency are final: what comes later for this stretch of time is late. Of the outcomes it has
-        what was joined until now. A label that comes later counts in a later pane; one that replaces an earlier label
-        takes that out of the pane's share of later windows, but not out of what was handed out here.
+        Rows, cells and latency are final: what comes later for this span of time is late. The outcomes are those of
+        labels joined so far. A label that comes later counts in a later pane; one that replaces an earlier label
+        takes the earlier one out of the pane's share of later windows, but not out of the pane returned here.
         """
         if self.newest is None:
             return None

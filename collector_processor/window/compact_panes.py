@@ -1,6 +1,6 @@
-"""Panes at rest: exact, but small where little happened, and cheap to add up and to save.
+"""Compact panes: exact, small if little happened, and cheap to add up and to save.
 
-An array of which fewer than a quarter of the cells are non-zero is kept as (index, value) pairs; values are kept in the
+An array with fewer than a quarter of its cells non-zero is kept as (index, value) pairs; values are kept in the
 narrowest of uint16, float32 and float64 that holds every one of them exactly.
 """
 
@@ -23,7 +23,7 @@ _WIDTHS: Final[tuple[str, ...]] = ("u2", "f4", "f8")
 
 @dataclass(frozen=True, slots=True)
 class Compact:
-    """One array: its ``shape``, and its ``values``; ``index`` has their flat positions, or is None when all are there.
+    """One compact array: its ``shape`` and ``values``; ``index`` has their flat positions, or is None if all are kept.
 
     >>> compact = compacted(np.array([[0.0, 0, 0, 0, 0], [0, 0, 7, 0, 0]]))
     >>> compact.index.tolist(), compact.values.tolist(), compact.values.dtype.name
@@ -40,7 +40,7 @@ class Compact:
         return self.values.nbytes + (0 if self.index is None else self.index.nbytes)
 
     def add_to(self, total: F64) -> None:
-        """Adds the array to ``total`` in place, which is at least as large along every axis."""
+        """Add the array in place to ``total``, which is at least as large along every axis."""
         corner = total[tuple(slice(0, size) for size in self.shape)]
         if self.index is None:
             corner += self.values.reshape(self.shape)
@@ -49,7 +49,7 @@ class Compact:
 
 
 def compacted(values: F64) -> Compact:
-    """The compact form of a float64 array of any shape."""
+    """Return the compact form of a float64 array of any shape."""
     flat = values.reshape(-1)
     index = np.flatnonzero(flat)
     if 4 * len(index) >= max(len(flat), 1):
@@ -58,7 +58,7 @@ def compacted(values: F64) -> Compact:
 
 
 def _narrow(values: F64) -> Array:
-    """A copy in the narrowest type that holds every value exactly."""
+    """Return a copy in the narrowest type that holds every value exactly."""
     if not len(values):
         return np.zeros(0, np.uint16)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -72,13 +72,13 @@ def _narrow(values: F64) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class CompactPane:
-    """A whole pane, compact array by array under their dotted names."""
+    """A whole pane, compacted array by array, by dotted name."""
 
     parts: Mapping[str, Compact]
 
     @classmethod
     def of(cls, pane: Pane) -> CompactPane:
-        """The compact form of a pane; the pane itself is not kept."""
+        """Return the compact form of a pane, which shares no memory with it."""
         return cls({name: compacted(values) for name, values in pane.arrays().items()})
 
     @property
@@ -87,20 +87,20 @@ class CompactPane:
         return sum(part.nbytes for part in self.parts.values())
 
     def add_to(self, pane: Pane) -> None:
-        """Adds this pane to another in place, which has at least its extents."""
+        """Add this pane in place to another, which is at least as large along every axis."""
         totals = pane.arrays()
         for name, part in self.parts.items():
             part.add_to(totals[name])
 
     def expanded(self, schema: Schema) -> Pane:
-        """The pane again, in the extents that the schema has now."""
+        """Return the expanded pane, as large as the schema is now."""
         pane = Pane.empty(schema)
         self.add_to(pane)
         return pane
 
 
 def to_arrays(panes: Sequence[CompactPane]) -> dict[str, Array]:
-    """Many panes of one model as a few arrays: what a snapshot holds.
+    """Return many panes of one model as a few arrays for a snapshot.
 
     For each array of a pane: ``<name>.layout`` int64 ``[panes, 3 + axes]`` with position in the widths ``u2``, ``f4``,
     ``f8``, whether it is sparse, number of values, and shape; ``<name>.index``; and ``<name>.<width>`` values.
@@ -121,9 +121,9 @@ def to_arrays(panes: Sequence[CompactPane]) -> dict[str, Array]:
 
 
 def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list[CompactPane]:
-    """The ``count`` panes that :func:`to_arrays` came from.
+    """Rebuild the ``count`` panes that :func:`to_arrays` was given.
 
-    ``ValueError`` where an array is missing, or does not fit the schema: then the snapshot is of another reference.
+    Raises ``ValueError`` if an array is missing, or does not fit the schema: then the snapshot has another reference.
     """
     panes: list[dict[str, Compact]] = [{} for _ in range(count)]
     if not panes:
@@ -133,36 +133,36 @@ def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list
             layout = arrays[f"{name}.layout"]
             stores = {width: arrays[f"{name}.{width}"] for width in (*_WIDTHS, "index")}
         except KeyError as error:
-            raise ValueError(f"the saved panes lack {error.args[0]!r}") from None
+            raise ValueError(f"the saved panes have no {error.args[0]!r}") from None
         if layout.shape != (count, 3 + extents.ndim):
-            raise ValueError(f"the saved panes do not fit: {name} has {layout.shape[0]} entries instead of {count}")
+            raise ValueError(f"the saved panes do not fit: {name} has {layout.shape[0]} entries, expected {count}")
         cursor = dict.fromkeys(stores, 0)
         for parts, (width, sparse, length, *shape) in zip(panes, layout.tolist(), strict=True):
             if any(not 0 <= saved <= allowed for saved, allowed in zip(shape, extents.shape, strict=True)):
                 raise ValueError(f"the saved panes do not fit the reference: {name} is {shape}, not {extents.shape}")
             if not (0 <= width < len(_WIDTHS) and length >= 0):
-                raise ValueError(f"the saved panes are not whole: {name}")
+                raise ValueError(f"the saved panes are damaged: {name}")
             index = _taken(stores, cursor, "index", length) if sparse else None
             parts[name] = _checked(name, Compact(tuple(shape), index, _taken(stores, cursor, _WIDTHS[width], length)))
     return [CompactPane(parts) for parts in panes]
 
 
 def _taken(stores: Mapping[str, Array], cursor: dict[str, int], store: str, length: int) -> Array:
-    """The next ``length`` values of a store, as a copy that does not keep the whole snapshot in memory."""
+    """Copy the next ``length`` values of a store, so that they do not keep the whole snapshot in memory."""
     start = cursor[store]
     cursor[store] = start + length
     return stores[store][start : start + length].copy()
 
 
 def _checked(name: str, part: Compact) -> Compact:
-    """The part, if its pieces belong together."""
+    """Return the part if its pieces belong together; raise ``ValueError`` otherwise."""
     size = int(np.prod(part.shape, dtype=np.int64))
     if part.index is None:
         whole = len(part.values) == size
     else:
         whole = len(part.index) == len(part.values) and bool((part.index < size).all())
     if not whole:
-        raise ValueError(f"the saved panes are not whole: {name}")
+        raise ValueError(f"the saved panes are damaged: {name}")
     return part
 
 

@@ -1,4 +1,4 @@
-"""Windows of rows: panes of exactly so many rows in their order of arrival, whatever the time."""
+"""Windows of rows: each pane has a fixed number of rows in order of arrival, whatever their time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collector_processor.window.watermark import believed
 
 
 class CountedWindows:
-    """Pane ``i`` holds the rows from ``i · every_rows`` on; see :class:`.ModelWindows`.
+    """Windows whose pane ``i`` holds the rows from ``i · every_rows`` on; see :class:`.ModelWindows`.
 
     Each pane covers the time from the end of the one before to just after its newest event, and ends at least 1 ns
     later than it begins, so that windows follow each other in time although rows come in any order.
@@ -29,13 +29,13 @@ class CountedWindows:
         self._current = 0
         self._filled = 0
         self._span: tuple[int, int] | None = None
-        """Start and newest event of the current pane. The very first one starts with its oldest event, all others where
-        the one before ends."""
+        """Start and newest event of the current pane. The first pane starts with its oldest event, each other one where
+        the pane before it ends."""
         self._believed_ns: int | None = None
-        """The farthest event time that is believed, as of the last rows."""
+        """The latest event time that is believed, as of the last rows."""
         self._starts: list[int] = []
         self._ends: list[int] = []
-        """Of the closed panes that are still there, the last of which is ``_current - 1``."""
+        """Starts and ends of the closed panes still in memory, the last of which is ``_current - 1``."""
         self._ready: deque[int] = deque()
 
     @property
@@ -44,7 +44,7 @@ class CountedWindows:
         return None if self._span is None else self._span[0]
 
     def add(self, batch: PredictionBatch, now_ns: int) -> int:
-        """Adds rows, cutting the batch where a pane is full; none is ever late."""
+        """Add rows, split where a pane is full; return 0, because no row is ever late."""
         setting = self._setting
         times, clamped = believed(batch.time_ns, now_ns, setting.policy.max_clock_ahead_ns)
         setting.telemetry.clamped("window", "clock_ahead", clamped)
@@ -62,7 +62,7 @@ class CountedWindows:
         return 0
 
     def _saw(self, oldest_ns: int, newest_ns: int) -> tuple[int, int]:
-        """Widens the current pane's span, and returns it."""
+        """Widen the current pane's span, and return it."""
         if self._span is None:
             self._span = (oldest_ns, newest_ns)
         else:
@@ -71,7 +71,7 @@ class CountedWindows:
         return self._span
 
     def _turn(self, start_ns: int, end_ns: int) -> None:
-        """Closes the full pane and begins the next."""
+        """Close the full pane and begin the next."""
         self.panes.close(self._current)
         self._starts.append(start_ns)
         self._ends.append(end_ns)
@@ -81,7 +81,7 @@ class CountedWindows:
         self._span = (end_ns, end_ns)
 
     def add_outcomes(self, outcomes: OutcomeBatch) -> None:
-        """Adds labels to the current pane; takes retracted ones out of the pane of their time, if it is still there."""
+        """Add labels to the current pane; take retracted ones out of the pane of their time, if it is in memory."""
         if not len(outcomes.time_ns):
             return
         joined = outcomes.weights >= 0
@@ -93,7 +93,7 @@ class CountedWindows:
         if expired.any():
             outcomes, numbers, joined = outcomes.take(~expired), numbers[~expired], joined[~expired]
         if joined.any():
-            # Nothing came yet since a restart: there is no clock to compare with, and labels are believed.
+            # No rows since a restart: there is no clock to compare with, so all labels are believed.
             latest = np.iinfo(np.int64).max - 1 if self._believed_ns is None else self._believed_ns
             times = np.minimum(outcomes.time_ns[joined], latest)
             self._saw(int(times.min()), int(times.max()))
@@ -105,18 +105,18 @@ class CountedWindows:
                 self.panes.amend(number, pane)
 
     def _oldest_ns(self) -> int:
-        """Where the panes that are still there begin."""
+        """Return the start of the oldest pane still in memory."""
         if self._starts:
             return self._starts[0]
         return self._span[0] if self._span is not None and self._current else int(np.iinfo(np.int64).min)
 
     def close(self, now_ns: int) -> Iterator[Window]:
-        """The windows that are full, each closed as it is asked for; time closes none."""
+        """Yield the windows that are full, each closed as it is yielded; time closes none."""
         while self._ready:
             yield self._window(self._ready.popleft())
 
     def _window(self, last: int) -> Window:
-        """The window that ends with a pane; drops the panes that no later one needs."""
+        """Return the window that ends with a pane; forget the panes that no later window needs."""
         size = self._setting.policy.panes
         oldest = self._current - len(self._ends)
         first = max(last - size + 1, oldest)
@@ -130,7 +130,7 @@ class CountedWindows:
         return Window(self._setting.key, start_ns, end_ns, self._setting.schema, pane, newest)
 
     def state(self) -> dict[str, Json]:
-        """Everything but the vectors, fit for JSON."""
+        """Return the state as JSON, without the vectors."""
         return {
             "pane_rows": self._setting.policy.pane_rows,
             "current": self._current,
@@ -145,9 +145,9 @@ class CountedWindows:
 
     @classmethod
     def from_state(cls, setting: Setting, state: Mapping[str, Json], arrays: Mapping[str, Array]) -> CountedWindows:
-        """The windows that :meth:`state` and the panes' arrays came from; ``ValueError`` if they do not fit."""
+        """Rebuild the windows from :meth:`state` and the panes' arrays; raise ``ValueError`` if these do not fit."""
         if state.get("pane_rows") != setting.policy.pane_rows:
-            raise ValueError("the saved panes are of another number of rows: window.every was changed")
+            raise ValueError("the saved panes have a different number of rows: window.every was changed")
         windows = cls(setting)
         windows._current, windows._filled = integer(state, "current"), integer(state, "filled")
         if state.get("span") is not None:

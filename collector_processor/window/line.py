@@ -1,4 +1,4 @@
-"""What the two kinds of windows have in common: the setting that they work in, and how rows are dealt out to panes."""
+"""What the two kinds of windows share: their setting, and how rows are assigned to panes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from collector_processor.window.panes import Panes
 from collector_processor.window.policy import WindowPolicy
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-"""What a snapshot's header may hold."""
+"""JSON that a snapshot's header may hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What windows need to know of their model."""
+    """What windows need to know about their model."""
 
     key: ModelKey
     schema: Schema
@@ -38,34 +38,34 @@ class Line(Protocol):
 
     @property
     def not_before_ns(self) -> int | None:
-        """Start of the lowest pane that takes rows, or None before anything came."""
+        """Start of the lowest pane that takes rows, or None before the first rows."""
         ...
 
     def add(self, batch: PredictionBatch, now_ns: int) -> int:
-        """Adds rows; returns how many were late."""
+        """Add rows and return how many were late."""
         ...
 
     def add_outcomes(self, outcomes: OutcomeBatch) -> None:
-        """Adds what labels say of predictions."""
+        """Add outcomes of predictions."""
         ...
 
     def close(self, now_ns: int) -> Iterator[Window]:
-        """The windows that are due, each closed as it is asked for."""
+        """Yield the windows that are ready to close, each closed as it is yielded."""
         ...
 
     def state(self) -> dict[str, Json]:
-        """Everything but the vectors, fit for JSON."""
+        """Return the state as JSON, without the vectors."""
         ...
 
 
 def add_rows(setting: Setting, panes: Panes, number: int, batch: PredictionBatch) -> None:
-    """Adds rows to one pane and counts the cells that found no place."""
+    """Add rows to one pane and count the cells that were dropped."""
     for reason, cells in accumulate(panes.to_add(number), setting.schema, batch).items():
         setting.telemetry.dropped(("statistics", reason), cells)
 
 
 def by_pane(numbers: I64) -> Iterator[tuple[int, I64 | None]]:
-    """Each pane's number with the positions of its rows, in their order; None stands for all rows.
+    """Yield each pane's number with the positions of its rows in order; None stands for all rows.
 
     >>> [(number, rows.tolist()) for number, rows in by_pane(np.array([7, 5, 7]))]
     [(5, [1]), (7, [0, 2])]
@@ -84,7 +84,7 @@ def by_pane(numbers: I64) -> Iterator[tuple[int, I64 | None]]:
 
 
 def integer(state: Mapping[str, Json], name: str) -> int:
-    """A whole number of a saved state; ``ValueError`` when it is something else."""
+    """Return an integer of a saved state; raise ``ValueError`` if it is anything else."""
     value = state.get(name)
     if not isinstance(value, int):
         raise ValueError(f"the saved state has no number {name!r}")
@@ -92,16 +92,16 @@ def integer(state: Mapping[str, Json], name: str) -> int:
 
 
 def integer_or_none(state: Mapping[str, Json], name: str) -> int | None:
-    """A whole number or nothing."""
+    """Return an integer of a saved state, or None if it is absent."""
     return None if state.get(name) is None else integer(state, name)
 
 
 def integers(state: Mapping[str, Json], name: str) -> list[int]:
-    """A list of whole numbers of a saved state."""
+    """Return a list of integers of a saved state; raise ``ValueError`` if it is anything else."""
     value = state.get(name)
     if not isinstance(value, list):
         raise ValueError(f"the saved state has no list {name!r}")
     found = [item for item in value if isinstance(item, int)]
     if len(found) != len(value):
-        raise ValueError(f"the saved state has something else than numbers in {name!r}")
+        raise ValueError(f"the saved state has something other than integers in {name!r}")
     return found

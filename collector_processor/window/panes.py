@@ -1,4 +1,4 @@
-"""The panes of one model by number: open ones that rows are added to, closed ones that windows still need."""
+"""The panes of one model by number: open ones that take rows, and closed ones that windows still need."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collector_processor.statistics.schema import Schema
 from collector_processor.window.compact_panes import Array, CompactPane, from_arrays, to_arrays
 
 _HOT: Final = 4
-"""Open panes kept expanded; rows nearly always belong to the newest one or two."""
+"""Number of open panes kept expanded; rows nearly always belong to the newest one or two."""
 
 
 class Panes:
-    """Numbered panes; a number stands for a slice of time, or for a count of rows. Not for use by several threads.
+    """Numbered panes; a number stands for a slice of time, or for a count of rows. Not thread-safe.
 
-    Compacting keeps memory low, and is exact: closed panes and all but the last few touched open ones are compact.
+    Compacting keeps memory low, and is exact: closed panes are compact, and so are open ones except the last few used.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -47,15 +47,15 @@ class Panes:
         return hot + sum(pane.nbytes for pane in [*self._cold.values(), *self._closed.values()])
 
     def is_open(self, number: int) -> bool:
-        """Whether rows were added to this pane and it was not closed."""
+        """Return whether this pane has rows and is not closed."""
         return number in self._hot or number in self._cold
 
     def is_closed(self, number: int) -> bool:
-        """Whether this pane was closed and is still there."""
+        """Return whether this pane was closed and is still in memory."""
         return number in self._closed
 
     def to_add(self, number: int) -> Pane:
-        """The open pane of a number, made if need be, expanded to be added to."""
+        """Return the open pane of a number, expanded so that rows can be added; create it if necessary."""
         pane = self._hot.pop(number, None)
         if pane is None:
             compact = self._cold.pop(number, None)
@@ -67,45 +67,45 @@ class Panes:
         return pane
 
     def closed_pane(self, number: int) -> CompactPane | None:
-        """A closed pane as it is now, compact; None where it is gone or nothing came in it."""
+        """Return a closed pane as it is now, compact; None if it was forgotten or nothing came in it."""
         return self._closed.get(number)
 
     def to_amend(self, number: int) -> Pane:
-        """A copy of a closed pane; :meth:`amend` puts it back."""
+        """Return an expanded copy of a closed pane; :meth:`amend` puts it back."""
         return self._closed[number].expanded(self._schema)
 
     def amend(self, number: int, pane: Pane) -> None:
-        """Replaces a closed pane."""
+        """Replace a closed pane."""
         self._closed[number] = CompactPane.of(pane)
 
     def close(self, number: int) -> None:
-        """Closes an open pane; does nothing where there is none."""
+        """Close an open pane; do nothing if there is none."""
         pane = self._hot.pop(number, None)
         compact = self._cold.pop(number, None) if pane is None else CompactPane.of(pane)
         if compact is not None:
             self._closed[number] = compact
 
     def discard(self, number: int) -> float:
-        """Forgets an open pane with all that is in it; returns its (unweighted) rows."""
+        """Forget an open pane and its content; return its (unweighted) rows."""
         pane = self._hot.pop(number, None)
         if pane is None:
             pane = self._cold.pop(number).expanded(self._schema)
         return float(pane.rows[1])
 
     def forget_before(self, number: int) -> None:
-        """Lets go of closed panes below a number."""
+        """Forget closed panes below a number."""
         for old in [known for known in self._closed if known < number]:
             del self._closed[old]
 
     def total(self, first: int, last: int) -> Pane:
-        """The sum of the closed panes from ``first`` to ``last``, newest first so that the order is always the same."""
+        """Return the sum of the closed panes from ``first`` to ``last``, always added newest first."""
         total = Pane.empty(self._schema)
         for number in sorted((known for known in self._closed if first <= known <= last), reverse=True):
             self._closed[number].add_to(total)
         return total
 
     def arrays(self) -> dict[str, Array]:
-        """All vectors for a snapshot: open panes first, then closed ones, each ascending."""
+        """Return all vectors for a snapshot: open panes first, then closed ones, each ascending."""
         cold = {**self._cold, **{number: CompactPane.of(pane) for number, pane in self._hot.items()}}
         ordered = [cold[number] for number in self.open] + [self._closed[number] for number in self.closed]
         return to_arrays(ordered)
@@ -114,7 +114,7 @@ class Panes:
     def from_arrays(
         cls, schema: Schema, opened: Sequence[int], closed: Sequence[int], arrays: Mapping[str, Array]
     ) -> Panes:
-        """The panes that :attr:`open`, :attr:`closed` and :meth:`arrays` tell; ``ValueError`` where they do not fit."""
+        """Rebuild the panes from :attr:`open`, :attr:`closed` and :meth:`arrays`; ``ValueError`` if they do not fit."""
         panes = cls(schema)
         compact = from_arrays(arrays, schema, len(opened) + len(closed))
         panes._cold = dict(zip(opened, compact[: len(opened)], strict=True))

@@ -1,4 +1,4 @@
-"""The rules of a model's windows: how long, how often one closes, how late a row may come."""
+"""The rules for a model's windows: how long they are, how often one closes, how late a row may come."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_PANES: Final = 10_000
-"""Most panes that one window may be made of."""
+"""Maximum number of panes in a window."""
 _SLACK_PANES: Final = 16
 _UNITS: Final = {"d": 86_400 * 10**9, "h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3}
 
 
 def duration_words(duration_ns: int) -> str:
-    """A duration as a user would write it.
+    """Return a duration as a user would write it.
 
     >>> duration_words(5400 * 10**9), duration_words(1500 * 10**6), duration_words(7), duration_words(0)
     ('1h30m', '1s500ms', '7ns', '0s')
@@ -33,10 +33,10 @@ class WindowPolicy:
 
     Windows of *rows* (``rows`` > 0): a pane is ``every_rows`` rows in order of arrival, exactly; a window is the sum of
     the last ``rows / every_rows`` panes. It never closes for lack of traffic, and no row is late for it. ``size_ns``
-    and ``every_ns`` do not count then; an ``every_rows`` of 0 means ``rows``.
+    and ``every_ns`` are ignored; an ``every_rows`` of 0 means ``rows``.
 
     ``allowed_lateness_ns`` is how long a pane stays open for rows that come after newer ones. An event time more than
-    ``max_clock_ahead_ns`` ahead of the service's clock is not believed: the row counts at its arrival.
+    ``max_clock_ahead_ns`` ahead of the service's clock is not believed: the row counts at its time of arrival.
 
     >>> WindowPolicy(size_ns=3600 * 10**9, every_ns=60 * 10**9).panes
     60
@@ -82,20 +82,20 @@ class WindowPolicy:
 
     @property
     def pane_rows(self) -> int:
-        """Rows of a pane, for windows of rows."""
+        """Number of rows in a pane, for windows of rows."""
         return self.every_rows or self.rows
 
     @property
     def panes(self) -> int:
-        """How many panes make up a window."""
+        """Number of panes in a window."""
         return self.rows // self.pane_rows if self.by_rows else self.size_ns // self.every_ns
 
     @property
     def open_panes(self) -> int:
-        """How many panes may be open at once, from the newest backwards.
+        """Maximum number of open panes, counted back from the newest.
 
-        Everything between the watermark and the farthest event time that is believed fits, with a little room for a
-        watermark that waits to be looked at; what is older than that is late.
+        Everything between the watermark and the latest event time that is believed fits, with a little room for a
+        watermark that has moved but was not read yet; what is older than that is late.
         """
         if self.by_rows:
             return 1

@@ -1,4 +1,4 @@
-"""Windows of time: rows go to the pane of their event time, the watermark closes panes."""
+"""Windows of time: a row goes into the pane of its event time, and the watermark closes panes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _HIGHEST: Final = int(np.iinfo(np.int64).max)
 
 
 class TimedWindows:
-    """Pane ``i`` holds the event times from ``i · every`` up to ``(i + 1) · every``; see :class:`.ModelWindows`.
+    """Windows whose pane ``i`` holds the times from ``i · every`` to ``(i + 1) · every``; see :class:`.ModelWindows`.
 
     ``boundary`` is the first pane that is not closed. The lowest pane that still takes rows is the boundary, or the
-    last of ``policy.open_panes`` counted backwards from the newest where that is higher.
+    last of ``policy.open_panes`` counted back from the newest, whichever is higher.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -35,11 +35,11 @@ class TimedWindows:
         self._boundary: int | None = None
         self._newest: int | None = None
         self._trailing = False
-        """Whether the last window had something in it, so that one more is owed."""
+        """Whether the last window had content, so that one more window follows."""
 
     @property
     def not_before_ns(self) -> int | None:
-        """Start of the lowest pane that takes rows, or None before anything came."""
+        """Start of the lowest pane that takes rows, or None before the first rows."""
         floor = self._floor()
         return None if floor is None else floor * self._every
 
@@ -47,12 +47,12 @@ class TimedWindows:
         return self._boundary if self._newest is None else self._lowest(self._newest)
 
     def _lowest(self, newest: int) -> int:
-        """The lowest pane that takes rows when the newest row is in pane ``newest``."""
+        """Return the lowest pane that takes rows when the newest row is in pane ``newest``."""
         lowest = max(newest - self._setting.policy.open_panes + 1, _LOWEST)
         return lowest if self._boundary is None else max(lowest, self._boundary)
 
     def add(self, batch: PredictionBatch, now_ns: int) -> int:
-        """Adds rows; returns how many were late."""
+        """Add rows and return how many were late."""
         policy, telemetry = self._setting.policy, self._setting.telemetry
         times, clamped = believed(batch.time_ns, now_ns, policy.max_clock_ahead_ns)
         telemetry.clamped("window", "clock_ahead", clamped)
@@ -73,14 +73,14 @@ class TimedWindows:
         return count
 
     def _evict(self) -> None:
-        """Pushes out the oldest panes that wait to be closed, should nobody call :meth:`close`."""
+        """Evict the oldest panes that wait to be closed if :meth:`close` is never called."""
         limit = max(MAX_PANES, 2 * self._setting.policy.open_panes)
         while self.panes.open_count > limit:
             rows = self.panes.discard(self.panes.open[0])
             self._setting.telemetry.evicted("panes", "limit", rows)
 
     def add_outcomes(self, outcomes: OutcomeBatch) -> None:
-        """Adds what labels say; see :meth:`.ModelWindows.add_outcomes`."""
+        """Add outcomes of predictions; see :meth:`.ModelWindows.add_outcomes`."""
         numbers = outcomes.time_ns // self._every
         floor = self._floor()
         if floor is not None:
@@ -105,7 +105,7 @@ class TimedWindows:
         self._evict()
 
     def close(self, now_ns: int) -> Iterator[Window]:
-        """The windows that are due, each closed as it is asked for."""
+        """Yield the windows that are ready to close, each closed as it is yielded."""
         mark = self.watermark.at(now_ns)
         if mark is None:
             return
@@ -114,7 +114,7 @@ class TimedWindows:
             yield self._closed_at(number)
 
     def _next_due(self, target: int) -> int | None:
-        """The next pane below ``target`` whose end gives a window; stretches without any are stepped over."""
+        """Return the next pane below ``target`` that ends a window; skip spans without any."""
         boundary = self._boundary
         if boundary is not None and boundary >= target:
             return None
@@ -127,7 +127,7 @@ class TimedWindows:
         return None
 
     def _closed_at(self, number: int) -> Window:
-        """Closes a pane and gives the window that ends with it."""
+        """Close a pane and return the window that ends with it."""
         first = number - self._setting.policy.panes + 1
         self.panes.close(number)
         self.panes.forget_before(first)
@@ -141,7 +141,7 @@ class TimedWindows:
         return Window(self._setting.key, start_ns, end_ns, self._setting.schema, pane, newest)
 
     def state(self) -> dict[str, Json]:
-        """Everything but the vectors, fit for JSON."""
+        """Return the state as JSON, without the vectors."""
         return {
             "pane_ns": self._every,
             "boundary": self._boundary,
@@ -157,9 +157,9 @@ class TimedWindows:
     def from_state(
         cls, setting: Setting, state: Mapping[str, Json], arrays: Mapping[str, Array], now_ns: int
     ) -> TimedWindows:
-        """The windows that :meth:`state` and the panes' arrays came from; ``ValueError`` if they do not fit."""
+        """Rebuild the windows from :meth:`state` and the panes' arrays; raise ``ValueError`` if these do not fit."""
         if state.get("pane_ns") != setting.policy.every_ns:
-            raise ValueError("the saved panes are of another width: window.every was changed")
+            raise ValueError("the saved panes have a different width: window.every was changed")
         windows = cls(setting)
         windows._boundary, windows._newest = integer_or_none(state, "boundary"), integer_or_none(state, "newest")
         windows._trailing = bool(integer(state, "trailing"))

@@ -1,4 +1,4 @@
-"""The watermark: up to which event time all rows are taken to have come. All rules of time stand here."""
+"""The watermark: the event time up to which rows are considered complete. All rules about time are in this file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collector_processor.columns.batch import I64
 
 @dataclass(slots=True)
 class Watermark:
-    """How far one model's event time has come; nanoseconds, as exact Python integers.
+    """The watermark of one model; nanoseconds, as exact Python integers.
 
     The watermark is the newest event time minus the allowed lateness. When no row came for longer than the allowed
-    lateness (by the service's clock), it goes on with that clock, so that windows close when traffic stops. It never
-    goes back, whatever event times or the clock do. A clock that was set back counts as no time passed.
+    lateness (by the service's clock), it advances with that clock, so that windows close when traffic stops. It never
+    moves back, whatever event times or the clock do. If the clock is set back, no time has passed.
 
     >>> watermark = Watermark(allowed_lateness_ns=10)
     >>> watermark.at(now_ns=5000) is None  # nothing came yet
@@ -31,13 +31,13 @@ class Watermark:
     reached_ns: int | None = None
 
     def observe(self, event_ns: int, now_ns: int) -> None:
-        """Takes note of rows that were counted: their newest event time, and when they came."""
+        """Record the newest event time of counted rows, and when they came."""
         self.arrived_ns = now_ns
         if self.newest_event_ns is None or event_ns > self.newest_event_ns:
             self.newest_event_ns = event_ns
 
     def at(self, now_ns: int) -> int | None:
-        """The watermark now, or None as long as nothing came."""
+        """Return the watermark now, or None before the first rows."""
         if self.newest_event_ns is None:
             return None
         self.arrived_ns = min(self.arrived_ns, now_ns)
@@ -53,16 +53,16 @@ class Watermark:
     def resumed(
         cls, allowed_lateness_ns: int, newest_event_ns: int | None, reached_ns: int | None, now_ns: int
     ) -> Watermark:
-        """The watermark after a restart.
+        """Return the watermark after a restart.
 
-        The time that the service was down is no lack of traffic: senders get the allowed lateness from ``now_ns`` on to
-        send what they have kept.
+        The time that the service was down does not count as a lack of traffic: senders get the allowed lateness from
+        ``now_ns`` on to send what they have kept.
         """
         return cls(allowed_lateness_ns, newest_event_ns, now_ns, reached_ns)
 
 
 def believed(time_ns: I64, now_ns: int, max_ahead_ns: int) -> tuple[I64, int]:
-    """Event times int64 ``[n]`` with those too far ahead of the clock set to the arrival, and how many those were.
+    """Return event times int64 ``[n]``, those too far ahead of the clock set to the arrival, and how many those were.
 
     >>> believed(np.array([5, 200, 111]), now_ns=100, max_ahead_ns=10)
     (array([  5, 100, 100]), 2)

@@ -19,17 +19,17 @@ from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.timed import TimedWindows
 
 WINDOW_BYTES: Final = 256 * 2**20
-"""How many bytes of windows one call of :meth:`ModelWindows.close` may give."""
+"""About how many bytes of windows one call of :meth:`ModelWindows.close` may return."""
 
 
 class ModelWindows:
-    """Cuts one model's traffic into panes and sums them up to windows, as a :class:`.WindowPolicy` says.
+    """Cuts one model's traffic into panes and sums them into windows, as its :class:`.WindowPolicy` defines.
 
-    Not for use by several threads. ``schema`` belongs to the windows: its tables grow with what comes.
+    Not thread-safe. ``schema`` belongs to the windows: its tables grow with new categories.
 
-    Panes are bounded in number: from the newest event time backwards there are at most ``policy.open_panes`` that take
+    The number of panes is bounded: counted back from the newest event time, at most ``policy.open_panes`` take
     rows, and what is older is late. A closed pane stays, compact, as long as a window needs it. All times are Unix
-    nanoseconds; negative ones (before 1970) are times like any other.
+    nanoseconds; negative ones (before 1970) are valid.
 
     Counted: ``otel_ml_dropped{stage="window"}`` with reason ``late`` and ``retraction_expired``;
     ``otel_ml_clamped{stage="window", reason="clock_ahead"}``; ``otel_ml_evicted{store="panes"}`` when :meth:`close` is
@@ -45,7 +45,7 @@ class ModelWindows:
 
     @property
     def not_before_ns(self) -> int:
-        """Start of the earliest pane that still takes rows; the smallest int64 before anything came."""
+        """Start of the earliest pane that still takes rows; the smallest int64 before the first rows."""
         start = self._line.not_before_ns
         lowest = int(np.iinfo(np.int64).min)
         return lowest if start is None else max(start, lowest)
@@ -56,29 +56,29 @@ class ModelWindows:
         return self._line.panes.nbytes
 
     def add(self, batch: PredictionBatch, now_ns: int) -> int:
-        """Adds predictions that arrived at ``now_ns`` to the panes of their event times; returns how many were late.
+        """Add predictions that arrived at ``now_ns`` to the panes of their event times; return how many were late.
 
-        Late rows are those of panes that are closed, or too old to be opened; they are counted and left out.
+        A row is late if its pane is closed or too old to be opened; late rows are counted and left out.
         """
         return self._line.add(batch, now_ns) if len(batch) else 0
 
     def add_outcomes(self, outcomes: OutcomeBatch) -> None:
-        """Adds what labels say of predictions.
+        """Add outcomes of predictions.
 
-        Windows of time: an outcome goes to the pane of its time, or to the nearest one that is open. Windows of rows:
-        to the current pane. A retraction (negative weight) goes to the pane of its time, even if that is closed; when
-        no window needs that pane any more, it is dropped and counted. Give retractions the time that the outcome had,
-        not earlier than :attr:`not_before_ns` was then.
+        In windows of time, an outcome goes into the pane of its time, or into the nearest open one; in windows of rows,
+        into the current pane. A retraction (negative weight) goes into the pane of its time, even if that is closed; if
+        no window needs that pane anymore, the retraction is dropped and counted. Give a retraction the time that the
+        outcome had, not earlier than :attr:`not_before_ns` was then.
         """
         if len(outcomes):
             self._line.add_outcomes(outcomes)
 
     def close(self, now_ns: int, limit_bytes: int = WINDOW_BYTES) -> list[Window]:
-        """The windows that are due at ``now_ns``, oldest first, each the sum of its panes.
+        """Return the windows that are ready to close at ``now_ns``, oldest first, each the sum of its panes.
 
-        At most about ``limit_bytes`` at a time, and at least one: call again for the rest. After traffic stops, windows
-        go on to close until the last row has left them; the last one is empty, and nothing comes then until traffic
-        resumes.
+        Returns at most about ``limit_bytes``, and at least one window if any is ready: call again for the rest. After
+        traffic stops, windows continue to close until the last row has left them; the last one is empty, and no window
+        closes after it until traffic resumes.
         """
         found: list[Window] = []
         size = 0
@@ -90,11 +90,11 @@ class ModelWindows:
         return found
 
     def arrays(self) -> dict[str, Array]:
-        """The vectors of all panes for a snapshot; nothing is closed by it. Arrays may share memory with the panes."""
+        """Return the vectors of all panes for a snapshot, closing none. Arrays may share memory with the panes."""
         return self._line.panes.arrays()
 
     def state(self) -> dict[str, Json]:
-        """The rest of a snapshot: watermark, boundaries and the panes' numbers, fit for JSON."""
+        """Return the rest of a snapshot as JSON: watermark, boundaries and the panes' numbers."""
         return self._line.state()
 
     @classmethod
@@ -108,11 +108,11 @@ class ModelWindows:
         arrays: Mapping[str, Array],
         now_ns: int,
     ) -> ModelWindows:
-        """The windows that :meth:`state` and :meth:`arrays` came from, with the schema that they had then.
+        """Rebuild the windows from :meth:`state` and :meth:`arrays`, with the schema that they had then.
 
-        ``ValueError`` when the snapshot does not fit: another reference, or panes of another width. The size of a
-        window and the allowed lateness may have changed. Time that passed while the service was down is not taken for
-        a lack of traffic.
+        Raises ``ValueError`` if the snapshot does not fit: another reference, or panes of another width. The size of a
+        window and the allowed lateness may have changed. The time that the service was down does not count as a lack
+        of traffic.
         """
         windows = cls(key, schema, policy, telemetry)
         setting = Setting(key, schema, policy, telemetry)

@@ -183,11 +183,11 @@ def test_panes_of_another_reference_are_refused() -> None:
 
 
 @pytest.mark.parametrize("broken", ["counts.layout", "outcomes.labels.index", "rows.u2"])
-def test_a_snapshot_that_lacks_an_array_is_refused(broken: str) -> None:
+def test_a_snapshot_without_an_array_is_refused(broken: str) -> None:
     model = windows()
     model.add(batch([NOW]), NOW)
     arrays = {name: values for name, values in model.arrays().items() if name != broken}
-    with pytest.raises(ValueError, match=f"lack '{broken}'"):
+    with pytest.raises(ValueError, match=f"have no '{broken}'"):
         ModelWindows.from_state(KEY, model.schema.fork(), POLICY, Telemetry(), model.state(), arrays, NOW)
 
 
