@@ -37,6 +37,7 @@ ENFORCED = (
     "otel_ml",
     "collector_processor/drift",
     "collector_processor/journal",
+    "collector_processor/statistics",
     "collector_processor/window",
 )
 """Files and folders that are clean, and stay so. Add to it what you clean."""

@@ -1,1 +1,1 @@
-"""Statistics that add: schema, panes, accumulation."""
+"""Statistics that add up: schema, panes, accumulation."""

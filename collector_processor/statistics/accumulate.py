@@ -1,4 +1,4 @@
-"""From columns to sums: adds a batch of predictions to a pane, one pass a column."""
+"""From columns to sums: add a batch of predictions to a pane, in one pass over each column."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from collector_processor.statistics.vectors import grown
 from otel_ml.semconv import ColumnRole
 
 OUTPUT_NAMES: Final[dict[ColumnRole, str]] = {"prediction": "prediction", "score": "score", "label": "label"}
-"""Name of each column that is no feature: the role itself."""
+"""Name of each column that is not a feature: its role."""
 PREDICTION_COLUMN: Final = ColumnSpec("prediction", OUTPUT_NAMES["prediction"])
 SCORE_COLUMN: Final = ColumnSpec("score", OUTPUT_NAMES["score"])
 LABEL_COLUMN: Final = ColumnSpec("label", OUTPUT_NAMES["label"])
 
 
 def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[StatisticsReason, int]:
-    """Adds a batch to the pane in place and returns how many cells were dropped, by reason.
+    """Add a batch to the pane in place and return how many cells were dropped, by reason.
 
     Feature columns read ``batch.features``; a feature that the whole batch lacks is missing in every row. The numeric
     prediction column reads ``batch.value``, the categorical one ``batch.prediction``, the score column
-    :func:`score_cells`; label columns are fed by joined labels (:func:`accumulate_column`). Failed rows count in
-    ``rows``, in latency, as failed, and with their features; they have no outputs, missing or other. New categories
-    and segment values are appended to the schema's tables and the pane's vectors grow with them.
+    :func:`score_cells`; label columns get their cells from joined labels (:func:`accumulate_column`). Failed rows count
+    in ``rows``, in latency, as failed, and with their features; they have no outputs, not even missing ones. New
+    categories and segment values are appended to the schema's tables, and the pane's vectors grow with them.
     """
     if not len(batch):
         return {}
@@ -58,7 +58,7 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
 
 
 def accumulate_column(pane: Pane, schema: Schema, position: int, column: Column, weights: F64) -> None:
-    """Adds one column's cells at ``position`` of ``schema.columns``; negative weights take cells out again.
+    """Add one column's cells at ``position`` of ``schema.columns``; negative weights subtract cells.
 
     ``weights`` is float64 ``[n]``.
     """
@@ -72,10 +72,11 @@ def accumulate_column(pane: Pane, schema: Schema, position: int, column: Column,
 
 
 def score_cells(batch: PredictionBatch, positive_class: str) -> F64 | None:
-    """The score of each row ``[n]``: the positive class's probability, or the predicted class's if there is none.
+    """Return the score of each row ``[n]``: the probability of the positive class if there is one, or of the predicted
+    class; None if the batch has no scores.
 
-    ``batch.scores`` tell which class a probability is of, so they go before ``batch.score``: the sender may have taken
-    another class for the positive one. None if the batch has neither. Derived once a batch and class.
+    ``batch.scores`` names the class of each probability, so it takes precedence over ``batch.score``: the sender may
+    consider another class the positive one. Derived once for each batch and class.
     """
     if not batch.scores:
         return batch.score
@@ -104,7 +105,7 @@ def _predicted_score(batch: PredictionBatch) -> F64 | None:
 
 
 def _cells(schema: Schema, batch: PredictionBatch, spec: ColumnSpec, *, numeric: bool) -> Column | None:
-    """What the batch has for a column, or None."""
+    """Return the batch's cells for a column, or None."""
     if spec.role == "feature":
         return batch.features.get(spec.name)
     if spec.role == "prediction" and not numeric:
@@ -121,7 +122,7 @@ def _add_numeric(
     weights: F64 | None,
     failed: Mask | None,
 ) -> None:
-    """All numeric columns but labels, which split them into runs."""
+    """Add all numeric columns except labels, which split them into runs."""
     start = 0
     for position in [*(i for i, spec in enumerate(schema.numeric) if spec.role == "label"), len(columns)]:
         if position > start:
@@ -130,7 +131,7 @@ def _add_numeric(
 
 
 def _unknown(schema: Schema, batch: PredictionBatch) -> dict[StatisticsReason, int]:
-    """Cells of features that the schema does not have."""
+    """Count the cells of features that the schema does not have."""
     known = {spec.name for spec in schema.columns if spec.role == "feature"}
     cells = sum(
         len(column) - int(np.count_nonzero(column.missing()))
@@ -141,7 +142,7 @@ def _unknown(schema: Schema, batch: PredictionBatch) -> dict[StatisticsReason, i
 
 
 def _add_texts(pane: Pane, schema: Schema, position: int, column: Column, weights: F64 | None) -> None:
-    """One categorical column: counts by slot, missing and wrong type."""
+    """Add one categorical column: counts by slot, missing and wrong type."""
     texts = as_texts(column)
     wrong = 0.0
     if texts.numbers is not None:
@@ -160,7 +161,7 @@ def _add_texts(pane: Pane, schema: Schema, position: int, column: Column, weight
 
 
 def _add_groups(pane: Pane, schema: Schema, batch: PredictionBatch, failed: Mask | None) -> None:
-    """Rows, failures and latency, for everything together and for each declared segment."""
+    """Add rows, failures and latency, for everything together and for each declared segment."""
     groups = segment_groups(schema, batch)
     size = len(schema.groups) + 1
     pane.group_rows = grown(pane.group_rows, (size, 2))
@@ -171,7 +172,7 @@ def _add_groups(pane: Pane, schema: Schema, batch: PredictionBatch, failed: Mask
     pane.group_rows[0] += (batch.weights.sum(), 0.0 if failures is None else failures.sum())
     np.add.at(pane.latency[0], bins, timed_weights)
     for group in groups.T:
-        # One place more, the first, for rows that the segment does not have.
+        # One extra place, the first, for rows outside the segment.
         pane.group_rows[:, 0] += np.bincount(group + 1, batch.weights, size + 1)[1:]
         if failures is not None:
             pane.group_rows[:, 1] += np.bincount(group + 1, failures, size + 1)[1:]

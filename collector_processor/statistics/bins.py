@@ -1,4 +1,4 @@
-"""Bins ranged from the reference: fine ones for exact distances, deciles for the binned drift scores."""
+"""Bins fixed by the reference: fine ones for exact distances, deciles for the binned drift scores."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from collector_processor.columns.batch import F64, I32, I64
 
 FINE_BINS: Final = 1024
-"""A fine bin holds at most one part in so many of the reference, unless a single value does."""
+"""A fine bin holds at most this fraction (1 / 1024) of the reference, unless a single value holds more."""
 EDGES_LIMIT: Final = 1100
-"""Most edges that a column may have; it bounds the memory of every pane."""
+"""Maximum number of edges of a column, which bounds the memory of every pane."""
 DECILES: Final = tuple(step / 10 for step in range(1, 10))
 
 
@@ -33,14 +33,14 @@ def fine_edges(
     limit: int = EDGES_LIMIT,
     include: Sequence[float] = (),
 ) -> Bins:
-    """The edges of one numeric column from its reference values; NaN and infinite ones are left out.
+    """Return the edges of one numeric column from its reference values; NaN and infinite ones are left out.
 
-    Always among them: the minimum, the float just above the maximum, the deciles (those of ``numpy.quantile``, coarse
-    edges, equal ones once), quantiles that thin out by halves towards both tails, and ``include`` within the range.
-    The others cut the reference so that no bin ``[a, b)`` holds more than about ``1 / bins`` of it, except a single
-    value that does: its bin is ``[v, nextafter(v))``. Where that takes more than ``limit`` edges, the lightest such
-    bins stay open up to the next value (at most ``2 / bins`` each). A column whose deciles are all one value has that
-    value as a coarse bin of its own. Without finite values there are no edges and the range is NaN.
+    They always include the minimum, the float just above the maximum, the deciles (those of ``numpy.quantile``, which
+    are the coarse edges, equal ones once), quantiles that thin out by halves toward both tails, and ``include`` within
+    the range. The others cut the reference so that no bin ``[a, b)`` holds more than about ``1 / bins`` of it, except a
+    single value that does: its bin is ``[v, nextafter(v))``. If that takes more than ``limit`` edges, the lightest such
+    bins extend to the next value (at most ``2 / bins`` each). A column whose deciles are all one value has a separate
+    coarse bin for that value. Without finite values there are no edges and the range is NaN.
 
     >>> found = fine_edges(np.arange(11.0))
     >>> found.edges[found.drift].tolist(), found.low, found.high
@@ -65,7 +65,7 @@ def fine_edges(
 
 
 def _ordered(values: F64, weights: F64 | None) -> tuple[F64, F64 | None]:
-    """Finite values of some weight in ascending order, with their weights; equal weights are none."""
+    """Return finite values of positive weight in ascending order, with their weights; None if all weights are equal."""
     if weights is not None:
         used = np.isfinite(values) & (weights > 0.0)
         values, weights = values[used], weights[used]
@@ -77,7 +77,7 @@ def _ordered(values: F64, weights: F64 | None) -> tuple[F64, F64 | None]:
 
 
 def _distinct(ordered: F64, mass: F64 | None) -> tuple[F64, F64]:
-    """The values, once each and without negative zero, and the weight of each."""
+    """Return the distinct values, without negative zero, and the weight of each."""
     new = ordered[1:] != ordered[:-1]
     if mass is None and new.all():
         return ordered + 0.0, np.ones(len(ordered))
@@ -87,7 +87,7 @@ def _distinct(ordered: F64, mass: F64 | None) -> tuple[F64, F64]:
 
 
 def _quantiles(ordered: F64, distinct: F64, weight: F64, equal: bool) -> F64:
-    """The deciles, then levels 2⁻ʲ and 1 − 2⁻ʲ, j = 11, 12, …, as long as two rows lie beyond."""
+    """Return the deciles, then levels 2⁻ʲ and 1 − 2⁻ʲ, j = 11, 12, …, as long as two rows lie beyond."""
     tails = [2.0**-j for j in range(11, 64) if len(ordered) * 2.0**-j >= 2.0]
     levels = np.array([*DECILES, *tails, *(1.0 - tail for tail in tails)])
     if not equal:
@@ -99,7 +99,7 @@ def _quantiles(ordered: F64, distinct: F64, weight: F64, equal: bool) -> F64:
 
 
 def _interpolated(ordered: F64, levels: F64) -> F64:
-    """What ``numpy.quantile`` gives, to the last digit, without the search for places that the order tells."""
+    """Return what ``numpy.quantile`` gives, to the last digit, without partitioning values that are in order."""
     place = (len(ordered) - 1) * levels
     below = np.floor(place)
     share = place - below
@@ -110,11 +110,11 @@ def _interpolated(ordered: F64, levels: F64) -> F64:
 
 
 def _cuts(distinct: F64, weight: F64, bins: int, limit: int, fixed: Sequence[F64 | list[float]]) -> tuple[F64, F64]:
-    """Values at which a new bin must start, and upper edges worth having while ``limit`` allows.
+    """Return the values at which a new bin must start, and the upper edges to add while ``limit`` allows.
 
     Every value starts in one of ``bins`` cells of equal mass. The first of each cell starts a bin, and so does a value
-    that is heavier than a cell. What may still be too heavy is such a value together with the gap behind it, and a cell
-    whose last value reaches far into the next cell: both get one more edge, the heaviest first.
+    that is heavier than a cell. Two cases may still be too heavy: such a value together with the gap behind it, and a
+    cell whose last value reaches far into the next cell. Both get one more edge, the heaviest first.
     """
     share = weight.sum() / bins
     lightest = weight.min()
@@ -136,12 +136,15 @@ def _cuts(distinct: F64, weight: F64, bins: int, limit: int, fixed: Sequence[F64
 
 
 def _cell(before: F64, share: float) -> F64:
-    """The cell in which a value starts, given the mass before it."""
+    """Return the cell in which a value starts, given the mass before it."""
     return np.floor(before / share * (1.0 + 1e-12))
 
 
 def _even_starts(rows: int, bins: int) -> I64:
-    """Where cells start among so many values of weight 1, at least one a cell: only near there one has to look."""
+    """Return where cells start among ``rows`` values of weight 1, at least one for each cell.
+
+    Only the values near each expected start need to be checked.
+    """
     cells = np.arange(bins)
     near = np.ceil(cells * (rows / bins))[:, None] + np.array([-1.0, 0.0, 1.0])
     near = np.clip(near, 0.0, rows - 1.0)
@@ -150,21 +153,21 @@ def _even_starts(rows: int, bins: int) -> I64:
 
 
 def above(values: F64) -> F64:
-    """The next float above each value."""
+    """Return the next float above each value."""
     with np.errstate(over="ignore"):
         return np.nextafter(values, np.inf)
 
 
 def _finite(edges: F64) -> F64:
-    """Distinct finite edges in order: the float above the greatest of all would be infinite, like the padding."""
+    """Return the distinct finite edges in order: the float above the largest one is infinite, like the padding."""
     return np.unique(edges[np.isfinite(edges)])
 
 
 def bin_index(values: F64, edges: F64) -> I64:
-    """The fine bin of each value, int64 ``[n]``: 0 below ``edges[0]``, ``b`` in ``[edges[b-1], edges[b])``.
+    """Return the fine bin of each value, int64 ``[n]``: 0 below ``edges[0]``, ``b`` in ``[edges[b-1], edges[b])``.
 
-    ``edges`` ``[E]`` may be padded with ``+inf``; what lies above the last finite one, +∞ too, shares one bin. NaN gets
-    that bin as well: leave it out beforehand.
+    ``edges`` ``[E]`` may be padded with ``+inf``; all values above the last finite edge, +∞ too, share one bin. NaN
+    gets that bin as well, so leave NaN out beforehand.
 
     >>> bin_index(np.array([-1.0, 0.0, 0.5, 1.0, np.inf]), np.array([0.0, 1.0, np.inf])).tolist()
     [0, 1, 1, 2, 2]
@@ -173,12 +176,12 @@ def bin_index(values: F64, edges: F64) -> I64:
 
 
 def finite_edges(edges: F64) -> int:
-    """How many of a column's edges are no padding."""
+    """Return how many of a column's edges are not padding."""
     return int(np.searchsorted(edges, np.inf))
 
 
 def coarse(counts: F64, drift_edges: I32) -> F64:
-    """Fine counts ``[F, B]`` summed between the coarse edges, ``[F, D + 1]``.
+    """Return fine counts ``[F, B]`` summed between the coarse edges, ``[F, D + 1]``.
 
     >>> coarse(np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([[0, 2, 2]], np.int32)).tolist()
     [[1.0, 5.0, 0.0, 4.0]]
@@ -189,11 +192,11 @@ def coarse(counts: F64, drift_edges: I32) -> F64:
 
 
 def merge_light(reference: F64, current: F64, light: float = 1e-4) -> tuple[F64, F64]:
-    """Both counts ``[F, K]`` with stray bins joined to a neighbour, so that one outlier is no drift.
+    """Return both counts ``[F, K]`` with stray bins merged into a neighbor, so that an outlier does not count as drift.
 
-    A bin is stray where the reference has nothing and the current rows less than the share ``light``: the square root
-    in Jensen–Shannon and Hellinger would make much of it. Its rows go to the nearest lower bin that the reference
-    has, else to the nearest higher one. The stray bin stays, empty on both sides, which adds nothing to any score.
+    A bin is stray if the reference has nothing in it and the current rows less than the share ``light``: the square
+    root in Jensen–Shannon and Hellinger would exaggerate it. Its rows go into the nearest lower bin that the reference
+    has, else into the nearest higher one. The stray bin stays, empty on both sides, which adds nothing to any score.
 
     >>> merge_light(np.array([[0.0, 9.0, 0.0]]), np.array([[1.0, 99_998.0, 20.0]]))[1].tolist()
     [[0.0, 99999.0, 20.0]]

@@ -1,10 +1,10 @@
-"""The compiled part of this room, or None where it is not built; numpy then gives the same figures, more slowly."""
+"""The compiled part of this package, or None if it is not built; numpy then gives the same figures, more slowly."""
 
 from __future__ import annotations
 
 try:
     from collector_processor.statistics import sums
-except ImportError:  # no compiler at hand, or built for another Python
+except ImportError:  # no compiler available, or built for another Python
     sums = None
 
 __all__ = ["sums"]

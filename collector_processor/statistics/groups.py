@@ -1,4 +1,4 @@
-"""Which declared segments a prediction belongs to: rows of the grouped vectors."""
+"""The declared segments that a prediction belongs to, as rows of the grouped vectors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from collector_processor.statistics.texts import as_texts
 
 
 def segment_groups(schema: Schema, batch: PredictionBatch) -> I32:
-    """The row of the grouped vectors for each prediction and declared segment, int32 ``[n, segments]``; −1 if missing.
+    """Return the row of the grouped vectors for each prediction and declared segment, int32 ``[n, segments]``; −1 for a
+    missing value.
 
-    The row is the segment value's slot + 1; row 0, which holds everything, is never given. New values are appended to
-    ``schema.groups`` while its limit allows and are the segment's ``other`` afterwards; so is a value named by nobody.
-    A segment that the batch does not carry is read from the feature of the same name. Numbers count as their text.
+    The row is the segment value's slot + 1; row 0, which holds everything, is never returned. New values are appended
+    to ``schema.groups`` while its limit allows, and count as the segment's ``other`` afterwards. If the batch does not
+    have a segment, it is read from the feature of the same name. Numbers count as their text.
 
-    Derived once a batch and table. That cannot grow stale while the table grows: a value keeps its slot, and one that
-    is ``other`` stays so, for it came after the limit.
+    Derived once for each batch and table. The result stays valid while the table grows: a value keeps its slot, and one
+    that is ``other`` stays ``other``, because it came after the limit.
     """
     return batch.once("segment_groups", schema.groups, lambda: _segment_groups(schema, batch))
 
@@ -35,18 +36,18 @@ def _segment_groups(schema: Schema, batch: PredictionBatch) -> I32:
 
 
 def segment_column(batch: PredictionBatch, name: str) -> Column | None:
-    """The cells of a declared segment: those sent as such, else the feature of that name."""
+    """Return the cells of a declared segment: those sent as a segment, else the feature of that name."""
     return batch.segments.get(name, batch.features.get(name))
 
 
 def cell_slots(table: Categories, position: int, column: Column) -> I32:
-    """The slot of each text cell in one column of a table, int32 ``[n]``; −1 where the cell is no text.
+    """Return the slot of each text cell in one column of a table, int32 ``[n]``; −1 for a cell that is not a text.
 
-    Only categories that a cell really has are looked up, so an unused entry of the column's list takes no slot.
+    Only categories that occur in a cell are looked up, so an unused entry of the column's list takes no slot.
     """
     if column.codes is None or not column.categories:
         return np.full(len(column), -1, np.int32)
     used = np.flatnonzero(np.bincount(column.codes + 1, minlength=len(column.categories) + 1)[1:])
-    slots = np.full(len(column.categories) + 1, -1, np.int32)  # the last answers for code −1
+    slots = np.full(len(column.categories) + 1, -1, np.int32)  # the last is for code −1
     slots[used] = table.slots(position, [column.categories[code] for code in used.tolist()])
     return slots[column.codes]

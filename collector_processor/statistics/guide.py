@@ -1,4 +1,4 @@
-"""Finds bins by arithmetic: a grid over each column's edges, several times faster than a search and just as exact."""
+"""Find bins by arithmetic: a grid over each column's edges, several times faster than a search and just as exact."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from collector_processor.columns.batch import F64, I64
 from collector_processor.statistics.bins import finite_edges
 
 MAX_CELLS: Final = 8192
-"""Most cells of one column's grid; its tables stay in the processor's cache."""
+"""Maximum number of cells in one column's grid, so that its tables stay in the processor's cache."""
 ALL_CELLS: Final = 2**21
-"""Cells of all columns together, which bounds the memory of a model of very many features (6 MB)."""
+"""Number of cells of all columns together, which bounds the memory of a model with very many features (6 MB)."""
 MIN_CELLS: Final = 256
 MAX_PASSES: Final = 3
-"""Most edges of one cell that every value is compared with; in a cell with more, values go on with a search."""
+"""Maximum number of edges of one cell that every value is compared with; a cell with more needs a search as well."""
 _SEARCH_COST: Final = 40.0
-"""What the search of one value costs, in passes over one value."""
+"""Cost of searching for one value, in passes over one value."""
 _RANGES: Final = ((0.0, 1.0), (0.02, 0.98), (0.0, 0.9), (0.1, 1.0), (0.1, 0.9))
-"""Shares of the edges that a grid may span: heavy tails are better left to its outer cells."""
+"""Ranges of the edges that a grid may span, as shares: heavy tails are better left to its outer cells."""
 
 
 class Guide:
@@ -29,7 +29,7 @@ class Guide:
 
     A value's cell is ``int(clip((x − low) · scale))``. Rounded arithmetic is still monotone, so with the same formula
     applied to the edges, a value's bin lies between the number of edges in lower cells and that number plus those in
-    its own cell: comparing with these few edges gives exactly what a search among all edges would.
+    the value's cell: comparing with these few edges gives exactly the result of a search among all edges.
 
     >>> guide = Guide(np.array([[0.0, 1.0, 4.0], [7.0, np.inf, np.inf]]))
     >>> guide.index(0, np.array([[-np.inf, 0.0, 3.9, 4.0], [np.nan, 6.9, 7.0, np.inf]])).tolist()
@@ -52,18 +52,18 @@ class Guide:
         self._passes = _passes(per_cell)
         left = np.maximum(per_cell - self._passes, 0).astype(np.int16).ravel()
         self._left = left if left.any() else None
-        # No value passes NaN, not even infinity: the bin after the last finite edge is the last.
+        # No value is greater than NaN, not even infinity: the bin after the last finite edge is the last.
         padded = np.where(np.isfinite(edges), edges, np.nan)
         self.following = np.concatenate((padded, np.full((columns, 1), np.nan)), axis=1).ravel()
-        """The edge above each bin, NaN where there is none, flat ``[F · (E + 1)]``."""
+        """The edge above each bin, NaN if there is none, flat ``[F · (E + 1)]``."""
         anchors = np.concatenate((edges[:, :1], edges), axis=1)
         self.anchors = np.append(np.where(np.isfinite(anchors), anchors, 0.0), 0.0)
-        """Where each bin's ``excess`` is measured from, flat ``[F · (E + 1) + 1]``."""
+        """The point from which each bin's ``excess`` is measured, flat ``[F · (E + 1) + 1]``."""
         self.edgeless = np.array(sizes, np.int64) == 0
         """Which columns have no edges, bool ``[F]``."""
 
     def index(self, first: int, values: F64) -> I64:
-        """The bin of each value of neighbouring columns: ``values`` ``[k, n]`` belong to columns from ``first`` on.
+        """Return the bin of each value of neighboring columns: ``values`` ``[k, n]`` belong to those from ``first`` on.
 
         Returns int64 ``[k, n]``: bin ``b`` of the ``j``-th of them is ``j · (E + 1) + b``, where ``b`` is that of
         :func:`.bin_index`. NaN gets any bin of its column.
@@ -88,8 +88,8 @@ class Guide:
 
 
 def _search(values: F64, following: F64, left: NDArray[np.int16], index: I64) -> None:
-    """Moves ``index`` on by bisection where edges of the cell are ``left`` after the passes."""
-    unsure = np.flatnonzero(left != 0)  # several times faster than of the integers themselves
+    """Advance ``index`` by bisection for values whose cell has edges ``left`` after the passes."""
+    unsure = np.flatnonzero(left != 0)  # several times faster than np.flatnonzero(left)
     unsure = unsure[values.take(unsure) >= following.take(index.take(unsure))]  # these passed an edge in every pass
     wanted, low = values.take(unsure), index.take(unsure)
     count = left.reshape(-1).take(unsure).astype(np.int64)
@@ -102,7 +102,7 @@ def _search(values: F64, following: F64, left: NDArray[np.int16], index: I64) ->
 
 
 def _passes(per_cell: I64) -> int:
-    """How many passes are worth their time, given the edges in each cell."""
+    """Return the number of passes that costs the least time, given the edges in each cell."""
     most = min(MAX_PASSES, int(per_cell.max(initial=0)))
     edges = max(1, int(per_cell.sum()))
     costs = [passes + _SEARCH_COST * per_cell[per_cell > passes].sum() / edges for passes in range(most + 1)]
@@ -110,7 +110,7 @@ def _passes(per_cell: I64) -> int:
 
 
 class _Grid:
-    """Equal cells over a part of the edges, and how many edges lie in each; the outer cells reach to infinity."""
+    """Equal cells over a range of the edges, and how many edges lie in each; the outer cells extend to infinity."""
 
     def __init__(self, edges: F64, cells: int, first: float, last: float) -> None:
         low, high = (float(edges[round(share * (len(edges) - 1))]) if len(edges) else 0.0 for share in (first, last))
@@ -123,7 +123,7 @@ class _Grid:
 
 
 def _best_grid(edges: F64, cells: int) -> _Grid:
-    """The grid with the fewest edges in company; few edges are no trouble in any."""
+    """Return the grid with the fewest edges that share a cell; for few edges, the full range."""
     ranges = _RANGES if len(edges) > 64 else _RANGES[:1]
     return min((_Grid(edges, cells, *part) for part in ranges), key=lambda grid: grid.searched)
 
@@ -132,9 +132,9 @@ _GUIDES: dict[int, tuple[weakref.ref[F64], Guide]] = {}
 
 
 def guide_of(edges: F64) -> Guide:
-    """The guide of a schema's ``edges``, which never change; forks of a schema share it.
+    """Return the guide of a schema's ``edges``, which never change; forks of a schema share it.
 
-    A guide lives exactly as long as its array, so there are never more of them than schemas.
+    A guide lives exactly as long as its array, so there are never more guides than schemas.
     """
     known = _GUIDES.get(id(edges))
     if known is not None and known[0]() is edges:

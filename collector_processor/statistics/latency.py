@@ -1,4 +1,4 @@
-"""Durations in logarithmic bins: quantiles to one per cent, from counts that add."""
+"""Durations in logarithmic bins: quantiles accurate to 1 %, from counts that add up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collector_processor.statistics.pane import DELAY_BINS, LATENCY_BINS
 
 @dataclass(frozen=True, slots=True)
 class LogBins:
-    """``count − 2`` bins of equal ratio from ``low_s`` to ``high_s``, one more below and one above."""
+    """``count − 2`` bins with edges in equal ratio from ``low_s`` to ``high_s``, plus one below and one above."""
 
     low_s: float
     high_s: float
@@ -27,17 +27,17 @@ class LogBins:
         return (self.high_s / self.low_s) ** (1.0 / (self.count - 2))
 
     def index(self, seconds: F64) -> I32:
-        """The bin of each duration, int32 ``[n]``; −1 where it is NaN. Zero and negative ones lie below the first."""
+        """Return the bin of each duration, int32 ``[n]``; −1 for NaN. Zero and negative ones are in the lowest bin."""
         with np.errstate(divide="ignore", invalid="ignore"):
             place = np.log(np.maximum(seconds, 0.0) / self.low_s) * (1.0 / math.log(self.ratio))
         inside = np.clip(np.floor(place) + 1.0, 0.0, self.count - 1.0)
         return np.where(np.isnan(inside), -1.0, inside).astype(np.int32)
 
     def centres(self) -> F64:
-        """The value that stands for each bin, ``[count]``: the harmonic mean of its edges.
+        """Return the value that represents each bin, ``[count]``: the harmonic mean of its edges.
 
         It is off by at most ``(ratio − 1) / (ratio + 1)`` of the true value at either edge, the least possible. The
-        outer bins stand for the limits themselves.
+        outer bins are represented by the limits.
         """
         lower = self.low_s * self.ratio ** np.arange(self.count - 2)
         inner = lower * (2.0 * self.ratio / (1.0 + self.ratio))
@@ -52,7 +52,7 @@ _CENTRES: Final = {bins.count: bins.centres() for bins in (LATENCY, DELAY)}
 
 
 def latency_bins(duration_s: F64) -> I32:
-    """The bin of each call's duration in ``Pane.latency``, int32 ``[n]``; −1 where it is NaN.
+    """Return the bin of each call's duration in ``Pane.latency``, int32 ``[n]``; −1 for NaN.
 
     >>> latency_bins(np.array([0.0, 1e-6, 5e3, np.nan])).tolist()
     [0, 1, 1041, -1]
@@ -61,15 +61,16 @@ def latency_bins(duration_s: F64) -> I32:
 
 
 def delay_bins(delay_s: F64) -> I32:
-    """The bin of each label's delay in ``Outcomes.delay``, int32 ``[n]``; a label before its prediction is in bin 0."""
+    """Return the bin of each label's delay in ``Outcomes.delay``, int32 ``[n]``; 0 if it came before its prediction."""
     return DELAY.index(delay_s)
 
 
 def quantile(counts: F64, q: float | Sequence[float]) -> F64:
-    """Quantiles of binned durations in seconds, within 1 % of the smallest duration that the share ``q`` does not pass.
+    """Return quantiles of binned durations in seconds, within 1 % of the smallest duration that a share of at least
+    ``q`` does not exceed.
 
     ``counts`` is ``[..., LATENCY_BINS]`` or ``[..., DELAY_BINS]``; the result is ``[...]`` for one ``q`` and
-    ``[..., len(q)]`` for several; NaN where there are no counts. Durations beyond the bins give the bins' limits.
+    ``[..., len(q)]`` for several; NaN if there are no counts. Durations beyond the bins give the bins' limits.
     Raises ``ValueError`` for another number of bins or a ``q`` outside 0 to 1.
 
     >>> counts = np.bincount(latency_bins(np.array([0.01, 0.02, 0.03])), minlength=LATENCY_BINS).astype(float)
@@ -87,7 +88,7 @@ def quantile(counts: F64, q: float | Sequence[float]) -> F64:
     cumulative = np.cumsum(np.maximum(counts, 0.0), axis=-1)
     total = cumulative[..., -1:]
     ranks = np.maximum(levels * total, np.nextafter(0.0, 1.0))
-    # Rounding must not lift the rank of q = 1 over the total, nor q·total over the bin that it equals.
+    # Rounding must not lift the rank of q = 1 above the total, nor q·total above the bin that it equals.
     reached = cumulative[..., None, :] >= (ranks * (1.0 - 1e-12))[..., :, None]
     found = np.where(total > 0.0, centres[np.argmax(reached, axis=-1)], np.nan)
     return found if np.ndim(q) else found[..., 0]

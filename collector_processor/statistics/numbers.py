@@ -1,4 +1,4 @@
-"""Numeric columns into bins, compiled (:mod:`.sums`) or with numpy, a block at a time that stays in the cache."""
+"""Add numeric columns to bins, compiled (:mod:`.sums`) or with numpy, in blocks that fit into the cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collector_processor.statistics.schema import Schema
 BLOCK_CELLS: Final = 32_768
 BLOCK_COLUMNS: Final = 32
 EXCESS_LIMIT: Final = 1e290
-"""Farthest that one cell counts into ``excess``, so that sums of absurd values stay finite."""
+"""Largest distance that one cell adds to ``excess``, so that sums of absurd values stay finite."""
 
 
 def add_numbers(
@@ -28,10 +28,10 @@ def add_numbers(
     failed: Mask | None = None,
     first: int = 0,
 ) -> None:
-    """Adds ``rows`` cells of each of the numeric columns from position ``first`` on; None is missing in every row.
+    """Add ``rows`` cells of each of the numeric columns from position ``first`` on; None is missing in every row.
 
-    ``weights`` None means 1 each. Rows that ``failed`` have no outputs: in columns of another role than feature their
-    cells are neither counted nor missing.
+    ``weights`` None means a weight of 1 each. Rows that ``failed`` have no outputs: in columns other than features,
+    their cells are neither counted nor missing.
     """
     values: list[F64 | None] = []
     for position, column in enumerate(columns, first):
@@ -64,7 +64,7 @@ def add_with_numpy(
     counts: F64,
     excess: F64,
 ) -> F64:
-    """What :func:`.sums.add_numbers` does, to the last digit, where that is not built."""
+    """Do what :func:`.sums.add_numbers` does, to the last digit, if that is not built."""
     width = max(1, min(BLOCK_COLUMNS, BLOCK_CELLS // height))
     for start in range(0, rows, height):
         part = slice(start, min(start + height, rows))
@@ -80,7 +80,7 @@ def add_with_numpy(
 
 
 def _absent(column: F64 | None, weights: F64 | None, rows: int) -> float:
-    """How many cells are no numbers, weighted, added one after the other."""
+    """Return the weighted count of cells that are not numbers, added one after the other."""
     if column is None:
         return float(rows) if weights is None else float(np.bincount(np.zeros(rows, np.int8), weights, 1)[0])
     absent = np.isnan(column)
@@ -90,12 +90,12 @@ def _absent(column: F64 | None, weights: F64 | None, rows: int) -> float:
 
 
 def _add_block(values: F64, weights: F64 | None, guide: Guide, block: slice, counts: F64, excess: F64) -> None:
-    """Counts and excess of the cells ``[k, n]`` of neighbouring columns that are numbers."""
+    """Add the counts and excess of the cells ``[k, n]`` of neighboring columns that are numbers."""
     index = guide.index(block.start, values)
     size = len(values) * guide.bins
     absent = np.isnan(values)
     if absent.any():
-        index[absent] = size  # one bin more, which is thrown away
+        index[absent] = size  # an extra bin, which is discarded
     flat = index.ravel()
     flat_weights = None if weights is None else np.broadcast_to(weights, values.shape).ravel()
     counts[block] += np.bincount(flat, flat_weights, size + 1)[:size].reshape(len(values), guide.bins)
@@ -107,12 +107,12 @@ def _add_block(values: F64, weights: F64 | None, guide: Guide, block: slice, cou
 
 
 def weight_of(weights: F64 | None, rows: Mask) -> float:
-    """The weight of the selected rows; None stands for weights of 1."""
+    """Return the weight of the selected rows; ``weights`` None means a weight of 1 each."""
     return float(np.count_nonzero(rows)) if weights is None else float(weights[rows].sum())
 
 
 def _excess(values: F64, index: I64, anchors: F64, weights: F64 | None, size: int) -> F64:
-    """Σ weight · (x − anchor) of each bin; infinite cells add nothing and absurd ones no more than the limit."""
+    """Return Σ weight · (x − anchor) of each bin; infinite cells add nothing, and absurd ones at most the limit."""
     with np.errstate(over="ignore", invalid="ignore"):
         distance = values - anchors.take(index)
         total = _binned(index, distance, weights, size)
@@ -123,5 +123,5 @@ def _excess(values: F64, index: I64, anchors: F64, weights: F64 | None, size: in
 
 
 def _binned(index: I64, amounts: F64, weights: F64 | None, size: int) -> F64:
-    """Weighted amounts summed by bin, without the last one."""
+    """Return weighted amounts summed by bin, without the last bin."""
     return np.bincount(index, amounts if weights is None else amounts * weights, size + 1)[:size].astype(np.float64)

@@ -1,9 +1,10 @@
-"""From joined labels to sums: what predictions were worth, in vectors that add and that a correction takes back.
+"""From joined labels to sums: how good predictions were, in vectors that add up and that a correction can reverse.
 
 ``Outcomes.errors`` ``[G, 8]`` holds for a regression, with label y, prediction ŷ and error e = ŷ − y, weighted: count,
 Σ abs(e), Σ e², Σ abs(e)/abs(y) where abs(y) ≥ ε, Σ (y − c), Σ (y − c)², Σ e, Σ abs(e) where abs(y) < ε. Here ε is
 float64's machine epsilon (scikit-learn's floor in its MAPE; the two parts are kept apart so that a label of zero does
-not swallow everybody's digits), and c the schema's :func:`label_shift`, which keeps R² exact for labels far from zero.
+not absorb the digits of all others), and c the schema's :func:`label_shift`, which keeps R² exact for labels far from
+zero.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 EPSILON: Final = float(np.finfo(np.float64).eps)
 """Probabilities are clipped to [ε, 1 − ε] before their logarithm, and |y| to ε in the MAPE, as scikit-learn does."""
 VALUE_LIMIT: Final = 1e140
-"""Labels or predictions of a regression beyond it do not count in ``errors``: their squares would be infinite."""
+"""Larger labels or predictions of a regression do not count in ``errors``: their squares would be infinite."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeBatch:
-    """``n`` joined labels of one model: what was predicted, what was true.
+    """``n`` joined labels of one model: what was predicted, and what was true.
 
     - ``time_ns`` int64 ``[n]``: when the truth became known, Unix nanoseconds; it decides the pane.
-    - ``weights`` float64 ``[n]``: how many predictions a row stands for; negative takes an earlier outcome back.
+    - ``weights`` float64 ``[n]``: how many predictions a row stands for; a negative one takes an earlier outcome back.
     - Classification: ``labels`` and ``predicted`` int32 ``[n]``, slots of ``schema.classes``, −1 where unknown.
     - Regression: ``label_values`` and ``predicted_values`` float64 ``[n]``, NaN where unknown.
     - ``scores`` float64 ``[n]``: probability of the positive class (binary) or of the predicted one; NaN for none.
-    - ``label_probability`` float64 ``[n]``: what the model gave to the true class; NaN where unknown.
+    - ``label_probability`` float64 ``[n]``: the model's probability of the true class; NaN where unknown.
     - ``groups`` int32 ``[n, s]``: rows of the grouped vectors (:func:`.segment_groups`), −1 where missing.
     - ``delay_s`` float64 ``[n]``: time from prediction to label, seconds.
     """
@@ -61,7 +62,7 @@ class OutcomeBatch:
         return len(self.time_ns)
 
     def take(self, rows: I64 | Mask | slice) -> OutcomeBatch:
-        """The same outcomes for a selection of rows."""
+        """Return the same outcomes for a selection of rows."""
         return OutcomeBatch(
             self.time_ns[rows],
             self.weights[rows],
@@ -96,13 +97,13 @@ class OutcomeBatch:
 
 
 def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> None:
-    """Adds joined labels to the pane's ``outcomes``, and to the drift vectors of the label column if there is one.
+    """Add joined labels to the pane's ``outcomes``, and to the drift vectors of the label column if there is one.
 
-    Rows without a label add nothing; rows without a prediction add to ``labels``, ``delay`` and label drift only. In a
-    binary task every class but the positive one is negative; as long as no class is known to be the positive one,
-    there is but the confusion. Scores outside 0 to 1 are no probabilities: they rank (``score_hits``) and do not
-    calibrate. A schema without a score column has no bins to rank in: no ROC AUC. Multiclass ``scored`` counts the
-    rows whose ``label_probability`` is known; its second column stays 0.
+    Rows without a label add nothing; rows without a prediction add only to ``labels``, ``delay`` and label drift. In a
+    binary task every class except the positive one is negative; as long as the positive class is unknown, only the
+    confusion is counted. Scores outside 0 to 1 are not probabilities: they count for ranking (``score_hits``), not for
+    calibration. A schema without a score column has no bins to rank in, and so no ROC AUC. Multiclass ``scored`` counts
+    the rows whose ``label_probability`` is known; its second column stays 0.
     """
     known = _known(outcomes)
     if not known.all():
@@ -125,9 +126,10 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> N
 
 
 def label_shift(schema: Schema) -> float:
-    """The c of the regression sums: the middle of the label's range in the reference, else of the prediction's, else 0.
+    """Return the c of the regression sums: the middle of the label's range in the reference, else of the prediction's,
+    else 0.
 
-    It is the same for all panes of a schema, or they would not add.
+    It must be the same for all panes of a schema, or they would not add up.
     """
     roles: tuple[ColumnRole, ...] = ("label", "prediction")
     for role in roles:
@@ -141,7 +143,7 @@ def label_shift(schema: Schema) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """Which row belongs to which group: pairs ``[m]``, every row in group 0 and in those of its segments."""
+    """The groups of each row as pairs ``[m]``: every row is in group 0 and in those of its segments."""
 
     row: I64
     group: I64
@@ -154,20 +156,20 @@ class _Members:
         return cls(np.concatenate((rows, row)), np.concatenate((np.zeros(len(rows), np.int64), groups)))
 
     def where(self, kept: Mask) -> _Members:
-        """The pairs of the rows that are kept."""
+        """Return the pairs of the rows that are kept."""
         if kept.all():
             return self
         pairs = kept[self.row]
         return _Members(self.row[pairs], self.group[pairs])
 
     def add(self, target: F64, cell: I64, values: F64) -> None:
-        """Adds each row's value to its cell (a flat index inside a group) of the vector ``[G, …]``."""
+        """Add each row's value to its cell (a flat index inside a group) of the vector ``[G, …]``."""
         size = target.size // len(target)
         scatter(target, self.group * size + cell[self.row], values[self.row])
 
 
 def scatter(target: F64, index: NDArray[np.integer], values: F64) -> None:
-    """Adds values at flat positions of a vector, repeated ones included; few values do not touch all of it."""
+    """Add values at flat positions of a vector, which may repeat; a few values touch only their positions."""
     flat = target.reshape(-1)
     if len(index) * 8 < len(flat):
         np.add.at(flat, index, values)
@@ -184,7 +186,7 @@ def _known(outcomes: OutcomeBatch) -> Mask:
 
 
 def _grow(sums: Outcomes, schema: Schema) -> None:
-    """Gives the vectors the extents that the schema has now, contiguous, so that flat positions hold."""
+    """Grow the vectors to the schema's current size, contiguous, so that flat positions are valid."""
     groups, classes = len(schema.groups) + 1, len(schema.classes)
     for name in ("labels", "score_hits", "calibration", "scored", "errors", "confusion"):
         values: F64 = getattr(sums, name)
@@ -207,9 +209,9 @@ def _add_confusion(sums: Outcomes, outcomes: OutcomeBatch, labels: I32, members:
 
 
 def _add_binary(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels: I32, members: _Members) -> None:
-    """Ranking by fine bins, calibration table, Brier score and log loss."""
+    """Add to the ranking by fine bins, the calibration table, the Brier score and the log loss."""
     slot = schema.classes.find(0, schema.positive_class)
-    positive = labels == (-1 if slot is None else slot)  # without any positive label all are negative
+    positive = labels == (-1 if slot is None else slot)  # if no label was positive yet, all are negative
     score, weights = outcomes.scores, outcomes.weights
     column = _position(schema, "score")
     if column is not None and column < len(schema.numeric):
@@ -230,14 +232,14 @@ def _add_log_loss(sums: Outcomes, outcomes: OutcomeBatch, members: _Members) -> 
     _add_scored(sums, members.where(probable), outcomes.weights, np.zeros(len(p)), np.where(probable, p, 1.0))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite, and left out by the monitor
+@np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite; the monitor leaves it out
 def _add_scored(sums: Outcomes, members: _Members, weights: F64, squares: F64, probability: F64) -> None:
     loss = -np.log(np.clip(probability, EPSILON, 1.0 - EPSILON))
     for offset, values in enumerate((weights, weights * squares, weights * loss)):
         members.add(sums.scored, np.full(len(weights), offset), values)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite, and left out by the monitor
+@np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite; the monitor leaves it out
 def _add_errors(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, members: _Members) -> None:
     y, predicted = outcomes.label_values, outcomes.predicted_values
     if y is None or predicted is None:
@@ -273,5 +275,5 @@ def _add_label_column(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> Non
 
 
 def _position(schema: Schema, role: ColumnRole) -> int | None:
-    """Where the column of an output stands in ``schema.columns``."""
+    """Return the position of an output's column in ``schema.columns``."""
     return next((position for position, spec in enumerate(schema.columns) if spec.role == role), None)

@@ -1,4 +1,4 @@
-"""The pane: everything that one slice of one model's traffic leaves behind, as vectors that add."""
+"""The pane: the sums of one slice of a model's traffic, as vectors that add up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALIBRATION_BINS = 10
 
 @dataclass(slots=True)
 class Outcomes(Vectors):
-    """What joined labels leave behind. ``G`` = groups + 1, ``K`` = class slots, ``B`` = fine bins of the score.
+    """The sums of joined labels. ``G`` = groups + 1, ``K`` = class slots, ``B`` = fine bins of the score.
 
     - ``labels`` ``[G]``: joined labels, weighted. ``delay`` ``[DELAY_BINS]``: time from prediction to label.
     - ``confusion`` ``[G, K, K]``: rows are labels, columns predictions (class slots).
@@ -43,7 +43,7 @@ class Outcomes(Vectors):
 
     @classmethod
     def empty(cls, groups: int, classes: int, score_bins: int) -> Outcomes:
-        """Nothing yet, in the given extents."""
+        """Return empty sums of the given sizes."""
         return cls(
             labels=np.zeros(groups),
             delay=np.zeros(DELAY_BINS),
@@ -62,10 +62,10 @@ class Pane(Vectors):
     - ``rows`` ``[2]``: weighted and unweighted predictions, failed ones included.
     - ``counts`` ``[F, B]``: weighted cells in each fine bin, ``B`` = edges + 1.
     - ``excess`` ``[F, B]``: Σ weight · (x − anchor) with the bin's lower edge as anchor (its upper edge for bin 0), so
-      that all terms of a sum share one sign and no precision is lost. Infinite cells are counted but not summed.
-    - ``category_counts`` ``[S]``; ``missing`` and ``wrong_type`` ``[C]``: cells absent, or of the other kind.
+      that all terms of a sum have the same sign and no precision is lost. Infinite cells are counted but not summed.
+    - ``category_counts`` ``[S]``; ``missing`` and ``wrong_type`` ``[C]``: cells that are absent, or of the other kind.
     - ``latency`` ``[G, LATENCY_BINS]``: durations of calls. ``group_rows`` ``[G, 2]``: rows and failed rows.
-    - ``outcomes``: what joined labels left.
+    - ``outcomes``: the sums of joined labels.
     """
 
     rows: F64
@@ -80,12 +80,12 @@ class Pane(Vectors):
 
     @classmethod
     def parts(cls) -> Mapping[str, type[Vectors]]:
-        """The nested record."""
+        """Return the type of the nested record."""
         return {"outcomes": Outcomes}
 
     @classmethod
     def empty(cls, schema: Schema) -> Pane:
-        """Nothing yet, in the extents that the schema has now."""
+        """Return an empty pane of the schema's current size."""
         numeric, columns, bins = len(schema.numeric), len(schema.columns), schema.edges.shape[1] + 1
         groups = len(schema.groups) + 1
         return cls(

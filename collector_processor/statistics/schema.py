@@ -1,13 +1,13 @@
-"""What the vectors of one model mean: its columns, its bins, its categories.
+"""The schema: what the vectors of one model mean, with its columns, bins and categories.
 
 Bins. Numeric column ``i`` has ascending finite ``edges[i]`` (padded at the end with ``+inf``); bin 0 is everything
 below ``edges[i, 0]``, bin ``b`` is ``[edges[i, b-1], edges[i, b])``. The first edge is the reference's minimum and the
-last finite one lies just above its maximum, so bins 0 and the one after the last edge are exactly *out of range*.
-Fine bins hold at most about 1/1024 of the reference each, unless one value alone holds more: such a value has a bin of
-its own. So the Kolmogorov–Smirnov statistic read at the edges is right to 1/1024, whatever the current data is.
+last finite one lies just above its maximum, so bin 0 and the bin after the last edge are exactly *out of range*.
+Fine bins hold at most about 1/1024 of the reference each, unless one value alone holds more: that value has a separate
+bin. So the Kolmogorov–Smirnov statistic read at the edges is accurate to 1/1024, whatever the current rows are.
 
-Categories. Every (column, category) pair has one *slot* in a flat vector; slots are only ever appended, so that
-older and shorter vectors stay valid. The first slots, one a column, are *other*: they take what comes after the limit.
+Categories. Every (column, category) pair has one *slot* in a flat vector; slots are only appended, so that older and
+shorter vectors stay valid. The first slots, one for each column, are *other*: they count what comes after the limit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHER = "other"
 class Categories:
     """Append-only, bounded dictionary: (column, category) → slot.
 
-    ``limit`` bounds the categories of one column, ``other`` not counted.
+    ``limit`` bounds the categories of one column, not counting ``other``.
 
     >>> table = Categories(["carrier"], limit=2)
     >>> table.slots(0, ("UA", "AA", "UA", "B6")).tolist()  # the third category no longer fits: slot 0 is "other"
@@ -44,11 +44,11 @@ class Categories:
         self._slot: list[dict[str, int]] = [{} for _ in self.columns]
 
     def __len__(self) -> int:
-        """How many slots there are, one ``other`` a column included."""
+        """Return the number of slots, including one ``other`` for each column."""
         return len(self._owner)
 
     def slots(self, column: int, categories: Sequence[str]) -> I32:
-        """The slot of each category, int32 ``[len(categories)]``; appends unknown ones while the limit allows."""
+        """Return the slot of each category, int32 ``[len(categories)]``; append unknown ones while the limit allows."""
         known = self._slot[column]
         found = np.empty(len(categories), np.int32)
         for position, category in enumerate(categories):
@@ -64,36 +64,36 @@ class Categories:
         return found
 
     def find(self, column: int, category: str) -> int | None:
-        """The slot of a category, or None when it never came."""
+        """Return the slot of a category, or None if it never came."""
         return self._slot[column].get(category)
 
     def column_slots(self, column: int) -> I32:
-        """All slots of a column, ``other`` first, then in order of appearance."""
+        """Return all slots of a column, ``other`` first, then in order of appearance."""
         return np.array([column, *self._slot[column].values()], np.int32)
 
     def names(self, column: int) -> list[str]:
-        """The categories of a column in slot order, without ``other``."""
+        """Return the categories of a column in slot order, without ``other``."""
         return list(self._slot[column])
 
     def owner(self, slot: int) -> int:
-        """The column that a slot belongs to."""
+        """Return the column that a slot belongs to."""
         return self._owner[slot]
 
     def name(self, slot: int) -> str:
-        """The category that a slot stands for."""
+        """Return the category that a slot stands for."""
         return self._name[slot]
 
     def fork(self) -> Categories:
-        """An independent table with the same slots."""
+        """Return an independent table with the same slots."""
         return Categories.from_pairs(self.columns, self.limit, self.pairs())
 
     def pairs(self) -> list[tuple[int, str]]:
-        """(column, category) of every appended slot, in slot order: with ``columns`` and ``limit``, the whole state."""
+        """Return (column, category) of every appended slot in order; with ``columns`` and ``limit`` the whole state."""
         return list(zip(self._owner, self._name, strict=True))[len(self.columns) :]
 
     @classmethod
     def from_pairs(cls, columns: Sequence[str], limit: int, pairs: Sequence[tuple[int, str]]) -> Categories:
-        """The table that :meth:`pairs` came from."""
+        """Rebuild the table from :meth:`pairs`."""
         table = cls(columns, limit)
         for column, category in pairs:
             table._slot[column][category] = len(table._owner)
@@ -104,7 +104,7 @@ class Categories:
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """One monitored column: its place in the model and its key (``age``; the role itself for outputs and labels)."""
+    """One monitored column: its role in the model and its key (``age``; the role itself for outputs and labels)."""
 
     role: ColumnRole
     name: str
@@ -112,15 +112,15 @@ class ColumnSpec:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a model's vectors mean; frozen but for its three append-only tables.
+    """The meaning of a model's vectors; frozen except for its three append-only tables.
 
     - ``numeric``: columns of numbers, row ``i`` of ``edges`` float64 ``[F, E]`` and of ``drift_edges``.
     - ``drift_edges`` int32 ``[F, D]``: which of a column's edges are the coarse (decile) edges used by the binned drift
       scores; positions into ``edges[i]``, padded by repeating the last one (an empty bin, which adds nothing).
     - ``low``/``high`` float64 ``[F]``: the range seen in the reference.
     - ``categorical``: columns of texts; their slots are in ``categories``.
-    - ``classes``: one column, the classes of prediction and label. ``groups``: one column a declared segment; slot
-      ``s`` is row ``s + 1`` of every grouped vector, row 0 is everything together.
+    - ``classes``: one column, the classes of prediction and label. ``groups``: one column for each declared segment;
+      slot ``s`` is row ``s + 1`` of every grouped vector, row 0 is everything together.
     """
 
     task: str
@@ -143,7 +143,7 @@ class Schema:
         return self.numeric + self.categorical
 
     def fork(self) -> Schema:
-        """The same meaning with tables of its own, for one model version to grow."""
+        """Return an equal schema with independent tables, for one model version to grow."""
         return Schema(
             self.task, self.positive_class, self.numeric, self.edges, self.drift_edges, self.low, self.high,
             self.categorical, self.categories.fork(), self.classes.fork(), self.groups.fork(), self.unit,

@@ -13,10 +13,10 @@ def add_numbers(
     counts: F64,
     excess: F64,
 ) -> F64:
-    """Adds cells to ``counts`` and ``excess`` ``[F, B]`` in place, those of ``columns`` from position ``first`` on.
+    """Add the cells of ``columns``, from position ``first`` on, in place to ``counts`` and ``excess`` ``[F, B]``.
 
-    Rows are taken ``height`` at a time. Returns for each column how many cells are no numbers, weighted.
+    Processes ``height`` rows at a time. Returns the weighted count of cells that are not numbers, for each column.
     """
 
 def count_codes(codes: I32, size: int) -> I64:
-    """How often each code from −1 to ``size`` − 1 occurs, ``[size + 1]``; raises :class:`ValueError` for others."""
+    """Return how often each code from −1 to ``size`` − 1 occurs, ``[size + 1]``; raise ``ValueError`` for others."""

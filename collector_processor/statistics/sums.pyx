@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False, cdivision=True
 # cython: embedsignature=False, binding=False
-"""Counts and sums in one pass over each column, the GIL released. See ``sums.pyi``.
+"""Counts and sums in one pass over each column, without the GIL. See ``sums.pyi``.
 
-Each figure is added up in the order, and so rounded in the way, that :mod:`.numbers` has without this module: the cells
-of a block of rows one after the other from zero, then the block's sum to the total.
+Each figure is added up in the same order, and so rounded in the same way, as in :mod:`.numbers` without this module:
+the cells of a block of rows one after the other from zero, then the block's sum to the total.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -16,7 +16,7 @@ import numpy as np
 
 cdef extern from *:
     """
-    /* Columns may be views of a request, and lie askew there. */
+    /* Columns may be views of a request, and may be unaligned there. */
     #if defined(__GNUC__)
     typedef double otel_ml_askew __attribute__((aligned(1)));
     #else
@@ -42,7 +42,7 @@ cdef struct Grid:
 
 
 cdef struct Block:
-    # What the rows of one block add; entry ``bins`` is that of cells that are no numbers.
+    # The sums of one block of rows; entry ``bins`` is for cells that are not numbers.
     double* counts
     double* sums
 
@@ -87,7 +87,7 @@ cdef inline int32_t bin_in(double value, int32_t cell, const Grid* grid) noexcep
 cdef inline void add_cells(
     const Askew* values, const double* weights, Py_ssize_t rows, const Grid* grid, const Block* block, bint clipped
 ) noexcept nogil:
-    """Adds the cells of one block; ``clipped``: infinite ones add nothing to the sums, absurd ones the limit."""
+    """Adds the cells of one block; if ``clipped``, infinite ones add nothing to the sums, and absurd ones the limit."""
     cdef int32_t[CHUNK] cells
     cdef Py_ssize_t start = 0, size, i
     cdef int32_t found
@@ -138,7 +138,7 @@ cdef double add_column(
     double* counts,
     double* excess,
 ) noexcept nogil:
-    """Adds one column, ``height`` rows at a time; returns how many cells are no numbers, weighted."""
+    """Adds one column, ``height`` rows at a time; returns the weighted count of cells that are not numbers."""
     cdef Py_ssize_t start = 0, size
     cdef int32_t bins = grid.bins
     cdef const double* some_weights = NULL
@@ -163,7 +163,7 @@ cdef double add_column(
 cdef void add_again(
     const Askew* values, const double* weights, Py_ssize_t rows, const Grid* grid, const Block* block
 ) noexcept nogil:
-    """The sums of a block anew, clipped; its counts stand already."""
+    """Adds the sums of a block again, clipped; its counts are already right."""
     cdef double absent = block.counts[grid.bins]
     add_cells(values, weights, rows, grid, block, True)
     memset(block.counts, 0, grid.bins * sizeof(double))
@@ -171,7 +171,7 @@ cdef void add_again(
 
 
 cdef class _Doubles:
-    """The octets of a contiguous float64 array, or none; ``at`` may be askew."""
+    """The octets of a contiguous float64 array, or none; ``at`` may be unaligned."""
 
     cdef Py_buffer view
     cdef const double* at

@@ -11,7 +11,7 @@ _EXACT = 2.0**63
 
 
 def number_text(number: float) -> str:
-    """The text of a number: of an integer where it is one, else its shortest decimal form.
+    """Return the text of a number: an integer's digits, else its shortest decimal form.
 
     >>> number_text(3.0), number_text(-0.0), number_text(0.25)
     ('3', '0', '0.25')
@@ -20,7 +20,7 @@ def number_text(number: float) -> str:
 
 
 def as_texts(column: Column, *, fractions: bool = False) -> Column:
-    """The column with its integral number cells turned into texts; all other numbers stay numbers.
+    """Return the column with integers turned into texts; all other numbers stay numbers.
 
     ``fractions`` turns every number into a text. Missing cells stay missing.
 
@@ -53,7 +53,7 @@ def as_texts(column: Column, *, fractions: bool = False) -> Column:
 
 
 def code_counts(codes: I32, size: int) -> I64:
-    """How often each code occurs, ``[size + 1]``: −1 first, then those from 0 to ``size`` − 1.
+    """Return how often each code occurs, ``[size + 1]``: first −1, then 0 to ``size`` − 1.
 
     >>> code_counts(np.array([1, -1, 1], np.int32), 3).tolist()
     [1, 0, 2, 0]

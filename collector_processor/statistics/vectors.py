@@ -1,7 +1,7 @@
-"""The base of everything that adds: a record whose every field is a float64 array.
+"""The base of everything that adds up: a record whose every field is a float64 array.
 
-Adding is element by element; where two arrays differ in shape (a category table grew meanwhile), the smaller is
-padded with zeros, so that adding commutes and associates and an empty record is the neutral element.
+Addition is element by element; if two arrays differ in shape (a category table grew in between), the smaller is
+padded with zeros, so that addition is commutative and associative and an empty record is the neutral element.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ V = TypeVar("V", bound="Vectors")
 
 
 def grown(values: F64, shape: tuple[int, ...]) -> F64:
-    """``values`` padded with zeros to ``shape``, which is at least its own along every axis.
+    """Return ``values`` padded with zeros to ``shape``, which is at least as large along every axis.
 
     >>> grown(np.array([1.0, 2.0]), (3,)).tolist()
     [1.0, 2.0, 0.0]
@@ -31,7 +31,7 @@ def grown(values: F64, shape: tuple[int, ...]) -> F64:
 
 
 def added(left: F64, right: F64) -> F64:
-    """The sum of two vectors of possibly different extent; writes into ``left`` where it is large enough."""
+    """Return the sum of two vectors, whose shapes may differ; write into ``left`` if it is large enough."""
     shape = tuple(max(a, b) for a, b in zip(left.shape, right.shape, strict=True))
     total = grown(left, shape)
     total[tuple(slice(0, size) for size in right.shape)] += right
@@ -42,7 +42,7 @@ class Vectors:
     """Mixin for dataclasses whose fields are float64 arrays or other ``Vectors``: add, copy, serialise."""
 
     def add(self: V, other: V) -> None:
-        """Adds ``other`` to this record in place; ``other`` stays as it is."""
+        """Add ``other`` to this record in place; ``other`` stays as it is."""
         for item in fields(cast(Any, self)):
             mine, theirs = getattr(self, item.name), getattr(other, item.name)
             if isinstance(mine, Vectors):
@@ -51,11 +51,11 @@ class Vectors:
                 setattr(self, item.name, added(mine, theirs))
 
     def copy(self: V) -> V:
-        """An independent copy."""
+        """Return an independent copy."""
         return type(self).from_arrays({name: values.copy() for name, values in self.arrays().items()})
 
     def arrays(self, prefix: str = "") -> dict[str, F64]:
-        """All arrays by dotted name, ready for a snapshot."""
+        """Return all arrays by dotted name, for a snapshot."""
         found: dict[str, F64] = {}
         for item in fields(cast(Any, self)):
             value = getattr(self, item.name)
@@ -67,12 +67,12 @@ class Vectors:
 
     @classmethod
     def parts(cls) -> Mapping[str, type[Vectors]]:
-        """Which fields are ``Vectors`` themselves."""
+        """Return the types of the fields that are ``Vectors`` themselves."""
         return {}
 
     @classmethod
     def from_arrays(cls: type[V], arrays: Mapping[str, F64], prefix: str = "") -> V:
-        """The record that :meth:`arrays` came from; a missing name is a ``KeyError``."""
+        """Rebuild the record from :meth:`arrays`; a missing name is a ``KeyError``."""
         parts = cls.parts()
         values: dict[str, F64 | Vectors] = {}
         for item in fields(cast(Any, cls)):
