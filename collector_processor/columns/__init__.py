@@ -1,1 +1,1 @@
-"""The language of the house: batches of columns."""
+"""Batches of columns, which all other packages exchange."""

@@ -1,4 +1,4 @@
-"""Batches of columns: what one request says of one model."""
+"""Batches of columns: the predictions or labels of one model in one request."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class PredictionBatch(Batch):
     """Predictions of one model as columns of ``n`` rows.
 
     - ``time_ns`` int64 ``[n]``: event time, Unix nanoseconds.
-    - ``ids`` uint64 ``[n, 2]``: the 128-bit hash of each row's prediction id (:func:`.identity.hash_ids`).
+    - ``ids`` uint64 ``[n, 2]``: the 128-bit hash of each row's prediction id (:func:`.ids.hash_ids`).
     - ``weights`` float64 ``[n]``: how many predictions a row stands for (sampling), 1 without sampling.
     - ``duration_s`` float64 ``[n]``: latency of the call, on the first row of each call only, NaN elsewhere.
-    - ``error``: ``error.type`` of failed predictions, missing cells elsewhere; None where none failed.
-    - ``prediction`` (class), ``score`` and ``value``: the outputs, None where no row has them. ``scores`` maps a
-      class to its probability ``[n]``.
+    - ``error``: ``error.type`` of failed predictions, missing cells elsewhere; None if none failed.
+    - ``prediction`` (class), ``score`` and ``value``: the outputs, None if no row has them. ``scores`` maps a class to
+      its probability ``[n]``.
     - ``features``, ``segments`` (texts) and ``attributions`` (numbers) by key.
 
-    What is done to a batch part by part follows from each field's kind (:mod:`.parts`).
+    Everything done to a batch part by part follows from each field's kind (:mod:`.parts`).
     """
 
     model: ModelKey = field(metadata=part(MODEL))
@@ -66,24 +66,24 @@ class PredictionBatch(Batch):
         default_factory=dict[str, tuple[object, "Array | None"]],
         init=False, repr=False, compare=False, metadata=part(None),
     )  # fmt: skip
-    """What :meth:`once` has derived, by name, with what it was derived by. A batch made of others starts without."""
+    """The results of :meth:`once` by name, each with its key. A batch made of several others starts without any."""
 
     def __len__(self) -> int:
         return len(self.time_ns)
 
     def take(self, rows: I64 | Mask | slice) -> PredictionBatch:
-        """The same batch for a selection of rows; columns that are empty there stay, and so does what is derived."""
+        """Return the batch of selected rows; columns that are empty in them stay, and so does what was derived."""
         taken = mapped(self, lambda values: values[rows])
         for name, (by, values) in self.derived.items():
             taken.derived[name] = (by, None if values is None else values[rows])
         return taken
 
     def once(self, name: str, by: object, derive: Callable[[], A]) -> A:
-        """What ``derive`` gives for every row ``[n, …]``, derived once for this batch and all that is taken from it.
+        """Return the result of ``derive`` for every row ``[n, …]``, once for this batch and all batches taken from it.
 
-        The latest ``by`` of each name is remembered, and compared by identity: it stands for all that ``derive`` uses
-        besides the batch. So a derivation must give a row the same for as long as ``by`` lives, and must not depend on
-        the other rows of the batch.
+        The latest ``by`` of each name is remembered, and compared by identity: it stands for everything that ``derive``
+        uses besides the batch. So ``derive`` must give a row the same result as long as ``by`` exists, and the result
+        must not depend on the other rows of the batch.
         """
         known = self.derived.get(name)
         if known is not None and known[0] is by:
@@ -107,16 +107,16 @@ class LabelBatch(Batch):
         return len(self.time_ns)
 
     def take(self, rows: I64 | Mask | slice) -> LabelBatch:
-        """The same labels for a selection of rows."""
+        """Return the labels of selected rows."""
         return mapped(self, lambda values: values[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one OTLP request holds for us.
+    """The predictions and labels of one OTLP request.
 
-    ``items`` counts all spans or records in it, ours or not; ``rejected`` those of ours that could not be read, with
-    the first reasons in ``message``; ``dropped`` what was left out of it, by reason (:data:`.DROPS`).
+    ``items`` counts all spans or records in it, ours or not; ``rejected`` those of ours that are invalid, with the
+    first reasons in ``message``; ``dropped`` counts what was left out, by reason (:data:`.DROPS`).
     """
 
     predictions: tuple[PredictionBatch, ...] = ()
@@ -128,4 +128,4 @@ class Decoded:
 
 
 class MalformedRequestError(ValueError):
-    """The bytes are not the OTLP request that they claim to be; the sender is told, nothing is kept."""
+    """Raised if bytes are not the OTLP request that they claim to be; the sender learns why, and nothing is kept."""

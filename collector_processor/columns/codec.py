@@ -1,11 +1,11 @@
-"""One form for all columns that leave the process: a head in JSON, and the arrays that stand in it, as they are.
+"""One format for all columns that leave the process: a head in JSON, and the arrays in it as raw bytes.
 
-:func:`pack` takes JSON with numpy arrays in it. Each array's bytes go behind the head, uncopied, and
+:func:`pack` takes JSON with numpy arrays in it. Each array's bytes follow the head, uncopied, and
 ``{"$array": [type, begin, length, …]}`` takes its place: a numpy type, where its bytes begin, and its shape. So a JSON
-object with this one key and such a list is always an array. :func:`unpack` gives the same JSON, with arrays that are
-views of the bytes. Nothing is ever executed, and no size is believed before it was compared with what is there.
+object with only this key and such a list is always an array. :func:`unpack` returns the same JSON, with arrays that are
+views of the bytes. Nothing is ever executed, and no size is trusted before it is compared with the bytes present.
 
-Worker processes hand their batches over in this form, and a snapshot is this form in a file (:mod:`.snapshot`).
+Worker processes hand over their batches in this format, and a snapshot is this format in a file (:mod:`.snapshot`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAMES: Final = {kind: name for name, kind in _TYPES.items()}
 
 
 def pack(plain: object) -> Packed:
-    """The packed form of JSON with arrays; they must not change until the pieces are written.
+    """Return the packed form of JSON with arrays; they must not change until the pieces are written.
 
     Raises ``ValueError`` for anything else in it, and for arrays that are not of plain numbers.
 
@@ -48,7 +48,7 @@ def pack(plain: object) -> Packed:
 
 
 def unpack(head: bytes, block: Buffer, *, copy: bool = False) -> Any:
-    """What :func:`pack` was given, tuples as lists; with ``copy`` each array has its own memory.
+    """Return what :func:`pack` was given, tuples as lists; with ``copy`` each array has its own memory.
 
     Raises ``ValueError`` for a head that is not one of ours, or that does not fit ``block``.
     """
@@ -67,7 +67,7 @@ class _Pieces:
         self._size = 0
 
     def add(self, value: object) -> dict[str, Any]:
-        """Takes an array; gives what stands for it in the head."""
+        """Take an array and return what stands for it in the head."""
         if not isinstance(value, np.ndarray):
             raise TypeError(f"{type(value).__name__} is neither JSON nor an array")
         values = cast("Array", value)
@@ -96,7 +96,7 @@ class _Arrays:
         self._copy = copy
 
     def replaced(self, found: dict[str, Any]) -> Any:
-        """The array that an object stands for, or the object itself."""
+        """Return the array that an object stands for, or the object itself."""
         if len(found) != 1 or _KEY not in found:
             return found
         place = found[_KEY]

@@ -1,7 +1,7 @@
-"""The columns that a request becomes: what every later room works on, whatever form the wire had.
+"""The columns that a request becomes: the same for every later step, whatever encoding was on the wire.
 
-A *cell* is a number, a text, or missing. A :class:`Column` keeps the two kinds apart instead of coercing, so that a
-feature that changes its type is seen (``ml.quality.wrong_type``) and never mistaken for a value. Booleans are the
+A *cell* is a number, a text, or missing. A :class:`Column` keeps the two kinds apart instead of coercing them, so that
+a feature that changes its type is noticed (``ml.quality.wrong_type``) and never mistaken for a value. Booleans are the
 texts ``"true"`` and ``"false"``.
 """
 
@@ -38,7 +38,7 @@ class ModelKey:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of ``n`` cells: numbers, texts, or both where the senders disagree; at least one part is present.
+    """One column of ``n`` cells: numbers, texts, or both if the senders disagree; at least one part is present.
 
     ``numbers`` is float64 ``[n]``, NaN where the cell is not a number. ``codes`` is int32 ``[n]``, an index into
     ``categories``, −1 where the cell is not a text. A cell that is neither is missing.
@@ -57,29 +57,29 @@ class Column:
         return 0 if part is None else len(part)
 
     def is_number(self) -> Mask:
-        """Which cells are numbers (infinities included), bool ``[n]``."""
+        """Return which cells are numbers (infinities included), bool ``[n]``."""
         if self.numbers is None:
             return np.zeros(len(self), np.bool_)
         return ~np.isnan(self.numbers)
 
     def is_text(self) -> Mask:
-        """Which cells are texts, bool ``[n]``."""
+        """Return which cells are texts, bool ``[n]``."""
         if self.codes is None:
             return np.zeros(len(self), np.bool_)
         return self.codes >= 0
 
     def missing(self) -> Mask:
-        """Which cells are neither number nor text, bool ``[n]``."""
+        """Return which cells are neither number nor text, bool ``[n]``."""
         return ~(self.is_number() | self.is_text())
 
     @property
     def nbytes(self) -> int:
-        """Roughly how many bytes it holds."""
+        """Approximate size in bytes."""
         arrays = sum(values.nbytes for values in (self.numbers, self.codes) if values is not None)
         return arrays + sum(64 + len(category) for category in self.categories)
 
     def mapped(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> Column:
-        """The column with ``of`` each of its arrays."""
+        """Return the column with ``of`` applied to each of its arrays."""
         return Column(
             None if self.numbers is None else of(self.numbers),
             None if self.codes is None else of(self.codes),
@@ -87,12 +87,12 @@ class Column:
         )
 
     def take(self, rows: I64 | Mask | slice) -> Column:
-        """The same column for a selection of rows."""
+        """Return the column of selected rows."""
         return self.mapped(lambda values: values[rows])
 
 
 def concatenated(columns: Sequence[Column | None], lengths: Sequence[int]) -> Column | None:
-    """Columns behind one another, None standing for as many missing cells as ``lengths`` says.
+    """Concatenate columns; None stands for as many missing cells as its entry in ``lengths``.
 
     >>> column = concatenated([Column(np.array([1.0])), None, Column(codes=np.array([0], np.int32), categories=("a",))],
     ...                       [1, 1, 1])
@@ -108,14 +108,14 @@ def concatenated(columns: Sequence[Column | None], lengths: Sequence[int]) -> Co
         if column is None or column.codes is None:
             parts.append(np.full(length, -1, np.int32))
             continue
-        # One more entry behind the last category, where code −1 finds itself.
+        # One more entry after the last category, which code −1 selects.
         renumbered = [index.setdefault(text, len(index)) for text in column.categories]
         parts.append(np.array([*renumbered, -1], np.int32)[column.codes])
     return Column(numbers, np.concatenate(parts), tuple(index))
 
 
 def concatenated_numbers(parts: Sequence[F64 | None], lengths: Sequence[int]) -> F64 | None:
-    """Numbers behind one another, None standing for as many NaN as ``lengths`` says; None where all are None."""
+    """Concatenate numbers; None stands for as many NaN as its entry in ``lengths``. Return None if all are None."""
     if all(part is None for part in parts):
         return None
     return np.concatenate([

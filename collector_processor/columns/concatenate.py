@@ -1,4 +1,4 @@
-"""Batches of one model behind one another, and batches that are kept."""
+"""Concatenate batches of one model, and copy batches to keep them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collector_processor.columns.parts import Array, B, mapped, parts_of
 
 
 def concatenate(batches: Sequence[B]) -> B:
-    """One batch of all rows in order, with the columns that any of them has; the model is the first one's, task and
-    role are the first that a batch has.
+    """Return one batch of all rows in order, with every column that any batch has.
 
-    Raises :class:`ValueError` without a batch.
+    The model is that of the first batch; task and role are the first that a batch has. Raises ``ValueError`` without a
+    batch.
 
     >>> import numpy as np
     >>> from collector_processor.columns.batch import Column, LabelBatch, ModelKey, PredictionBatch
@@ -40,10 +40,10 @@ def concatenate(batches: Sequence[B]) -> B:
 
 
 def owned(batch: B) -> B:
-    """The batch with its arrays in memory of their own, for whoever keeps it longer than the request.
+    """Return the batch with its arrays in separate memory, to keep it longer than the request.
 
-    Numbers of an ``ml.batch`` may be views of the request's octets, which they then hold in memory as a whole. Such
-    views are read-only, and may be unaligned.
+    Numbers of an ``ml.batch`` may be views of the request's octets, all of which they then keep in memory. Such views
+    are read-only, and may be unaligned.
     """
     return mapped(batch, _owned)
 

@@ -1,4 +1,4 @@
-"""What a batch is made of. Each field of a batch names its kind, and everything done part by part follows from that.
+"""The parts of a batch. Each field of a batch names its kind, and everything done part by part follows from that.
 
 A new field is one line in its batch::
 
@@ -7,7 +7,7 @@ A new field is one line in its batch::
 It is then selected, concatenated, copied, measured, saved and handed over like the others.
 """
 
-# ruff: noqa: D102  # what each method does is said once, in Kind
+# ruff: noqa: D102  # Kind documents each method once
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -31,34 +31,34 @@ class Kind(ABC):
     """One kind of part. ``value`` is the part of one batch, ``values`` are those of several batches."""
 
     def mapped(self, value: Any, of: Callable[[Array], Array]) -> Any:
-        """The part with ``of`` each of its arrays; a part that has no arrays stays."""
+        """Return the part with ``of`` applied to each of its arrays; a part without arrays stays."""
         return value
 
     @abstractmethod
     def concatenated(self, values: Sequence[Any], lengths: Sequence[int]) -> Any:
-        """The part of all batches behind one another; ``lengths`` are their rows."""
+        """Concatenate the parts of all batches; ``lengths`` are their numbers of rows."""
 
     def plain(self, value: Any) -> Any:
-        """The part as JSON with arrays in it."""
+        """Return the part as JSON with arrays in it."""
         return value
 
     @abstractmethod
     def restored(self, plain: Any, rows: int) -> Any:
-        """The part that :meth:`plain` came from; ``ValueError`` for anything that is not such a part of ``rows``."""
+        """Rebuild the part from :meth:`plain`; raise ``ValueError`` for anything that is not one of ``rows`` rows."""
 
     def check(self, value: Any) -> None:  # noqa: B027  # most kinds have nothing to check
-        """Raises ``ValueError`` for cells that cannot be, which :meth:`restored` does not look at for its speed."""
+        """Raise ``ValueError`` for invalid cells, which :meth:`restored` does not check, for speed."""
 
     def names(self, value: Any) -> Set[str]:
-        """The names that the sender gave to columns in it."""
+        """Return the names that the sender gave to its columns."""
         return _NO_NAMES
 
     def width(self, value: Any) -> int:
-        """How many columns it counts as."""
+        """Return the number of columns that it counts as."""
         return 1
 
     def nbytes(self, value: Any) -> int:
-        """Roughly how many bytes it holds."""
+        """Return the approximate size in bytes."""
         return 0
 
 
@@ -83,7 +83,7 @@ class Rows(Kind):
 
 
 class Numbers(Kind):
-    """float64 ``[n]``; NaN where a row has none, None where no row has one."""
+    """float64 ``[n]``; NaN for a row without a number, None if no row has one."""
 
     def mapped(self, value: Array | None, of: Callable[[Array], Array]) -> Array | None:
         return None if value is None else of(value)
@@ -99,7 +99,7 @@ class Numbers(Kind):
 
 
 class Cells(Kind):
-    """A :class:`.Column`, or None where all its cells are missing."""
+    """A :class:`.Column`, or None if all its cells are missing."""
 
     def mapped(self, value: Column | None, of: Callable[[Array], Array]) -> Column | None:
         return None if value is None else value.mapped(of)
@@ -136,7 +136,7 @@ class Cells(Kind):
 
 @dataclass(frozen=True)
 class ByName(Kind):
-    """A mapping from names, which the sender chose, to parts of one other kind."""
+    """A mapping from names, which the sender chose, to parts of another kind."""
 
     kind: Kind
 
@@ -172,7 +172,7 @@ class ByName(Kind):
 
 
 class Text(Kind):
-    """One text for the whole batch, empty where the sender gave none; of several batches the first that has one."""
+    """One text for the whole batch, empty if the sender gave none; of several batches, the first one's that has it."""
 
     def concatenated(self, values: Sequence[str], lengths: Sequence[int]) -> str:
         return next(filter(None, values), "")
@@ -215,12 +215,12 @@ MODEL: Final = Model()
 
 
 def part(kind: Kind | None) -> Mapping[str, Kind | None]:
-    """The metadata of a batch's field; None for one that is derived from the others, and never carried along."""
+    """Return the metadata of a batch's field; the kind is None for a field derived from the others, never copied."""
     return {_PART: kind}
 
 
 class Batch:
-    """Base of the batches: frozen dataclasses whose fields are described by :func:`part`."""
+    """Base of the batches: frozen dataclasses whose fields :func:`part` describes."""
 
     __slots__ = ()
 
@@ -230,7 +230,7 @@ class Batch:
 
 @cache
 def parts_of(batch_type: type[Batch]) -> tuple[tuple[str, Kind], ...]:
-    """The name and the kind of each part, in the order of the fields; ``TypeError`` for a field without a kind."""
+    """Return the name and kind of each part, in the order of the fields; ``TypeError`` for a field without a kind."""
     found: list[tuple[str, Kind]] = []
     for each in fields(cast("Any", batch_type)):
         if _PART not in each.metadata:
@@ -242,45 +242,45 @@ def parts_of(batch_type: type[Batch]) -> tuple[tuple[str, Kind], ...]:
 
 
 def mapped(batch: B, of: Callable[[Array], Array]) -> B:
-    """The batch with ``of`` each of its arrays."""
+    """Return the batch with ``of`` applied to each of its arrays."""
     return type(batch)(**{name: kind.mapped(getattr(batch, name), of) for name, kind in parts_of(type(batch))})
 
 
 def names_of(batch: Batch) -> Iterator[tuple[str, Set[str]]]:
-    """The names that the sender gave to columns, by part."""
+    """Yield the names that the sender gave to columns, by part."""
     return ((name, kind.names(getattr(batch, name))) for name, kind in parts_of(type(batch)))
 
 
 def width_of(batch: Batch) -> int:
-    """How many columns a batch has. A part without a name counts even where it is empty."""
+    """Return the number of columns of a batch. A part without a name counts even if it is empty."""
     return sum(kind.width(getattr(batch, name)) for name, kind in parts_of(type(batch)))
 
 
 def bytes_of(batch: Batch) -> int:
-    """Roughly how many bytes a batch holds."""
+    """Return the approximate size of a batch in bytes."""
     return sum(kind.nbytes(getattr(batch, name)) for name, kind in parts_of(type(batch)))
 
 
 def plain_of(batch: Batch) -> Any:
-    """The batch as JSON with arrays in it: its rows, and its parts by name."""
+    """Return the batch as JSON with arrays in it: its rows, and its parts by name."""
     return [len(batch), {name: kind.plain(getattr(batch, name)) for name, kind in parts_of(type(batch))}]
 
 
 def restored(batch_type: type[B], plain: Any) -> B:
-    """The batch that :func:`plain_of` gave; ``ValueError`` for anything that does not fit together.
+    """Rebuild the batch that :func:`plain_of` was given; raise ``ValueError`` for anything that does not fit together.
 
-    A part that is absent has the default of its field: what was saved before there was the part can still be read.
+    A part that is absent gets the default of its field, so that batches saved before the part existed can be read.
     """
     rows, found = _checked(plain, list)
     kinds, found = parts_of(batch_type), _checked(found, dict)
     try:
         return batch_type(**{name: kind.restored(found[name], rows) for name, kind in kinds if name in found})
     except TypeError as error:
-        raise ValueError(f"a batch is not whole: {error}") from None
+        raise ValueError(f"a batch is incomplete: {error}") from None
 
 
 def check(batch: Batch) -> None:
-    """Raises ``ValueError`` where a batch that was restored from a file has cells that cannot be."""
+    """Raise ``ValueError`` if a batch restored from a file has invalid cells."""
     for name, kind in parts_of(type(batch)):
         kind.check(getattr(batch, name))
 

@@ -1,1 +1,1 @@
-"""Predictions that wait for their label, and the join."""
+"""Predictions that wait for their labels, and the join."""

@@ -16,16 +16,16 @@ from collector_processor.statistics.groups import cell_slots
 from collector_processor.statistics.schema import Categories
 
 CLASSES_LIMIT: Final = 1000
-"""Different class texts that are kept for one model; further ones wait as ``other``."""
+"""Number of class texts kept for one model; further ones wait as ``other``."""
 _DEFAULTS: Final[Defaults] = {"class": np.array(-1, np.int16), "value": np.array(np.nan)}
 _CLASSES: Final = "classes"
 
 
 class EarlyLabels:
-    """Bounded by count and by time, one label for an id: another one for it takes its place.
+    """A store bounded by count and by time, with one label for each id: a later one replaces it.
 
-    They are kept as they came, for nobody may know the model's task yet. A label stays when a prediction has taken it
-    (it is *settled* then), since another version may predict the same id; it leaves with its generation.
+    Labels are kept as they came, because the model's task may not be known yet. A label stays after a prediction has
+    taken it (it is *settled* then), because another version may predict the same id; it leaves with its generation.
     """
 
     def __init__(self, model_name: str, *, capacity: int, wait_ns: int) -> None:
@@ -38,30 +38,30 @@ class EarlyLabels:
         return len(self.store)
 
     def insert(self, labels: LabelBatch) -> Dropped:
-        """Keeps labels of ids that have none here; returns what the capacity pushed out."""
+        """Keep labels of ids that have none here; return what was evicted for lack of capacity."""
         classes, values = self._encoded(labels)
         return self.store.insert(labels.ids, labels.time_ns, {"class": classes, "value": values})
 
     def find(self, ids: U64) -> Found:
-        """Where the labels of some ids (uint64 ``[n, 2]``) are."""
+        """Return the places of the labels of ids uint64 ``[n, 2]``."""
         return self.store.find(ids)
 
     def equals(self, found: Found, labels: LabelBatch) -> Mask:
-        """Which of the labels say what is already kept at their places, bool ``[n]``."""
+        """Return which of the labels equal those kept at their places, bool ``[n]``."""
         classes, values = self._encoded(labels)
         kept: F64 = self.store.take("value", found)
         same_value = (kept == values) | (np.isnan(kept) & np.isnan(values))
         return same_value & (self.store.take("class", found) == classes)
 
     def replace(self, found: Found, labels: LabelBatch) -> None:
-        """Puts labels in the place of what is kept there."""
+        """Replace the labels kept at their places."""
         classes, values = self._encoded(labels)
         self.store.put("class", found, classes)
         self.store.put("value", found, values)
         self.store.put("time_ns", found, labels.time_ns)
 
     def at(self, found: Found, ids: U64) -> LabelBatch:
-        """The labels at some places, all hits, which are those of ``ids``."""
+        """Return the labels at places that are all hits, and which belong to ``ids``."""
         slots, codes = np.unique(self.store.take("class", found), return_inverse=True)
         names = tuple("" if slot < 0 else self._classes.name(slot) for slot in slots.tolist())
         known = codes.astype(np.int32)
@@ -75,7 +75,7 @@ class EarlyLabels:
         )
 
     def arrays(self) -> dict[str, Values]:
-        """Everything, as arrays by name, for a snapshot."""
+        """Return everything as arrays by name, for a snapshot."""
         names = json.dumps(self._classes.names(0)).encode()
         return {_CLASSES: np.frombuffer(names, np.uint8), **self.store.arrays()}
 
@@ -83,13 +83,13 @@ class EarlyLabels:
     def from_arrays(
         cls, model_name: str, arrays: Mapping[str, Values], *, capacity: int, wait_ns: int
     ) -> tuple[EarlyLabels, Dropped]:
-        """The labels that :meth:`arrays` came from, and what a smaller capacity no longer takes of them."""
+        """Rebuild the labels from :meth:`arrays`; return them and what no longer fits into a smaller capacity."""
         early = cls(model_name, capacity=capacity, wait_ns=wait_ns)
         early._classes.slots(0, json.loads(arrays[_CLASSES].tobytes()))
         return early, early.store.load(arrays)
 
     def _encoded(self, labels: LabelBatch) -> tuple[I32, F64]:
-        """Class slots (−1 for none) and values (NaN for none) of labels."""
+        """Return the class slots (−1 for none) and values (NaN for none) of labels."""
         cell = cells(labels)
         numbers = cell.numbers
         if labels.values is not None:

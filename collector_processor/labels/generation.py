@@ -1,4 +1,4 @@
-"""One generation of rows under 128-bit ids: columns that exist only once they say something, and a hash table."""
+"""One generation of rows with 128-bit ids: columns that exist only once they have a value, and a hash table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from collector_processor.labels.slot_table import Filter, SlotTable, hashed
 
 Values = NDArray[Any]
 Defaults = Mapping[str, Values]
-"""Columns by name, each with the value of rows that have none: a numpy scalar array, whose dtype is the column's."""
+"""The default value of each column by name: a numpy scalar array, whose dtype is the column's."""
 FIRST_ROWS: Final = 256
-"""Room that a generation starts with, unless it is told to start with more; it doubles when full."""
+"""Room that a generation starts with, unless it gets a larger ``first_rows``; it doubles when full."""
 _RESERVED: Final = ("ids", "time_ns", "settled")
 
 
@@ -23,7 +23,7 @@ class Generation:
     """At most ``limit`` rows: ``ids`` uint64 ``[n, 2]``, ``time_ns`` int64 ``[n]``, and columns ``[n]`` or ``[n, k]``.
 
     A column takes no memory while all its values are the default. A column of small integers is widened when a value
-    does not fit. A row may be *settled*: it then stays whatever comes later under its id.
+    does not fit. A *settled* row stays, whatever comes later with its id.
     """
 
     def __init__(self, defaults: Defaults, limit: int, opened_ns: int, *, first_rows: int = FIRST_ROWS) -> None:
@@ -55,27 +55,27 @@ class Generation:
 
     @property
     def nbytes(self) -> int:
-        """Memory, bytes."""
+        """Memory in bytes."""
         columns = sum(column.nbytes for column in self._columns.values())
         others = sum(part.nbytes for part in (self._settled, self._filter) if part is not None)
         return self._ids.nbytes + self._time_ns.nbytes + self._table.nbytes + columns + others
 
     def take_over(self, spent: Generation) -> None:
-        """Uses the memory of a generation that is gone for the first rows: to have new pages cleared costs more.
+        """Reuse the memory of a dropped generation for the first rows, because clearing new pages costs more.
 
-        Only what this one is asked for next is kept of it, and only where it has the same size.
+        Only the arrays that the next insert needs are reused, and only if they have the right size.
         """
         self._spent = {"ids": spent._ids, "time_ns": spent._time_ns, "slots": spent._table.slots, **spent._columns}
 
     def insert(self, ids: U64, time_ns: I64, hashes: U64, values: Mapping[str, Values]) -> None:
-        """Adds rows, at most :attr:`room`; the last row of an id supersedes the others unless one is settled."""
+        """Add at most :attr:`room` rows; the last row of an id supersedes the others unless one is settled."""
         first, end = self.rows, self.rows + len(ids)
         self._reserve(end)
         self._ids[first:end] = ids
         self._time_ns[first:end] = time_ns
         self.rows = end
         self.newest_ns = max(self.newest_ns, int(time_ns.max()))
-        # What lies beyond the rows means nothing until here: memory that is not used is never touched.
+        # Memory beyond the rows has no meaning until here, so that unused memory is never touched.
         if self._settled is not None:
             self._settled[first:end] = False
         for name, column in self._columns.items():
@@ -88,7 +88,7 @@ class Generation:
         self._spent = {}
 
     def find(self, ids: U64, hashes: U64) -> I32:
-        """The row of each id, int32 ``[n]``; −1 where it is not there."""
+        """Return the row of each id, int32 ``[n]``; −1 if absent."""
         if self._filter is None:
             return self._table.find(self._ids, ids, hashes)
         found = np.full(len(ids), -1, np.int32)
@@ -97,14 +97,14 @@ class Generation:
         return found
 
     def take(self, name: str, rows: I32) -> Values:
-        """The values of a column for some rows, ``[n]`` or ``[n, k]``; ``time_ns`` is one too."""
+        """Return the values of a column in some rows, ``[n]`` or ``[n, k]``; ``time_ns`` is a column too."""
         if name == "time_ns":
             return self._time_ns[rows]
         column = self._columns.get(name)
         return np.full(len(rows), self._defaults[name]) if column is None else column[rows]
 
     def put(self, name: str, rows: I32 | slice, values: Values) -> None:
-        """Sets the values of a column for some rows; ``time_ns`` is one too."""
+        """Set the values of a column in some rows; ``time_ns`` is a column too."""
         if name == "time_ns":
             self._time_ns[rows] = values
             self.newest_ns = max(self.newest_ns, int(values.max(initial=self.newest_ns)))
@@ -124,24 +124,24 @@ class Generation:
             column[rows, : values.shape[1]] = values
 
     def settled(self, rows: I32) -> Mask:
-        """Which rows are settled, bool ``[n]``."""
+        """Return which rows are settled, bool ``[n]``."""
         return np.zeros(len(rows), np.bool_) if self._settled is None else self._settled[rows]
 
     def settle(self, rows: I32) -> None:
-        """Settles rows, each named once."""
+        """Settle rows, each named once."""
         if self._settled is None:
             self._settled = np.zeros(len(self._time_ns), np.bool_)
         self.settled_rows += int(np.count_nonzero(~self._settled[rows]))
         self._settled[rows] = True
 
     def close(self) -> None:
-        """Gives unused room back; no rows may be added any more."""
+        """Free unused room; no rows may be added after that."""
         self._resize(self.rows)
         self.limit = self.rows
         self._filter = Filter(hashed(self._ids))
 
     def arrays(self) -> dict[str, Values]:
-        """The rows that can be found, as arrays by name."""
+        """Return the rows that can be found as arrays by name."""
         rows = self._table.rows()
         found: dict[str, Values] = {"ids": self._ids[rows], "time_ns": self._time_ns[rows]}
         if self._settled is not None:
@@ -150,7 +150,7 @@ class Generation:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Values], defaults: Defaults, limit: int, opened_ns: int) -> Generation:
-        """The generation that :meth:`arrays` came from; more rows than the limit raise it."""
+        """Rebuild the generation from :meth:`arrays`; more rows than the limit raise the limit."""
         ids, time_ns = arrays["ids"], arrays["time_ns"]
         if ids.dtype != np.uint64 or ids.shape != (*time_ns.shape, 2) or time_ns.dtype != np.int64:
             raise ValueError("the saved ids and times do not fit each other")
@@ -181,13 +181,13 @@ class Generation:
         self._table.insert(self._ids, rows, hashed(self._ids[rows]))
 
     def _resized(self, name: str, column: Values, room: int) -> Values:
-        """The rows of a column with room for ``room``."""
+        """Return the rows of a column in an array with room for ``room`` rows."""
         resized = self._empty(name, (room, *column.shape[1:]), column.dtype)
         resized[: self.rows] = column[: self.rows]
         return resized
 
     def _empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
-        """Room for a column, with anything in it."""
+        """Return room for a column, with undefined content."""
         spent = self._spent.pop(name, None)
         if spent is not None and spent.shape == shape and spent.dtype == dtype:
             return spent
@@ -195,7 +195,7 @@ class Generation:
 
 
 def _fitting(column: Values, values: Values, default: Values) -> Values:
-    """The column, wider where the values have more columns or do not fit its integers."""
+    """Return the column, widened if the values have more columns or do not fit its integers."""
     if column.dtype.kind == "i" and values.dtype.itemsize > column.dtype.itemsize and len(values):
         limits = np.iinfo(column.dtype)
         if values.size and (int(values.max()) > limits.max or int(values.min()) < limits.min):

@@ -1,8 +1,8 @@
-"""A bounded store of rows under 128-bit ids: generations, as in a log-structured tree, that leave as a whole.
+"""A bounded store of rows with 128-bit ids: generations, as in a log-structured tree, that leave as a whole.
 
 Rows go into the newest generation. It is closed at an eighth of the capacity or of the wait, and the oldest is dropped
-as soon as the store is over its capacity, or the generation's newest row has waited long enough. So nothing is ever
-moved or removed one by one, at the price that a row leaves up to an eighth early (capacity) or late (wait).
+as soon as the store exceeds its capacity, or the generation's newest row has waited long enough. So no row is ever
+moved or removed alone, at the cost that a row leaves up to an eighth early (capacity) or late (wait).
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from collector_processor.labels.slot_table import hashed
 PARTS: Final = 8
 """Generations into which the capacity and the wait are cut."""
 MOST_GENERATIONS: Final = 4 * PARTS
-"""From here on only a full generation is closed, so that wild event times cannot make the look-up long."""
+"""From this number on, only a full generation is closed, so that wild event times cannot make the look-up slow."""
 
 
 class Dropped(NamedTuple):
-    """Rows that left together: those that still waited, and those that were settled."""
+    """The number of rows that left together: those still waiting, and those that were settled."""
 
     waiting: int = 0
     settled: int = 0
 
     def plus(self, other: Dropped) -> Dropped:
-        """Both together."""
+        """Return the sum of both."""
         return Dropped(self.waiting + other.waiting, self.settled + other.settled)
 
 
 class Found:
-    """Where the rows of ``n`` ids are, valid until the next insert or expiry: int32 ``[n]`` each, −1 where nowhere."""
+    """The places of the rows of ``n`` ids, valid until the next insert or expiry: int32 ``[n]`` each, −1 if absent."""
 
     __slots__ = ("_parts", "generation", "row")
 
@@ -44,15 +44,15 @@ class Found:
         self._parts: list[tuple[int, I64, I32]] | None = None
 
     def hits(self) -> Mask:
-        """Which ids have a row, bool ``[n]``."""
+        """Return which ids have a row, bool ``[n]``."""
         return self.generation >= 0
 
     def take(self, which: I64 | Mask) -> Found:
-        """The places of some of the ids."""
+        """Return the places of some of the ids."""
         return Found(self.generation[which], self.row[which])
 
     def parts(self) -> list[tuple[int, I64, I32]]:
-        """Places that are all hits, by generation: its position, which of the ids are there, and their rows."""
+        """Return places that are all hits, by generation: its position, which of the ids are in it, and their rows."""
         if self._parts is None:
             order = np.argsort(self.generation, kind="stable")
             ordered = self.generation[order]
@@ -66,9 +66,9 @@ class Found:
 
 
 class Generations:
-    """The store. ``defaults`` names its columns; ``len`` is the rows in memory, the superseded ones included.
+    """The store. ``defaults`` names its columns; ``len`` is the number of rows in memory, including superseded ones.
 
-    Rows wait ``wait_ns`` in event time: the clock of :meth:`expire` stands at the newest row's time and runs on from
+    Rows wait ``wait_ns`` in event time: the clock of :meth:`expire` is at the newest row's time, and continues from
     there while nothing comes, so that history replayed at any speed waits as long as live traffic.
     """
 
@@ -80,7 +80,7 @@ class Generations:
         self._defaults = {**defaults, "time_ns": np.array(0, np.int64)}
         self._generations: list[Generation] = []  # oldest first
         self._newest_ns = np.iinfo(np.int64).min
-        self._behind_ns: int | None = None  # how far event time lags the clock; None until expire() has looked
+        self._behind_ns: int | None = None  # how far event time lags the clock; None until expire() is called
 
     def __len__(self) -> int:
         return sum(generation.rows for generation in self._generations)
@@ -92,16 +92,16 @@ class Generations:
 
     @property
     def nbytes(self) -> int:
-        """Memory, bytes."""
+        """Memory in bytes."""
         return sum(generation.nbytes for generation in self._generations)
 
     @property
     def oldest_ns(self) -> int | None:
-        """Time of the newest row of the oldest generation; None when empty. Stores compare by it who evicts."""
+        """Time of the newest row of the oldest generation; None when empty. The store with the smallest one evicts."""
         return self._generations[0].newest_ns if self._generations else None
 
     def insert(self, ids: U64, time_ns: I64, values: Mapping[str, Values]) -> Dropped:
-        """Adds rows and returns those that the capacity pushed out.
+        """Add rows and return what was evicted for lack of capacity.
 
         ``ids`` uint64 ``[n, 2]``, ``time_ns`` int64 ``[n]``; ``values`` by column name, ``[n]`` or ``[n, k]``.
         """
@@ -113,7 +113,7 @@ class Generations:
             generation = self._open()
             rows = slice(start, start + generation.room)
             while len(self._generations) > 1 and len(self) + min(generation.room, len(ids) - start) > self.capacity:
-                # Before the rows come, for they may have its memory.
+                # Before the rows are added, because they may reuse its memory.
                 generation.take_over(self._generations[0])
                 dropped = dropped.plus(self.evict_oldest())
             generation.insert(ids[rows], time_ns[rows], hashes[rows], {name: v[rows] for name, v in values.items()})
@@ -123,7 +123,7 @@ class Generations:
         return dropped
 
     def find(self, ids: U64) -> Found:
-        """The row of each id: the settled one, else the newest."""
+        """Return the row of each id: the settled one, else the newest."""
         found = Found(np.full(len(ids), -1, np.int32), np.full(len(ids), -1, np.int32))
         wanted, hashes = np.arange(len(ids)), hashed(ids)
         for position in range(len(self._generations) - 1, -1, -1):
@@ -142,7 +142,7 @@ class Generations:
         return found
 
     def take(self, name: str, found: Found, width: int | None = None) -> Values:
-        """A column's values at places that are hits: ``[n]``, or ``[n, width]`` for a column of columns."""
+        """Return a column's values at places that are hits: ``[n]``, or ``[n, width]`` for a two-dimensional column."""
         default = self._defaults[name]
         values = np.full(len(found.row) if width is None else (len(found.row), width), default)
         for position, which, rows in found.parts():
@@ -155,24 +155,24 @@ class Generations:
         return values
 
     def put(self, name: str, found: Found, values: Values) -> None:
-        """Sets a column at places that are hits."""
+        """Set a column's values at places that are hits."""
         for position, which, rows in found.parts():
             self._generations[position].put(name, rows, values[which])
 
     def settled(self, found: Found) -> Mask:
-        """Which of the places, all hits, are settled, bool ``[n]``."""
+        """Return which of the places, all hits, are settled, bool ``[n]``."""
         settled = np.zeros(len(found.row), np.bool_)
         for position, which, rows in found.parts():
             settled[which] = self._generations[position].settled(rows)
         return settled
 
     def settle(self, found: Found) -> None:
-        """Settles places that are hits: what comes later under their ids does not supersede them."""
+        """Settle places that are hits: later rows with their ids do not supersede them."""
         for position, _, rows in found.parts():
             self._generations[position].settle(rows)
 
     def expire(self, now_ns: int) -> Dropped:
-        """Drops the generations that have waited long enough at ``now_ns`` (Unix nanoseconds)."""
+        """Drop the generations that have waited long enough at ``now_ns`` (Unix nanoseconds)."""
         if not self._generations:
             return Dropped()
         if self._behind_ns is None:
@@ -180,7 +180,7 @@ class Generations:
         dropped = Dropped()
         kept: list[Generation] = []
         for generation in self._generations:
-            # What is here at this moment is not from the future, whatever a wrong clock says.
+            # What is already here is not from the future, whatever a wrong clock says.
             generation.newest_ns = min(generation.newest_ns, now_ns)
             if generation.newest_ns < now_ns - self._behind_ns - self.wait_ns:
                 dropped = dropped.plus(Dropped(generation.waiting, generation.settled_rows))
@@ -190,12 +190,12 @@ class Generations:
         return dropped
 
     def evict_oldest(self) -> Dropped:
-        """Drops the oldest generation."""
+        """Drop the oldest generation."""
         oldest = self._generations.pop(0)
         return Dropped(oldest.waiting, oldest.settled_rows)
 
     def arrays(self) -> dict[str, Values]:
-        """Everything that can be found, as arrays by name, for a snapshot; independent of the store."""
+        """Return all rows that can be found as arrays by name, for a snapshot; independent copies."""
         found: dict[str, Values] = {}
         for position, generation in enumerate(self._generations):
             found[f"{position}.opened_ns"] = np.array(generation.opened_ns, np.int64)
@@ -203,7 +203,7 @@ class Generations:
         return found
 
     def load(self, arrays: Mapping[str, Values]) -> Dropped:
-        """Fills an empty store from :meth:`arrays`; returns what a smaller capacity no longer takes."""
+        """Fill an empty store from :meth:`arrays`; return what no longer fits into a smaller capacity."""
         position = 0
         while f"{position}.ids" in arrays:
             prefix = f"{position}."
@@ -226,14 +226,14 @@ class Generations:
         return max(1, self.capacity // PARTS)
 
     def _open(self) -> Generation:
-        """The generation that takes rows now."""
+        """Return the generation that takes rows; open a new one if necessary."""
         first_rows = FIRST_ROWS
         if self._generations:
             newest = self._generations[-1]
             few = len(self._generations) < MOST_GENERATIONS
             if newest.room and not (few and self._newest_ns - newest.opened_ns > self.wait_ns // PARTS):
                 return newest
-            if not newest.room:  # the next one will be full too: room for all at once saves moving its rows
+            if not newest.room:  # the next one will be full too: reserving all its room at once saves moving its rows
                 first_rows = self._limit
             newest.close()
         generation = Generation(self._defaults, self._limit, self._newest_ns, first_rows=first_rows)

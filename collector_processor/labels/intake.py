@@ -1,4 +1,4 @@
-"""What of a prediction is kept until its label comes: the outputs as class slots and scores, however they were sent."""
+"""What is kept of a prediction until its label comes: the outputs as class slots and scores, however they were sent."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 
 DECISION_THRESHOLD = 0.5
-"""From this score on a binary prediction that names no class is the positive one."""
+"""From this score on, a binary prediction that names no class counts as positive."""
 
 
 def pending_rows(schema: Schema, batch: PredictionBatch) -> Rows:
-    """The rows of a batch, without the failed ones, as they are kept.
+    """Return the rows of a batch as they are kept, without failed ones.
 
-    A binary prediction without a class is positive if its score is at least 0.5, a multiclass one is its likeliest.
+    A binary prediction without a class is positive if its score is at least 0.5; a multiclass one gets its most likely
+    class.
     """
     if batch.error is not None:
         done = ~batch.error.is_text()
@@ -40,7 +41,7 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> Rows:
 
 
 def latest_rows(ids: U64) -> I64:
-    """For each id the last row that it has, int64 ``[n]``.
+    """Return the last row of each id, int64 ``[n]``.
 
     >>> latest_rows(np.array([[7, 1], [7, 2], [7, 1]], np.uint64)).tolist()
     [2, 1, 2]
@@ -57,12 +58,12 @@ def latest_rows(ids: U64) -> I64:
 
 
 def _decided(schema: Schema, predicted: I32, scores: F64 | None) -> I32:
-    """Binary classes, from the score where none was sent."""
+    """Return binary classes, taken from the score if none was sent."""
     undecided = predicted < 0
     if scores is None or not schema.positive_class or not undecided.any():
         return predicted
     positive = schema.classes.slots(0, (schema.positive_class,))[0]
-    # Without a name for it yet the other class is "other": all but the positive one count as negative.
+    # While the other class has no name, it is "other": all except the positive one count as negative.
     name = next((name for name in schema.classes.names(0) if name != schema.positive_class), None)
     negative = 0 if name is None else schema.classes.slots(0, (name,))[0]
     decided = np.where(scores >= DECISION_THRESHOLD, positive, negative)
@@ -70,7 +71,7 @@ def _decided(schema: Schema, predicted: I32, scores: F64 | None) -> I32:
 
 
 def _class_scores(schema: Schema, batch: PredictionBatch) -> dict[int, F64]:
-    """Probabilities by class slot; the classes that only fit into ``other`` have none."""
+    """Return probabilities by class slot; classes that only fit into ``other`` are left out."""
     names = tuple(batch.scores)[:SCORES_LIMIT]
     slots = schema.classes.slots(0, names).tolist()
     return {slot: batch.scores[name] for slot, name in zip(slots, names, strict=True) if slot}

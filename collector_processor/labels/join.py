@@ -1,7 +1,7 @@
-"""The join: labels find the predictions that they belong to, whichever came first, and as often as they change.
+"""The join: labels find the predictions that they belong to, whichever came first, and however often they change.
 
-What became of each label is counted once at its arrival (``joined``, ``early``, ``corrected``, ``duplicate``,
-``wrong_kind``) and once more when an early one leaves (``joined_early``, ``expired``, ``evicted``).
+The outcome of each label is counted once when it arrives (``joined``, ``early``, ``corrected``, ``duplicate``,
+``wrong_kind``), and once more when an early one leaves (``joined_early``, ``expired``, ``evicted``).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from collector_processor.statistics.schema import Schema
 WAIT_NS: Final = 7 * 86_400 * 1_000_000_000
 CAPACITY: Final = 10_000_000
 NAMES_LIMIT: Final = 1000
-"""Model names whose early labels are kept, and that have a counter of their own; further names count as ``other``."""
+"""Number of model names whose early labels are kept, and that are counted separately; others count as ``other``."""
 
 Fate = Literal["joined", "corrected", "duplicate", "wrong_kind", "early", "joined_early", "expired", "evicted"]
 _OTHER: Final = "other"
-# What became of a label that several versions saw is the greatest of what became of it in each.
+# If several versions saw a label, its fate is the greatest of its fates in each.
 _NONE, _WRONG_KIND, _DUPLICATE, _CORRECTED, _JOINED, _EARLY = range(6)
 Fates = NDArray[np.int8]
 _FATES: Final[dict[int, Fate]] = {
@@ -39,15 +39,15 @@ _FATES: Final[dict[int, Fate]] = {
 
 
 class LabelJoin:
-    """Predictions and labels of all models that wait for each other; used by one thread.
+    """Predictions and labels of all models that wait for each other; not thread-safe.
 
-    A label joins every version of its model that predicted its id. The last label wins, by order of arrival: a
-    different one takes the earlier outcome back and gives a new one, an equal one changes nothing. Of predictions the
-    last one before the label wins; one that is repeated afterwards changes nothing. A label that has joined one version
-    is kept for a version whose prediction comes later only where one is awaited (:meth:`labels`); an early one always.
+    A label joins every version of its model that predicted its id. The last label to arrive wins: a different one
+    retracts the earlier outcome and gives a new one, an equal one changes nothing. The last prediction before the label
+    wins; one that is repeated afterwards changes nothing. A label that has joined one version is kept for a version
+    whose prediction comes later only if one is awaited (:meth:`labels`); an early label is always kept.
 
     Predictions wait ``wait_ns`` in event time, and so do early labels. ``capacity`` bounds the predictions of all
-    models together: the oldest generation of any of them leaves first. Early labels have an eighth of it beside.
+    models together: the oldest generation of any of them leaves first. Early labels have an eighth of it in addition.
     """
 
     def __init__(self, *, wait_ns: int = WAIT_NS, capacity: int = CAPACITY, telemetry: Telemetry | None = None) -> None:
@@ -70,21 +70,21 @@ class LabelJoin:
         return 0 if pending is None else pending.store.waiting
 
     def joined(self, name: str) -> int:
-        """Labels that found their prediction since the start, of all versions of a model."""
+        """Return the number of labels joined since the start, of all versions of a model."""
         return self._joined.get(name, 0)
 
     @property
     def nbytes(self) -> int:
-        """Memory of predictions and early labels, bytes."""
+        """Memory of predictions and early labels in bytes."""
         stores = [*self._pending.values(), *(early.store for early in self._early.values())]
         return sum(store.nbytes for store in stores)
 
     def predictions(
         self, key: ModelKey, schema: Schema, batch: PredictionBatch, not_before_ns: int = 0
     ) -> OutcomeBatch | None:
-        """Keeps a batch's predictions, the failed ones not, and returns the outcomes of those whose label was early.
+        """Keep a batch's predictions except failed ones; return the outcomes of those whose label was early.
 
-        An outcome's time is when the truth became known: the later of label, prediction and ``not_before_ns``.
+        An outcome's time is when the truth became known: the latest of label, prediction and ``not_before_ns``.
         """
         rows = pending_rows(schema, batch)
         if not len(rows.ids):
@@ -111,13 +111,12 @@ class LabelJoin:
         *,
         awaited: bool = False,
     ) -> list[tuple[ModelKey, OutcomeBatch]]:
-        """Joins labels and returns the outcomes for each model version, a corrected outcome's retraction included.
+        """Join labels and return the outcomes for each model version, including retractions of corrected outcomes.
 
-        ``schemas`` are those of the models under watch; unknown classes are appended to them. A retraction has the
-        time of the outcome that it takes back and its weight, negative; other outcomes are timed as in
-        :meth:`predictions`.
+        ``schemas`` are those of the watched models; unknown classes are appended to them. A retraction has the time of
+        the outcome that it retracts and its weight, negated; other outcomes are timed as in :meth:`predictions`.
         Labels that no version predicted wait as early ones; with ``awaited`` the others do too, for a version of the
-        model whose predictions are yet to be given to :meth:`predictions`.
+        model whose predictions are yet to be passed to :meth:`predictions`.
         """
         if not len(batch):
             return []
@@ -140,7 +139,7 @@ class LabelJoin:
         return joined
 
     def expire(self, now_ns: int) -> None:
-        """Lets go of what has waited long enough at ``now_ns`` (Unix nanoseconds); cheap to call often."""
+        """Drop everything that has waited long enough at ``now_ns`` (Unix nanoseconds); cheap to call often."""
         for key, pending in self._pending.items():
             dropped = pending.store.expire(now_ns)
             if any(dropped):
@@ -152,14 +151,14 @@ class LabelJoin:
                 self._drop_early(name, "expired", dropped)
 
     def forget(self, key: ModelKey) -> None:
-        """Drops the predictions of a model version; call it too when the version gets another schema."""
+        """Drop the predictions of a model version; call this also when the version gets another schema."""
         pending = self._pending.pop(key, None)
         if pending is not None:
             self._telemetry.evicted("pending_predictions", "forgotten", pending.store.waiting)
             self._telemetry.pending.remove(str(key))
 
     def state(self) -> dict[str, Any]:
-        """Everything that waits, for a snapshot: JSON with arrays in it."""
+        """Return everything that waits, for a snapshot, as JSON with arrays in it."""
         return {
             "pending": [[key.name, key.version, store.arrays()] for key, store in self._pending.items()],
             "early": [[name, store.arrays()] for name, store in self._early.items()],
@@ -174,9 +173,9 @@ class LabelJoin:
         capacity: int = CAPACITY,
         telemetry: Telemetry | None = None,
     ) -> LabelJoin:
-        """The join that :meth:`state` came from; what a smaller capacity no longer takes is dropped and counted.
+        """Rebuild the join from :meth:`state`; what no longer fits into a smaller capacity is dropped and counted.
 
-        The schemas, with their class slots and groups, must come back from the same snapshot.
+        The schemas, with their class slots and groups, must come from the same snapshot.
         """
         join = cls(wait_ns=wait_ns, capacity=capacity, telemetry=telemetry)
         for name, version, part in state["pending"]:
@@ -195,7 +194,7 @@ class LabelJoin:
     def _join_early(
         self, pending: PendingPredictions, early: EarlyLabels, ids: U64, schema: Schema, not_before_ns: int
     ) -> OutcomeBatch | None:
-        """Gives predictions that are pending now the labels that came before them."""
+        """Give pending predictions the labels that came before them."""
         places = early.find(ids)
         labels = early.at(places, ids)
         taken = early.store.settled(places)
@@ -209,7 +208,7 @@ class LabelJoin:
         return pending.outcomes(at, schema) if len(at.row) else None
 
     def _last_labels(self, batch: LabelBatch) -> LabelBatch:
-        """One label an id, the last; the others are counted."""
+        """Return the last label of each id; count the others."""
         latest = latest_rows(batch.ids)
         replaced = latest != np.arange(len(batch))
         if not replaced.any():
@@ -220,7 +219,7 @@ class LabelJoin:
         return batch.take(~replaced)
 
     def _keep_early(self, batch: LabelBatch, fates: Fates, awaited: bool) -> None:
-        """Keeps the labels that met no prediction, and renews those that wait for one of another version."""
+        """Keep the labels that met no prediction, and replace those that wait for a prediction of another version."""
         early = self._early.get(batch.model_name)
         there = np.zeros(len(batch), np.bool_)
         if early is not None:
@@ -255,7 +254,7 @@ class LabelJoin:
         self._drop_early(name, "evicted", early.store.evict_oldest())
 
     def _make_room(self) -> None:
-        """Evicts the oldest generations of any model until all together are within the capacity."""
+        """Evict the oldest generations of any model until the total is within the capacity."""
         while len(self) > self.capacity:
             key, pending = min(self._pending.items(), key=lambda item: _age(item[1].store.oldest_ns))
             self._drop_predictions("capacity", pending.store.evict_oldest())
@@ -289,7 +288,7 @@ class LabelJoin:
             self._telemetry.early_labels.labels(series).set(0 if early is None else early.store.waiting)
 
     def _series(self, name: str) -> str:
-        """The model's name for the service's own metrics, whose number is bounded too."""
+        """Return the model's name in the service's own metrics, whose number of series is bounded too."""
         if name in self._counted or len(self._counted) < NAMES_LIMIT:
             self._counted.add(name)
             return name
@@ -297,7 +296,7 @@ class LabelJoin:
 
 
 def _unlabelled(pending: PendingPredictions, early: EarlyLabels, ids: U64) -> U64:
-    """The ids, each once, that have an early label and whose prediction, if there was one before, has none yet."""
+    """Return the distinct ids that have an early label and whose earlier prediction, if any, has no label yet."""
     hits = np.flatnonzero(early.find(ids).hits())
     ids = ids[hits]
     ids = ids[latest_rows(ids) == np.arange(len(ids))]
@@ -310,7 +309,7 @@ def _unlabelled(pending: PendingPredictions, early: EarlyLabels, ids: U64) -> U6
 def _join(
     pending: PendingPredictions, schema: Schema, batch: LabelBatch, not_before_ns: int, fates: Fates
 ) -> OutcomeBatch | None:
-    """Joins labels, one an id, with one version's predictions, and notes in ``fates`` what became of each."""
+    """Join labels, one for each id, with one version's predictions, and record the fate of each in ``fates``."""
     found = pending.find(batch.ids)
     rows = np.flatnonzero(found.hits())
     if not len(rows):
@@ -335,12 +334,12 @@ def _join(
 
 
 def _settle(pending: PendingPredictions, at: Found, said: Truth, label_ns: I64, not_before_ns: int) -> None:
-    """Gives predictions their labels, dated by when the truth became known."""
+    """Give predictions their labels, with the time when the truth became known."""
     predicted_ns = pending.time_ns(at)
     outcome_ns = np.maximum(np.maximum(label_ns, predicted_ns), not_before_ns)
     pending.settle(at, said, outcome_ns, np.maximum(label_ns - predicted_ns, 0) / 1e9)
 
 
 def _age(oldest_ns: int | None) -> float:
-    """What a store's oldest generation is compared by; an empty store has nothing to give."""
+    """Return the age key of a store's oldest generation; an empty store has nothing to evict."""
     return math.inf if oldest_ns is None else oldest_ns

@@ -1,4 +1,4 @@
-"""Predictions of one model version that wait for their label, and those that have it, lest it be corrected."""
+"""Predictions of one model version that wait for their labels, and those that have one, which may be corrected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 
 SCORES_LIMIT: Final = 32
-"""Classes of which a row's own probability is kept (float32); the log loss leaves labels of further classes out."""
+"""Number of classes whose probability is kept for each row (float32); the log loss leaves out labels of others."""
 _NAN: Final = np.array(np.nan)
 _DEFAULTS: Final[Defaults] = {
     "weight": np.array(1.0),
@@ -35,7 +35,7 @@ _SLOTS: Final = "score_slots"
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Predictions as they are kept: ``n`` rows; what is None is unknown everywhere.
+    """Predictions as they are kept: ``n`` rows; a field that is None is unknown in every row.
 
     ``predicted`` are slots of ``schema.classes`` (−1 unknown), ``groups`` ``[n, s]`` rows of the grouped vectors,
     ``class_scores`` probabilities ``[n]`` by class slot (multiclass). The rest is as in ``PredictionBatch``.
@@ -52,12 +52,12 @@ class Rows:
 
 
 class PendingPredictions:
-    """Bounded by count and by time; the last prediction of an id is the one that a label joins.
+    """A store bounded by count and by time; a label joins the last prediction of its id.
 
     A prediction that has its label is *settled*: it stays findable for corrections, and the same id predicted again
-    (an export retried) neither replaces it nor counts twice. ``capacity`` bounds the rows in memory, those that a
-    repeated id made useless included. Without sampling and segments an entry of a classification takes about 43 bytes,
-    15 more once it has its label; each segment 2 bytes, a sampling weight 8, each class of a multiclass score 4.
+    (a retried export) neither replaces it nor counts twice. ``capacity`` bounds the rows in memory, including those
+    superseded by a repeated id. Without sampling and segments, an entry of a classification takes about 43 bytes, and
+    15 more once it has its label; each segment takes 2 bytes, a sampling weight 8, each class of a multiclass score 4.
 
     >>> pending = PendingPredictions(capacity=100, wait_ns=10)
     >>> ids = np.array([[1, 1], [2, 2]], np.uint64)
@@ -77,11 +77,11 @@ class PendingPredictions:
 
     @property
     def nbytes(self) -> int:
-        """Memory, bytes."""
+        """Memory in bytes."""
         return self.store.nbytes
 
     def insert(self, rows: Rows) -> Dropped:
-        """Keeps predictions; returns what the capacity pushed out."""
+        """Keep predictions; return what was evicted for lack of capacity."""
         values: dict[str, Values] = {"weight": rows.weights}
         if rows.groups.shape[1]:
             values["groups"] = rows.groups
@@ -96,25 +96,25 @@ class PendingPredictions:
         return self.store.insert(rows.ids, rows.time_ns, values)
 
     def find(self, ids: U64) -> Found:
-        """Where the predictions of some ids (uint64 ``[n, 2]``) are."""
+        """Return the places of the predictions of ids uint64 ``[n, 2]``."""
         return self.store.find(ids)
 
     def time_ns(self, found: Found) -> I64:
-        """The event time of predictions, int64 ``[n]``."""
+        """Return the event time of predictions, int64 ``[n]``."""
         return self.store.take("time_ns", found)
 
     def settled(self, found: Found) -> Mask:
-        """Which predictions have their label, bool ``[n]``."""
+        """Return which predictions have a label, bool ``[n]``."""
         return self.store.settled(found)
 
     def truth(self, found: Found, schema: Schema) -> Truth:
-        """The labels of predictions that are settled."""
+        """Return the labels of settled predictions."""
         if schema.task == "regression":
             return Truth(values=self.store.take("label_value", found))
         return Truth(labels=self.store.take("label", found).astype(np.int32))
 
     def settle(self, found: Found, truth: Truth, outcome_ns: I64, delay_s: F64) -> None:
-        """Gives predictions their labels, or other ones; each prediction is named once."""
+        """Set or replace the labels of predictions, each named once."""
         if truth.labels is not None:
             self.store.put("label", found, truth.labels)
         if truth.values is not None:
@@ -124,7 +124,7 @@ class PendingPredictions:
         self.store.settle(found)
 
     def outcomes(self, found: Found, schema: Schema, sign: float = 1.0) -> OutcomeBatch:
-        """What settled predictions count as; with ``sign`` −1, what takes that back."""
+        """Return the outcomes of settled predictions; with ``sign`` −1, their retractions."""
         take, truth = self.store.take, self.truth(found, schema)
         scores: F64 = take("score", found)
         regression = schema.task == "regression"
@@ -142,32 +142,32 @@ class PendingPredictions:
         )
 
     def arrays(self) -> dict[str, Values]:
-        """Everything that can be found, as arrays by name, for a snapshot."""
+        """Return all predictions that can be found as arrays by name, for a snapshot."""
         return {_SLOTS: np.array(self._score_slots, np.int32), **self.store.arrays()}
 
     @classmethod
     def from_arrays(
         cls, arrays: Mapping[str, Values], *, capacity: int, wait_ns: int
     ) -> tuple[PendingPredictions, Dropped]:
-        """The store that :meth:`arrays` came from, and what a smaller capacity no longer takes of it."""
+        """Rebuild the store from :meth:`arrays`; return it and what no longer fits into a smaller capacity."""
         pending = cls(capacity=capacity, wait_ns=wait_ns)
         pending._score_slots = arrays[_SLOTS].tolist()
         return pending, pending.store.load(arrays)
 
     def _matrix(self, class_scores: Mapping[int, F64], rows: int) -> Values:
-        """Probabilities float32 ``[n, k]``, a column for each class slot that came so far."""
+        """Return probabilities float32 ``[n, k]``, a column for each class slot that came so far."""
         for slot in class_scores:
             if slot not in self._score_slots and len(self._score_slots) < SCORES_LIMIT:
                 self._score_slots.append(slot)
         matrix = np.full((rows, len(self._score_slots)), np.nan, np.float32)
         for column, slot in enumerate(self._score_slots):
             if slot in class_scores:
-                with np.errstate(over="ignore"):  # no probability, and infinite as float32
+                with np.errstate(over="ignore"):  # not a probability, and infinite as float32
                     matrix[:, column] = class_scores[slot]
         return matrix
 
     def _label_probability(self, found: Found, schema: Schema, labels: I32 | None, scores: F64) -> F64:
-        """What the model gave to the true class, ``[n]``; NaN where unknown."""
+        """Return the model's probability of the true class, ``[n]``; NaN where unknown."""
         if labels is None:
             return np.full(len(scores), np.nan)
         if schema.task == "binary_classification":

@@ -1,4 +1,4 @@
-"""An open-addressing hash table of 128-bit ids, probed for a whole batch at a time: compiled, or with numpy."""
+"""An open-addressing hash table of 128-bit ids, probed for a whole batch at a time, compiled or with numpy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collector_processor.columns.batch import I32, I64, U64, Mask
 from collector_processor.labels import built
 
 LOAD: Final = 0.5
-"""Most rows for each slot: 8 bytes of slots a row, and about two probes for an id that is not there."""
+"""Maximum number of rows for each slot: 8 bytes of slots a row, and about two probes for an absent id."""
 SCATTERED_PROBES: Final = 24
-"""Probes at distances of an id's own before the search goes slot by slot, which is sure to end."""
+"""Probes at distances that depend on the id, before the search goes slot by slot, which is sure to end."""
 
 _EMPTY: Final = -1
 _HALF: Final = np.uint64(32)
@@ -22,11 +22,11 @@ _ONE: Final = np.uint64(1)
 _P: Final = np.uint64(0x9E3779B97F4A7C15)
 _Q: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 _SALT: Final = np.frombuffer(secrets.token_bytes(16), np.uint64)
-"""Drawn anew by every process, so that nobody can send ids that all fall on one slot. No result depends on it."""
+"""Random in each process, so that no sender can choose ids that all fall on one slot. No result depends on it."""
 
 
 def hashed(ids: U64) -> U64:
-    """64 well-mixed bits for each id uint64 ``[n, 2]``; other ones in another process."""
+    """Return 64 well-mixed bits for each id uint64 ``[n, 2]``; they differ between processes."""
     if built.slots is not None:
         return built.slots.hashed(np.ascontiguousarray(ids), int(_SALT[0]), int(_SALT[1]))
     place = (ids[:, 0] ^ _SALT[0]) * _P
@@ -36,12 +36,12 @@ def hashed(ids: U64) -> U64:
 
 
 class SlotTable:
-    """Maps ids to rows of an id array that somebody else keeps; room for ``rows`` rows, fixed.
+    """Maps ids to rows of an id array that the caller keeps; it has a fixed room for ``rows`` rows.
 
-    ``spent`` are the slots of a table that is no longer used, whose memory serves again if it has the same size.
+    ``spent`` are the slots of a table that is no longer used, whose memory is reused if it has the same size.
 
     Ids are uint64 ``[n, 2]``; they come with their :func:`hashed` bits so that a search of several tables mixes once.
-    Nothing is ever removed: a row goes by being superseded, or with the whole table.
+    Nothing is ever removed: a row leaves when it is superseded, or with the whole table.
 
     >>> ids = np.array([[1, 2], [3, 4], [1, 2]], np.uint64)
     >>> table = SlotTable(3)
@@ -59,15 +59,15 @@ class SlotTable:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the slots, bytes."""
+        """Memory of the slots in bytes."""
         return self.slots.nbytes
 
     def rows(self) -> I32:
-        """The rows that can be found, ascending."""
+        """Return the rows that can be found, ascending."""
         return np.sort(self.slots[self.slots != _EMPTY])
 
     def find(self, stored: U64, ids: U64, hashes: U64) -> I32:
-        """The row of each id, int32 ``[n]``; −1 where it is not there. ``stored`` ``[rows, 2]`` holds the rows' ids."""
+        """Return the row of each id, int32 ``[n]``; −1 if absent. ``stored`` ``[rows, 2]`` holds the rows' ids."""
         if built.slots is not None:
             return built.slots.find(self.slots, stored, np.ascontiguousarray(ids), hashes)
         found = np.full(len(ids), _EMPTY, np.int32)
@@ -84,9 +84,10 @@ class SlotTable:
         return found
 
     def insert(self, stored: U64, rows: I32, hashes: U64, settled: Mask | None = None) -> int:
-        """Adds rows of ``stored``, ascending; returns how many rows, old or new, can no longer be found for it.
+        """Add rows of ``stored``, ascending; return how many rows, old or new, can no longer be found as a result.
 
-        Of several rows with one id the greatest stays, unless an earlier one is ``settled`` (bool, by row): that stays.
+        Of several rows with one id the greatest stays, unless an earlier one is ``settled`` (bool, by row): then that
+        one stays.
         """
         if built.slots is not None:
             return built.slots.insert(
@@ -97,7 +98,7 @@ class SlotTable:
         while len(rows):
             slot = probe.slot
             empty = self.slots[slot] == _EMPTY
-            self.slots[slot[empty]] = rows[empty]  # of rows with equal ids the last one written is the greatest
+            self.slots[slot[empty]] = rows[empty]  # of rows with equal ids, the last one written is the greatest
             there = self.slots[slot]
             same = (there != rows) & _equal(stored, there, stored, rows)
             if same.any():
@@ -114,7 +115,7 @@ class SlotTable:
 
 
 class Filter:
-    """Says of most absent ids that they are absent, from one bit each: eight bits a row let one in eight pass.
+    """Rules out most absent ids, by one bit each: with eight bits for each row, one absent id in eight passes.
 
     >>> there, absent = (np.random.default_rng(seed).integers(0, 2**64, 5000, np.uint64) for seed in (1, 2))
     >>> seen = Filter(there)
@@ -133,23 +134,23 @@ class Filter:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the bits, bytes."""
+        """Memory of the bits in bytes."""
         return self._bytes.nbytes
 
     def may_hold(self, hashes: U64) -> Mask:
-        """Which of the hashes may be there, bool ``[n]``; all that are, and a few that are not."""
+        """Return which of the hashes may be present, bool ``[n]``: all that are, and a few that are not."""
         if built.slots is not None:
             return built.slots.may_hold(self._bytes, hashes, int(self._size))
         bit = self._bit(hashes)
         return (self._bytes[bit >> 3] >> (bit & 7).astype(np.uint8) & np.uint8(1)).astype(np.bool_)
 
     def _bit(self, hashes: U64) -> I64:
-        # The low half of the hash, where the table places by the high one.
+        # Uses the low half of the hash, because the table uses the high half.
         return (((hashes & _LOW) * self._size) >> _HALF).astype(np.int64)
 
 
 class _Probe:
-    """Where each id that is still searched looks next: scattered at first, then slot by slot."""
+    """The next slot to check for each id still searched: scattered at first, then slot by slot."""
 
     def __init__(self, hashes: U64, size: int) -> None:
         self.index: I64 = np.arange(len(hashes))
@@ -163,12 +164,12 @@ class _Probe:
         return (((self._place >> _HALF) * self._size) >> _HALF).astype(np.int64)
 
     def keep(self, kept: Mask) -> None:
-        """Ends the search of the others."""
+        """Continue the search for the kept ids only."""
         self.index, self._place = self.index[kept], self._place[kept]
         self._step, self.slot = self._step[kept], self.slot[kept]
 
     def advance(self) -> None:
-        """Moves on to the next slot."""
+        """Move on to the next slot."""
         self._round += 1
         if self._round > SCATTERED_PROBES:
             self.slot = (self.slot + 1) % int(self._size)
@@ -178,7 +179,7 @@ class _Probe:
 
 
 def _equal(left: U64, left_rows: I32, right: U64, right_rows: I32 | I64) -> Mask:
-    """Which ids are equal, row by row."""
+    """Return which ids are equal, row by row."""
     same = left[left_rows, 0] == right[right_rows, 0]
     same &= left[left_rows, 1] == right[right_rows, 1]
     return same

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False, cdivision=True
 # cython: embedsignature=False, binding=False
-"""The probing of :class:`.table.SlotTable` one id at a time, the GIL released; places are the same. See ``slots.pyi``."""
+"""Probes a :class:`.slot_table.SlotTable` one id at a time, without the GIL; places are the same. See ``slots.pyi``."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
@@ -23,7 +23,7 @@ cdef extern from *:
 cdef enum:
     SCATTERED_PROBES = 24
     EMPTY = -1
-    AHEAD = 16  # ids whose first slot is fetched from memory while others are worked on
+    AHEAD = 16  # ids whose first slot is fetched from memory in advance
 
 
 cdef struct Probe:
@@ -47,7 +47,7 @@ cdef inline void begin(Probe* probe, uint64_t hashed_id, uint64_t size) noexcept
 
 
 cdef inline bint advance(Probe* probe) noexcept nogil:
-    """Moves on to the next slot; False where every slot was looked at."""
+    """Moves on to the next slot; False once every slot was checked."""
     probe.round += 1
     if probe.round > SCATTERED_PROBES:
         probe.slot += 1
@@ -176,5 +176,5 @@ def may_hold(const uint8_t[::1] octets not None, const uint64_t[::1] hashes not 
 
 
 cdef inline uint64_t bit_of(uint64_t hashed_id, uint64_t size) noexcept nogil:
-    # The low half of the hash, where the table places by the high one.
+    # Uses the low half of the hash, because the table uses the high half.
     return (<uint64_t><uint32_t>hashed_id * size) >> 32

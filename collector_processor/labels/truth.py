@@ -1,4 +1,4 @@
-"""What a label says, in the terms of a model: a class slot, or a number."""
+"""The truth that a label states, in the terms of a model: a class slot, or a number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Cells(NamedTuple):
     categories: tuple[str, ...]
 
     def empty(self) -> Mask:
-        """Which labels say nothing, bool ``[n]``."""
+        """Return which labels have neither, bool ``[n]``."""
         return np.isnan(self.numbers) & (self.codes < 0)
 
 
@@ -34,19 +34,19 @@ class Truth:
     values: F64 | None = None
 
     def take(self, rows: I64 | Mask) -> Truth:
-        """The truth about some of them."""
+        """Return the truth about selected predictions."""
         return Truth(
             None if self.labels is None else self.labels[rows], None if self.values is None else self.values[rows]
         )
 
     def known(self) -> Mask:
-        """Where there is one, bool ``[n]``."""
+        """Return which predictions have a known truth, bool ``[n]``."""
         if self.labels is not None:
             return self.labels >= 0
         return np.isfinite(self.values if self.values is not None else np.empty(0))
 
     def equals(self, other: Truth) -> Mask:
-        """Where both say the same, bool ``[n]``."""
+        """Return where both are equal, bool ``[n]``."""
         if self.labels is not None and other.labels is not None:
             return self.labels == other.labels
         if self.values is not None and other.values is not None:
@@ -55,7 +55,7 @@ class Truth:
 
 
 def truth(schema: Schema, labels: LabelBatch) -> Truth:
-    """The labels for a model; unknown (−1 or NaN) where a label is of the wrong kind for its task.
+    """Return the labels in terms of a model; unknown (−1 or NaN) if a label is of the wrong kind for the task.
 
     Classification takes a class; a number counts as the class of its text if it is an integer. Regression takes a
     value; a class counts if its text is a finite number. Unknown classes are appended to ``schema.classes``, whose
@@ -70,7 +70,7 @@ def truth(schema: Schema, labels: LabelBatch) -> Truth:
 
 
 def cells(labels: LabelBatch) -> Cells:
-    """Each label as one cell, number or text: its class, else its value; missing if it has neither or is infinite.
+    """Return each label as one cell, a number or a text: its class, else its value; missing if absent or infinite.
 
     >>> both = LabelBatch("m", np.zeros(2, np.int64), np.zeros((2, 2), np.uint64),
     ...                   Column(None, np.array([0, -1], np.int32), ("yes",)), np.array([np.nan, 2.0]))
@@ -91,9 +91,9 @@ def cells(labels: LabelBatch) -> Cells:
 
 
 def _values(labels: LabelBatch) -> F64:
-    """Each label as a number ``[n]``: its value, else its class read as a number; NaN where that fails."""
+    """Return each label as a number ``[n]``: its value, else its class parsed as a number; NaN if that fails."""
     cell = cells(labels)
-    read = np.array([*map(_number, cell.categories), math.nan])  # the last answers for code −1
+    read = np.array([*map(_number, cell.categories), math.nan])  # the last is for code −1
     numbers = np.where(cell.codes >= 0, read[cell.codes], cell.numbers)
     if labels.values is None:
         return numbers
@@ -109,7 +109,7 @@ def _number(text: str) -> float:
 
 
 def same_labels(left: LabelBatch, right: LabelBatch) -> Mask:
-    """Which rows of two parts of one batch say the same, bool ``[n]``."""
+    """Return which labels of two parts of one batch are equal, row by row, bool ``[n]``."""
     same = np.ones(len(left), np.bool_)
     pairs = [(left.values, right.values)]
     if left.classes is not None and right.classes is not None:

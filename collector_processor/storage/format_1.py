@@ -1,4 +1,4 @@
-"""Files of version 0.1.0 (format 1): read, never written.
+"""Snapshots of version 0.1.0 (format 1): read, never written.
 
 After the magic ``OTELML01`` and the length of the head comes the head, JSON with the caller's header and the name, type
 and shape of every array, then the arrays' bytes, each from a multiple of 64 on, and the digest.
@@ -22,18 +22,18 @@ _TYPES: Final = ("<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", 
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """A header, and arrays by dotted names."""
+    """A header, and arrays by dotted name."""
 
     header: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
 
 
 def read(head: bytes, body: NDArray[np.uint8]) -> Flat:
-    """What the file held; ``body`` is all of it except the digest. ``ValueError`` for a head that does not fit it."""
+    """Return the content of a file; ``body`` is all except its digest. ``ValueError`` if the head does not fit it."""
     try:
         described = json.loads(head)
         if described["format"] != 1:
-            raise ValueError(f"it is of format {described['format']}")
+            raise ValueError(f"it has format {described['format']}")
         return Flat(described["header"], _arrays(described["arrays"], body, _aligned(_START + len(head))))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"its head is not one of ours: {error!r}") from error
@@ -46,7 +46,7 @@ def _arrays(table: Any, body: NDArray[np.uint8], begin: int) -> dict[str, NDArra
             raise ValueError(f"array {name!r} has type {kind} and shape {shape}")
         end = begin + math.prod(shape) * np.dtype(kind).itemsize
         if end > len(body):
-            raise ValueError(f"array {name!r} is not whole")
+            raise ValueError(f"array {name!r} is incomplete")
         found[name] = body[begin:end].view(kind).reshape(shape).copy()
         begin = _aligned(end)
     return found

@@ -1,8 +1,9 @@
-"""One state, one file: written whole or not at all, checked when read, with the one before it to fall back on.
+"""Snapshots: one file for each state, written whole or not at all, checked when read, with the previous one to fall
+back on.
 
-The file: ``OTELML02``, the length of the head (uint64, little-endian), the head in JSON, the arrays' bytes, each of
-these from a multiple of 8 on, and a BLAKE2b digest of all that. Head and arrays are what :mod:`.codec` makes of the
-state. Nothing in it is ever executed, and no size is believed before the digest is right.
+The file has ``OTELML02``, the length of the head (uint64, little-endian), the head in JSON, the arrays' bytes, each
+array from a multiple of 8 on, and a BLAKE2b digest of all that. :mod:`.codec` makes the head and arrays from the
+state. Nothing in the file is ever executed, and no size is trusted before the digest is verified.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collector_processor.storage import format_1
 from collector_processor.storage.errors import wrapped
 
 FORMAT: Final = 2
-"""Version of the file that is written; besides it only version 1 is read (:mod:`.format_1`)."""
+"""Version of the files that are written; besides it, only version 1 is read (:mod:`.format_1`)."""
 LIMIT_BYTES: Final = 4 * 2**30
 """Largest file that is read."""
 _MAGIC: Final = b"OTELML"
@@ -38,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a file held: the state as it was given, tuples as lists, each array with its own memory."""
+    """The content of a file: the state as it was saved, with tuples as lists, and each array in separate memory."""
 
     state: Any
     format: int = FORMAT
@@ -46,15 +47,15 @@ class Snapshot:
 
 
 class _UnusableError(Exception):
-    """The file is there and can be read, but is not a whole snapshot of this format."""
+    """Raised if a file exists and can be read, but is not a complete snapshot of a known format."""
 
 
 def save(directory: Path, name: str, state: object) -> None:
-    """Writes a snapshot to ``<name>.snapshot`` and keeps the one before it as ``<name>.previous.snapshot``.
+    """Write a snapshot to ``<name>.snapshot`` and keep the one before it as ``<name>.previous.snapshot``.
 
-    The new file is complete and on the disk before it takes its name, so a crash or a full disk leaves what was there.
-    ``state`` is JSON with arrays of plain numbers in it. Raises :class:`.StorageError` when it cannot be written;
-    ``ValueError`` for another state, or a name that is not a file name.
+    The new file is complete and on disk before it takes its name, so after a crash or a full disk the old one remains.
+    ``state`` is JSON with arrays of plain numbers in it. Raises :class:`.StorageError` if it cannot be written, and
+    ``ValueError`` for any other state, or for a name that is not a file name.
     """
     current, previous = _path(directory, name), _path(directory, name, previous=True)
     draft = directory / f".{name}.draft"
@@ -75,11 +76,11 @@ def save(directory: Path, name: str, state: object) -> None:
 
 
 def load(directory: Path, name: str, telemetry: Telemetry, *, limit_bytes: int = LIMIT_BYTES) -> Snapshot | None:
-    """The newest snapshot that is whole, or None without any.
+    """Return the newest complete snapshot, or None if there is none.
 
     One that is damaged, too large or of another format is logged, counted (``otel_ml_errors{stage="storage"}``) and
-    passed over for the one before it. Raises :class:`.StorageError` when a file cannot be read at all: that is a matter
-    of permissions, and starting without the state would overwrite it.
+    skipped for the one before it. Raises :class:`.StorageError` if a file cannot be read at all: the cause may be its
+    permissions, and starting without the state would overwrite it.
     """
     for path in (_path(directory, name), _path(directory, name, previous=True)):
         with wrapped("read", path):
@@ -89,7 +90,7 @@ def load(directory: Path, name: str, telemetry: Telemetry, *, limit_bytes: int =
                 return _read(path, limit_bytes)
             except _UnusableError as error:
                 telemetry.errors.labels("storage").inc()
-                _log.error("snapshot %s cannot be used: %s; going back to the one before it, if any", path, error)
+                _log.error("snapshot %s cannot be used: %s; falling back to the previous one, if any", path, error)
     return None
 
 
@@ -100,12 +101,12 @@ def _path(directory: Path, name: str, *, previous: bool = False) -> Path:
 
 
 def _private(path: str, flags: int) -> int:
-    """Opens for the owner only."""
+    """Open a file that only the owner can read."""
     return os.open(path, flags, 0o600)
 
 
 def _sync(directory: Path) -> None:
-    """Makes renames in a directory last through a power cut."""
+    """Make renames in a directory survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -122,7 +123,7 @@ def _write(file: BinaryIO, packed: codec.Packed) -> None:
 
 
 def _pieces(head: bytes, pieces: list[memoryview]) -> Iterator[bytes | memoryview]:
-    """The content in the order of the file."""
+    """Yield the file's content in order."""
     yield b"%s%02d" % (_MAGIC, FORMAT) + len(head).to_bytes(8, "little")
     yield head
     yield bytes(-len(head) % _ALIGNMENT)
@@ -132,7 +133,7 @@ def _pieces(head: bytes, pieces: list[memoryview]) -> Iterator[bytes | memoryvie
 def _read(path: Path, limit_bytes: int) -> Snapshot:
     size = path.stat().st_size
     if size > limit_bytes:
-        raise _UnusableError(f"it has {size} bytes, more than the {limit_bytes} that are read")
+        raise _UnusableError(f"it has {size} bytes, more than the limit of {limit_bytes}")
     content = np.fromfile(path, np.uint8)
     body = content[:-_DIGEST_BYTES]
     start = body[:_START].tobytes()
@@ -140,12 +141,12 @@ def _read(path: Path, limit_bytes: int) -> Snapshot:
         raise _UnusableError("it is not a snapshot, or only the beginning of one")
     version = start[len(_MAGIC) : 8].decode("ascii", "replace")
     if version not in (f"{FORMAT:02}", "01"):
-        raise _UnusableError(f"it is of format {version}, and this version reads formats 01 and {FORMAT:02}")
+        raise _UnusableError(f"it has format {version}, and this version reads formats 01 and {FORMAT:02}")
     if hashlib.blake2b(body.data, digest_size=_DIGEST_BYTES).digest() != content[len(body) :].tobytes():
         raise _UnusableError("its checksum does not match: it is damaged")
     end = _START + int.from_bytes(start[8:], "little")
     if end > len(body):
-        raise _UnusableError("its head is not whole")
+        raise _UnusableError("its head is incomplete")
     head = body[_START:end].tobytes()
     try:
         if version == "01":

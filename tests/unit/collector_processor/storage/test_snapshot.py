@@ -148,7 +148,7 @@ def test_nothing_is_loaded_when_all_are_damaged(tmp_path: Path) -> None:
 def test_a_file_over_the_limit_is_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, 1)
     assert load(tmp_path, "state", Telemetry(), limit_bytes=1000) is None
-    assert "more than the 1000 that are read" in caplog.text
+    assert "more than the limit of 1000" in caplog.text
 
 
 def test_another_format_is_not_read(
@@ -158,7 +158,7 @@ def test_another_format_is_not_read(
         patched.setattr("collector_processor.storage.snapshot.FORMAT", 3)
         write(tmp_path, 1)
     assert load(tmp_path, "state", Telemetry()) is None
-    assert "it is of format 03, and this version reads formats 01 and 02" in caplog.text
+    assert "it has format 03, and this version reads formats 01 and 02" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["", "../state", "a/b", ".hidden", "x" * 200, "a b"])
