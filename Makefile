@@ -38,6 +38,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/pyright -p pyrightconfig.tests.json
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/deptry .

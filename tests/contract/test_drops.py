@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pytest
 
 import collector_processor
+from collector_processor.decode.limits import DEFAULT_LIMITS
 from collector_processor.own.drops import DROPS, DecodeReason, Drop, StatisticsReason
 from collector_processor.own.telemetry import Telemetry
 
@@ -106,6 +107,17 @@ def test_what_an_error_drops_is_not_intended_and_what_a_limit_drops_is() -> None
         ("export", "name"), ("export", "kind_conflict"),
     }  # fmt: skip
     assert not any("limit" in reason or reason == "late" for _, reason in errors)
+
+
+def test_the_numbers_in_the_table_are_the_decoders_limits() -> None:
+    limits: dict[str, tuple[DecodeReason, ...]] = {
+        "models": ("models_over_limit",), "rows": ("rows_over_limit",), "cells": ("cells_over_limit",),
+        "segments": ("segments_over_limit",), "classes": ("classes_over_limit",),
+        "categories": ("categories_over_limit",), "text_length": ("name_too_long", "text_truncated"),
+    }  # fmt: skip
+    for name, reasons in limits.items():
+        for reason in reasons:
+            assert f" {getattr(DEFAULT_LIMITS, name):,} " in f"{DROPS['decode', reason].left_out} ", reason
 
 
 def test_the_page_on_metrics_has_every_pair() -> None:

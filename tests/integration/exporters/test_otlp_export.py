@@ -47,6 +47,9 @@ PROTOCOLS = pytest.mark.parametrize("protocol", ["grpc", "http"])
 class Sink:
     """What both servers share: the answers to give first, and what arrived in requests that were taken."""
 
+    endpoint: str
+    port: int
+
     def __init__(self) -> None:
         self.answers: list[str] = []
         self.requests: list[ExportMetricsServiceRequest] = []

@@ -6,7 +6,7 @@ import gzip
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
@@ -66,7 +66,7 @@ class Sink:
 def grpc_sink(sink: Sink, port: int = 0) -> Iterator[None]:
     def handler(signal: Signal) -> grpc.GenericRpcHandler:
         def export(body: bytes, context: grpc.ServicerContext) -> bytes:
-            sink.headers.append({item.key: str(item.value) for item in context.invocation_metadata()})
+            sink.headers.append({key: str(value) for key, value in context.invocation_metadata()})
             sink.got.append((signal, body))
             if sink.hang is not None:
                 sink.hang.wait(20)
@@ -123,7 +123,7 @@ def http_sink(sink: Sink, port: int = 0) -> Iterator[None]:
         server.server_close()
 
 
-def sink_of(protocol: Protocol, sink: Sink, port: int = 0) -> Iterator[None]:
+def sink_of(protocol: Protocol, sink: Sink, port: int = 0) -> AbstractContextManager[None]:
     return (grpc_sink if protocol == "grpc" else http_sink)(sink, port)  # pyright: ignore[reportReturnType]
 
 
