@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from collector_processor.exporters.naming import label_name, prometheus_name
-from collector_processor.monitors import MONITOR_TYPES
+from collector_processor.monitors import MONITOR_TYPES, monitor_metrics
 from collector_processor.monitors.base import Metric
 from collector_processor.monitors.predictions import PREDICTIONS
 from collector_processor.own.metrics import OWN_METRICS
+from collector_processor.pipeline.settings import MlMonitor
 from otel_ml import semconv
 
 SeriesKind = Literal["gauge", "counter", "histogram"]
@@ -90,6 +91,12 @@ class Catalogue:
         """The same series, with gauges of windows that hold for a time."""
         gauges = {item.metric for item in self.of("derived") if item.kind == "gauge"}
         return Catalogue(replace(item, held=held) if item.metric in gauges else item for item in self)
+
+    def given_by(self, monitor: MlMonitor) -> Catalogue:
+        """Return the same series without those of monitors that are off for every model."""
+        registered = {metric.name for metric in monitor_metrics()}
+        off = registered - monitor.metrics()
+        return Catalogue(item for item in self if item.metric not in off)
 
     def __getitem__(self, metric: str) -> Series:
         """The series of a metric by its OTLP name."""

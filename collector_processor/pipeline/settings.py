@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeVar
 
 from pydantic import Field, model_validator
 
 from collector_processor.monitors.base import WINDOW
-from collector_processor.monitors.registry import section_settings, with_sections
+from collector_processor.monitors.registry import configured_monitors, section_settings, with_sections
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Bytes, Duration, Extent, FilePath, Rows, WindowExtent
 from otel_ml.semconv import TASKS, Task
@@ -121,6 +122,16 @@ class MlMonitor(with_sections(_ConnectorKeys)):
         """The settings of one section as a model has them: its own, else the connector's."""
         own: Settings | None = getattr(model, name)
         return getattr(self, name) if own is None else own
+
+    def metrics(self) -> frozenset[str]:
+        """Return the names of all metrics that the monitors of any model give; some monitors are off by default.
+
+        >>> "ml.quality.missing_shift" in MlMonitor().metrics(), "ml.drift.share" in MlMonitor().metrics()
+        (False, True)
+        """
+        models = [ModelConfig(), *self.models.values()]
+        monitors = (monitor for model in models for monitor in configured_monitors(partial(self.section, model=model)))
+        return frozenset(metric.name for monitor in monitors for metric in monitor.metrics)
 
     def of(self, kind: type[S]) -> S:
         """The connector's section of that type, such as a monitor's settings."""

@@ -29,7 +29,7 @@ def boards(
     ``catalogue`` is read from the registries when absent.
     """
     settings = config or default_config()
-    known = (catalogue or Catalogue.of_registries()).holding(look_back(settings.monitor))
+    known = (catalogue or Catalogue.of_registries()).given_by(settings.monitor).holding(look_back(settings.monitor))
     limits = alert_limits(settings)
     method = next(iter(settings.monitor.of(DriftSettings).numeric), "")
     step_s = window_step_s(settings)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from collector_processor.cli import main as cli
-from collector_processor.config import parse_config
+from collector_processor.config import Config, parse_config
 from collector_processor.config.load import DEFAULT
 from collector_processor.generate import catalogue as catalogue_module
 from collector_processor.generate.catalogue import Catalogue
@@ -33,7 +33,8 @@ from collector_processor.generate.dashboards.plan import (
 from collector_processor.generate.dashboards.write import INSTALL
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.attributes import MODEL_KEYS
-from collector_processor.monitors.base import Measurement, Metric
+from collector_processor.monitors.base import Measurement, Metric, OptIn
+from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.reference.profile import Reference
 from collector_processor.window.base import Window
 from otel_ml import semconv
@@ -88,11 +89,32 @@ def test_no_expression_names_what_does_not_exist(board: Board) -> None:
         assert_names_exist(catalogue, expr)
 
 
+def with_every_monitor() -> Config:
+    """The built-in configuration with each monitor that is off by default switched on."""
+    document = yaml.safe_load(DEFAULT)
+    document["connectors"]["ml_monitor"] = {
+        name: {"enabled": True}
+        for kind in MONITOR_TYPES
+        for name, settings in kind.sections.items()
+        if issubclass(settings, OptIn)
+    }
+    return parse_config(yaml.safe_dump(document))
+
+
 def test_every_metric_of_every_registry_is_on_a_panel() -> None:
     catalogue = Catalogue.of_registries()
-    by_origin = {"derived": BOARDS[1], "emitted": BOARDS[1], "own": BOARDS[2]}
+    _, model, service = boards(with_every_monitor())
+    by_origin = {"derived": model, "emitted": model, "own": service}
     for series in catalogue:
         assert row_of(by_origin[series.origin], series.metric, catalogue), series.metric
+
+
+def test_a_monitor_that_is_off_has_no_panel_that_would_stay_empty() -> None:
+    catalogue = Catalogue.of_registries()
+    off = {metric.metric for metric in catalogue} - {metric.metric for metric in catalogue.given_by(MlMonitor())}
+    assert off == {semconv.QUALITY_MISSING_SHIFT}
+    for board in boards():
+        assert not any(row_of(board, metric, catalogue) for metric in off)
 
 
 def test_every_metric_that_is_measured_by_segment_has_a_panel_for_that() -> None:
