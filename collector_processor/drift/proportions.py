@@ -36,20 +36,6 @@ def proportions(counts: F64) -> F64:
         return kept / kept.sum(axis=1, keepdims=True)
 
 
-def shares_apart(reference: F64, current: F64) -> F64:
-    """Return the difference p − q of every bin, ``[F, B]``; NaN if a side is empty.
-
-    Nothing is clipped, for speed: tiny negative counts do no harm in the sums that are made of this.
-
-    >>> shares_apart(np.array([[1.0, 3.0]]), np.array([[1.0, 1.0]])).tolist()
-    [[-0.25, 0.25]]
-    """
-    n, m = reference.sum(axis=1, keepdims=True), current.sum(axis=1, keepdims=True)
-    apart = reference / np.where(n > 0, n, np.nan)
-    apart -= current / np.where(m > 0, m, np.nan)
-    return apart
-
-
 def inverse_sizes(reference: F64, current: F64) -> F64:
     """Return 1/n + 1/m for ``n`` and ``m`` cells on the two sides, ``[F]``: the variance of a difference of two means.
 

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from collector_processor.columns.batch import F64
 from collector_processor.drift.base import Comparison, Fine, Kind
-from collector_processor.drift.proportions import fine_of, inverse_sizes, shares_apart
+from collector_processor.drift.proportions import fine_of, inverse_sizes
 
 LARGEST = float(np.finfo(np.float64).max)
 CONSTANT = 1e-9
@@ -62,8 +62,8 @@ def wasserstein_distance(fine: Fine) -> F64:
     """
     n, m = fine.reference_counts.sum(axis=1), fine.current_counts.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        areas = np.cumsum(shares_apart(fine.reference_counts, fine.current_counts), axis=1)
-        areas *= bin_widths(fine.edges)
+        widths = bin_widths(fine.edges)
+        areas = np.multiply(fine.gap, widths, out=widths)
         areas -= fine.reference_excess / n[:, None]
         areas += fine.current_excess / m[:, None]
         distance = np.abs(areas, out=areas).sum(axis=1)
