@@ -48,7 +48,7 @@ class Fine:
     def gap(self) -> F64:
         """The :func:`cumulated_gap` of the two sides, computed once for all methods; read-only."""
         gap = cumulated_gap(self.reference_counts, self.current_counts)
-        gap.flags.writeable = False
+        gap.setflags(write=False)
         return gap
 
 

@@ -117,5 +117,5 @@ def _frozen(state: Any) -> Any:
     """
     arrays = {name: np.asarray(values) for name, values in _arrays(state).items()}
     for values in arrays.values():
-        values.flags.writeable = False
+        values.setflags(write=False)
     return type(state)(**arrays)
