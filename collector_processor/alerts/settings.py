@@ -143,7 +143,7 @@ def alert_problems(
         yield from str(error).split("\n")
     for name in alerts.notify:
         if name not in exporters:
-            yield f"alerts.notify: {name!r} is not configured; there is: {_listed(fitting)}"
+            yield f"alerts.notify: {name!r} is not configured; available: {_listed(fitting)}"
         elif name not in fitting:
             yield f"alerts.notify: {name!r} takes no alerts; types that do: {', '.join(types)}"
     known = [rule.name for rule in DEFAULT_RULES] + list(alerts.rules)

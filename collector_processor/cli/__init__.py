@@ -1,1 +1,1 @@
-"""The command ``otel-ml``."""
+"""The ``otel-ml`` command."""

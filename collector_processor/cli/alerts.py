@@ -1,4 +1,4 @@
-"""``otel-ml alerts test``, and what ``otel-ml validate`` says about alerts."""
+"""``otel-ml alerts test``, and the lines about alerts that ``otel-ml validate`` prints."""
 
 from __future__ import annotations
 
@@ -24,50 +24,50 @@ from otel_ml import semconv
 
 
 def add_alert_commands(commands: Any) -> None:
-    """Adds ``alerts`` to the command line."""
-    parser = commands.add_parser("alerts", help="send a test alert to where alerts go")
+    """Add ``alerts`` to the command line."""
+    parser = commands.add_parser("alerts", help="send a test alert")
     own = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     test = own.add_parser(
         "test",
-        help="send a test alert to every destination and tell which worked",
-        description="Sends one alert, marked as a test, to everything that alerts.notify names; exits with 1 if any "
-        "of them did not take it.",
+        help="send a test alert to every destination and show which ones accept it",
+        description="Send one alert, marked as a test, to every exporter in alerts.notify. Exit with 1 if any of them "
+        "does not accept it.",
     )
-    test.add_argument("--config", type=Path, metavar="FILE", required=True, help="configuration")
+    test.add_argument("--config", type=Path, metavar="FILE", required=True, help="configuration file")
     test.set_defaults(run=_test)
 
 
 def describe_alerts(config: Config) -> Iterator[str]:
-    """What alerts are on and where they go, a line each."""
+    """Return a line for each enabled rule and each silence, headed by where alerts go."""
     rules = config.alerts.resolved()
-    told = ", ".join(config.alerts.notify)
+    destinations = ", ".join(config.alerts.notify)
     if not rules:
         yield "alerts: no rules"
         return
-    yield f"alerts: {len(rules)} rules → {told or 'nobody; name exporters in alerts.notify'}"
+    yield f"alerts: {len(rules)} rules → {destinations or 'no destination; list exporters in alerts.notify'}"
     for rule in rules:
         yield f"  {rule.name} ({rule.severity}): {condition(rule)}{_guards(rule)}"
     for silence in config.alerts.silences:
-        until = "for good" if silence.until is None else f"until {silence.until.isoformat()}"
+        until = "indefinitely" if silence.until is None else f"until {silence.until.isoformat()}"
         where = ", ".join(f"{key}={'|'.join(values)}" for key, values in silence.where.items()) or "everything"
         yield f"  silence {until}: {where}{f' ({silence.comment})' if silence.comment else ''}"
 
 
 def _guards(rule: AlertRule) -> str:
     where = [f"{key}={'|'.join(values) or '(none)'}" for key, values in rule.where if values != ("",)]
-    parts = [*where, *([f"from {rule.min_rows} rows on"] if rule.min_rows else [])]
+    parts = [*where, *([f"at least {rule.min_rows} rows"] if rule.min_rows else [])]
     return f"; {', '.join(parts)}" if parts else ""
 
 
 def trial_notice(now_ns: int) -> Notice:
-    """An alert that says that it is none; it ends by itself where alerts are kept."""
+    """Return an alert that says it is a test; where alerts are kept, it ends after a minute."""
     rule = AlertRule(
         "otel_ml_test",
         semconv.WINDOW_ROWS,
         "above",
         severity="info",
-        summary="test alert of otel-ml, nothing is wrong",
-        description="Somebody ran otel-ml alerts test.",
+        summary="test alert from otel-ml; nothing is wrong",
+        description="Someone ran otel-ml alerts test.",
     )
     ends_ns = now_ns + 60 * 10**9
     return Notice(rule, ModelKey("test"), "firing", "test", now_ns, now_ns, now_ns, 0, (), ends_ns)
@@ -79,7 +79,7 @@ def _test(options: argparse.Namespace) -> int:
     out = Console(soft_wrap=True, highlight=False)
     names = list(dict.fromkeys(config.alerts.notify))
     if not names:
-        raise ValueError("alerts.notify names no exporter: there is nobody to tell")
+        raise ValueError("alerts.notify is empty: list at least one exporter to send the alert to")
     builder = Builder(config, Telemetry(), str(uuid.uuid4()))
     failed = 0
     for name in names:
@@ -92,9 +92,9 @@ def _test(options: argparse.Namespace) -> int:
             destination.shutdown(1.0)
         failed += bool(problems)
         kind = EXPORTERS.type_of(name)
-        who = name if name == kind else f"{name} ({kind})"
+        shown_name = name if name == kind else f"{name} ({kind})"
         if not problems:
-            out.print(f"{who}: sent", style="green", markup=False)
+            out.print(f"{shown_name}: sent", style="green", markup=False)
         for problem in problems:
-            out.print(f"{who}: failed: {problem}", style="red", markup=False)
+            out.print(f"{shown_name}: failed: {problem}", style="red", markup=False)
     return 1 if failed else 0

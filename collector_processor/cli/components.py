@@ -1,4 +1,4 @@
-"""What this build is made of: the list behind ``otel-ml components``, read from the registries themselves."""
+"""The list that ``otel-ml components`` prints, read from the registries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Component:
 
 
 def components() -> Iterator[Component]:
-    """Every receiver, connector, exporter, extension, monitor and drift method, the decoder, and the compiled parts.
+    """Return every receiver, connector, exporter, extension, monitor and drift method, the decoder and compiled parts.
 
     >>> [item.name for item in components() if item.kind == "receiver"]
     ['otlp']

@@ -1,4 +1,4 @@
-"""The command ``otel-ml``: serve, validate, components, reference, dashboards, rules, alerts, demo."""
+"""The ``otel-ml`` command: serve, validate, components, reference, dashboards, rules, alerts, demo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WIDE = 240
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
+    """Run one command and return its exit code: 0 success, 1 failure, 2 invalid usage or configuration."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
@@ -46,12 +46,12 @@ def _fail(message: str) -> None:
 
 
 def _width() -> int | None:
-    """Where the output is searched rather than read, a line stays a line; else as wide as the terminal."""
+    """Return None, for the width of the terminal; a large width for a pipe, where no line should wrap."""
     return None if sys.stdout.isatty() else _WIDE
 
 
 class _Help(argparse.HelpFormatter):
-    """Leaves room for the indentation of commands, which argparse forgets; so they stay beside their texts."""
+    """Leaves room for the indentation of commands, which argparse forgets, so that names and texts share a line."""
 
     def add_argument(self, action: argparse.Action) -> None:
         super().add_argument(action)
@@ -60,7 +60,7 @@ class _Help(argparse.HelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Parsers of commands are of this class too."""
+    """A parser with our help format; argparse uses the same class for the commands."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Help, **options)
@@ -70,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="otel-ml",
         description="Model monitoring for OpenTelemetry.",
-        epilog="otel-ml COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
+        epilog="Run 'otel-ml COMMAND --help' for details. "
+        "Exit codes: 0 success, 1 failure, 2 invalid usage or configuration.",
     )
     parser.add_argument("--version", action="version", version=f"otel-ml {version('otel-ml')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -78,23 +79,33 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve",
         help="run the service: OTLP in, metrics out",
-        description="Receives OTLP and serves what it derives, until SIGTERM or Ctrl-C; what was accepted is worked "
-        "off first. Without a file: OTLP on localhost:4317 (gRPC) and :4318 (HTTP), figures on :9464/metrics, its own "
-        "metrics on :8888/metrics, health on :13133; references are learned from each model's first 5,000 rows.",
+        description="Receive OTLP and publish monitoring metrics until SIGTERM or Ctrl-C. Accepted requests are "
+        "processed before the service exits. Without --config, it receives OTLP on localhost:4317 (gRPC) and "
+        "localhost:4318 (HTTP), publishes measurements on :9464/metrics, its own metrics on :8888/metrics and its "
+        "health on :13133, and learns a reference from the first 5,000 rows of each model.",
     )
-    serve.add_argument("--config", type=Path, metavar="FILE", help="configuration; a working default without")
-    serve.add_argument("--workers", type=int, default=1, metavar="N", help="processes that receive (default 1)")
+    serve.add_argument(
+        "--config", type=Path, metavar="FILE", help="configuration file (default: the built-in configuration)"
+    )
+    serve.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="number of processes that receive requests (default: 1)"
+    )
     serve.set_defaults(run=_serve)
 
     validate = commands.add_parser(
         "validate",
-        help="check a configuration as serve would; start nothing",
-        description="Checks a configuration and the files that it names; shows pipelines, references and alerts.",
+        help="check a configuration without starting the service",
+        description="Check a configuration and the files it refers to. Print its pipelines, references and alerts.",
     )
-    validate.add_argument("--config", type=Path, metavar="FILE", required=True, help="configuration")
+    validate.add_argument("--config", type=Path, metavar="FILE", required=True, help="configuration file")
     validate.set_defaults(run=_validate)
 
-    components = commands.add_parser("components", help="list receivers, exporters, monitors, drift methods, …")
+    components = commands.add_parser(
+        "components",
+        help="list receivers, exporters, monitors, drift methods and more",
+        description="List every receiver, connector, exporter, extension, monitor and drift method, the decoder in "
+        "use, and which parts are compiled.",
+    )
     components.set_defaults(run=_components)
 
     reference = commands.add_parser("reference", help="build or show a reference profile")
@@ -105,13 +116,13 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser(
         "demo",
-        help="the whole path on real data, on this machine",
-        description="Trains a model on real flights of 2013, serves it with FastAPI and monitors it while the rest of "
-        "the year is replayed. Needs no network; pip install 'otel-ml[demo]'.",
+        help="train, serve and monitor a model on real data, on this machine",
+        description="Train a model on real flights from 2013, serve it with FastAPI, and monitor it while the rest of "
+        "the year is replayed. Needs no network. Install it with: pip install 'otel-ml[demo]'",
     )
-    demo.add_argument("--duration", default="180s", help="how long the replay takes, such as 60s (default 180s)")
-    demo.add_argument("--no-live", action="store_true", help="no live screen; end with the final table")
-    demo.add_argument("--port", type=int, default=9464, help="port of the Prometheus endpoint (default 9464)")
+    demo.add_argument("--duration", default="180s", help="how long the replay takes, such as 60s (default: 180s)")
+    demo.add_argument("--no-live", action="store_true", help="show no live screen; exit after the final table")
+    demo.add_argument("--port", type=int, default=9464, help="port of the Prometheus endpoint (default: 9464)")
     demo.set_defaults(run=_demo)
     return parser
 
@@ -120,24 +131,27 @@ def _reference_parser(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     build = commands.add_parser(
         "build",
-        help="training or validation data → a reference profile: statistics only, no rows",
-        description=f"Columns with names such as {semconv.FEATURE}age or {semconv.PREDICTION_SCORE} need no option.",
+        help="build a reference profile from training or validation data",
+        description="Build a reference profile from a table. The profile contains statistics only, no rows. "
+        f"Columns with names such as {semconv.FEATURE}age or {semconv.PREDICTION_SCORE} need no option.",
     )
     build.add_argument("table", metavar="DATA", type=Path, help="Parquet, CSV or Arrow file")
-    build.add_argument("--model", required=True, metavar="NAME", help="the model's name, as the app sends it")
+    build.add_argument("--model", required=True, metavar="NAME", help="name of the model, as the application sends it")
     build.add_argument("--out", required=True, type=Path, metavar="FILE", help="where to write the profile (JSON)")
-    build.add_argument("--task", choices=semconv.TASKS, default="", help="told by the columns when absent")
+    build.add_argument("--task", choices=semconv.TASKS, default="", help="task of the model (default: inferred)")
     build.add_argument(
-        "--positive-class", default="", metavar="CLASS", help="the class that score, precision and recall speak of"
+        "--positive-class", default="", metavar="CLASS", help="class that score, precision and recall are about"
     )
-    build.add_argument("--features", type=_names, default=None, metavar="A,B", help="default: all other columns")
-    build.add_argument("--categorical", type=_names, default=(), metavar="A,B", help="take these as categories")
-    build.add_argument("--segments", type=_names, default=(), metavar="A,B", help="slices to report on")
+    build.add_argument(
+        "--features", type=_names, default=None, metavar="A,B", help="feature columns (default: all other columns)"
+    )
+    build.add_argument("--categorical", type=_names, default=(), metavar="A,B", help="columns to treat as categories")
+    build.add_argument("--segments", type=_names, default=(), metavar="A,B", help="columns to split metrics by")
     for name, text in (
-        ("prediction", "predicted class or value"),
-        ("score", "probability of the positive class, or of the predicted one"),
-        ("label", "true class or value"),
-        ("weight", "weight of a row"),
+        ("prediction", "column of the predicted class or value"),
+        ("score", "column of the probability of the positive class, or of the predicted class"),
+        ("label", "column of the true class or value"),
+        ("weight", "column of the row weights"),
     ):
         build.add_argument(f"--{name}", default=None, metavar="COLUMN", help=text)
     build.set_defaults(run=_reference_build)
@@ -186,7 +200,7 @@ def _components(_: argparse.Namespace) -> int:
     from collector_processor.cli.components import components
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("kind", "name", "what it is"):
+    for heading in ("kind", "name", "description"):
         table.add_column(heading)
     for component in components():
         table.add_row(component.kind, component.name, component.text)
@@ -209,7 +223,7 @@ def _reference_build(options: argparse.Namespace) -> int:
     )
     folder: Path = options.out.parent
     if not folder.is_dir():
-        raise OSError(f"--out: there is no folder {folder}")
+        raise OSError(f"--out: folder {folder} does not exist")
     out = Console(stderr=True, soft_wrap=True, highlight=False)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
@@ -217,8 +231,8 @@ def _reference_build(options: argparse.Namespace) -> int:
     ) as bar:  # fmt: skip
         task = bar.add_task("reading", total=None)
 
-        def progress(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
+        def progress(done: int, total: int, step: str) -> None:
+            bar.update(task, completed=done, total=total, description=step)
 
         table = read_table(options.table, mapping, model=options.model, task=options.task, progress=progress)
         reference = build_reference(

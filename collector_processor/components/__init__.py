@@ -1,4 +1,4 @@
-"""Components: what a folder of a receiver, exporter or extension says of itself, and the registry that lists them."""
+"""Components: the description that each receiver, exporter or extension gives of itself, and their registry."""
 
 from collector_processor.components.component import Component
 from collector_processor.components.registry import ENTRY_POINTS, Registry

@@ -1,4 +1,4 @@
-"""What every component says of itself, whatever it does."""
+"""The description that every component gives of itself."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True, slots=True)
 class Component(Generic[S]):
-    """One type of receiver, exporter or extension; the kinds' own classes add what they build.
+    """One type of receiver, exporter or extension; the class of each kind adds the functions that build it.
 
-    ``settings`` holds every key and default of it. ``aliases`` are former names of the type. ``needs`` are modules
-    that only the extra ``extra`` of otel-ml brings; a configuration that names the component without them is refused.
+    ``settings`` has all of its keys and defaults. ``aliases`` are former names of the type. ``needs`` are modules that
+    the extra ``extra`` of otel-ml installs; a configuration that names the component is invalid without them.
     """
 
     kind: ClassVar[str] = "component"
@@ -34,11 +34,11 @@ class Component(Generic[S]):
 
     @property
     def summary(self) -> str:
-        """The first line of its settings' docstring."""
+        """The first line of the settings' docstring."""
         return (inspect.getdoc(self.settings) or "").partition("\n")[0].rstrip(".")
 
     def missing(self, key: str) -> Iterator[str]:
-        """Return a line when a module that it needs is not installed; ``key`` is where the configuration names it."""
+        """Return a line if a module that it needs is not installed; ``key`` is its path in the configuration."""
         absent = [name for name in self.needs if find_spec(name) is None]
         if absent:
             install = f"; install it with: pip install 'otel-ml[{self.extra}]'" if self.extra else ""

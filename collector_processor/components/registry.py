@@ -1,4 +1,4 @@
-"""The components of one kind: those of this package, and those that installed packages add."""
+"""The components of one kind: the built-in ones, and those that installed packages add."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ C = TypeVar("C", bound=Component[Any])
 
 
 class Registry(Generic[C]):
-    """Components of the kind ``kind`` by type, the built-in ones first.
+    """The components of the kind ``kind`` by type, the built-in ones first.
 
-    A package adds one by an entry point of the group ``otel_ml_component``:
+    A package adds a component with an entry point in the group ``otel_ml_component``:
 
     .. code-block:: toml
 
         [project.entry-points.otel_ml_component]
         nats = "otel_ml_nats.component:COMPONENT"
 
-    One that cannot be loaded, or whose type another one has, is left out and named in :attr:`broken`.
+    A component that cannot be loaded, or whose type is taken, is left out and listed in :attr:`broken`.
     """
 
     def __init__(self, kind: type[C], built_in: Sequence[C]) -> None:
@@ -56,17 +56,17 @@ class Registry(Generic[C]):
 
     @property
     def broken(self) -> Mapping[str, str]:
-        """What is wrong with components that installed packages add, by the names of their entry points."""
+        """The problem of each component that an installed package adds and that cannot be used, by its entry point."""
         return self._loaded[1]
 
     def type_of(self, identifier: str) -> str:
-        """The type of a component id, former names replaced."""
+        """Return the type of a component id, with former names replaced."""
         name = identifier.partition("/")[0]
         aliases = {alias: component.type for component in self.components.values() for alias in component.aliases}
         return aliases.get(name, name)
 
     def component(self, identifier: str) -> C:
-        """The component that an id such as ``otlp_http/backup`` names; ``KeyError`` for an unknown type."""
+        """Return the component that an id such as ``otlp_http/backup`` names; ``KeyError`` for an unknown type."""
         return self.components[self.type_of(identifier)]
 
 

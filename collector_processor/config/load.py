@@ -1,4 +1,4 @@
-"""From a YAML file to a checked :class:`Config`; every problem is reported at once, with its path and the choices."""
+"""Turns a YAML file into a checked :class:`Config`; reports all problems at once, with their paths and the choices."""
 
 from __future__ import annotations
 
@@ -52,33 +52,33 @@ class Config:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Safe YAML in which a repeated key is an error: the later one would silently win."""
+    """Safe YAML in which a duplicate key is an error: otherwise the last one would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is repeated", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
 def load_config(path: Path) -> Config:
-    """Reads and checks a file; relative paths inside it are taken from its folder.
+    """Read and check a file; relative paths inside it start from its folder.
 
-    Raises :class:`ConfigError` with every problem found.
+    Raises :class:`ConfigError` with all problems.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
         raise ConfigError(str(path), [f"the file cannot be read: {reason}"]) from None
     return parse_config(text, source=str(path), base=path.parent)
 
 
 def default_config() -> Config:
-    """What runs with no file: OTLP on the usual ports, references learned, measurements for Prometheus to scrape."""
+    """Return the configuration without a file: OTLP on the usual ports, learned references, a Prometheus endpoint."""
     return parse_config(DEFAULT, source="the built-in configuration")
 
 
@@ -101,7 +101,7 @@ service:
 
 
 def parse_config(text: str, *, source: str = "the configuration", base: Path | None = None) -> Config:
-    """Checks a configuration given as YAML text.
+    """Check a configuration given as YAML text, and return it.
 
     >>> config = parse_config(DEFAULT)
     >>> sorted(config.exporters), config.monitor.window.min_rows
@@ -110,14 +110,14 @@ def parse_config(text: str, *, source: str = "the configuration", base: Path | N
     Traceback (most recent call last):
     collector_processor.config.reading.ConfigError: the configuration cannot be used:
       - exporters.prometheus.endpont: unknown key; allowed: endpoint, tls, auth, metric_expiration
-      - service.pipelines: required; such as traces: {receivers: [otlp], exporters: [ml_monitor]}
+      - service.pipelines: required, for example traces: {receivers: [otlp], exporters: [ml_monitor]}
     """
     try:
         document: object = yaml.load(expand(text), Loader=_UniqueKeys)  # noqa: S506 -- a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
-        raise ConfigError(source, [f"{where}{getattr(error, 'problem', None) or 'not YAML'}"]) from None
+        raise ConfigError(source, [f"{where}{getattr(error, 'problem', None) or 'not valid YAML'}"]) from None
     except RecursionError:
         raise ConfigError(source, ["nested too deeply"]) from None
     except ValueError as error:
@@ -161,16 +161,16 @@ def _read(reading: Reading, document: Mapping[str, Any]) -> Config:
 
 
 def _connectors(reading: Reading, value: object) -> dict[str, MlMonitor]:
-    found: dict[str, MlMonitor] = {}
+    connectors: dict[str, MlMonitor] = {}
     for name, settings in reading.mapping(value, "connectors").items():
         kind, slash, rest = name.partition("/")
         if kind not in CONNECTORS or (slash and not rest):
             reading.problems.append(f"connectors.{name}: unknown type {kind!r}; allowed: {', '.join(CONNECTORS)}")
             continue
-        found[name] = reading.settings(settings, f"connectors.{name}", CONNECTORS[kind])
-    if len(found) > 1:
-        reading.problems.append(f"connectors: one ml_monitor a service; there are {', '.join(found)}")
-    return found
+        connectors[name] = reading.settings(settings, f"connectors.{name}", CONNECTORS[kind])
+    if len(connectors) > 1:
+        reading.problems.append(f"connectors: only one ml_monitor is allowed; configured are {', '.join(connectors)}")
+    return connectors
 
 
 def _parts(sections: Mapping[str, Mapping[str, Settings]], invalid: Set[str]) -> Iterator[tuple[str, Settings]]:
@@ -184,13 +184,13 @@ def _parts(sections: Mapping[str, Mapping[str, Settings]], invalid: Set[str]) ->
 def _authenticator_problems(
     path: str, settings: Settings, extensions: Sequence[str], enabled: Sequence[str]
 ) -> Iterator[str]:
-    """Authenticators that are not configured, or not started."""
+    """Return the authenticators that are not configured, or not started."""
     able = [name for name in extensions if EXTENSIONS.component(name).authenticator is not None]
     types = [kind for kind, component in EXTENSIONS.components.items() if component.authenticator is not None]
     for key, name in settings.authenticators(path):
         if name not in able:
             choices = ", ".join(able) or f"none; configure extensions.{types[0]}"
-            yield f"{key}: no {' or '.join(types)} {name!r}; there is: {choices}"
+            yield f"{key}: {name!r} is not a configured {' or '.join(types)}; available: {choices}"
         elif name not in enabled:
             yield f"{key}: {name!r} is not in service.extensions"
 

@@ -1,4 +1,4 @@
-"""The pipelines: which receivers and exporters a signal flows between, with the checks that the Collector makes."""
+"""The pipelines: the receivers and exporters of each signal, with the checks that the Collector makes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SIGNALS: Final = ("traces", "logs", "metrics")
 
 @dataclass(frozen=True, slots=True)
 class SignalPipeline:
-    """Which receivers and exporters a signal flows between; the connector stands on either side under its id."""
+    """The receivers and exporters of one signal; the connector is on either side under its id."""
 
     receivers: tuple[str, ...]
     exporters: tuple[str, ...]
 
 
 def known(reading: Reading, names: Sequence[str], path: str, section: str, known: Mapping[str, object]) -> None:
-    """Report the ids at ``path`` that the section ``section`` does not have."""
+    """Report the ids at ``path`` that the section ``section`` does not configure."""
     for name in names:
         if name not in known:
-            choices = ", ".join(known) or f"nothing: the {section} section is empty"
-            reading.problems.append(f"{path}: {name!r} is not configured; there is: {choices}")
+            choices = ", ".join(known) or f"none, because the {section} section is empty"
+            reading.problems.append(f"{path}: {name!r} is not configured; available: {choices}")
 
 
 def pipelines(
@@ -35,12 +35,12 @@ def pipelines(
     connectors: Mapping[str, object],
     exporters: Mapping[str, object],
 ) -> dict[str, SignalPipeline]:
-    """The pipelines by signal, with the same checks that the Collector makes at start."""
-    found: dict[str, SignalPipeline] = {}
+    """Return the pipelines by signal, after the checks that the Collector makes at start."""
+    flows: dict[str, SignalPipeline] = {}
     wanted = reading.mapping(value, "service.pipelines", SIGNALS)
     if not wanted:
         reading.problems.append(
-            "service.pipelines: required; such as traces: {receivers: [otlp], exporters: [ml_monitor]}"
+            "service.pipelines: required, for example traces: {receivers: [otlp], exporters: [ml_monitor]}"
         )
     for signal, settings in wanted.items():
         path = f"service.pipelines.{signal}"
@@ -51,10 +51,10 @@ def pipelines(
         known(reading, sinks, f"{path}.exporters", "exporters", {**exporters, **({} if derives else connectors)})
         for end, names in (("receivers", sources), ("exporters", sinks)):
             if not names:
-                reading.problems.append(f"{path}.{end}: must name at least one")
+                reading.problems.append(f"{path}.{end}: must list at least one")
         _forwards_only(reading, path, signal, sources, sinks, connectors)
-        found[signal] = SignalPipeline(sources, sinks)
-    return found
+        flows[signal] = SignalPipeline(sources, sinks)
+    return flows
 
 
 def _forwards_only(
@@ -65,7 +65,7 @@ def _forwards_only(
     sinks: Sequence[str],
     connectors: Mapping[str, object],
 ) -> None:
-    """Each exporter gets only what it takes: measurements from the connector, originals from receivers."""
+    """Report exporters that would get what they do not accept: measurements come from the connector, originals not."""
     only_originals = signal != "metrics" or not any(name in connectors for name in sources)
     forwarders = [kind for kind, component in EXPORTERS.components.items() if "originals" in component.takes]
     for name in sinks:
@@ -73,9 +73,9 @@ def _forwards_only(
         if component is None:
             continue  # the connector, or one that is not configured
         if component.takes == ("alerts",):
-            reading.problems.append(f"{path}.exporters: {name!r} takes alerts only; name it in alerts.notify")
+            reading.problems.append(f"{path}.exporters: {name!r} accepts only alerts; list it in alerts.notify")
         elif only_originals and "originals" not in component.takes:
             reading.problems.append(
-                f"{path}.exporters: {name!r} takes the measurements of ml_monitor only; "
+                f"{path}.exporters: {name!r} accepts only measurements from ml_monitor; "
                 f"forward originals with {' or '.join(forwarders)}"
             )

@@ -1,4 +1,4 @@
-"""One pass over a document: sections, lists of ids and settings, with every mistake collected."""
+"""One pass over a document: reads sections, lists of ids and settings, and collects every mistake."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot run; ``problems`` holds one ``path: what is wrong; what is allowed`` each."""
+    """A configuration that cannot run; each of ``problems`` reads ``path: what is wrong; what is allowed``."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        # A name in it may hold the end of a line, and would look like a problem of its own.
+        # A name in it may contain a line break; the rest of the name would look like another problem.
         lines = (problem.replace("\n", "\\n") for problem in problems)
         super().__init__(f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines))
 
 
 @dataclass(slots=True)
 class Reading:
-    """Collects problems instead of stopping at the first; relative paths are taken from ``base``."""
+    """Collects problems instead of stopping at the first one; relative paths start from ``base``."""
 
     base: Path | None = None
     problems: list[str] = field(default_factory=list[str])
     invalid: set[str] = field(default_factory=set[str])
-    """Paths of settings that were refused: what else would be said about them is not known."""
+    """Paths of settings that are invalid, so that further checks of them would mean nothing."""
 
     def mapping(self, value: object, path: str, choices: Sequence[str] = ()) -> dict[str, Any]:
-        """The mapping at ``path`` (nothing counts as empty), its keys checked against the choices."""
+        """Return the mapping at ``path`` (no value counts as empty), its keys checked against the choices."""
         if value is None:
             return {}
         if not isinstance(value, dict):
             self.problems.append(f"{path or 'the file'}: expected a mapping, got {_shown(value)}")
             return {}
-        found = {str(key): item for key, item in cast("dict[object, Any]", value).items()}
-        for key in found:
+        items = {str(key): item for key, item in cast("dict[object, Any]", value).items()}
+        for key in items:
             if choices and key not in choices:
                 where = f"{path}.{key}" if path else key
                 self.problems.append(f"{where}: unknown key; allowed: {', '.join(choices)}")
-        return found
+        return items
 
     def names(self, value: object, path: str) -> tuple[str, ...]:
-        """The list of component ids at ``path``."""
+        """Return the list of component ids at ``path``."""
         if value is None:
             return ()
         if not isinstance(value, list):
@@ -60,25 +60,25 @@ class Reading:
         return tuple(str(item) for item in cast("list[object]", value))
 
     def components(self, value: object, registry: Registry[Any], section: str) -> dict[str, Settings]:
-        """The settings of all components of a section by id."""
-        found: dict[str, Settings] = {}
+        """Return the settings of all components of a section by id."""
+        components: dict[str, Settings] = {}
         for name, settings in self.mapping(value, section).items():
             kind = registry.type_of(name)
             component: Component[Any] | None = registry.components.get(kind)
             if component is None or name.endswith("/"):
                 self.problems.append(f"{section}.{name}: {_unknown(registry, kind)}")
                 continue
-            found[name] = self.settings(settings, f"{section}.{name}", component.settings)
-        return found
+            components[name] = self.settings(settings, f"{section}.{name}", component.settings)
+        return components
 
     def settings(self, value: object, path: str, kind: type[M]) -> M:
-        """The checked settings at ``path``."""
+        """Return the checked settings at ``path``; defaults if they are invalid."""
         try:
             return kind.model_validate({} if value is None else value, context={BASE: self.base})
         except ValidationError as error:
             self.problems += [problem(path, kind, item) for item in error.errors()]
             self.invalid.add(path)
-            # What names it is not wrong for that.
+            # Other keys may name it, and they are not mistakes.
             return kind.model_construct()
 
 
@@ -92,5 +92,5 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, str):
-        return "a text"  # not shown: it may be an address that holds a token
+        return "a string"  # not shown: it may be an address that contains a token
     return "a list" if isinstance(value, list) else repr(value)

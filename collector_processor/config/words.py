@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in the words of somebody who writes YAML. Values are not shown: some are secrets."""
+"""Rewrites pydantic's errors for people who write YAML. Values are not shown, because some are secrets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
-_SAID: Final[Mapping[str, str]] = {
+_MESSAGES: Final[Mapping[str, str]] = {
     "tuple_type": "expected a list, such as [a, b]",
     "list_type": "expected a list, such as [a, b]",
     "dict_type": "expected a mapping, such as {key: value}",
     "model_type": "expected a mapping, such as {key: value}",
-    "string_type": "expected a text",
+    "string_type": "expected a string",
     "int_type": "expected a whole number",
     "int_parsing": "expected a whole number",
     "int_from_float": "expected a whole number",
@@ -23,24 +23,24 @@ _SAID: Final[Mapping[str, str]] = {
     "datetime_type": "expected a time such as 2026-12-01T00:00:00Z",
     "datetime_parsing": "expected a time such as 2026-12-01T00:00:00Z",
     "datetime_from_date_parsing": "expected a time such as 2026-12-01T00:00:00Z",
-    "timezone_aware": "a time needs a zone: end it with Z, or with an offset such as +02:00",
+    "timezone_aware": "a time needs a time zone: end it with Z, or with an offset such as +02:00",
 }
-"""By pydantic's type of error; what is not here is in English already."""
+"""By pydantic's type of error; for other types pydantic's own message will do."""
 
 
 def problem(path: str, settings: type[BaseModel], item: Any) -> str:
-    """One pydantic error in our words."""
+    """Return one pydantic error in our words."""
     where = ".".join([path, *(str(part) for part in item["loc"] if part != "function-before")])
     if item["type"] == "extra_forbidden":
         return f"{where}: unknown key; allowed: {', '.join(_fields(settings, item['loc'][:-1]))}"
     if item["type"] == "missing":
         return f"{where}: required"
-    said = _SAID.get(item["type"])
-    return f"{where}: {said or item['msg'].removeprefix('Value error, ').replace('Input should be', 'must be', 1)}"
+    message = _MESSAGES.get(item["type"])
+    return f"{where}: {message or item['msg'].removeprefix('Value error, ').replace('Input should be', 'must be', 1)}"
 
 
 def _fields(settings: type[BaseModel], location: Sequence[str | int]) -> Sequence[str]:
-    """The keys allowed at a location inside settings."""
+    """Return the keys allowed at a location inside settings."""
     current: type[BaseModel] | None = settings
     for part in location:
         if current is None:
@@ -52,12 +52,12 @@ def _fields(settings: type[BaseModel], location: Sequence[str | int]) -> Sequenc
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
-    """The settings class inside an annotation such as ``X``, ``X | None`` or ``dict[str, X]``."""
-    # Python 3.10 takes dict[str, X] for a class.
+    """Return the settings class inside an annotation such as ``X``, ``X | None`` or ``dict[str, X]``."""
+    # In Python 3.10, dict[str, X] is an instance of type.
     if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for part in get_args(annotation):
-        found = _nested(part)
-        if found is not None:
-            return found
+        nested = _nested(part)
+        if nested is not None:
+            return nested
     return None

@@ -1,4 +1,4 @@
-"""The base of all settings, and the questions that the grammar asks of every one of them."""
+"""The base of all settings, with the questions that the configuration's grammar asks about each of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pydantic import BaseModel, ConfigDict
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values are frozen.
 
-    A component's settings answer the questions below about themselves, so nothing outside the component asks which
-    type they are. ``key`` is where the configuration has them, such as ``exporters.otlp_http/backup.tls``. Each answer
-    is about these settings alone; :meth:`parts` reaches those inside them.
+    The settings of a component answer the questions below about themselves, so nothing outside the component needs to
+    know their type. ``key`` is their path in the configuration, such as ``exporters.otlp_http/backup.tls``. Each answer
+    is about these settings alone; :meth:`parts` returns the settings inside them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     def parts(self, key: str) -> Iterator[tuple[str, Settings]]:
-        """Return these settings and all inside them, each with its key.
+        """Return these settings and all settings inside them, each with its key.
 
         >>> class Inner(Settings):
         ...     size: int = 1
@@ -34,15 +34,15 @@ class Settings(BaseModel):
             yield from _parts(f"{key}.{field.alias or name}", getattr(self, name, None))
 
     def mistakes(self, key: str) -> Iterator[str]:
-        """Return what is wrong with these settings in this place; no file is read."""
+        """Return what is wrong with these settings in this place, without reading a file."""
         yield from ()
 
     def problems(self, key: str) -> Iterator[str]:
-        """Return what shows only when files, packages and addresses are looked at."""
+        """Return the problems that only show when files, packages and addresses are checked."""
         yield from ()
 
     def exposures(self, key: str) -> Iterator[str]:
-        """Return what these settings leave unprotected, in words for the log."""
+        """Return a line for the log for everything that these settings leave unprotected."""
         yield from ()
 
     def authenticators(self, key: str) -> Iterator[tuple[str, str]]:
@@ -50,11 +50,11 @@ class Settings(BaseModel):
         yield from ()
 
     def listens(self, key: str) -> Iterator[tuple[str, str]]:
-        """Return the addresses to listen on, ``host:port``, each with the key that the log names it by."""
+        """Return the addresses to listen on, ``host:port``, each with its key for the log."""
         yield from ()
 
     def sends(self, key: str) -> Iterator[tuple[str, str]]:
-        """Return the addresses to send OTLP to, each with its key; one of our own would be a loop."""
+        """Return the addresses to send OTLP to, each with its key; an address of this service would be a loop."""
         yield from ()
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 BASE: Final = "base"
-"""Under this name the context of a validation has the folder of the configuration file."""
+"""Key of the configuration file's folder in a validation's context."""
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _ANY: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not listened on
 _S = 10**9
@@ -29,7 +29,7 @@ _VARIABLE = re.compile(r"\$\$|\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))
 
 
 def duration_ns(value: object) -> int:
-    """Nanoseconds of a duration in Go's form, with ``d`` and ``w`` besides.
+    """Return the nanoseconds of a duration in Go's notation, with ``d`` and ``w`` added.
 
     >>> duration_ns("1h30m") // 10**9, duration_ns("250ms"), duration_ns("7d") // 10**9
     (5400, 250000000, 604800)
@@ -47,7 +47,7 @@ def duration_ns(value: object) -> int:
 
 
 def size_bytes(value: object) -> int:
-    """Bytes of a size.
+    """Return the bytes of a size.
 
     >>> size_bytes("64MiB"), size_bytes(1024)
     (67108864, 1024)
@@ -56,20 +56,22 @@ def size_bytes(value: object) -> int:
         return value
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None or match[2].lower() not in _BYTES:
-        raise ValueError(f"{value!r} is not a size; write bytes, or a number with a unit, such as 512KiB or 64MiB")
+        raise ValueError(
+            f"{value!r} is not a size; write a number of bytes, or a number with a unit, such as 512KiB or 64MiB"
+        )
     return int(float(match[1]) * _BYTES[match[2].lower()])
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How long a window is: in time (``ns``) or in rows; one of the two is 0."""
+    """The length of a window, in time (``ns``) or in rows; one of the two is 0."""
 
     ns: int = 0
     rows: int = 0
 
 
 def extent(value: object) -> Extent:
-    """A window's extent from ``1h`` or ``5000 rows``.
+    """Return the extent of a window from ``1h`` or ``5000 rows``.
 
     >>> extent("5000 rows")
     Extent(ns=0, rows=5000)
@@ -86,7 +88,7 @@ def extent(value: object) -> Extent:
 
 
 def rows(value: object) -> object:
-    """A number of rows from ``5000 rows``; anything else is left for the type check.
+    """Return the number of rows in ``5000 rows``; leave anything else for the type check.
 
     >>> rows("5000 rows")
     5000
@@ -96,7 +98,7 @@ def rows(value: object) -> object:
 
 
 def endpoint(value: object) -> str:
-    """A ``host:port`` to listen on.
+    """Return a ``host:port`` to listen on.
 
     >>> endpoint("localhost:4317")
     'localhost:4317'
@@ -109,7 +111,7 @@ def endpoint(value: object) -> str:
 
 
 def destination(value: object) -> str:
-    """An address to send to: a URL, or ``host:port``. What is wrong with it is told without it: it may hold a password.
+    """Return an address to send to: a URL, or ``host:port``. It may contain a password, so the error does not show it.
 
     >>> destination("https://collector:4318/otlp")
     'https://collector:4318/otlp'
@@ -117,19 +119,19 @@ def destination(value: object) -> str:
     text = value if isinstance(value, str) else ""
     scheme, separator, _ = text.partition("://")
     if separator and scheme in ("dns", "unix", "unix-abstract", "ipv4", "ipv6", "xds"):
-        return text  # gRPC's own
+        return text  # gRPC's own schemes
     try:
         target = urlsplit(text if separator else f"//{text}")
         fits = bool(target.hostname) and (target.port or 1) > 0 and target.scheme in ("", "http", "https")
     except ValueError:
         fits = False
     if not fits or not text.isprintable() or " " in text:
-        raise ValueError("not an address to send to; write host:port, http://host:port or https://host:port")
+        raise ValueError("not a valid address; write host:port, http://host:port or https://host:port")
     return text
 
 
 def is_local(address: str) -> bool:
-    """Whether an address, without its scheme, can be reached from this machine only.
+    """Return whether an address without its scheme can only be reached from this machine.
 
     >>> is_local("localhost:4317/otlp"), is_local("[::1]:4317"), is_local("0.0.0.0:4317")
     (True, True, False)
@@ -138,7 +140,7 @@ def is_local(address: str) -> bool:
 
 
 def host_and_port(address: str) -> tuple[str, str]:
-    """The host and port behind an address; every name of this machine is the empty host.
+    """Return the host and port of an address; the host is empty for every name of this machine.
 
     >>> host_and_port("http://127.0.0.1:4318/otlp") == host_and_port("localhost:4318")
     True
@@ -148,21 +150,21 @@ def host_and_port(address: str) -> tuple[str, str]:
 
 
 def beside_file(path: Path, info: ValidationInfo) -> Path:
-    """A relative path taken from the folder of the configuration file, where there is one."""
+    """Return a path, relative to the folder of the configuration file if there is one."""
     base: Path | None = (info.context or {}).get(BASE)
     return path if base is None else base / path
 
 
 FilePath = Annotated[Path, AfterValidator(beside_file)]
-"""A path; a relative one is taken from the folder of the configuration file."""
+"""A path; a relative path starts from the folder of the configuration file."""
 Duration = Annotated[int, BeforeValidator(duration_ns)]
 """Nanoseconds, written as a duration."""
 Bytes = Annotated[int, BeforeValidator(size_bytes)]
 """Bytes, written as a size."""
 WindowExtent = Annotated[Extent, BeforeValidator(extent)]
-"""A window's extent, written as a duration or a number of rows."""
+"""The extent of a window, written as a duration or a number of rows."""
 Rows = Annotated[int, BeforeValidator(rows)]
-"""A number of rows, written with or without the word."""
+"""A number of rows, written with or without the word ``rows``."""
 Endpoint = Annotated[str, BeforeValidator(endpoint)]
 """An address to listen on, written ``host:port``."""
 Destination = Annotated[str, BeforeValidator(destination)]
@@ -170,9 +172,9 @@ Destination = Annotated[str, BeforeValidator(destination)]
 
 
 def expand(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Replaces ``${env:NAME}`` and ``${env:NAME:-default}``; ``$$`` is a dollar sign.
+    """Replace ``${env:NAME}`` and ``${env:NAME:-default}`` in a text; ``$$`` is a dollar sign.
 
-    An unset variable without default is a ``ValueError``: an empty endpoint or token must not start a service.
+    An unset variable without a default is a ``ValueError``: a service must not start with an empty endpoint or token.
 
     >>> expand("${env:HOST:-localhost}:4317", {})
     'localhost:4317'
@@ -184,11 +186,11 @@ def expand(text: str, environment: Mapping[str, str] | None = None) -> str:
             return "$"
         name: str | None = match[1]
         if name is None:
-            raise ValueError(f"{match[0]} is not a variable; write ${{env:NAME}} or ${{env:NAME:-default}}")
+            raise ValueError(f"{match[0]} is not a valid variable; write ${{env:NAME}} or ${{env:NAME:-default}}")
         default: str | None = match[2]
-        found = variables.get(name) or default
-        if found is None:
+        setting = variables.get(name) or default
+        if setting is None:
             raise ValueError(f"environment variable {name} is not set; set it or write ${{env:{name}:-default}}")
-        return found
+        return setting
 
     return _VARIABLE.sub(value, text)

@@ -122,7 +122,7 @@ def test_help_tells_each_command_on_a_line_of_its_own(
     commands = ["serve", "validate", "components", "reference", "dashboards", "rules", "alerts", "demo"]
     assert [line[0] for line in listed] == commands
     assert all(len(line) == 2 for line in listed)
-    assert "Exit codes: 0 done, 1 failed, 2 wrong usage" in told
+    assert "Exit codes: 0 success, 1 failure, 2 invalid usage" in " ".join(told.split())
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("serve",)])
@@ -359,7 +359,7 @@ def test_a_table_that_is_not_there_and_a_place_to_write_that_is_none_are_told(
     assert main(["reference", "build", missing, "--model", "m", "--out", str(tmp_path / "m.json")]) == 1
     assert capsys.readouterr().err == f"error: {missing}: No such file or directory\n"
     assert build(tmp_path, "csv", "--out", str(tmp_path / "nowhere" / "m.json"))[0] == 1
-    assert f"--out: there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    assert f"--out: folder {tmp_path / 'nowhere'} does not exist" in capsys.readouterr().err
     (tmp_path / "table.xlsx").write_text("x")
     assert main(["reference", "build", str(tmp_path / "table.xlsx"), "--model", "m", "--out", missing]) == 2
     assert "cannot tell the format; allowed: .parquet" in capsys.readouterr().err

@@ -146,7 +146,7 @@ def test_a_version_that_looks_like_a_number_is_its_text() -> None:
         ({**MINE, "for": 10}, "for", "10 is not a duration"),
         ({**MINE, "min_rows": -1}, "min_rows", "greater than or equal to 0"),
         ({**MINE, "hold": "1m"}, "hold", "unknown key; allowed: .*above, below, absent_for, clear, for, min_rows"),
-        ({**MINE, "where": {semconv.MODEL_NAME: {"a": 1}}}, f"where.{semconv.MODEL_NAME}", "expected a text"),
+        ({**MINE, "where": {semconv.MODEL_NAME: {"a": 1}}}, f"where.{semconv.MODEL_NAME}", "expected a string"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_rule_is_told_with_its_path_and_the_choices(rule: Any, where: str, said: str) -> None:
@@ -179,7 +179,7 @@ def test_only_what_is_configured_and_takes_alerts_can_be_told() -> None:
     assert set(found.exporters) == {"prometheus", "alertmanager/a", "otlphttp"}
     assert found.unused == ()
     assert problems({"notify": ["alertmanager"]}, exporters) == (
-        "alerts.notify: 'alertmanager' is not configured; there is: alertmanager/a, otlphttp",
+        "alerts.notify: 'alertmanager' is not configured; available: alertmanager/a, otlphttp",
     )
     (problem,) = problems({"notify": ["prometheus"]})
     assert problem.startswith("alerts.notify: 'prometheus' takes no alerts; types that do: otlp_grpc, otlp_http, debug")
@@ -188,7 +188,7 @@ def test_only_what_is_configured_and_takes_alerts_can_be_told() -> None:
 @pytest.mark.parametrize(
     ("silence", "said"),
     [
-        ({"until": "2026-12-01"}, "a time needs a zone"),
+        ({"until": "2026-12-01"}, "a time needs a time zone"),
         ({"from": "2026-12-02T00:00:00Z", "until": "2026-12-01T00:00:00Z"}, "until: must be after from"),
         ({"where": {"model": "x"}}, r"where\.model: no attribute; allowed: ml\.model\.name"),
         ({"rules": ["nope"]}, "there is no rule 'nope'; there is: feature_drift"),
@@ -232,7 +232,7 @@ def test_a_destination_of_alerts_is_no_destination_of_measurements() -> None:
         }
     )
     with pytest.raises(
-        ConfigError, match=r"metrics\.exporters: 'apprise' takes alerts only; name it in alerts\.notify"
+        ConfigError, match=r"metrics\.exporters: 'apprise' accepts only alerts; list it in alerts\.notify"
     ):
         parse_config(document)
 

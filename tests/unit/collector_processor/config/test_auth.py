@@ -58,12 +58,13 @@ def test_authenticators_are_read_and_their_tokens_hidden() -> None:
         (
             "  bearertokenauth/apps: {",
             "  bearertokenauth/app: {",
-            "no bearertokenauth 'bearertokenauth/apps'; there is: bearertokenauth, bearertokenauth/app",
+            "'bearertokenauth/apps' is not a configured bearertokenauth; "
+            "available: bearertokenauth, bearertokenauth/app",
         ),
         (f"{{ token: {SECRET} }}", "{}", "give one of token, tokens, filename; there is: none of them"),
         (f"token: {SECRET} ", f"token: {SECRET}, filename: x ", "give one of token, tokens, filename; there is: token"),
         (f"token: {SECRET} ", f"token: '{SECRET} x' ", "extensions.bearertokenauth: token: not a token: 1 to 4096"),
-        (f"token: {SECRET} ", "token: 12345 ", "extensions.bearertokenauth.token: expected a text"),
+        (f"token: {SECRET} ", "token: 12345 ", "extensions.bearertokenauth.token: expected a string"),
         ("scheme: Token", "scheme: 'To ken'", "extensions.bearertokenauth/apps.scheme: String should match pattern"),
         ("{ insecure: true }", "{ min_version: '1.3' }", "exporters.otlp_grpc.tls.min_version: gRPC's library has no"),
         ("{ insecure: true }", "{ insecure_skip_verify: true }", "exporters.otlp_grpc.tls.insecure_skip_verify: "),
