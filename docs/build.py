@@ -1,7 +1,7 @@
-"""Writes the reference pages from the code itself: ``python docs/build.py`` (``--check`` only compares).
+"""Writes the reference pages from the code: ``python docs/build.py`` (``--check`` only compares).
 
-Metrics come from the monitors' registry and the service's own registry, keys from the settings' classes, so no page can
-name what does not exist.
+Metrics come from the registries of the monitors and of the service, and keys from the classes of the settings, so that
+no page can describe something that does not exist.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _SIZE_KEYS = {"max_recv_msg_size", "max_request_body_size", "journal", "memory"}
 
 
 def metrics_page() -> str:
-    """Every metric that the service derives or tells about itself."""
+    """Return the page of every metric that the service derives or reports about itself."""
     lines = [
         GENERATED,
         "# Metrics",
         "",
         "## What the service derives",
         "",
-        "Gauges are of a window, and sent by OTLP they have the time at which it closed; all carry `ml.model.name` and "
-        "`ml.model.version`.",
+        "Every gauge describes one window. Over OTLP, its time is when the window closed. All metrics have the "
+        "attributes `ml.model.name` and `ml.model.version`.",
         "",
         "| metric | Prometheus | unit | kind | attributes | meaning |",
         "|---|---|---|---|---|---|",
@@ -62,16 +62,16 @@ def metrics_page() -> str:
     for method in DRIFT_METHODS:
         text = (type(method).__doc__ or "").partition("\n")[0]
         lines.append(f"| `{method.name}` | {', '.join(method.kinds)} | {method.threshold:g} | {text} |")
-    lines += ["", "## What the service tells about itself", ""]
-    lines += ["At `service.telemetry.metrics.endpoint`, `/metrics`.", ""]
+    lines += ["", "## What the service reports about itself", ""]
+    lines += ["Served at `service.telemetry.metrics.endpoint`, path `/metrics`.", ""]
     lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for own in OWN_METRICS.values():
         labels = ", ".join(f"`{label}`" for label in own.labels)
         lines.append(f"| `{own.name}` | {own.kind} | {labels} | {own.description} |")
     lines += ["", "## What is dropped", ""]
     lines += [
-        "`otel_ml_dropped_total` counts it. `intentional` is `true` where a policy or a limit asked for the drop, and",
-        "`false` where an error caused it; the alert [service_drops](runbooks/service_drops.md) fires on the latter.",
+        "`otel_ml_dropped_total` counts drops. `intentional` is `true` if a policy or a limit asked for the drop, and",
+        "`false` if an error caused it; the alert [service_drops](runbooks/service_drops.md) fires on the latter.",
         "",
         "| stage | reason | intentional | left out |",
         "|---|---|---|---|",
@@ -82,16 +82,16 @@ def metrics_page() -> str:
 
 
 def configuration_page() -> str:
-    """Every key of the configuration file."""
+    """Return the page of every key of the configuration file."""
     lines = [
         GENERATED,
         "# Configuration",
         "",
-        "The grammar is the OpenTelemetry Collector's: `type/name` ids, `${env:NAME}` and `${env:NAME:-default}`,",
-        "durations such as `10m` or `7d`, sizes such as `64MiB`. A file is checked as a whole (`otel-ml validate",
-        "--config FILE`) and refused at start with the path of each mistake. Relative paths of references and of the",
-        "state are taken from the file's folder. With no file the service listens on localhost, learns references and",
-        "serves `/metrics` on port 9464.",
+        "The grammar is that of the OpenTelemetry Collector: `type/name` ids, `${env:NAME}` and",
+        "`${env:NAME:-default}`, durations such as `10m` or `7d`, and sizes such as `64MiB`.",
+        "`otel-ml validate --config FILE` checks a file. The service does not start with an invalid file; it reports",
+        "every mistake with its path. Relative paths of references and of the state start from the folder of the file.",
+        "Without a file, the service listens on localhost, learns references, and serves `/metrics` on port 9464.",
         "",
     ]
     sections: list[tuple[str, type[BaseModel]]] = [
@@ -109,8 +109,8 @@ def configuration_page() -> str:
     lines += [
         "## `service`", "", "| key | default | meaning |", "|---|---|---|",
         "| `pipelines.traces`, `.logs`, `.metrics` | | `receivers` and `exporters` of each signal; `ml_monitor` is an "
-        "exporter of traces and logs and a receiver of metrics |",
-        "| `extensions` | | the extensions to start |",
+        "exporter of traces and logs, and a receiver of metrics |",
+        "| `extensions` | | extensions to start |",
         *_keys(AdminListener, "telemetry.metrics."),
         "| `telemetry.logs.level` | `info` | debug, info, warning, error |",
         "",
@@ -127,7 +127,7 @@ def _keys(settings: type[BaseModel], prefix: str) -> Iterator[str]:
             path += ".<name>"
         default = item.get_default(call_default_factory=True) if nested is None else None
         shown = "required" if item.is_required() else _shown(name, default)
-        yield f"| `{path}` | {shown} | {(item.description or '').replace('|', ', ')} |"
+        yield f"| `{path}` | {shown} | {(item.description or '').replace(' | ', ', ')} |"
         if nested is not None and nested not in (settings,):
             yield from _keys(nested, path + ".")
 
@@ -140,9 +140,9 @@ def _nested(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         return annotation if issubclass(annotation, BaseModel) and annotation is not SecretStr else None
     for part in typing.get_args(annotation):
-        found = _nested(part)
-        if found is not None:
-            return found
+        nested = _nested(part)
+        if nested is not None:
+            return nested
     return None
 
 
@@ -171,7 +171,7 @@ PAGES = {"metrics.md": metrics_page, "configuration.md": configuration_page}
 
 
 def main(check: bool) -> int:
-    """Writes the pages, or says which are out of date."""
+    """Write the pages, or print which ones are out of date."""
     stale = [name for name, page in PAGES.items() if not (HERE / name).exists() or (HERE / name).read_text() != page()]
     if check:
         print("out of date: " + ", ".join(stale) if stale else "up to date")

@@ -1,1 +1,1 @@
-"""Alerts: rules over measurements, the state machine that judges them, and what destinations are told."""
+"""Alerts: rules over measurements, the state machine that judges them, and the notices that destinations get."""

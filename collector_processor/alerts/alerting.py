@@ -1,4 +1,4 @@
-"""The notifier: rules on one side, destinations on the other."""
+"""The notifier: passes measurements to the rules, and notices to the destinations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 
 SWEEP_NS = 10**9
-"""How often the clock alone is asked."""
+"""How often time alone is judged, without new measurements."""
 _log = logging.getLogger(__name__)
 
 
 class Alerting:
-    """Judges what every tick gives and tells the destinations, and the log; one thread uses it."""
+    """Judges the measurements of every tick and sends notices to the destinations and the log; used by one thread."""
 
     def __init__(self, engine: Engine, destinations: Sequence[Destination], telemetry: Telemetry) -> None:
         self.engine = engine
@@ -31,9 +31,9 @@ class Alerting:
     def tick(
         self, measurements: Sequence[Measurement], arrivals: Callable[[], Mapping[ModelKey, int]], now_ns: int
     ) -> None:
-        """Judges measurements, and about every second what time alone does; tells what is to be told.
+        """Judge measurements, and about once a second the passing of time; send the notices that follow.
 
-        ``arrivals`` gives all models there are and when their last prediction came.
+        ``arrivals`` returns all tracked models, each with the time at which its last prediction arrived.
         """
         since_ns = None if self._swept_ns is None else now_ns - self._swept_ns
         if not measurements and since_ns is not None and 0 <= since_ns < SWEEP_NS:
@@ -42,21 +42,21 @@ class Alerting:
         with self._telemetry.alert_seconds.time():
             self.engine.judge(measurements, now_ns)
             notices = self.engine.sweep(arrivals(), now_ns)
-        self._tell(notices)
+        self._send(notices)
 
     def state(self) -> Json:
-        """What outlives a restart."""
+        """Return the state to keep across a restart."""
         return engine_state(self.engine)
 
     def restore(self, state: Json, now_ns: int) -> None:
-        """Takes a saved state over; ``ValueError`` where it is none. To be called before :meth:`resume`."""
+        """Restore a saved state, before :meth:`resume`; ``ValueError`` if it is not a valid one."""
         restore_engine(self.engine, state, now_ns)
 
     def resume(self, now_ns: int) -> None:
-        """Tells destinations what fires since before the restart; they must be started."""
-        self._tell(self.engine.resumed(now_ns))
+        """Send the alerts that were firing before the restart to the destinations, which must be started."""
+        self._send(self.engine.resumed(now_ns))
 
-    def _tell(self, notices: Sequence[Notice]) -> None:
+    def _send(self, notices: Sequence[Notice]) -> None:
         for notice in notices:
             if notice.reason not in QUIET:
                 _log.info("alert: %s", title(notice))

@@ -1,6 +1,6 @@
-"""Judges measurements by rules: for each series inactive → pending → firing → resolved, in bounded memory.
+"""Judges measurements by rules: each series goes inactive → pending → firing → resolved, in bounded memory.
 
-Nothing here talks to anybody: measurements and clocks in, notices out.
+There is no input or output here: measurements and clocks come in, notices come out.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
 
 MORE_NS: Final = 300 * 10**9
-"""A firing alert that more series join is told again after this at the earliest: drift spreads window by window."""
+"""The shortest time until a firing alert that more series join is sent again: drift spreads window by window."""
 FORGET_NS: Final = 7 * 86_400 * 10**9
-"""A series that nothing is heard of for so long is forgotten, and its alert with it."""
+"""A series without measurements for this long is forgotten, and its alert with it."""
 _EVICTED_AT_ONCE: Final = 0.1
 GroupKey = tuple[str, ModelKey]
 
 
 class Engine:
-    """The state of all rules. Call :meth:`judge` with what windows give and :meth:`sweep` about every second.
+    """The state of all rules. Call :meth:`judge` with measurements of windows, and :meth:`sweep` about once a second.
 
-    ``stale_ns``: how long a breach may go unmeasured before it is over: some windows. ``repeat_ns``: a firing alert is
-    told again after this. At most ``limit`` series are kept in mind; in a full house those that do not fire and were
-    judged the longest ago make room, and where all fire a new one is left out and counted.
+    ``stale_ns``: how long a breach may go without a measurement before it is over, such as a few windows.
+    ``repeat_ns``: a firing alert is sent again after this. At most ``limit`` series are tracked. At the limit, the
+    series that do not fire and were judged the longest ago are evicted; if all of them fire, a new one is dropped and
+    counted.
 
-    - A breach between two windows that are more than ``stale_ns`` apart begins anew.
-    - A series that is not measured any more, or not judged for want of rows, resolves after ``stale_ns``.
-    - An absence of the rows of a model is counted from its last prediction, not from its last window; a model is missed
-      from its first window on, so that a few predictions by way of trial ring no bell for days.
+    - If two windows of a breach are more than ``stale_ns`` apart, the breach starts over.
+    - A series that is no longer measured, or has too few rows to be judged, resolves after ``stale_ns``.
+    - The absence of a model's rows counts from its last prediction, not from its last window. A model can only be
+      absent after its first window, so a few test predictions do not raise an alarm for days.
     """
 
     def __init__(
@@ -51,8 +52,8 @@ class Engine:
     ) -> None:
         self.books = {rule.name: Book.of(rule) for rule in rules}
         self.groups: dict[GroupKey, Group] = {}
-        self.gone: list[Notice] = []
-        """What a restart found without a rule: told with the next sweep."""
+        self.orphaned: list[Notice] = []
+        """Alerts that had no rule after a restart; the next sweep resolves them."""
         self._telemetry = telemetry
         self._silences = tuple(silences)
         self._repeat_ns = repeat_ns
@@ -64,32 +65,32 @@ class Engine:
             self._judging.setdefault(book.rule.measurement, []).append(book)
 
     def __len__(self) -> int:
-        """How many series are kept in mind."""
+        """Return how many series are tracked."""
         return sum(len(book.series) for book in self.books.values())
 
     def judge(self, measurements: Sequence[Measurement], now_ns: int) -> None:
-        """Takes note of the measurements of windows, each model's in the order of time."""
-        found: dict[str, list[Measurement]] = {name: [] for name in (*self._judging, semconv.WINDOW_ROWS)}
+        """Judge the measurements of windows; those of one model must be in the order of time."""
+        by_name: dict[str, list[Measurement]] = {name: [] for name in (*self._judging, semconv.WINDOW_ROWS)}
         for item in measurements:
-            some = found.get(item.name)
-            if some is not None:
-                some.append(item)
+            items = by_name.get(item.name)
+            if items is not None:
+                items.append(item)
         rows = {
             (item.attributes, item.time_ns): item.value
-            for item in found[semconv.WINDOW_ROWS]
+            for item in by_name[semconv.WINDOW_ROWS]
             if len(item.attributes) == len(MODEL_KEYS)
         }
         for name, books in self._judging.items():
-            for book in books if found[name] else ():
+            for book in books if by_name[name] else ():
                 if book.rule.condition == "absent":
-                    self._heard(book, found[name], now_ns)
+                    self._measured(book, by_name[name], now_ns)
                 else:
-                    self._judged(book, found[name], rows, now_ns)
+                    self._judged(book, by_name[name], rows, now_ns)
 
     def sweep(self, arrivals: Mapping[ModelKey, int], now_ns: int) -> list[Notice]:
-        """What time alone does, and everything that is to be told now.
+        """Judge the passing of time, and return every notice to send now.
 
-        ``arrivals`` has all models there are, with the time of their last prediction by the service's clock.
+        ``arrivals`` has all tracked models, with the time of their last prediction by the service's clock.
         """
         self._full = False
         names = {key.name for key in arrivals}
@@ -98,21 +99,21 @@ class Engine:
                 self._arrived(book, arrivals, now_ns)
             for series in [*book.series.values()]:
                 self._age(book, series, arrivals, names, now_ns)
-        found, self.gone = self.gone, []
+        notices, self.orphaned = self.orphaned, []
         in_force = [silence for silence in self._silences if silence.holds(now_ns)]
         for key, group in [*self.groups.items()]:
-            found += self._tell(group, in_force, now_ns)
-            if not group.firing and group.told_ns is None:
+            notices += self._notices(group, in_force, now_ns)
+            if not group.firing and group.notified_ns is None:
                 del self.groups[key]
         self._count()
-        return found
+        return notices
 
     def resumed(self, now_ns: int) -> list[Notice]:
-        """After a restart: what fires and was told of, for destinations that keep no state of their own."""
+        """Return the alerts that fire and were sent before a restart, for destinations that keep no state."""
         return [
-            group.firing_notice([series for series in group.firing.values() if series.told], "resumed", now_ns)
+            group.firing_notice([series for series in group.firing.values() if series.notified], "resumed", now_ns)
             for group in self.groups.values()
-            if group.told_ns is not None and any(series.told for series in group.firing.values())
+            if group.notified_ns is not None and any(series.notified for series in group.firing.values())
         ]
 
     def _judged(
@@ -139,7 +140,7 @@ class Engine:
             self._step(book, series, item, breached, now_ns)
 
     def _new(self, book: Book, attributes: Attributes, item: Measurement, now_ns: int) -> Series | None:
-        """A series to keep in mind, if there is room."""
+        """Track a new series and return it; None if there is no room."""
         if not self._has_room():
             return None
         series = Series(attributes, "seen", item.value, item.time_ns, item.time_ns, now_ns)
@@ -147,7 +148,7 @@ class Engine:
         return series
 
     def _step(self, book: Book, series: Series, item: Measurement, breached: bool, now_ns: int) -> None:
-        """One series, one window on."""
+        """Advance a series by one window."""
         rule, gap_ns = book.rule, item.time_ns - series.window_ns
         series.value, series.window_ns, series.judged_ns = item.value, item.time_ns, now_ns
         if series.status == "firing":
@@ -163,40 +164,40 @@ class Engine:
             self._fire(book, series, now_ns)
 
     def _calm(self, book: Book, series: Series) -> None:
-        """Back to normal: kept in mind only where that matters later."""
+        """Return a series to normal; track it further only if the rule needs that later."""
         if book.rule.once_above is not None or book.rule.condition == "absent":
-            series.status, series.told = "seen", False
+            series.status, series.notified = "seen", False
         else:
             del book.series[series.attributes]
 
     def _fire(self, book: Book, series: Series, now_ns: int) -> None:
-        series.status, series.told = "firing", False
+        series.status, series.notified = "firing", False
         key = book.rule.name, series.model()
         group = self.groups.get(key)
         if group is None:
             group = self.groups[key] = Group(book.rule, key[1], now_ns)
-        elif group.told_ns is None and not group.firing:
+        elif group.notified_ns is None and not group.firing:
             group.started_ns = now_ns
         group.firing[series.attributes] = series
         group.changed = True
 
     def _end(self, book: Book, series: Series, reason: Reason) -> None:
-        """A firing series fires no more."""
+        """End the firing of a series."""
         group = self.groups[book.rule.name, series.model()]
         del group.firing[series.attributes]
         group.changed, group.ended = True, reason
         self._calm(book, series)
 
     def _drop(self, book: Book, series: Series, reason: Reason) -> None:
-        """Forgets a series, whatever its state."""
+        """Forget a series, whatever its state."""
         if series.status == "firing":
             self._end(book, series, reason)
         book.series.pop(series.attributes, None)
 
     # --- absence -------------------------------------------------------------------------------------------------
 
-    def _heard(self, book: Book, items: Iterable[Measurement], now_ns: int) -> None:
-        """Measurements that came. With a model's first window its predictions begin to be missed: :meth:`_arrived`."""
+    def _measured(self, book: Book, items: Iterable[Measurement], now_ns: int) -> None:
+        """Record measurements that arrived. From its first window on a model can be absent: see :meth:`_arrived`."""
         of_rows = book.rule.measurement == semconv.WINDOW_ROWS
         for item in items:
             if not book.rule.matches(item.attributes):
@@ -204,13 +205,13 @@ class Engine:
             watched = _watched(book, item.attributes)
             if of_rows and len(item.attributes) == len(MODEL_KEYS) and (watched in book.series or not item.value):
                 continue
-            self._news(book, watched, now_ns, item.time_ns)
+            self._present(book, watched, now_ns, item.time_ns)
 
     def _arrived(self, book: Book, arrivals: Mapping[ModelKey, int], now_ns: int) -> None:
-        """Predictions that came."""
+        """Record predictions that arrived."""
         newest = dict.fromkeys(book.expected, 0)
         for attributes in book.expected - book.series.keys():
-            self._news(book, attributes, now_ns, now_ns)
+            self._present(book, attributes, now_ns, now_ns)
         for key, seen_ns in arrivals.items():
             attributes = model_attributes(key)
             if book.rule.matches(attributes):
@@ -218,24 +219,24 @@ class Engine:
                 if watched in book.series:
                     newest[watched] = max(newest.get(watched, seen_ns), seen_ns)
         for attributes, seen_ns in newest.items():
-            self._news(book, attributes, min(seen_ns, now_ns), seen_ns)
+            self._present(book, attributes, min(seen_ns, now_ns), seen_ns)
 
-    def _news(self, book: Book, attributes: Attributes, heard_ns: int, window_ns: int) -> None:
+    def _present(self, book: Book, attributes: Attributes, arrived_ns: int, window_ns: int) -> None:
         series = book.series.get(attributes)
         if series is None:
             if self._has_room():
-                book.series[attributes] = Series(attributes, "seen", 0.0, window_ns, window_ns, heard_ns)
+                book.series[attributes] = Series(attributes, "seen", 0.0, window_ns, window_ns, arrived_ns)
             return
-        if heard_ns <= series.judged_ns:
+        if arrived_ns <= series.judged_ns:
             return
-        series.judged_ns, series.window_ns = heard_ns, window_ns
+        series.judged_ns, series.window_ns = arrived_ns, window_ns
         if series.status == "firing":
             self._end(book, series, "over")
 
     # --- time ----------------------------------------------------------------------------------------------------
 
     def _age(self, book: Book, series: Series, arrivals: Mapping[ModelKey, int], names: set[str], now_ns: int) -> None:
-        """What the clock alone does to a series."""
+        """Judge a series by the clock alone."""
         model = series.model()
         lives = model.name in names if book.rule.condition == "absent" and not book.by_version else model in arrivals
         lives = lives or series.attributes in book.expected
@@ -254,7 +255,7 @@ class Engine:
                 self._calm(book, series)
 
     def _has_room(self) -> bool:
-        """Whether one more series may be kept, after making room if that is needed."""
+        """Return whether one more series can be tracked, after evicting others if needed."""
         if self._full:
             self._telemetry.dropped(("alerts", "limit"), 1)
             return False
@@ -267,17 +268,17 @@ class Engine:
         for _, book, series in idle:
             del book.series[series.attributes]
         self._telemetry.evicted("alert_series", "limit", len(idle))
-        # A flood of new series needs no search each: the next sweep looks again.
+        # In a flood of new series, a search for each would cost too much: the next sweep tries again.
         self._full = not idle
         if self._full:
             self._telemetry.dropped(("alerts", "limit"), 1)
         return not self._full
 
-    # --- what is told ----------------------------------------------------------------------------------------------
+    # --- notices ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, group: Group, silences: Sequence[Silence], now_ns: int) -> Iterable[Notice]:
-        """What is to be told of a group now: at most one notice."""
-        since_ns = None if group.told_ns is None else now_ns - group.told_ns
+    def _notices(self, group: Group, silences: Sequence[Silence], now_ns: int) -> Iterable[Notice]:
+        """Yield the notice to send about a group now, if there is one."""
+        since_ns = None if group.notified_ns is None else now_ns - group.notified_ns
         due = since_ns is not None and (since_ns >= self._repeat_ns or since_ns < 0)
         if not group.changed and not due and not self._silences:
             return
@@ -288,41 +289,41 @@ class Engine:
         ]
         group.changed = False
         if not active:
-            if group.told_ns is not None:
+            if group.notified_ns is not None:
                 yield group.resolved_notice("silenced" if group.firing else group.ended, now_ns)
-                group.told_ns = None
+                group.notified_ns = None
                 for series in group.firing.values():
-                    series.told = False
+                    series.notified = False
             return
         if since_ns is None:
             yield group.firing_notice(active, "new", now_ns)
         elif due:
             yield group.firing_notice(active, "repeat", now_ns)
-        elif len(active) == group.last[1] and all(series.told for series in active):
+        elif len(active) == group.last[1] and all(series.notified for series in active):
             return
         elif now_ns - group.updated_ns < MORE_NS:
-            group.changed = True  # looked at again until it may be told
+            group.changed = True  # checked again until it may be sent
             return
-        elif all(series.told for series in active):
+        elif all(series.notified for series in active):
             yield group.firing_notice(active, "fewer", now_ns)
             group.updated_ns = now_ns
             return
         else:
             yield group.firing_notice(active, "more", now_ns)
-        group.told_ns = group.updated_ns = now_ns
+        group.notified_ns = group.updated_ns = now_ns
 
     def _count(self) -> None:
-        """Sets the gauge of alerts that fire and are told of."""
+        """Set the gauge of alerts that fire and are not silenced."""
         counts = dict.fromkeys(self.books, 0)
         for group in self.groups.values():
-            if group.told_ns is not None:
+            if group.notified_ns is not None:
                 counts[group.rule.name] += 1
         for name, count in counts.items():
             self._telemetry.alerts_firing.labels(name, self.books[name].rule.severity).set(count)
 
 
 def _watched(book: Book, attributes: Attributes) -> Attributes:
-    """The series whose absence counts: that of all versions of a model together, unless the rule names one."""
+    """Return the series whose absence counts: all versions of a model together, unless the rule names a version."""
     if book.by_version:
         return attributes
     return tuple(pair for pair in attributes if pair[0] != semconv.MODEL_VERSION)

@@ -1,4 +1,4 @@
-"""The engine's state as JSON and back: what fires and what is pending outlives a restart."""
+"""Converts the engine's state to JSON and back: firing and pending alerts survive a restart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STATUS: Mapping[str, Status] = {"seen": "seen", "pending": "pending", "firing":
 
 
 def engine_state(engine: Engine) -> dict[str, Json]:
-    """Everything that the engine keeps in mind, fit for a snapshot's header."""
+    """Return the state of the engine, for the header of a snapshot."""
     return {
         "rules": {name: _book_state(book) for name, book in engine.books.items()},
         "groups": [_group_state(group) for group in engine.groups.values()],
@@ -25,10 +25,10 @@ def engine_state(engine: Engine) -> dict[str, Json]:
 
 
 def restore_engine(engine: Engine, state: Mapping[str, Json], now_ns: int) -> None:
-    """Brings a fresh engine to a saved state; time that the service was down is no silence.
+    """Restore a saved state into a new engine; downtime of the service does not count as silence of a model.
 
-    A rule that is gone, or judges something else now, starts afresh; what it had told to fire resolves. Raises
-    ``ValueError`` for what is no such state, and the engine stays as it was.
+    A rule that was removed, or judges something else now, starts from nothing; alerts it had sent resolve. Raises
+    ``ValueError`` for an invalid state, and leaves the engine as it was.
     """
     try:
         books = {name: _series(engine, name, saved, now_ns) for name, saved in state["rules"].items()}
@@ -41,8 +41,8 @@ def restore_engine(engine: Engine, state: Mapping[str, Json], now_ns: int) -> No
     for group in groups:
         if group.rule.name in engine.books and books.get(group.rule.name) is not None:
             engine.groups[group.rule.name, group.model] = group
-        elif group.told_ns is not None:
-            engine.gone.append(group.resolved_notice("rule_gone", now_ns))
+        elif group.notified_ns is not None:
+            engine.orphaned.append(group.resolved_notice("rule_gone", now_ns))
 
 
 def _book_state(book: Book) -> Json:
@@ -50,14 +50,14 @@ def _book_state(book: Book) -> Json:
     return {
         "judges": _judges(rule),
         "series": [
-            [item.attributes, item.status, item.value, item.since_ns, item.window_ns, item.told]
+            [item.attributes, item.status, item.value, item.since_ns, item.window_ns, item.notified]
             for item in book.series.values()
         ],
     }
 
 
 def _judges(rule: AlertRule) -> Json:
-    """What must be the same for a saved state to mean the same; thresholds and times may change."""
+    """Return what must be unchanged for a saved state to keep its meaning; thresholds and times may change."""
     return [rule.measurement, rule.condition, [[key, [*values]] for key, values in rule.where]]
 
 
@@ -71,13 +71,13 @@ def _group_state(group: Group) -> Json:
         "summary": group.rule.summary,
         "model": [group.model.name, group.model.version],
         "started_ns": group.started_ns,
-        "told_ns": group.told_ns,
+        "told_ns": group.notified_ns,
         "last": [[[offender.attributes, offender.value] for offender in offenders], count, window_ns],
     }
 
 
 def _series(engine: Engine, name: str, saved: Json, now_ns: int) -> list[Series] | None:
-    """The series of a rule; None where the rule is gone or judges something else."""
+    """Return the series of a rule; None if the rule was removed or judges something else."""
     book = engine.books.get(name)
     if book is None or saved["judges"] != _judges(book.rule):
         return None
@@ -85,9 +85,15 @@ def _series(engine: Engine, name: str, saved: Json, now_ns: int) -> list[Series]
         raise ValueError("a series has no attributes")
     return [
         Series(
-            _attributes(attributes), _STATUS[status], float(value), int(since_ns), int(window_ns), now_ns, bool(told)
+            _attributes(attributes),
+            _STATUS[status],
+            float(value),
+            int(since_ns),
+            int(window_ns),
+            now_ns,
+            bool(notified),
         )
-        for attributes, status, value, since_ns, window_ns, told in saved["series"]
+        for attributes, status, value, since_ns, window_ns, notified in saved["series"]
     ]
 
 
@@ -95,15 +101,15 @@ def _group(engine: Engine, saved: Json, books: Mapping[str, list[Series] | None]
     name, version = saved["model"]
     book, model = engine.books.get(saved["rule"]), ModelKey(str(name), str(version))
     offenders, count, window_ns = saved["last"]
-    then = AlertRule(
+    saved_rule = AlertRule(
         saved["rule"], saved["measurement"], saved["condition"], severity=saved["severity"], summary=saved["summary"]
     )
-    told_ns = saved["told_ns"]
+    notified_ns = saved["told_ns"]  # the key of version 0.1.0
     group = Group(
-        then if book is None else book.rule,
+        saved_rule if book is None else book.rule,
         model,
         int(saved["started_ns"]),
-        told_ns=None if told_ns is None else int(told_ns),
+        notified_ns=None if notified_ns is None else int(notified_ns),
         last=(
             tuple(Offender(_attributes(attributes), float(value)) for attributes, value in offenders),
             int(count),
@@ -117,8 +123,8 @@ def _group(engine: Engine, saved: Json, books: Mapping[str, list[Series] | None]
 
 
 def _attributes(pairs: Json) -> Attributes:
-    """Attributes from JSON; ``ValueError`` where these are no pairs of texts."""
-    found = tuple((key, value) for key, value in pairs)
-    if not all(isinstance(part, str) for pair in found for part in pair):
-        raise ValueError(f"{pairs!r} are no attributes")
-    return found
+    """Return attributes from JSON; ``ValueError`` if they are not pairs of texts."""
+    attributes = tuple((key, value) for key, value in pairs)
+    if not all(isinstance(part, str) for pair in attributes for part in pair):
+        raise ValueError(f"{pairs!r} is not a list of attributes")
+    return attributes

@@ -1,4 +1,4 @@
-"""What destinations are told: one notice for a rule and a model, with the series that offend, worst first."""
+"""The message that destinations get: one notice for a rule and a model, with the series in breach, worst first."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ State = Literal["firing", "resolved"]
 Reason = Literal[
     "new", "more", "fewer", "repeat", "resumed", "over", "not_measured", "forgotten", "silenced", "rule_gone", "test"
 ]  # fmt: skip
-"""Why a notice comes. Firing: it is ``new``, has ``more`` series or ``fewer``, is told again (``repeat``), or the
-service ``resumed`` after a restart. Resolved: it is ``over``, the series is ``not_measured`` any more, the model was
-``forgotten``, somebody ``silenced`` it, or the ``rule_gone``. A ``test`` is no alert at all."""
+"""Why a notice is sent. Firing: the alert is ``new``, has ``more`` series or ``fewer``, is repeated (``repeat``), or
+the service ``resumed`` after a restart. Resolved: the breach is ``over``, the series is ``not_measured`` anymore, the
+model was ``forgotten``, a silence began (``silenced``), or the rule was removed (``rule_gone``). A ``test`` is not an
+alert."""
 QUIET: Final[frozenset[Reason]] = frozenset({"fewer", "resumed"})
-"""Reasons that are for those that show what fires now; nobody is to be woken for them."""
+"""Reasons for destinations that show what fires now; no one should be woken for them."""
 OFFENDERS: Final = 20
-"""Most series that a notice lists; it always has their number."""
+"""The maximum number of series that a notice lists; it always has the number of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offender:
-    """One series of an alert: its attributes but for the model's, and its value; seconds of silence if absent."""
+    """One series of an alert: its attributes, except for the model's, and its value; the seconds of an absence."""
 
     attributes: Attributes
     value: float
@@ -33,8 +34,10 @@ class Offender:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One alert, as of now. ``started_ns``, ``ended_ns`` and ``time_ns`` are of the service's clock, ``window_ns`` is
-    the end of the newest window behind it. ``count`` is the number of series, of which ``offenders`` are the worst.
+    """The state of one alert now.
+
+    ``started_ns``, ``ended_ns`` and ``time_ns`` are times of the service's clock; ``window_ns`` is the end of the
+    newest window that was judged. ``count`` is the number of series, and ``offenders`` are the worst of them.
     """
 
     rule: AlertRule
@@ -50,12 +53,12 @@ class Notice:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes it the same alert: rule, model, version."""
+        """The identity of the alert: rule, model, version."""
         return self.rule.name, self.model.name, self.model.version
 
     @property
     def value(self) -> float:
-        """The worst value; 0 without any."""
+        """The worst value; 0 if there is none."""
         return self.offenders[0].value if self.offenders else 0.0
 
 
@@ -68,17 +71,17 @@ class Destination(Protocol):
         ...
 
     def start(self) -> None:
-        """Opens what it needs; raises ``OSError`` when that cannot be had."""
+        """Open what it needs; ``OSError`` if that is not possible."""
         ...
 
     def notify(self, notices: Sequence[Notice]) -> None:
-        """Takes notices over; what does not fit a full queue is dropped and counted."""
+        """Queue notices; drop and count those that do not fit."""
         ...
 
     def probe(self, notice: Notice) -> Sequence[str]:
-        """Sends one notice now, without queue or retry; what went wrong, a text each, none if all went well."""
+        """Send one notice now, without queue or retry; return a text for each problem."""
         ...
 
     def shutdown(self, timeout_s: float) -> None:
-        """Sends what waits within the time and lets go of everything; safe to call without start."""
+        """Send what is queued within the time, then close everything; safe to call without start."""
         ...

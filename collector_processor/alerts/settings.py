@@ -1,4 +1,4 @@
-"""The ``alerts`` section: the built-in rules with the user's changes, the user's own, silences, and who is told."""
+"""The ``alerts`` section: built-in rules with the user's changes, the user's own rules, silences and destinations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from collector_processor.settings.values import Duration
 from otel_ml import semconv
 
 GAUGES: Final[Mapping[str, Metric]] = {metric.name: metric for metric in monitor_metrics() if metric.kind == "gauge"}
-"""Every metric that a rule may judge."""
+"""Every metric that a rule can judge."""
 _VALUES: Final[Mapping[str, Sequence[str]]] = {
     semconv.COLUMN_ROLE: semconv.COLUMN_ROLES,
     semconv.DRIFT_METHOD: tuple(method.name for method in DRIFT_METHODS),
@@ -32,7 +32,7 @@ _ATTRIBUTES: Final = tuple(dict.fromkeys(key for metric in GAUGES.values() for k
 
 
 def _one_or_many(value: object) -> object:
-    """The values of one attribute as a tuple of texts; a number is its text, as a version may look like one."""
+    """Return the values of one attribute as a tuple of texts; numbers become texts, because a version may be one."""
     if isinstance(value, list):
         return tuple(_text(item) for item in cast("list[object]", value))
     return (_text(value),)
@@ -48,65 +48,70 @@ Values = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 
 class RuleSettings(Settings):
-    """One rule; under a built-in rule's name only what differs from it."""
+    """One rule; for a built-in rule, only the keys that differ from it."""
 
-    measurement: str | None = Field(default=None, description="the metric to judge; any of docs/metrics.md")
+    measurement: str | None = Field(default=None, description="metric to judge; any gauge in docs/metrics.md")
     where: dict[str, Values] | None = Field(
-        default=None, description='attribute: value, or a list of values; `""` asks for an absent attribute'
+        default=None, description='attribute: value, or a list of values; `""` selects an absent attribute'
     )
-    above: float | None = Field(default=None, description="breached while the value is greater")
-    below: float | None = Field(default=None, description="breached while the value is less")
-    absent_for: Duration | None = Field(default=None, description="breached when nothing came for so long")
+    above: float | None = Field(default=None, description="in breach while the value is greater than this")
+    below: float | None = Field(default=None, description="in breach while the value is less than this")
+    absent_for: Duration | None = Field(default=None, description="in breach when nothing has arrived for this long")
     clear: float | None = Field(
-        default=None, description="a breach is over once the value is not beyond this; default: the threshold"
+        default=None, description="a breach is over once the value is back at this; default: the threshold"
     )
     hold: Duration | None = Field(
-        default=None, alias="for", description="how long a breach must last, in the windows' own time"
+        default=None, alias="for", description="how long a breach must last before it fires, in the time of the windows"
     )
     min_rows: int | None = Field(
-        default=None, ge=0, description="not judged while the model's window has fewer predictions"
+        default=None, ge=0, description="windows of the model with fewer predictions are not judged"
     )
     once_above: float | None = Field(
         default=None, description="a series is judged only after its value has been above this once"
     )
-    severity: Severity | None = Field(default=None, description="info, warning (the default), critical")
-    summary: str | None = Field(default=None, description="one line for whoever is told")
-    runbook: str | None = Field(default=None, description="link to what to do")
-    enabled: bool = Field(default=True, description="false leaves the rule out")
+    severity: Severity | None = Field(default=None, description="info, warning (the default) or critical")
+    summary: str | None = Field(default=None, description="one line for the person who gets the alert")
+    runbook: str | None = Field(default=None, description="link to a page that says what to do")
+    enabled: bool = Field(default=True, description="false turns the rule off")
 
 
 class SilenceSettings(Settings):
-    """Alerts that nobody is told of for a while."""
+    """Alerts to suppress for a while."""
 
     where: dict[str, Values] = Field(default_factory=dict, description="as in a rule; everything when empty")
     rules: tuple[str, ...] = Field(default=(), description="only these rules; all when empty")
-    begin: AwareDatetime | None = Field(default=None, alias="from", description="begin; at once when absent")
+    begin: AwareDatetime | None = Field(default=None, alias="from", description="start; immediately when absent")
     until: AwareDatetime | None = Field(default=None, description="end; never when absent")
-    comment: str = Field(default="", description="why")
+    comment: str = Field(default="", description="reason")
 
 
 class Alerts(Settings):
-    """Which measurements make an alert, and who is told of it."""
+    """Which measurements raise an alert, and where alerts go."""
 
     notify: tuple[str, ...] = Field(
         default=(),
-        description="ids of exporters: alertmanager, apprise, otlp_grpc and otlp_http (log events), debug",
+        description="ids of the exporters that get alerts: alertmanager, apprise, otlp_grpc and otlp_http (as log "
+        "events), debug",
     )
-    repeat: Duration = Field(default=4 * 3600 * 10**9, description="a firing alert is told again after this")
-    defaults: bool = Field(default=True, description="the built-in rules; false leaves only those under `rules`")
-    series: int = Field(default=10_000, ge=1, description="series watched at once; what goes beyond is counted")
+    repeat: Duration = Field(default=4 * 3600 * 10**9, description="a firing alert is sent again after this")
+    defaults: bool = Field(
+        default=True, description="whether the built-in rules are on; false leaves only those under `rules`"
+    )
+    series: int = Field(
+        default=10_000, ge=1, description="series watched at once; those beyond are dropped and counted"
+    )
     rules: dict[str, RuleSettings | None] = Field(default_factory=dict, description="rules by name")
-    silences: tuple[SilenceSettings, ...] = Field(default=(), description="what nobody is told of")
+    silences: tuple[SilenceSettings, ...] = Field(default=(), description="alerts to suppress")
 
     @field_validator("repeat")
     @classmethod
     def _is_some_time(cls, value: int) -> int:
         if value < 10**9:
-            raise ValueError("must be at least 1s; 4h is usual")
+            raise ValueError("must be at least 1s; 4h is typical")
         return value
 
     def resolved(self) -> tuple[AlertRule, ...]:
-        """Every enabled rule: the built-in ones as changed, then the user's own, in their order.
+        """Return every enabled rule: the built-in ones with their changes, then the user's own, in order.
 
         Raises ``ValueError`` with all problems; a loaded configuration has none.
 
@@ -115,27 +120,27 @@ class Alerts(Settings):
         """
         built_in = {rule.name: rule for rule in DEFAULT_RULES}
         names = dict.fromkeys((*(built_in if self.defaults else ()), *self.rules))
-        found: list[AlertRule] = []
+        rules: list[AlertRule] = []
         problems: list[str] = []
         for name in names:
             settings = self.rules.get(name) or RuleSettings()
             own_problems = list(_rule_problems(f"alerts.rules.{name}", settings, built_in.get(name)))
             problems += own_problems
             if not own_problems and settings.enabled:
-                found.append(_rule(name, settings, built_in.get(name)))
+                rules.append(_rule(name, settings, built_in.get(name)))
         if problems:
-            # A line each, whatever is in a name.
+            # One line for each problem, even if a name contains a line break.
             raise ValueError("\n".join(problem.replace("\n", "\\n") for problem in problems))
-        return tuple(found)
+        return tuple(rules)
 
 
 def alert_problems(
     alerts: Alerts, exporters: Sequence[str], fitting: Sequence[str], types: Sequence[str]
 ) -> Iterator[str]:
-    """What is wrong with a section beside its types.
+    """Return the problems of a section whose types are valid.
 
-    ``exporters`` are the ids of all configured ones, ``fitting`` of those that take alerts; ``types`` that do are all
-    that there are.
+    ``exporters`` are the ids of all configured exporters, ``fitting`` of those that accept alerts, and ``types`` are
+    all types that do.
     """
     try:
         alerts.resolved()
@@ -145,14 +150,14 @@ def alert_problems(
         if name not in exporters:
             yield f"alerts.notify: {name!r} is not configured; available: {_listed(fitting)}"
         elif name not in fitting:
-            yield f"alerts.notify: {name!r} takes no alerts; types that do: {', '.join(types)}"
+            yield f"alerts.notify: {name!r} does not accept alerts; types that do: {', '.join(types)}"
     known = [rule.name for rule in DEFAULT_RULES] + list(alerts.rules)
     for position, silence in enumerate(alerts.silences):
         path = f"alerts.silences.{position}"
         yield from _where_problems(f"{path}.where", silence.where, _ATTRIBUTES)
         for name in silence.rules:
             if name not in known:
-                yield f"{path}.rules: there is no rule {name!r}; there is: {', '.join(dict.fromkeys(known))}"
+                yield f"{path}.rules: unknown rule {name!r}; available: {', '.join(dict.fromkeys(known))}"
         if silence.begin is not None and silence.until is not None and silence.begin >= silence.until:
             yield f"{path}.until: must be after from"
 
@@ -167,14 +172,14 @@ def _conditions(settings: RuleSettings) -> dict[str, float]:
 
 
 def _rule_problems(path: str, settings: RuleSettings, base: AlertRule | None) -> Iterator[str]:
-    """What is wrong with one rule."""
+    """Return the problems of one rule."""
     if not _NAME.fullmatch(path.rpartition(".rules.")[2]):
-        yield f"{path}: not a name; use letters, digits, '_' and '-', at most 100 of them"
+        yield f"{path}: not a valid name; use letters, digits, '_' and '-', at most 100 characters"
     measurement = settings.measurement or ("" if base is None else base.measurement)
     metric = GAUGES.get(measurement)
     if not measurement:
         built_in = ", ".join(rule.name for rule in DEFAULT_RULES)
-        yield f"{path}.measurement: required for a rule of your own; built in are: {built_in}"
+        yield f"{path}.measurement: required unless the rule is built in; built-in rules: {built_in}"
     elif metric is None:
         yield f"{path}.measurement: unknown metric {measurement!r}; allowed: {', '.join(GAUGES)}"
     where = settings.where
@@ -184,7 +189,7 @@ def _rule_problems(path: str, settings: RuleSettings, base: AlertRule | None) ->
         yield from _where_problems(f"{path}.where", where, metric.attributes, f" of {measurement}")
     given = _conditions(settings)
     if len(given) > 1:
-        yield f"{path}: has {' and '.join(given)}; a rule has exactly one of above, below, absent_for"
+        yield f"{path}: has {' and '.join(given)}; a rule needs exactly one of above, below, absent_for"
         return
     if not given and base is None:
         yield f"{path}: needs exactly one of above, below, absent_for"
@@ -203,7 +208,7 @@ def _clear_problems(path: str, settings: RuleSettings, base: AlertRule | None) -
         return
     condition, threshold = _condition(settings, base)
     if condition == "absent":
-        yield f"{path}.clear: an absent_for rule is over with the next measurement; leave it out"
+        yield f"{path}.clear: an absent_for rule ends with the next measurement; remove clear"
     elif condition == "above" and settings.clear > threshold:
         yield f"{path}.clear: {settings.clear:g} is above the threshold {threshold:g}; allowed: at most the threshold"
     elif condition == "below" and settings.clear < threshold:
@@ -215,10 +220,10 @@ def _where_problems(
 ) -> Iterator[str]:
     for key, values in where.items():
         if key not in choices:
-            yield f"{path}.{key}: no attribute{of}; allowed: {', '.join(choices)}"
+            yield f"{path}.{key}: not an attribute{of}; allowed: {', '.join(choices)}"
             continue
         if not values:
-            yield f"{path}.{key}: names no value"
+            yield f"{path}.{key}: must list at least one value"
         closed = _VALUES.get(key, values)
         for value in values:
             if value and value not in closed:
@@ -226,7 +231,7 @@ def _where_problems(
 
 
 def _condition(settings: RuleSettings, base: AlertRule | None) -> tuple[Condition, float]:
-    """The condition and its threshold."""
+    """Return the condition and its threshold."""
     if settings.above is not None:
         return "above", settings.above
     if settings.below is not None:
@@ -237,7 +242,7 @@ def _condition(settings: RuleSettings, base: AlertRule | None) -> tuple[Conditio
 
 
 def _rule(name: str, settings: RuleSettings, base: AlertRule | None) -> AlertRule:
-    """The rule, its checked settings laid over the built-in one of that name."""
+    """Return the rule that results from checked settings and the built-in rule of that name."""
     condition, threshold = _condition(settings, base)
     rule = base or AlertRule(name, settings.measurement or "", condition, summary=name.replace("_", " "))
     changed = bool(_conditions(settings))
@@ -256,7 +261,7 @@ def _rule(name: str, settings: RuleSettings, base: AlertRule | None) -> AlertRul
         "severity": settings.severity,
         "summary": settings.summary,
         "runbook": settings.runbook,
-        # The built-in text speaks of the built-in threshold.
+        # The built-in text contains the built-in threshold.
         "description": "" if changed or settings.measurement is not None else None,
     }
     return replace(rule, **{key: value for key, value in given.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Silences: alerts that nobody is told of for a while."""
+"""Silences: rules that suppress notices for a while."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Silence:
     comment: str = ""
 
     def holds(self, now_ns: int) -> bool:
-        """Whether it is in force.
+        """Return whether it is in force at a time.
 
         >>> Silence(from_ns=10, until_ns=20).holds(10), Silence(until_ns=20).holds(20)
         (True, False)
@@ -28,10 +28,10 @@ class Silence:
         return (self.from_ns is None or self.from_ns <= now_ns) and (self.until_ns is None or now_ns < self.until_ns)
 
     def covers(self, rule: str, attributes: Iterable[tuple[str, str]]) -> bool:
-        """Whether it is about a series under a rule."""
+        """Return whether it covers a series under a rule."""
         return (not self.rules or rule in self.rules) and matches(self.where, attributes)
 
 
 def silenced(silences: Sequence[Silence], rule: str, attributes: Attributes) -> bool:
-    """Whether any of the silences (those in force) covers a series."""
+    """Return whether any of the silences (those in force) covers a series."""
     return any(silence.covers(rule, attributes) for silence in silences)

@@ -1,4 +1,4 @@
-"""Notices in words: what a person reads on a phone, in a chat or in a mail."""
+"""The text of notices, which people read on a phone, in a chat or in an e-mail."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from collector_processor.monitors import monitor_metrics
 from otel_ml import semconv
 
 NAME_LENGTH: Final = 200
-"""Names come over the network: so much of one is shown."""
+"""Names come over the network; this many characters of a name are shown."""
 _LATEST_S: Final = 253_402_300_799
 _ENDED: Final[dict[Reason, str]] = {
-    "over": "It is over.",
-    "not_measured": "It is not measured any more, so nobody can tell whether it is over.",
-    "forgotten": "The model was forgotten: nothing came of it for long.",
-    "silenced": "It still fires, but a silence began.",
-    "rule_gone": "Its rule was removed or changed.",
+    "over": "The problem is over.",
+    "not_measured": "This is no longer measured, so the problem may or may not be over.",
+    "forgotten": "The service no longer tracks this model, because nothing has arrived from it for a long time.",
+    "silenced": "The alert is still firing, but a silence has started.",
+    "rule_gone": "The rule was removed or changed.",
 }
 _WORDS: Final = {
     semconv.FEATURE_NAME: "feature",
@@ -33,38 +33,38 @@ _WORDS: Final = {
     semconv.PERFORMANCE_AVERAGE: "average",
     semconv.PERFORMANCE_SOURCE: "source",
 }
-_UNSAID: Final = ((semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS), (semconv.COLUMN_ROLE, "feature"))
-"""Attributes that go without saying."""
+_OBVIOUS: Final = ((semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS), (semconv.COLUMN_ROLE, "feature"))
+"""Attributes that are not worth showing."""
 
 
 def title(notice: Notice) -> str:
-    """One line: how bad, which model, what.
+    """Return one line: the severity, the model and the problem.
 
     >>> from collector_processor.alerts.rules import DEFAULT_RULES
     >>> title(Notice(DEFAULT_RULES[0], ModelKey("fraud", "7"), "firing", "new", 0, 0, 0, 1, ()))
-    '[warning] fraud 7: many features are distributed unlike in the reference'
+    '[warning] fraud 7: many features have drifted from the reference'
     """
     if notice.reason == "test":
-        return "[test] otel-ml: this is a test alert, nothing is wrong"
+        return "[test] otel-ml: this is a test alert; nothing is wrong"
     state = "resolved" if notice.state == "resolved" else notice.rule.severity
     again = " (still)" if notice.reason == "repeat" else ""
     return f"[{state}] {model_text(notice.model)}: {summary(notice.rule)}{again}"
 
 
 def summary(rule: AlertRule) -> str:
-    """What a rule is about; its name if it does not say."""
+    """Return the summary of a rule, or its name if it has none."""
     return rule.summary or rule.name.replace("_", " ")
 
 
 def body(notice: Notice) -> str:
-    """A few lines: what was measured, where, since when, and what to do."""
+    """Return a few lines: what was measured, where, since when, and what to do."""
     return "\n".join(_lines(notice))
 
 
 def _lines(notice: Notice) -> Iterator[str]:
     rule = notice.rule
     if notice.reason == "test":
-        yield "Somebody ran `otel-ml alerts test`. If you can read this, alerts of this service arrive."
+        yield "Someone ran `otel-ml alerts test`. If you can read this, alerts from this service reach you."
         return
     if notice.state == "resolved":
         yield _ENDED.get(notice.reason, _ENDED["over"])
@@ -79,12 +79,12 @@ def _lines(notice: Notice) -> Iterator[str]:
 
 
 def title_of(notices: Sequence[Notice]) -> str:
-    """One line for notices of one rule and one state: the notice's own, or how many models it is about.
+    """Return one line for notices of one rule and one state: the title of a single notice, or the number of models.
 
     >>> from collector_processor.alerts.rules import DEFAULT_RULES
     >>> silence = DEFAULT_RULES[6]
     >>> title_of([Notice(silence, ModelKey(name), "firing", "new", 0, 0, 0, 1, ()) for name in "abc"])
-    '[critical] 3 models: the model has gone silent'
+    '[critical] 3 models: the model has stopped sending predictions'
     """
     first = notices[0]
     if len(notices) == 1:
@@ -94,7 +94,7 @@ def title_of(notices: Sequence[Notice]) -> str:
 
 
 def body_of(notices: Sequence[Notice]) -> str:
-    """A few lines for notices of one rule and one state: the notice's own, or a line for each model."""
+    """Return a few lines for notices of one rule and one state: the body of a single notice, or a line per model."""
     first = notices[0]
     if len(notices) == 1:
         return body(first)
@@ -103,9 +103,10 @@ def body_of(notices: Sequence[Notice]) -> str:
         lines.append(rule.description)
     lines.append(f"Rule {rule.name} ({rule.severity}): {condition(rule)}")
     for notice in notices[:OFFENDERS]:
-        said = _ENDED.get(notice.reason, "") if notice.state == "resolved" else ""
-        worst = offender_text(rule, notice.offenders[0]) if notice.offenders and notice.state == "firing" else said
-        lines.append(f"- {model_text(notice.model)}: {worst}")
+        text = _ENDED.get(notice.reason, "") if notice.state == "resolved" else ""
+        if notice.offenders and notice.state == "firing":
+            text = offender_text(rule, notice.offenders[0])
+        lines.append(f"- {model_text(notice.model)}: {text}")
     if len(notices) > OFFENDERS:
         lines.append(f"- and {len(notices) - OFFENDERS} more")
     if rule.runbook and first.state == "firing":
@@ -114,7 +115,7 @@ def body_of(notices: Sequence[Notice]) -> str:
 
 
 def condition(rule: AlertRule) -> str:
-    """The rule's condition in words.
+    """Return the condition of a rule in words.
 
     >>> from collector_processor.alerts.rules import DEFAULT_RULES
     >>> condition(DEFAULT_RULES[0]), condition(DEFAULT_RULES[6])
@@ -127,7 +128,7 @@ def condition(rule: AlertRule) -> str:
 
 
 def offenders(notice: Notice) -> Iterator[str]:
-    """A line for each series that is listed, and one for how many are not."""
+    """Yield a line for each listed series, and one with the number of the others."""
     was = "was " if notice.state == "resolved" else ""
     for offender in notice.offenders:
         yield f"- {offender_text(notice.rule, offender, was)}"
@@ -136,21 +137,21 @@ def offenders(notice: Notice) -> Iterator[str]:
 
 
 def offender_text(rule: AlertRule, offender: Offender, was: str = "") -> str:
-    """One series: which, and its value.
+    """Return one series in words: its attributes and its value.
 
     >>> rule = AlertRule("slow", "ml.latency.p99", "above", threshold=1.0)
     >>> offender_text(rule, Offender((("ml.segment.name", "region"), ("ml.segment.value", "north")), 2.5))
     'segment region, value north: 2.5 s'
     """
     if rule.condition == "absent":
-        said = f"{was}silent for {duration(max(int(offender.value), 1) * 10**9)}"
+        value_text = f"{was}silent for {duration(max(int(offender.value), 1) * 10**9)}"
     else:
         unit = _units().get(rule.measurement, "")
-        said = f"{was}{offender.value:.4g}" + (" s" if unit == semconv.UNIT_SECOND else "")
+        value_text = f"{was}{offender.value:.4g}" + (" s" if unit == semconv.UNIT_SECOND else "")
     parts = [
-        f"{_WORDS.get(key, key)} {shown(value)}" for key, value in offender.attributes if (key, value) not in _UNSAID
+        f"{_WORDS.get(key, key)} {shown(value)}" for key, value in offender.attributes if (key, value) not in _OBVIOUS
     ]
-    return f"{', '.join(parts)}: {said}" if parts else said
+    return f"{', '.join(parts)}: {value_text}" if parts else value_text
 
 
 @lru_cache(maxsize=1)
@@ -159,7 +160,7 @@ def _units() -> dict[str, str]:
 
 
 def model_text(model: ModelKey) -> str:
-    """A model version as it is shown.
+    """Return the text that names a model version.
 
     >>> model_text(ModelKey("fraud", "7")), model_text(ModelKey("fraud"))
     ('fraud 7', 'fraud')
@@ -168,7 +169,7 @@ def model_text(model: ModelKey) -> str:
 
 
 def shown(text: str) -> str:
-    """A name from the network, on one line and of bearable length.
+    """Return a name from the network on one line, cut to a readable length.
 
     >>> shown(chr(7)) == ascii(chr(7))[1:-1], len(shown("x" * 999))
     (True, 201)
@@ -179,7 +180,7 @@ def shown(text: str) -> str:
 
 
 def moment(time_ns: int) -> str:
-    """A time of the service's clock, ISO 8601 in UTC.
+    """Return a time of the service's clock in ISO 8601 and UTC.
 
     >>> moment(1_750_000_000_000_000_000)
     '2025-06-15T15:06:40Z'
@@ -189,16 +190,16 @@ def moment(time_ns: int) -> str:
 
 
 def duration(value_ns: int) -> str:
-    """A duration in the configuration's words, to the two largest units.
+    """Return a duration in the notation of the configuration, with its two largest units.
 
     >>> duration(5_400 * 10**9), duration(900 * 10**9), duration(61 * 10**9), duration(5 * 10**8)
     ('1h30m', '15m', '1m1s', '500ms')
     """
     if value_ns < 10**9:
         return f"{value_ns // 10**6}ms"
-    left, parts = value_ns // 10**9, list[str]()
+    remainder, parts = value_ns // 10**9, list[str]()
     for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, size)
+        count, remainder = divmod(remainder, size)
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts[:2])

@@ -1,4 +1,4 @@
-"""Every metric as Prometheus knows it, read from the registries: what dashboards and alert rules are made from."""
+"""Every metric under its name in Prometheus, read from the registries; dashboards and alert rules are built from it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _HISTOGRAM_SUFFIXES: Final = ("_bucket", "_count", "_sum")
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One metric: ``name`` in Prometheus (a histogram's without suffix), ``metric`` in OTLP, its labels and meaning.
+    """One metric: ``name`` in Prometheus (a histogram's without suffix), ``metric`` in OTLP, labels and meaning.
 
     ``origin`` is ``derived`` (by a monitor), ``own`` (the service about itself) or ``emitted`` (by the application).
-    ``held`` is how long a figure holds until the next one comes, where that may take longer than Prometheus looks back.
+    ``held`` is how long a value holds until the next one arrives, if that can take longer than Prometheus looks back.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Series:
         return (self.name,)
 
     def now(self, matchers: str = "") -> str:
-        """PromQL for the newest values of the series that some matchers choose.
+        """Return PromQL for the newest values of the series that the matchers select.
 
         >>> catalogue = Catalogue.of_registries(held="780s")
         >>> catalogue["ml.drift.share"].now('a="b"'), catalogue["otel_ml_models"].now()
@@ -63,7 +63,7 @@ class Series:
 
 
 class Catalogue:
-    """All series by OTLP name, in the registries' order; asking for one that does not exist is a ``KeyError``.
+    """All series by OTLP name, in the order of the registries; ``KeyError`` for a series that does not exist.
 
     >>> catalogue = Catalogue.of_registries()
     >>> catalogue["ml.drift.share"].name, catalogue["otel_ml_errors_total"].labels
@@ -74,21 +74,21 @@ class Catalogue:
         self._series: dict[str, Series] = {}
         for item in series:
             known = self._series.get(item.metric)
-            # Two monitors may give one metric, such as a realised and an estimated performance.
+            # Two monitors may produce the same metric, such as realized and estimated performance.
             extra = () if known is None else tuple(label for label in item.labels if label not in known.labels)
             self._series[item.metric] = item if known is None else replace(known, labels=known.labels + extra)
 
     @classmethod
     def of_registries(cls, metrics: Sequence[Metric] | None = None, *, held: str = "") -> Catalogue:
-        """What monitors (or ``metrics`` in their place), the service and the instrumentation give.
+        """Return the series of the monitors (or of ``metrics`` instead), the service and the instrumentation.
 
-        ``held`` is how long gauges of windows hold, which may be further apart than the five minutes that Prometheus
-        looks back; empty where these do.
+        ``held`` is how long gauges of windows hold: windows can be further apart than the five minutes that Prometheus
+        looks back. It is empty if five minutes are enough.
         """
         return cls([*derived_series(metrics), *own_series(), *emitted_series()]).holding(held)
 
     def holding(self, held: str) -> Catalogue:
-        """The same series, with gauges of windows that hold for a time."""
+        """Return the same series, with gauges of windows that hold for a time."""
         gauges = {item.metric for item in self.of("derived") if item.kind == "gauge"}
         return Catalogue(replace(item, held=held) if item.metric in gauges else item for item in self)
 
@@ -99,29 +99,29 @@ class Catalogue:
         return Catalogue(item for item in self if item.metric not in off)
 
     def __getitem__(self, metric: str) -> Series:
-        """The series of a metric by its OTLP name."""
+        """Return the series of a metric by its OTLP name."""
         return self._series[metric]
 
     def __iter__(self) -> Iterator[Series]:
-        """Every series."""
+        """Return an iterator over all series."""
         return iter(self._series.values())
 
     def __contains__(self, metric: object) -> bool:
-        """Whether a metric of this OTLP name exists."""
+        """Return whether a metric of this OTLP name exists."""
         return metric in self._series
 
     def of(self, origin: Origin) -> tuple[Series, ...]:
-        """The series of one origin."""
+        """Return the series of one origin."""
         return tuple(item for item in self if item.origin == origin)
 
 
 def registered_metrics() -> tuple[Metric, ...]:
-    """Every metric that a registered monitor may give, and the counter of predictions."""
+    """Return every metric that a registered monitor can produce, and the counter of predictions."""
     return (*(metric for monitor in MONITOR_TYPES for metric in monitor.metrics), PREDICTIONS)
 
 
 def derived_series(metrics: Sequence[Metric] | None = None) -> Iterator[Series]:
-    """The series of the monitors' metrics."""
+    """Yield the series of the monitors' metrics."""
     for metric in registered_metrics() if metrics is None else metrics:
         yield Series(
             prometheus_name(metric.name, metric.unit, metric.kind),
@@ -135,19 +135,19 @@ def derived_series(metrics: Sequence[Metric] | None = None) -> Iterator[Series]:
 
 
 def own_series() -> Iterator[Series]:
-    """The series that the service exposes about itself, sorted by name; they have the same name in OTLP."""
+    """Yield the series that the service exposes about itself, sorted by name; OTLP has the same names."""
     for item in OWN_METRICS.values():
         yield Series(item.name, item.name, item.kind, item.unit, item.labels, item.description, "own")
 
 
 def emitted_series() -> Iterator[Series]:
-    """The series that the instrumentation emits inside the application (section 3 of the contract)."""
+    """Yield the series that the instrumentation emits inside the application (section 3 of the contract)."""
     model = (MODEL, VERSION)
     error, class_ = label_name(semconv.ERROR_TYPE), label_name(semconv.PREDICTION_CLASS)
     for metric, unit, labels, text in (
         (semconv.METRIC_PREDICTION_DURATION, semconv.UNIT_SECOND, (*model, error), "duration of prediction calls"),
         (semconv.METRIC_PREDICTION_ROWS, semconv.UNIT_ROW, model, "rows of prediction calls"),
-        (semconv.METRIC_PREDICTION_SCORE, "", (*model, class_), "scores of predictions; of a batch an even sample"),
+        (semconv.METRIC_PREDICTION_SCORE, "", (*model, class_), "prediction scores; a batch is sampled evenly"),
     ):
         yield Series(prometheus_name(metric, unit, "gauge"), metric, "histogram", unit, labels, text, "emitted")
     yield Series(
@@ -162,10 +162,10 @@ def emitted_series() -> Iterator[Series]:
 
 
 def stopped(counter: str, labels: Sequence[str], time: str, seen: str) -> str:
-    """PromQL for counters that were there within ``seen`` and did not grow within ``time``, though not born in it.
+    """Return PromQL for counters that were present within ``seen`` but did not grow or appear within ``time``.
 
-    It asks the counter and not whether a gauge is there: what is scraped shows a model's last window for minutes, and
-    with windows of rows for days.
+    It uses the counter, not the presence of a gauge: a scrape shows the last window of a model for minutes, and with
+    windows of rows for days.
 
     >>> stopped("c", ["job"], "15m", "1d").partition(" unless ")[0]
     'group by (job) (last_over_time(c[1d]))'

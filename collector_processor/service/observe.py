@@ -62,6 +62,6 @@ class Observer:
     def _firing(self) -> Iterator[FiringAlert]:
         """Alerts that somebody was told of: silenced ones are not among them."""
         for group in () if self._alerting is None else self._alerting.engine.groups.values():
-            if group.told_ns is not None:
+            if group.notified_ns is not None:
                 rule = group.rule
                 yield FiringAlert(group.model, rule.name, rule.severity, group.started_ns, len(group.firing))

@@ -1,4 +1,4 @@
-"""All boards, with the limits of the configuration drawn in."""
+"""All boards, with the alert thresholds of the configuration."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from collector_processor.pipeline.pace import look_back, windows_of
 from otel_ml import semconv
 
 _STEP_S: Final = 60
-"""Where windows are of rows, nobody knows."""
+"""Used if all windows are of rows, because their duration is unknown."""
 
 
 def boards(
     config: Config | None = None, *, traces: Traces = "jaeger", catalogue: Catalogue | None = None
 ) -> tuple[Board, ...]:
-    """The three boards: all models, one model, the service itself.
+    """Return the three boards: all models, one model, and the service itself.
 
-    Their samples are as far apart as windows close, and figures hold until the next window may be expected. Alert
-    thresholds of the configuration are drawn as lines, its first drift method is the one that is shown at first,
-    ``traces`` is the kind of data source that the links lead to.
-    ``catalogue`` is read from the registries when absent.
+    The step between samples is the time between windows, and values hold until the next window is expected. The alert
+    thresholds of the configuration are drawn as lines, and its first drift method is selected by default. ``traces`` is
+    the kind of data source that trace links open. ``catalogue`` is read from the registries when absent.
     """
     settings = config or default_config()
     known = (catalogue or Catalogue.of_registries()).given_by(settings.monitor).holding(look_back(settings.monitor))
@@ -41,7 +40,7 @@ def boards(
 
 
 def window_step_s(config: Config) -> int:
-    """How often measurements come, at least: the longest step of all windows of time, in whole seconds.
+    """Return how often measurements arrive at least: the longest step of all windows of time, in whole seconds.
 
     >>> window_step_s(default_config())
     60
@@ -51,21 +50,21 @@ def window_step_s(config: Config) -> int:
 
 
 def alert_limits(config: Config) -> Limits:
-    """Thresholds of the alert rules that hold for every model, by measurement; silence has none.
+    """Return the thresholds of the alert rules for all models, by measurement; silence has none.
 
     >>> alert_limits(default_config())["ml.drift.share"]
     Bounds(ceilings=(0.3,), floors=())
     """
-    found: dict[str, Bounds] = {}
+    limits: dict[str, Bounds] = {}
     for rule in config.alerts.resolved():
         if rule.enabled and rule.condition != "absent" and not _of_some_models(rule.where):
-            ceilings, floors = found.get(rule.measurement, Bounds())
+            ceilings, floors = limits.get(rule.measurement, Bounds())
             if rule.condition == "above":
                 ceilings = tuple(sorted({*ceilings, rule.threshold}))
             else:
                 floors = tuple(sorted({*floors, rule.threshold}))
-            found[rule.measurement] = Bounds(ceilings, floors)
-    return found
+            limits[rule.measurement] = Bounds(ceilings, floors)
+    return limits
 
 
 def _of_some_models(where: tuple[tuple[str, tuple[str, ...]], ...]) -> bool:

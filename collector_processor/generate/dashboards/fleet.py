@@ -1,4 +1,4 @@
-"""The overview: all models, what is wrong with which, and the way to the board of each."""
+"""The overview board: all models, their problems, and a link to the board of each."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _CHOSEN = f'{MODEL}=~"$model"'
 _OFFENDERS = 15
 _SILENT_MINUTES = 15
 _SHARE = 0.3
-"""Where no rule says how much drift is too much."""
+"""The limit of the drift share if no rule has one."""
 
 
 def fleet_board(catalogue: Catalogue, limits: Limits, step_s: int = 60) -> Board:
-    """All models at a glance, their traffic, drift, performance, and who fell silent."""
+    """Return a board of all models at a glance: their traffic, drift, performance, and which are silent."""
     board = _Fleet(catalogue, limits)
     return Board(
         FLEET_UID,
         "Models: fleet",
-        "Every monitored model: traffic, drift, breaches, performance, and who fell silent.",
+        "All monitored models: traffic, drift, breaches, performance, and silent models.",
         (
             DATASOURCE,
             Variable(
@@ -69,27 +69,27 @@ class _Fleet:
         self._catalogue = catalogue
         self._limits = limits
         breached = self._catalogue[semconv.DRIFT_BREACHED].now(_CHOSEN)
-        # A column that several methods find in breach is one breach.
+        # A column in breach by several methods counts once.
         self._breached = aggregated("max", breached, (*_KEYS, ROLE, FEATURE))
 
     def name(self, metric: str) -> str:
         return self._catalogue[metric].name
 
     def _of(self, metric: str) -> str:
-        """The newest value of each model and version, over all rows."""
+        """Return the query of the newest value of each model and version, over all rows."""
         series = self._catalogue[metric]
         whole = f',{SEGMENT}=""' if SEGMENT in series.labels else ""
         return aggregated("max", series.now(_CHOSEN + whole), _KEYS)
 
     def _share(self) -> float:
-        """The share of drifted features that is too much."""
+        """Return the limit of the share of drifted features."""
         return next(iter(self._limits.get(semconv.DRIFT_SHARE, NO_BOUNDS).ceilings), _SHARE)
 
     def _rate(self) -> str:
         return aggregated("sum", f"rate({self.name(semconv.PREDICTIONS)}{{{_CHOSEN}}}[{RATE}])", _KEYS)
 
     def _silent(self) -> str:
-        """Models heard of in the last day and not lately: how many rows their last window had."""
+        """Return the query of models seen in the last day but not recently, with the rows of their last window."""
         rows = f'{self.name(semconv.WINDOW_ROWS)}{{{_CHOSEN},{SEGMENT}=""}}'
         last = aggregated("max", f"last_over_time({rows}[1d])", _KEYS)
         counter = f"{self.name(semconv.PREDICTIONS)}{{{_CHOSEN}}}"
@@ -104,8 +104,8 @@ class _Fleet:
             )
 
         return (
-            stat("Models", "Model versions with a window now.", f"count({self._of(semconv.WINDOW_ROWS)})"),
-            stat("Rows per second", "Predictions that arrive, all models together.", f"sum({self._rate()})"),
+            stat("Models", "Model versions with a current window.", f"count({self._of(semconv.WINDOW_ROWS)})"),
+            stat("Rows per second", "Predictions received per second, all models together.", f"sum({self._rate()})"),
             stat(
                 f"Models above {share:.0%} drift",
                 f"Model versions whose share of drifted features is above {share:.0%}.",
@@ -114,19 +114,19 @@ class _Fleet:
             ),
             stat(
                 "Columns in breach",
-                "Features, predictions, scores and labels that any method finds in breach.",
+                "Features, predictions, scores and labels in breach by any drift method.",
                 f"sum({self._breached}) or vector(0)",
                 bounds=NONE_IS_BEST,
             ),
             stat(
                 "Silent models",
-                f"Model versions that predicted in the last day and not in the last {_SILENT_MINUTES} minutes.",
+                f"Model versions with predictions in the last day, but none in the last {_SILENT_MINUTES} minutes.",
                 f"count({self._silent()}) or vector(0)",
                 bounds=NONE_IS_BEST,
             ),
             stat(
                 "Slowest p99",
-                "The highest 99th percentile of the latency of any model.",
+                "The highest 99th percentile of call duration among all models.",
                 f"max({self._of(semconv.LATENCY_P99)})",
                 "s",
                 self._limits.get(semconv.LATENCY_P99, NO_BOUNDS),
@@ -152,12 +152,12 @@ class _Fleet:
         )
         return Panel(
             "Models",
-            "One line for each model version: its newest figures. The link leads to the model's own board.",
+            "The newest measurements of each model version. The link opens the board of the model.",
             tuple(Query(expr, instant=True) for _, expr, _ in wanted),
             kind="table",
             width=24,
             height=10,
-            no_data="no model yet: is the service scraped?",
+            no_data="no models yet: does Prometheus scrape the service?",
             links=(Link("Open this model", url),),
             columns=columns,
             column_units={title: unit for title, _, unit in wanted},
@@ -167,7 +167,7 @@ class _Fleet:
         return (
             Panel(
                 "Rows per second",
-                "Predictions that arrive, by model version.",
+                "Predictions received per second, by model version.",
                 (Query(self._rate(), _NAME),),
                 "short",
                 width=8,
@@ -178,12 +178,13 @@ class _Fleet:
             self._series(semconv.LATENCY_P99),
             Panel(
                 "Silent models",
-                f"Predicted in the last day, not in the last {_SILENT_MINUTES} minutes: rows of the last window.",
+                f"Models with predictions in the last day, but none in the last {_SILENT_MINUTES} minutes. "
+                "The bar shows the rows of the last window.",
                 (Query(self._silent(), _NAME, instant=True),),
                 "short",
                 "bargauge",
                 8,
-                no_data="none is silent",
+                no_data="no silent models",
                 links=(model_link(),),
             ),
         )
@@ -198,7 +199,7 @@ class _Fleet:
             self._series(semconv.DRIFT_SHARE),
             Panel(
                 "Columns in breach",
-                "How many columns any method finds in breach, by model version.",
+                "Number of columns in breach by any drift method, by model version.",
                 (Query(aggregated("sum", self._breached, _KEYS), _NAME),),
                 "short",
                 width=8,
@@ -208,7 +209,8 @@ class _Fleet:
             ),
             Panel(
                 "Top offenders",
-                f"The {_OFFENDERS} columns of highest drift score relative to its threshold; above 1 is in breach.",
+                f"The {_OFFENDERS} columns with the highest drift score, divided by its threshold. Above 1, the column "
+                "is in breach.",
                 (
                     Query(
                         f"topk({_OFFENDERS}, {ratio})",
@@ -226,9 +228,9 @@ class _Fleet:
         )
 
     def performance(self) -> tuple[Panel, ...]:
-        """One panel for each metric of performance that the registry has."""
-        found = (item for item in self._catalogue.of("derived") if item.metric.startswith(semconv.PERFORMANCE))
-        return tuple(self._series(item.metric) for item in found)
+        """Return one panel for each performance metric in the registry."""
+        metrics = (item.metric for item in self._catalogue.of("derived") if item.metric.startswith(semconv.PERFORMANCE))
+        return tuple(self._series(metric) for metric in metrics)
 
     def _series(self, metric: str) -> Panel:
         series = self._catalogue[metric]

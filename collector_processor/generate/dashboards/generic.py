@@ -1,4 +1,4 @@
-"""The panel that a metric gets without anyone drawing it: from its kind, unit, labels and meaning in the registry."""
+"""Draws the default panel of a metric from its kind, unit, labels and meaning in the registry."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from collector_processor.generate.dashboards.plan import NO_BOUNDS, RATE, Bounds
 from otel_ml import semconv
 
 ONE_MODEL: Final = f'{MODEL}="$model",{VERSION}=~"$version"'
-"""What selects the model of the board; an absent version is matched by the choice of all."""
+"""Selects the model of the board; the choice *All* also matches an absent version."""
 WHOLE: Final = f'{SEGMENT}=""'
-"""What leaves the series of segments out."""
+"""Excludes the series of segments."""
 ONE_SERVICE: Final = 'job=~"$job",instance=~"$instance"'
 LEVELS: Final = (0.5, 0.95, 0.99)
 PANELS_OF_A_ROW: Final = 3
@@ -30,11 +30,11 @@ _SPELLED: Final = {
     "drift.p_value": "drift p-value", "evaluate": "time to evaluate", "alert_evaluate": "time to judge alerts",
     "process_memory_rss_bytes": "process memory", "drop": "performance drop",
 }  # fmt: skip
-"""Names, or words of names, that are not written as they stand."""
+"""Names, or words of names, with a special spelling."""
 
 
 def sentence(text: str) -> str:
-    """A registry's description as a sentence.
+    """Return a description from the registry as a sentence.
 
     >>> sentence("share of right predictions")
     'Share of right predictions.'
@@ -43,25 +43,25 @@ def sentence(text: str) -> str:
 
 
 def title_of(metric: str) -> str:
-    """A metric's name as a heading.
+    """Return the name of a metric as a heading.
 
     >>> [title_of(name) for name in ("ml.performance.roc_auc", "otel_ml_journal_lag", "otelcol_process_cpu_seconds")]
     ['ROC AUC', 'Journal lag', 'Process CPU']
     """
     name = metric.removeprefix("otel_ml_").removeprefix("otelcol_").removesuffix("_total")
-    # The axis has the unit.
+    # The axis shows the unit.
     name = name.removesuffix("_seconds").removeprefix(semconv.PERFORMANCE).removeprefix("ml.")
     words = _SPELLED.get(name) or " ".join(_SPELLED.get(word, word) for word in re.split(r"[._]", name))
     return words[:1].upper() + words[1:]
 
 
 def legend(labels: Sequence[str]) -> str:
-    """The names of a panel's series: the values of their labels."""
+    """Return the names of a panel's series: the values of their labels."""
     return " ".join(f"{{{{{label}}}}}" for label in labels)
 
 
 def aggregated(function: str, expression: str, labels: Sequence[str]) -> str:
-    """An aggregation that keeps some labels: replicas and restarts of the service are one series.
+    """Return an aggregation that keeps some labels, so that replicas and restarts of the service are one series.
 
     >>> aggregated("max", "up", ["job"]), aggregated("sum", "up", [])
     ('max by (job) (up)', 'sum(up)')
@@ -70,7 +70,7 @@ def aggregated(function: str, expression: str, labels: Sequence[str]) -> str:
 
 
 def model_selector(series: Series, *, segments: bool = False) -> str:
-    """What selects a derived series on the board of one model: all rows, or each value of the chosen segment."""
+    """Return the selector of a derived series on the model board: all rows, or each value of the chosen segment."""
     parts = [ONE_MODEL]
     if segments:
         parts.append(f'{SEGMENT}=~"$segment",{SEGMENT_VALUE}!=""')
@@ -84,7 +84,7 @@ def model_selector(series: Series, *, segments: bool = False) -> str:
 def model_panel(
     series: Series, bounds: Bounds = NO_BOUNDS, links: Sequence[Link] = (), *, by_segment: bool = False
 ) -> Panel:
-    """The panel of one derived metric for one model, version by version."""
+    """Return the panel of one derived metric for one model, by version."""
     left_out = {MODEL} if by_segment else {MODEL, SEGMENT, SEGMENT_VALUE}
     labels = [label for label in series.labels if label not in left_out]
     selector = model_selector(series, segments=by_segment)
@@ -96,7 +96,7 @@ def model_panel(
         (query,),
         unit if series.kind == "gauge" else "short",
         width=24 // PANELS_OF_A_ROW,
-        no_data="not measured: too few rows or labels in the window, or not of this kind of model",
+        no_data="not measured: too few rows or labels in the window, or not available for this kind of model",
         minimum=0 if unit in ("percentunit", "s") else None,
         bounds=bounds,
         links=tuple(links),
@@ -114,9 +114,9 @@ def _query(series: Series, selector: str, labels: Sequence[str]) -> Query:
 
 
 def emitted_panel(series: Series, links: Sequence[Link]) -> Panel:
-    """The panel of one metric of the application's own: rates of counters, quantiles with exemplars of histograms."""
-    source = "Emitted by the instrumentation inside the application, which sends it to Prometheus by itself."
-    missing = "nothing: the application's own OpenTelemetry metrics are not in this Prometheus"
+    """Return the panel of a metric that the application emits: rates of counters, quantiles of histograms."""
+    source = "Emitted by the instrumentation inside the application, which sends it to Prometheus itself."
+    missing = "no data: the application's own OpenTelemetry metrics are not in this Prometheus"
     if series.kind == "counter":
         labels = [label for label in series.labels if label not in (MODEL, VERSION)]
         query = Query(aggregated("sum", f"rate({series.name}{{{ONE_MODEL}}}[{RATE}])", labels), legend(labels))
@@ -134,7 +134,7 @@ def emitted_panel(series: Series, links: Sequence[Link]) -> Panel:
     return Panel(
         sentence(series.description).rstrip("."),
         f"{sentence(series.description)} {source}"
-        + (" Diamonds are exemplars: each leads to its trace." if series.kind == "histogram" else ""),
+        + (" Diamonds are exemplars: each one links to its trace." if series.kind == "histogram" else ""),
         queries,
         grafana_unit(series.metric, series.unit),
         no_data=missing,
@@ -144,7 +144,7 @@ def emitted_panel(series: Series, links: Sequence[Link]) -> Panel:
 
 
 def own_panel(title: str, series: Sequence[Series]) -> Panel:
-    """The panel of one or more metrics of the service itself: rates of counters, quantiles of histograms."""
+    """Return the panel of one or more metrics of the service itself: rates of counters, quantiles of histograms."""
     queries = tuple(query for item in series for query in _own_queries(item, several=len(series) > 1))
     rates = all(item.kind == "counter" for item in series)
     text = "; ".join(dict.fromkeys(item.description for item in series))
@@ -154,7 +154,7 @@ def own_panel(title: str, series: Sequence[Series]) -> Panel:
         queries,
         "short" if rates else grafana_unit(series[0].metric, series[0].unit),
         width=24 // PANELS_OF_A_ROW,
-        no_data="none so far" if rates else "nothing to tell",
+        no_data="none so far" if rates else "no data",
         minimum=0,
     )
 

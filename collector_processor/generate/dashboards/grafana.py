@@ -1,4 +1,4 @@
-"""From a plan to Grafana's own types and their JSON, the same bytes for the same plan."""
+"""Converts a plan to Grafana's types and their JSON; the same plan always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from collector_processor.generate.dashboards.plan import (
 TAGS: Final = ["machine learning", "otel-ml"]
 _WIDTH: Final = 24
 _COUNTS_APART: Final = "60s"
-"""How far apart samples of counters may be: Grafana takes rates over four times that. It is what SDKs send at."""
+"""The longest step between samples of counters: how often SDKs send. Grafana takes rates over four times that."""
 _GOOD: Final = "green"
 _BAD: Final = "red"
 _TITLES: Final = {FLEET_UID: "All models", MODEL_UID: "One model", SERVICE_UID: "The service"}
@@ -41,7 +41,7 @@ _SOURCE: Final = "${datasource}"
 
 
 def dashboard(board: Board) -> types.Dashboard:
-    """A board in Grafana's types."""
+    """Return a board in Grafana's types."""
     result = (
         build.Dashboard(board.title).uid(board.uid).description(board.description).tags(TAGS).editable()
         .timezone("browser").time(board.span, "now").refresh("1m").tooltip(types.DashboardCursorSync.CROSSHAIR)
@@ -51,21 +51,21 @@ def dashboard(board: Board) -> types.Dashboard:
     for uid, title in _TITLES.items():
         if uid != board.uid:
             link = build.DashboardLink(title).type(types.DashboardLinkType("link")).url(f"/d/{uid}")
-            result = result.link(link.keep_time(True).icon("dashboard").tooltip(f"{title} on a board of its own"))
-    found = result.build()
-    found.annotations = types.AnnotationContainer([_Annotation(item) for item in board.annotations])
-    found.panels = list(_placed(board))
-    return found
+            result = result.link(link.keep_time(True).icon("dashboard").tooltip(f"Open the board: {title}"))
+    built = result.build()
+    built.annotations = types.AnnotationContainer([_Annotation(item) for item in board.annotations])
+    built.panels = list(_placed(board))
+    return built
 
 
 def to_json(board: Board) -> str:
-    """The file that Grafana reads: keys sorted, one trailing line end."""
+    """Return the file that Grafana reads, with sorted keys and one trailing line break."""
     text = json.dumps(dashboard(board), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
     return f"{text}\n"
 
 
 def _placed(board: Board) -> Iterator[types.Panel | types.RowPanel]:
-    """Rows and their panels from left to right and downwards; a collapsed row holds its panels in itself."""
+    """Yield rows and their panels, left to right and top to bottom; a collapsed row contains its panels."""
     top = 0
     for row in board.rows:
         heading = build.Row(row.title).id(panel_id(board.uid, "row", row.title)).collapsed(row.collapsed).build()
@@ -78,7 +78,7 @@ def _placed(board: Board) -> Iterator[types.Panel | types.RowPanel]:
 
 
 def _of_row(board: Board, row: Row, top: int) -> tuple[list[types.Panel], int]:
-    found: list[types.Panel] = []
+    placed: list[types.Panel] = []
     left = tallest = 0
     for panel in row.panels:
         if left + panel.width > _WIDTH:
@@ -87,14 +87,14 @@ def _of_row(board: Board, row: Row, top: int) -> tuple[list[types.Panel], int]:
         result.id_val = panel_id(board.uid, row.title, panel.title)
         result.interval = f"{board.step_s}s" if board.step_s else None
         result.grid_pos = types.GridPos(panel.height, panel.width, left, top)
-        found.append(result)
+        placed.append(result)
         left, tallest = left + panel.width, max(tallest, panel.height)
-    _fill([panel.grid_pos for panel in found if panel.grid_pos is not None])
-    return found, top + tallest
+    _fill([panel.grid_pos for panel in placed if panel.grid_pos is not None])
+    return placed, top + tallest
 
 
 def _fill(places: list[types.GridPos]) -> None:
-    """Widens the panels of a last line that is not full, so that no board has a hole in it."""
+    """Widen the panels of the last line if it is not full, so that the board has no gap."""
     last = [place for place in places if place.y == places[-1].y]
     if _WIDTH % len(last) or sum(place.w for place in last) == _WIDTH:
         return
@@ -107,7 +107,7 @@ def _fill(places: list[types.GridPos]) -> None:
 
 
 def _common(builder: Any, panel: Panel) -> Any:
-    """What panels of all kinds have; the builders have these methods in common, but no common type."""
+    """Set the properties that all panels have; the builders share these methods, but no type."""
     builder = (
         builder.title(panel.title).description(panel.description).datasource(_prometheus()).no_value(panel.no_data)
         .unit(panel.unit).thresholds(_thresholds(panel.bounds))
@@ -207,7 +207,7 @@ def _target(query: Query, ref_id: str, panel: Panel) -> prometheus.Dataquery:
 
 
 def _thresholds(bounds: Bounds) -> build.ThresholdsConfig:
-    """Red up to the highest floor, green from there, red from the lowest ceiling; every bound is a line."""
+    """Return red up to the highest floor, green from there, and red from the lowest ceiling; every bound is a line."""
     steps = [types.Threshold(None, _BAD if bounds.floors else _GOOD)]
     highest = max(bounds.floors, default=0.0)
     steps += [types.Threshold(floor, _GOOD if floor == highest else _BAD) for floor in sorted(bounds.floors)]
@@ -240,7 +240,7 @@ def _variable(variable: Variable) -> build.DatasourceVariable | build.QueryVaria
 
 
 class _Annotation(types.AnnotationQuery):
-    """An annotation from Prometheus: the types know its expression, but not how its texts are made."""
+    """An annotation from Prometheus; the types have its expression, but not the formats of its texts."""
 
     def __init__(self, annotation: Annotation) -> None:
         super().__init__(
@@ -255,5 +255,5 @@ class _Annotation(types.AnnotationQuery):
         }
 
     def to_json(self) -> dict[str, object]:
-        """What the types know, and the rest."""
+        """Return the fields of the types and the formats of the texts."""
         return {**super().to_json(), **self._texts}

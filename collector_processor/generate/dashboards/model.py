@@ -1,4 +1,4 @@
-"""The board of one model: traffic, latency, drift, performance, quality, labels, segments, and its traces."""
+"""The board of one model: traffic, latency, drift, performance, quality, labels, segments, and links to traces."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ _ROWS: Final = {
     "quality": "Quality",
     "labels": "Labels",
 }
-"""The row of each family of metrics; a family that is not here gets a row of its own name."""
+"""The row of each family of metrics; any other family gets a row with its name."""
 _LATENCIES: Final = (semconv.LATENCY_P50, semconv.LATENCY_P95, semconv.LATENCY_P99)
 _DRIFTS: Final = (semconv.DRIFT_SCORE, semconv.DRIFT_THRESHOLD)
-"""What is drawn by hand over time; every other metric gets a panel by its description."""
+"""Metrics with a panel that is drawn by hand; every other metric gets its default panel."""
 _DRIFT: Final = f'{ONE_MODEL},{METHOD}=~"$method"'
 
 
 def model_board(
     catalogue: Catalogue, limits: Limits, traces: Traces = "jaeger", method: str = "", step_s: int = 60
 ) -> Board:
-    """One model: every derived metric has a panel here, drawn by hand or by its description."""
+    """Return the board of one model; every derived metric has a panel on it, drawn by hand or by default."""
     board = _Model(catalogue, limits, traces)
     return Board(
         MODEL_UID,
         "Models: one model",
-        "One model, version by version: traffic, latency, drift, performance, quality, labels, segments.",
+        "One model, by version: traffic, latency, drift, performance, quality, labels, segments.",
         board.variables(method),
         board.rows(),
         (board.breaches(), board.alerts()),
@@ -79,17 +79,17 @@ class _Model:
         return self._catalogue[metric].name
 
     def variables(self, method: str) -> tuple[Variable, ...]:
-        """Data sources, model, version, segment, method, and the application's service in the traces."""
+        """Return the choices: data sources, model, version, segment, method, and the service name in the traces."""
         rows, duration = self._name(semconv.WINDOW_ROWS), self._name(semconv.METRIC_PREDICTION_DURATION)
         chosen = f'{{{MODEL}="$model"}}'
         return (
             DATASOURCE,
             traces_source(self._traces),
-            Variable("model", "Model", "the model", f"label_values({rows}, {MODEL})"),
+            Variable("model", "Model", "model to show", f"label_values({rows}, {MODEL})"),
             Variable(
                 "version",
                 "Version",
-                "its versions",
+                "versions of the model",
                 f"label_values({rows}{chosen}, {VERSION})",
                 multiple=True,
                 everything=".*",
@@ -97,14 +97,14 @@ class _Model:
             Variable(
                 "segment",
                 "Segment",
-                "the segment to split by",
+                "segment to split by",
                 f"label_values({rows}{chosen}, {SEGMENT})",
                 everything=".+",
             ),
             Variable(
                 "method",
                 "Drift method",
-                "the drift methods to show",
+                "drift methods to show",
                 f"label_values({self._name(semconv.DRIFT_SCORE)}{chosen}, {METHOD})",
                 multiple=True,
                 everything=".*",
@@ -113,7 +113,7 @@ class _Model:
             Variable(
                 "service",
                 "Service",
-                "the application in the traces",
+                "service name of the application in the traces",
                 f"label_values({duration}_count{chosen}, job)",
                 everything=".*",
                 hidden=True,
@@ -121,20 +121,20 @@ class _Model:
         )
 
     def rows(self) -> tuple[Row, ...]:
-        """The rows in the order of the registry, what is drawn by hand first in each."""
+        """Return the rows in the order of the registry, with hand-drawn panels first in each."""
         drawn = {"At a glance": self._glance(), "Latency": (self._latency(),), "Drift": self._drift()}
         derived = self._catalogue.of("derived")
         rest = [item for item in derived if item.metric not in (*_LATENCIES, *_DRIFTS)]
         order = ["At a glance", *dict.fromkeys([*_ROWS.values(), *(row_of(item) for item in derived)])]
-        found: list[Row] = []
+        rows: list[Row] = []
         for title in order:
             others = tuple(self._panel(item) for item in derived if item in rest and row_of(item) == title)
             panels = (*drawn.get(title, ()), *others)
             if panels:
-                found.append(Row(title, panels))
+                rows.append(Row(title, panels))
         emitted = tuple(emitted_panel(item, self._links) for item in self._catalogue.of("emitted"))
         return (
-            *found,
+            *rows,
             Row("Segments", tuple(self._segments()), collapsed=True),
             Row("From the application itself", (self._calls(), *emitted), collapsed=True),
         )
@@ -143,7 +143,7 @@ class _Model:
         return model_panel(series, self._limits.get(series.metric, NO_BOUNDS), self._links)
 
     def _segments(self) -> Iterator[Panel]:
-        """Every metric that is measured by segment."""
+        """Yield the panel of every metric that is measured by segment."""
         for series in self._catalogue.of("derived"):
             if SEGMENT in series.labels:
                 yield model_panel(series, self._limits.get(series.metric, NO_BOUNDS), self._links, by_segment=True)
@@ -156,16 +156,16 @@ class _Model:
             (semconv.LABELS_COVERAGE, "percentunit"),
             (semconv.PERFORMANCE + "accuracy", "percentunit"),
         )
-        found: list[Panel] = []
+        panels: list[Panel] = []
         for metric, unit in wanted:
             series = self._catalogue[metric]
             whole = f",{WHOLE}" if SEGMENT in series.labels else ""
             expr = aggregated("max", series.now(ONE_MODEL + whole), [VERSION])
             query = Query(expr, f"{{{{{VERSION}}}}}", instant=True)
-            found.append(
+            panels.append(
                 Panel(
                     title_of(metric),
-                    f"{sentence(series.description)} The newest window.",
+                    f"{sentence(series.description)} Newest window.",
                     (query,),
                     unit,
                     "stat",
@@ -178,7 +178,7 @@ class _Model:
         rate = aggregated("sum", f"rate({self._name(semconv.PREDICTIONS)}{{{ONE_MODEL}}}[{RATE}])", [VERSION])
         speed = Panel(
             "Rows per second",
-            "Predictions that arrive.",
+            "Predictions received per second.",
             (Query(rate, f"{{{{{VERSION}}}}}"),),
             "short",
             "stat",
@@ -186,7 +186,7 @@ class _Model:
             4,
             "none",
         )
-        return (speed, *found)
+        return (speed, *panels)
 
     def _latency(self) -> Panel:
         series = [self._catalogue[name] for name in _LATENCIES]
@@ -197,7 +197,7 @@ class _Model:
             )
             for item in series
         )
-        text = "How long calls take, from the spans' durations: half, 95 and 99 of a hundred took at most this."
+        text = "Duration of calls, from their spans: 50%, 95% and 99% of the calls took at most this long."
         drawn = [self._limits.get(item.metric, NO_BOUNDS) for item in series]
         bounds = Bounds(*(tuple(sorted({*(value for each in drawn for value in each[side])})) for side in (0, 1)))
         return Panel(
@@ -213,12 +213,12 @@ class _Model:
         )
 
     def _calls(self) -> Panel:
-        """Durations of the calls over time, with exemplars that lead to traces."""
+        """Return a heatmap of the durations of calls, with exemplars that link to traces."""
         name = self._name(semconv.METRIC_PREDICTION_DURATION)
         rate = f"sum by (le) (rate({name}_bucket{{{ONE_MODEL}}}[{RATE}]))"
         return Panel(
             "Durations of calls",
-            "How many calls took how long. Diamonds are exemplars: each leads to the trace of a prediction, where the "
+            "Number of calls by duration. Diamonds are exemplars: each one links to the trace of a prediction, if the "
             "Prometheus data source has a link for trace_id (see provisioning/datasources).",
             (Query(rate, "{{le}}", exemplars=True, buckets=True),),
             "s",
@@ -226,7 +226,7 @@ class _Model:
             24,
             9,
             links=self._links,
-            no_data="nothing: the application's own OpenTelemetry metrics are not in this Prometheus",
+            no_data="no data: the application's own OpenTelemetry metrics are not in this Prometheus",
         )
 
     def _drift(self) -> tuple[Panel, ...]:
@@ -238,8 +238,8 @@ class _Model:
         return (
             Panel(
                 "Drift by column over time",
-                "Each column's drift score relative to its threshold, the highest of the chosen methods and versions: "
-                "from 1 on, the column is in breach.",
+                "Drift score of each column, divided by its threshold; the highest of the chosen methods and versions. "
+                "Above 1, the column is in breach.",
                 (Query(aggregated("max", ratio, (ROLE, FEATURE)), f"{{{{{ROLE}}}}} {{{{{FEATURE}}}}}"),),
                 "short",
                 "heatmap",
@@ -252,8 +252,8 @@ class _Model:
             ),
             Panel(
                 "Drift score and threshold",
-                "Scores as lines, the threshold of each dashed. Small windows have higher thresholds: chance alone "
-                "must not ring.",
+                "Solid lines are scores, dashed lines are their thresholds. Small windows have higher thresholds, so "
+                "that chance alone does not raise an alarm.",
                 (Query(both[0], names), Query(both[1], f"threshold {names}")),
                 "short",
                 width=24,
@@ -265,7 +265,7 @@ class _Model:
         )
 
     def breaches(self) -> Annotation:
-        """A mark where a column is in breach."""
+        """Return a mark for the times when a column is in breach."""
         expr = self._catalogue[semconv.DRIFT_BREACHED].now(_DRIFT)
         return Annotation(
             "Breaches",
@@ -276,7 +276,7 @@ class _Model:
         )
 
     def alerts(self) -> Annotation:
-        """A mark where a rule of ``otel-ml rules`` fires in Prometheus."""
+        """Return a mark for the times when a rule of ``otel-ml rules`` fires in Prometheus."""
         expr = f'ALERTS{{alertstate="firing",{ONE_MODEL}}}'
         return Annotation(
             "Alerts", expr, "{{alertname}}", f"{{{{severity}}}} {{{{{VERSION}}}}}", ("severity",), colour="orange"
@@ -284,13 +284,13 @@ class _Model:
 
 
 def row_of(series: Series) -> str:
-    """The row in which a derived metric stands by default: its family's."""
+    """Return the default row of a derived metric: that of its family."""
     family = series.metric.split(".")[1] if series.metric.count(".") else series.metric
     return _ROWS.get(family, family[:1].upper() + family[1:].replace("_", " "))
 
 
 def _traces_link(traces: Traces) -> Link:
-    """From a panel to the traces of this model's predictions, in Grafana's explorer, over the same time."""
+    """Return a link from a panel to the prediction traces of the model in Grafana Explore, over the same time."""
     if traces == "tempo":
         query: dict[str, object] = {
             "queryType": "traceql",

@@ -1,4 +1,4 @@
-"""What a dashboard is, before Grafana's own types: boards of rows of panels, each with its queries."""
+"""The plan of a dashboard, independent of Grafana's types: boards with rows of panels, each with its queries."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ FLEET_UID: Final = "otel-ml-fleet"
 MODEL_UID: Final = "otel-ml-model"
 SERVICE_UID: Final = "otel-ml-service"
 RATE: Final = "$__rate_interval"
-"""The shortest time over which Grafana may take a rate."""
+"""The shortest interval over which Grafana can compute a rate."""
 _UNITS: Final = {semconv.UNIT_RATIO: "percentunit", semconv.UNIT_SECOND: "s", "By": "bytes"}
 _NO_SHARES: Final = (
     *(semconv.PERFORMANCE + name for name in ("log_loss", "brier", "r2", "roc_auc")),
     semconv.DRIFT_P_VALUE,
 )
-"""Numbers of unit 1 that nobody reads as a percentage."""
+"""Numbers of unit 1 that are not shown as a percentage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One PromQL expression; ``legend`` names its series, ``buckets`` says that they are a histogram's."""
+    """One PromQL expression; ``legend`` names its series, ``buckets`` marks them as those of a histogram."""
 
     expr: str
     legend: str = ""
@@ -38,14 +38,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link of a panel; ``url`` may hold Grafana's variables."""
+    """A link of a panel; ``url`` may contain Grafana's variables."""
 
     title: str
     url: str
 
 
 class Bounds(NamedTuple):
-    """What a figure should not be above (``ceilings``) and not below (``floors``)."""
+    """The values that a metric should stay below (``ceilings``) and above (``floors``)."""
 
     ceilings: tuple[float, ...] = ()
     floors: tuple[float, ...] = ()
@@ -53,14 +53,14 @@ class Bounds(NamedTuple):
 
 NO_BOUNDS: Final = Bounds()
 NONE_IS_BEST: Final = Bounds(ceilings=(1,))
-"""Of counts of what is wrong: red from the first on."""
+"""For counts of problems: red from the first one."""
 Limits = Mapping[str, Bounds]
 """Bounds to draw, by OTLP name of the metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel; ``bounds`` are drawn as limits, ``columns`` rename a table's fields (in their order; "" hides one)."""
+    """One panel; ``bounds`` are drawn as limits, ``columns`` rename the fields of a table in order ("" hides one)."""
 
     title: str
     description: str
@@ -80,7 +80,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A heading and its panels; ``collapsed`` ones are asked for only when opened."""
+    """A heading and its panels; the panels of a ``collapsed`` row are loaded only when it is opened."""
 
     title: str
     panels: tuple[Panel, ...]
@@ -89,7 +89,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A choice at the top of a board: the values that ``query`` gives (``plugin``: the data sources of that type)."""
+    """A choice at the top of a board: the values that ``query`` returns (``plugin``: the data sources of that type)."""
 
     name: str
     label: str
@@ -98,15 +98,15 @@ class Variable:
     plugin: str = ""
     multiple: bool = False
     everything: str = ""
-    """What the choice of all stands for in an expression; empty: there is no such choice."""
+    """The value of the choice *All* in an expression; empty: there is no such choice."""
     first: str = ""
-    """What is chosen at first."""
+    """The default choice."""
     hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """Marks on all panels where ``expr`` has a series."""
+    """Marks on all panels at the times when ``expr`` has a series."""
 
     name: str
     expr: str
@@ -118,7 +118,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One dashboard: a file of its own, ``{uid}.json``."""
+    """One dashboard, written to the file ``{uid}.json``."""
 
     uid: str
     title: str
@@ -128,17 +128,17 @@ class Board:
     annotations: tuple[Annotation, ...] = ()
     span: str = "now-6h"
     step_s: int = 0
-    """How far apart samples are, at least. 0: as the data source says."""
+    """The shortest step between samples. 0: the default of the data source."""
 
     def panels(self) -> Iterator[tuple[Row, Panel]]:
-        """Every panel with the row that it stands in."""
+        """Yield every panel with its row."""
         for row in self.rows:
             for panel in row.panels:
                 yield row, panel
 
 
 def panel_id(board: str, row: str, title: str) -> int:
-    """A panel's number: the same as long as its board, row and title are, whatever comes before it.
+    """Return the number of a panel: it depends only on its board, row and title, not on its position.
 
     >>> panel_id("otel-ml-model", "Drift", "Drift share") == panel_id("otel-ml-model", "Drift", "Drift share")
     True
@@ -147,7 +147,7 @@ def panel_id(board: str, row: str, title: str) -> int:
 
 
 def grafana_unit(metric: str, unit: str) -> str:
-    """Grafana's name of a unit.
+    """Return Grafana's name of a unit.
 
     >>> grafana_unit("ml.drift.share", "1"), grafana_unit("ml.drift.score", "{score}")
     ('percentunit', 'short')
@@ -155,16 +155,16 @@ def grafana_unit(metric: str, unit: str) -> str:
     return "short" if metric in _NO_SHARES else _UNITS.get(unit, "short")
 
 
-DATASOURCE = Variable("datasource", "Prometheus", "where the figures are", plugin="prometheus")
+DATASOURCE = Variable("datasource", "Prometheus", "data source of the metrics", plugin="prometheus")
 
 
 def traces_source(plugin: Traces) -> Variable:
-    """The choice of where the traces are."""
-    return Variable("traces", "Traces", "where the predictions' traces are", plugin=plugin)
+    """Return the choice of the data source for traces."""
+    return Variable("traces", "Traces", "data source of the prediction traces", plugin=plugin)
 
 
 def model_link(title: str = "Open this model") -> Link:
-    """From a series of a model to the board of that model."""
+    """Return a link from a series of a model to the board of that model."""
     return Link(
         title,
         f"/d/{MODEL_UID}?var-model=${{__field.labels.{MODEL}}}&var-version=${{__field.labels.{VERSION}}}"

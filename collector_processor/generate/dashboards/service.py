@@ -1,4 +1,4 @@
-"""The board of the service itself: what came in, what was left out, where it waits, what it costs."""
+"""The board of the service itself: traffic, drops, queues, and the resources that it uses."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _REST: Final = "Other"
 
 
 def service_board(catalogue: Catalogue) -> Board:
-    """Every metric that the service tells about itself, whatever is registered."""
+    """Return a board with every metric that the service reports about itself, whatever is registered."""
     own = catalogue.of("own")
     uptime, errors, models = (catalogue[name] for name in (_UPTIME, _ERRORS, _MODELS))
     rows = [Row("At a glance", _glance(uptime, errors, models))]
     grouped: dict[str, dict[str, list[Series]]] = {}
     for item in own:
-        found = _BY_SIGNAL.fullmatch(item.name)
-        title = f"{found[1].title()}: {found[2].replace('_', ' ')}" if found else title_of(item.name)
+        match = _BY_SIGNAL.fullmatch(item.name)
+        title = f"{match[1].title()}: {match[2].replace('_', ' ')}" if match else title_of(item.name)
         grouped.setdefault(_row_of(item), {}).setdefault(title, []).append(item)
     for title in (*(title for title, _ in _ROWS), _REST):
         panels = [own_panel(name, series) for name, series in grouped.get(title, {}).items()]
@@ -51,12 +51,10 @@ def service_board(catalogue: Catalogue) -> Board:
     return Board(
         SERVICE_UID,
         "Models: the monitoring service",
-        "The service that derives the figures: traffic, drops, queues, journal, memory.",
+        "The service that computes the measurements: traffic, drops, queues, journal, memory.",
         (
             DATASOURCE,
-            Variable(
-                "job", "Job", "the scrape job", f"label_values({models.name}, job)", multiple=True, everything=".*"
-            ),
+            Variable("job", "Job", "scrape job", f"label_values({models.name}, job)", multiple=True, everything=".*"),
             Variable(
                 "instance",
                 "Instance",
@@ -84,22 +82,22 @@ def _glance(uptime: Series, errors: Series, models: Series) -> tuple[Panel, ...]
         return Panel(title, text, (Query(expr, title, instant=True),), unit, "stat", 6, 4, "not scraped", bounds=bounds)
 
     return (
-        stat("Instances", "Instances of the service that answer.", f"count({models.name}{{{ONE_SERVICE}}})", "short"),
+        stat("Instances", "Instances of the service that are up.", f"count({models.name}{{{ONE_SERVICE}}})", "short"),
         stat(
             "Uptime",
-            "The instance that was started last.",
+            "Uptime of the instance that started last.",
             f"min({uptime.name}{{{ONE_SERVICE}}} and on (job, instance) {models.name})",
             "s",
         ),
         stat(
             "Model versions",
-            "Model versions tracked, all instances together.",
+            "Model versions that all instances together track.",
             f"sum({models.name}{{{ONE_SERVICE}}})",
             "short",
         ),
         stat(
             "Errors survived",
-            "Unexpected failures since the start: each is a bug worth a report.",
+            "Unexpected errors since the service started. Each one is a bug: please report it.",
             f"sum({errors.name}{{{ONE_SERVICE}}}) or vector(0)",
             "short",
             NONE_IS_BEST,

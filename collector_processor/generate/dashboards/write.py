@@ -1,4 +1,4 @@
-"""Writes the boards, and the files by which Grafana finds them, into a folder."""
+"""Writes the boards, and the files that provision them in Grafana, to a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collector_processor.generate.dashboards.plan import Traces
 
 INSTALL: Final = "pip install 'otel-ml[dashboards]'"
 PROVIDERS: Final = """\
-# Goes to Grafana's provisioning/dashboards; the JSON files go to the folder that `path` names.
+# Copy this file to Grafana's provisioning/dashboards, and the JSON files to the folder in `path`.
 apiVersion: 1
 providers:
   - name: otel-ml
@@ -23,7 +23,7 @@ providers:
       path: /var/lib/grafana/dashboards/otel-ml
 """
 SOURCES: Final = """\
-# Goes to Grafana's provisioning/datasources. PROMETHEUS_URL and TRACES_URL are variables of Grafana's environment.
+# Copy this file to Grafana's provisioning/datasources. Set PROMETHEUS_URL and TRACES_URL in Grafana's environment.
 apiVersion: 1
 datasources:
   - name: Prometheus
@@ -33,7 +33,7 @@ datasources:
     url: $PROMETHEUS_URL
     jsonData:
       httpMethod: POST
-      # An exemplar leads to its trace.
+      # Links each exemplar to its trace.
       exemplarTraceIdDestinations:
         - name: trace_id
           datasourceUid: otel-ml-traces
@@ -46,9 +46,9 @@ datasources:
 
 
 def write_dashboards(folder: Path, config: Config | None = None, *, traces: Traces = "jaeger") -> Iterator[Path]:
-    """Writes one JSON file for each board and the provisioning files below ``folder``; gives each path once written.
+    """Write one JSON file for each board, and the provisioning files, below ``folder``; yield each path once written.
 
-    Raises ``OSError`` with the command that installs what is missing when the extra ``dashboards`` is not there.
+    Raises ``OSError`` with the install command if the extra ``dashboards`` is not installed.
     """
     try:
         from collector_processor.generate.dashboards.grafana import to_json

@@ -1,6 +1,7 @@
-"""Alert rules for Prometheus, Grafana and Datadog from one set: ``otel-ml rules --config FILE --out FILE``.
+"""Writes one set of alert rules for Prometheus, Grafana and Datadog: ``otel-ml rules --config FILE --out FILE``.
 
-The set is that of the service's own notifier (:mod:`collector_processor.alerts`), and rules on the service's health.
+The set has the rules of the service's own notifier (:mod:`collector_processor.alerts`), and rules for the health of the
+service itself.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
 def rules_of(config: Config, *, runbooks: str = "", catalogue: Catalogue | None = None) -> tuple[Rule, ...]:
-    """Every rule of a configuration: those of its ``alerts`` section, then those on the service itself.
+    """Return every rule of a configuration: those of its ``alerts`` section, then those for the service itself.
 
-    ``runbooks`` is put before runbooks that are relative paths, so that whoever is told can follow them. Raises
-    ``ValueError`` for a rule of the user's under a name that one on the service has.
+    ``runbooks`` is a URL that relative runbook paths start from, so that links in alerts work. Raises ``ValueError``
+    if a rule of the user has the name of a rule for the service.
 
     >>> from collector_processor.config import default_config
     >>> [rule.name for rule in rules_of(default_config())][:3]
@@ -41,12 +42,12 @@ def rules_of(config: Config, *, runbooks: str = "", catalogue: Catalogue | None 
     own = tuple(service_rules(config, known, base))
     taken = {rule.name for rule in own}.intersection(rule.name for rule in config.alerts.resolved())
     if taken:
-        raise ValueError(f"alerts.rules.{min(taken)}: a rule on the service has that name; choose another")
+        raise ValueError(f"alerts.rules.{min(taken)}: a rule for the service has this name; choose another one")
     return (*models, *own)
 
 
 def rules_text(rules: Sequence[Rule], form: Format = "prometheus") -> str:
-    """The file's text; ``OSError`` with the command that installs what ``grafana`` needs and is missing."""
+    """Return the text of the file; ``OSError`` says how to install what ``grafana`` needs if it is missing."""
     if form == "datadog":
         return datadog.rules_text(rules)
     if form == "prometheus":

@@ -1,4 +1,4 @@
-"""The rules as Datadog monitors: a JSON list, each element as its API takes it."""
+"""Writes the rules as Datadog monitors: a JSON list of elements that its API accepts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Final
 from collector_processor.generate.rules.rule import MINUTE_NS, Rule, number
 
 _TIMES: Final = {1: "1m", 5: "5m", 10: "10m", 15: "15m", 30: "30m", 60: "1h", 120: "2h", 240: "4h", 1440: "1d"}
-"""The times over which a monitor may look, by their minutes."""
+"""The periods that a monitor can cover, by their minutes."""
 _PRIORITIES: Final = {"critical": 1, "warning": 3, "info": 5}
 
 
 def timeframe(time_ns: int) -> tuple[int, str]:
-    """The shortest time that Datadog knows and that is long enough: minutes and name; a day at most.
+    """Return the shortest period of Datadog that is long enough, as minutes and name; a day at most.
 
     >>> timeframe(10 * MINUTE_NS), timeframe(40 * MINUTE_NS), timeframe(0)
     ((10, '10m'), (60, '1h'), (5, '5m'))
@@ -24,7 +24,7 @@ def timeframe(time_ns: int) -> tuple[int, str]:
 
 
 def query(rule: Rule) -> str:
-    """The monitor's condition; the hold time is that the worst moment within it was beyond the threshold, too."""
+    """Return the condition of a monitor; with a hold time, all of that time must be beyond the threshold."""
     if rule.absent_ns:
         return f"sum(last_{timeframe(rule.absent_ns)[1]}):{rule.datadog} <= 0"
     time = timeframe(max(rule.hold_ns, 15 * MINUTE_NS) if rule.datadog_over == "sum" else rule.hold_ns)[1]
@@ -32,7 +32,7 @@ def query(rule: Rule) -> str:
 
 
 def monitor(rule: Rule) -> dict[str, Any]:
-    """One monitor."""
+    """Return one monitor."""
     thresholds: dict[str, float] = {"critical": rule.threshold}
     if rule.clear != rule.threshold:
         thresholds["critical_recovery"] = rule.clear
@@ -44,7 +44,7 @@ def monitor(rule: Rule) -> dict[str, Any]:
         "on_missing_data": "show_and_notify_no_data" if rule.absent_ns else "default",
     }
     subject = " ".join(f"{{{{{tag}.name}}}}" for tag in rule.datadog_tags)
-    # Braces of the user's are no templates.
+    # Braces that a user writes are not templates.
     summary, description = (text.replace("{{", "{ {") for text in (rule.summary, rule.description))
     text = f"{summary}: {subject}\n\n{description}"
     return {
@@ -59,5 +59,5 @@ def monitor(rule: Rule) -> dict[str, Any]:
 
 
 def rules_text(rules: Sequence[Rule]) -> str:
-    """All monitors, as JSON."""
+    """Return all monitors as JSON."""
     return json.dumps([monitor(rule) for rule in rules], indent=2, ensure_ascii=False) + "\n"

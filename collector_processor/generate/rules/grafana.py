@@ -1,4 +1,4 @@
-"""The rules for Grafana's own alerting: a provisioning file, in Grafana's types."""
+"""Writes the rules for Grafana's own alerting: a provisioning file, in Grafana's types."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from collector_processor.generate.rules.prometheus import HEADER, texts_of
 from collector_processor.generate.rules.rule import GROUPS, Rule, go_duration
 
 SOURCE: Final = "otel-ml-prometheus"
-"""Identifier of the Prometheus data source that the provisioning file of the dashboards makes."""
+"""Identifier of the Prometheus data source that the provisioning file of the dashboards creates."""
 _EXPRESSION: Final = "__expr__"
 _TIMES: Final = {">": "gt", "<": "lt"}
 _LOOK_BACK_S: Final = 600
@@ -27,7 +27,7 @@ _UID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 def alert_rule(rule: Rule) -> dict[str, Any]:
-    """One rule as the provisioning file has it."""
+    """Return one rule of the provisioning file."""
     value = prometheus.Dataquery().expr(rule.value).instant().ref_id("A")
     value = value.datasource(options.DataSourceRef("prometheus", SOURCE))
     times = alerting.RelativeTimeRange(_LOOK_BACK_S, 0)
@@ -45,31 +45,31 @@ def alert_rule(rule: Rule) -> dict[str, Any]:
         .labels({"severity": rule.severity})
         .build()
     )
-    found: dict[str, Any] = json.loads(json.dumps(built, cls=JSONEncoder))
+    fields: dict[str, Any] = json.loads(json.dumps(built, cls=JSONEncoder))
     if rule.keep_ns:
-        found["keepFiringFor"] = go_duration(rule.keep_ns)
-    return {key: item for key, item in found.items() if key not in ("folderUID", "ruleGroup", "orgID")}
+        fields["keepFiringFor"] = go_duration(rule.keep_ns)
+    return {key: item for key, item in fields.items() if key not in ("folderUID", "ruleGroup", "orgID")}
 
 
 def _uid(name: str) -> str:
-    """An identifier that Grafana takes: at most 40 letters, digits, ``-`` and ``_``."""
+    """Return an identifier that Grafana accepts: at most 40 letters, digits, ``-`` and ``_``."""
     plain = f"otel-ml-{name}"
     return plain if _UID.fullmatch(plain) else f"otel-ml-{zlib.crc32(name.encode()):08x}"
 
 
 def _templates(text: str) -> str:
-    """Prometheus's templates as Grafana has them: the value is that of the first query."""
+    """Return a text with Prometheus's templates in Grafana's form, where the value is that of the first query."""
     return text.replace("$value", "$values.A.Value")
 
 
 class _Given:
-    """Builder of the condition: the first query's value beyond the threshold, with its end where it has one."""
+    """Builds the condition: the value of the first query is beyond the threshold, with hysteresis if there is any."""
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
 
     def build(self) -> expr.TypeThreshold:
-        """The expression in Grafana's type."""
+        """Return the expression in Grafana's type."""
         rule = self._rule
         beyond = expr.ExprTypeThresholdConditionsEvaluator([rule.threshold], cast("Any", _TIMES[rule.comparison]))
         given = expr.ExprTypeThresholdConditions(evaluator=beyond)
@@ -83,7 +83,7 @@ class _Given:
 
 
 def rules_text(rules: Sequence[Rule]) -> str:
-    """The provisioning file: a group for the models, one for the service."""
+    """Return the provisioning file: one group for the models, one for the service."""
     groups = [
         {
             "orgId": 1,

@@ -1,4 +1,4 @@
-"""From the configuration's alert rules to PromQL and Datadog queries, with names from the registry."""
+"""Turns the alert rules of a configuration into PromQL and Datadog queries, with names from the registry."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from collector_processor.monitors.attributes import MODEL_KEYS
 from otel_ml import semconv
 
 _ONCE: Final = "7d"
-"""How far back a value may have been above ``once_above``."""
+"""How long ago a value may have been above ``once_above``."""
 _SHORTEST_NS: Final = 3 * MINUTE_NS
-"""Counts come every half minute, and are stored when they are scraped: silence that is shorter cannot be seen."""
+"""Counts arrive every half minute and are stored when they are scraped, so a shorter silence cannot be detected."""
 _NOT_IN_A_TAG: Final = re.compile(r"[^\w\-:./]")
 _WHOLE: Final = (semconv.SEGMENT_NAME, ("",))
 _MODEL_KEYS: Final = f"{MODEL}, {VERSION}"
 
 
 def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str) -> Rule:
-    """The rule in all languages; ``KeyError`` for a measurement that no monitor gives.
+    """Return the rule in every query language; ``KeyError`` for a measurement that no monitor produces.
 
     >>> rule = AlertRule("drift", "ml.drift.share", "above", threshold=0.3, clear=0.3)
-    >>> found = model_rule(rule, Catalogue.of_registries(), "")
-    >>> found.value
+    >>> written = model_rule(rule, Catalogue.of_registries(), "")
+    >>> written.value
     'max by (ml_model_name, ml_model_version) (ml_drift_share_ratio)'
-    >>> found.datadog
+    >>> written.datadog
     'max:ml.drift.share{*} by {ml.model.name,ml.model.version}'
     """
     rule = _by_predictions(rule)
     series = catalogue[rule.measurement]
     pinned = {label_name(key) for key, values in rule.where if values == ("",)}
     pinned |= {SEGMENT_VALUE} if SEGMENT in pinned else set()
-    # All versions of a model count as one where it is about silence.
+    # For silence, all versions of a model count as one.
     labels = (MODEL,) if rule.condition == "absent" else tuple(item for item in series.labels if item not in pinned)
     comparison: Comparison = "<" if rule.condition == "below" else ">"
     absent = rule.condition == "absent"
@@ -55,7 +55,7 @@ def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str) -> Rule:
         0 if absent else rule.hold_ns,
         rule.severity,
         rule.summary,
-        rule.description or f"{rule.measurement} {_said(rule)}.",
+        rule.description or f"{rule.measurement} {_condition(rule)}.",
         runbook,
         _datadog(rule, keys, catalogue),
         "sum" if absent else "max" if rule.condition == "below" else "min",
@@ -67,7 +67,7 @@ def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str) -> Rule:
 
 
 def _by_predictions(rule: AlertRule) -> AlertRule:
-    """A rule on silence asks the counter of predictions where it can: gauges outlast their window."""
+    """Return a silence rule that uses the counter of predictions, if possible: gauges outlast their window."""
     of_models = all(key in MODEL_KEYS or (key, values) == _WHOLE for key, values in rule.where)
     if rule.condition != "absent" or rule.measurement != semconv.WINDOW_ROWS or not of_models:
         return rule
@@ -75,9 +75,9 @@ def _by_predictions(rule: AlertRule) -> AlertRule:
     return replace(rule, measurement=semconv.PREDICTIONS, where=where)
 
 
-def _said(rule: AlertRule) -> str:
+def _condition(rule: AlertRule) -> str:
     if rule.condition == "absent":
-        return f"has not come for {go_duration(rule.absent_ns)}"
+        return f"has been absent for {go_duration(rule.absent_ns)}"
     return f"is {rule.condition} {number(rule.threshold)}"
 
 
@@ -85,7 +85,7 @@ def _said(rule: AlertRule) -> str:
 
 
 def selector(where: Where) -> str:
-    r"""Label matchers, sorted, in braces; nothing for no condition.
+    r"""Return sorted label matchers in braces; the empty text if there are none.
 
     >>> selector((("ml.model.name", ("a.b",)), ("ml.segment.value", ("gold", "x|y"))))
     '{ml_model_name="a.b",ml_segment_value=~"gold|x\\\\|y"}'
@@ -95,7 +95,7 @@ def selector(where: Where) -> str:
 
 
 def matchers_of(where: Where) -> str:
-    """The matchers without braces."""
+    """Return the matchers without braces."""
     matchers: list[str] = []
     for key, values in sorted(where):
         several = len(values) != 1
@@ -106,7 +106,7 @@ def matchers_of(where: Where) -> str:
 
 
 def quoted(text: str) -> str:
-    r"""A PromQL string.
+    r"""Return a text as a PromQL string.
 
     >>> print(quoted('say "hi"'))
     "say \"hi\""
@@ -116,7 +116,7 @@ def quoted(text: str) -> str:
 
 
 def _value(rule: AlertRule, series: Series, labels: Sequence[str], catalogue: Catalogue) -> str:
-    """The worst value of each alert's series, as far as the guards let it be judged."""
+    """Return the query of the worst value of each alert's series, where the guards allow it to be judged."""
     function = "min" if rule.condition == "below" else "max"
     matchers, by = matchers_of(rule.where), f"by ({', '.join(labels)})"
     value = f"{function} {by} ({series.now(matchers)})"
@@ -130,7 +130,10 @@ def _value(rule: AlertRule, series: Series, labels: Sequence[str], catalogue: Ca
 
 
 def _silence(rule: AlertRule, series: Series) -> str:
-    """Models that had the measurement within a day (or twice the time), not lately; named ones, though never seen."""
+    """Return the query of models with the measurement within a day (or twice the time), but not recently.
+
+    Models that the rule names count even if they were never seen.
+    """
     chosen, by = f"{series.name}{selector(rule.where)}", f"group by ({MODEL})"
     time = go_duration(max(rule.absent_ns, _SHORTEST_NS))
     seen = go_duration(max(SEEN_NS, 2 * rule.absent_ns))
@@ -149,7 +152,7 @@ def _silence(rule: AlertRule, series: Series) -> str:
 
 
 def _keys(rule: AlertRule, catalogue: Catalogue) -> tuple[str, ...]:
-    """Attributes of the measurement under their OTLP names, which are Datadog's tags."""
+    """Return the attributes of the measurement under their OTLP names, which are tags in Datadog."""
     known = {label_name(value): value for value in vars(semconv).values() if isinstance(value, str)}
     return tuple(known[label] for label in catalogue[rule.measurement].labels)
 
@@ -163,7 +166,7 @@ def _scope(where: Where) -> str:
 
 
 def _tag(value: str) -> str:
-    """A value as Datadog keeps it in a tag."""
+    """Return a value in the form that Datadog stores in a tag."""
     return _NOT_IN_A_TAG.sub("_", value).lower()
 
 
@@ -175,7 +178,7 @@ def _datadog(rule: AlertRule, keys: tuple[str, ...], catalogue: Catalogue) -> st
     function = "min" if rule.condition == "below" else "max"
     value = f"{function}:{rule.measurement}{{{_scope(rule.where)}}} by {{{by}}}"
     if rule.min_rows and keys == (semconv.MODEL_NAME, semconv.MODEL_VERSION):
-        # Datadog computes only with series of the same tags; elsewhere the guard is left to the longer time.
+        # Datadog can only combine series of the same tags; for others, the longer time is the only guard.
         rows = f"max:{semconv.WINDOW_ROWS}{{!{semconv.SEGMENT_NAME}:*}} by {{{by}}}"
         value += f" * cutoff_min({rows}, {rule.min_rows}) / {rows}"
     return value
@@ -191,18 +194,18 @@ def _examples(rule: AlertRule, series: Series, labels: Sequence[str], catalogue:
     if rule.condition == "absent":
         away = math.ceil(rule.absent_ns / MINUTE_NS)
         at_ns = (away + 10) * MINUTE_NS
-        # Every other model that the rule names goes on.
+        # Every other model that the rule names continues.
         others = tuple(
             (_series(series.name, [(MODEL, other), *chosen[1:]]), f"50+9x{away + 30}")
             for other in dict(rule.where).get(semconv.MODEL_NAME, ())[1:]
         )
         end = away + 30
-        yield Example("fires once it is gone", ((name, f"50+9x5 _x{end}"), *others), at_ns, alert, 1.0)
-        yield Example("is quiet while it comes", ((name, f"50+9x{end}"), *others), at_ns)
+        yield Example("fires when it is gone", ((name, f"50+9x5 _x{end}"), *others), at_ns, alert, 1.0)
+        yield Example("is quiet while it arrives", ((name, f"50+9x{end}"), *others), at_ns)
         if series.kind == "counter":
-            yield Example("fires once it stands still", ((name, f"50+9x5 95+0x{end}"), *others), at_ns, alert, 1.0)
+            yield Example("fires when it stops growing", ((name, f"50+9x5 95+0x{end}"), *others), at_ns, alert, 1.0)
             born = ((name, f"_x{away + 8} 50+0x{end}"), *others)
-            yield Example("is quiet when it has only begun", born, at_ns)
+            yield Example("is quiet when it has just started", born, at_ns)
         return
     after = math.ceil(rule.hold_ns / MINUTE_NS) + 5
     rows = _series(catalogue[semconv.WINDOW_ROWS].name, [pair for pair in chosen if pair[0] in (MODEL, VERSION)])
@@ -212,42 +215,46 @@ def _examples(rule: AlertRule, series: Series, labels: Sequence[str], catalogue:
     end = after + 60
 
     def example(text: str, value: float, *others: tuple[str, str], fires: bool = False) -> Example:
-        told = ((name, f"{first}{number(value)}+0x{end}"), *others)
-        return Example(text, told, after * MINUTE_NS, alert if fires else None, value)
+        samples = ((name, f"{first}{number(value)}+0x{end}"), *others)
+        return Example(text, samples, after * MINUTE_NS, alert if fires else None, value)
 
     yield example("fires", bad, *enough, fires=True)
-    yield example("is quiet on the right side", good, *enough)
+    yield example("is quiet on the good side of the threshold", good, *enough)
     if rule.hold_ns >= MINUTE_NS:
         early = ((name, f"{first}{number(bad)}+0x{end}"), *enough)
-        yield Example("is quiet before its time", early, rule.hold_ns - MINUTE_NS)
+        yield Example("is quiet before the hold time is over", early, rule.hold_ns - MINUTE_NS)
     if rule.min_rows > 1 and enough:
         yield example("is quiet with too few rows", bad, (rows, f"{rule.min_rows - 1}+0x{end}"))
     if rule.once_above is not None:
         never = min(rule.once_above, bad)
-        yield Example("is quiet for what never was", ((name, f"{number(never)}+0x{end}"), *enough), after * MINUTE_NS)
+        yield Example(
+            "is quiet without a value above once_above",
+            ((name, f"{number(never)}+0x{end}"), *enough),
+            after * MINUTE_NS,
+        )
     if rule.clear != rule.threshold:
         between = (rule.clear + rule.threshold) / 2
-        told = ((name, f"{first}{number(bad)}+0x{after} {number(between)}+0x{end}"), *enough)
-        yield Example("goes on between threshold and clear", told, (after + 20) * MINUTE_NS, alert, between)
-        told = ((name, f"{first}{number(between)}+0x{end}"), *enough)
-        yield Example("does not begin between threshold and clear", told, after * MINUTE_NS)
+        samples = ((name, f"{first}{number(bad)}+0x{after} {number(between)}+0x{end}"), *enough)
+        yield Example("keeps firing between threshold and clear", samples, (after + 20) * MINUTE_NS, alert, between)
+        samples = ((name, f"{first}{number(between)}+0x{end}"), *enough)
+        yield Example("does not start between threshold and clear", samples, after * MINUTE_NS)
 
 
 def _values(rule: AlertRule) -> tuple[float, float]:
-    """A value beyond the threshold and one that is not, for which even a firing alert would end."""
+    """Return a value beyond the threshold, and one at which even a firing alert ends."""
     step = max(abs(rule.threshold), abs(rule.clear), 1e-6) / 2
     sign = 1.0 if rule.condition == "above" else -1.0
     return round(rule.threshold + sign * step, 9), round(rule.clear - sign * step, 9)
 
 
 def _labels(rule: AlertRule, series: Series) -> list[tuple[str, str]]:
-    """Labels of an example: what the rule asks for, and something for all others."""
-    asked = {label_name(key): values[0] for key, values in rule.where}
-    found = {
-        label: asked.get(label, "fraud" if label == MODEL else "7" if label == VERSION else "some")
+    """Return the labels of an example: the values that the rule selects, and any value for the others."""
+    selected = {label_name(key): values[0] for key, values in rule.where}
+    labels = {
+        label: selected.get(label, "fraud" if label == MODEL else "7" if label == VERSION else "some")
         for label in series.labels
     }
-    return [(label, value) for label, value in found.items() if value]
+    return [(label, value) for label, value in labels.items() if value]
 
 
 def _series(name: str, labels: Sequence[tuple[str, str]]) -> str:

@@ -18,26 +18,26 @@ _BRACES: Final = '{{ "{{" }}'
 
 
 def expression(rule: Rule) -> str:
-    """The condition in PromQL: beyond the threshold, or, where it fires already, not yet beyond ``clear``."""
+    """Return the condition in PromQL: beyond the threshold or, if the alert is firing, not yet back at ``clear``."""
     value = f"({rule.value})"
     beyond = f"{value} {rule.comparison} {number(rule.threshold)}"
     if rule.clear == rule.threshold:
         return beyond
     firing = f'ALERTS{{alertname="{rule.name}",alertstate="firing"}}'
-    goes_on = f"{value} {rule.comparison} {number(rule.clear)} and on ({', '.join(rule.labels)}) {firing}"
-    return f"{beyond} or ({goes_on})"
+    keeps_firing = f"{value} {rule.comparison} {number(rule.clear)} and on ({', '.join(rule.labels)}) {firing}"
+    return f"{beyond} or ({keeps_firing})"
 
 
 def texts_of(rule: Rule) -> dict[str, str]:
-    """The texts of an alert, with the templates that Prometheus and Grafana fill in."""
-    found = {"summary": _summary(rule), "description": _literal(rule.description)}
-    if rule.telling:
-        found["description"] += " " + rule.telling.format(_VALUE)
-    return {**found, **({"runbook_url": rule.runbook} if rule.runbook else {})}
+    """Return the texts of an alert, with the templates that Prometheus and Grafana fill in."""
+    texts = {"summary": _summary(rule), "description": _literal(rule.description)}
+    if rule.value_text:
+        texts["description"] += " " + rule.value_text.format(_VALUE)
+    return {**texts, **({"runbook_url": rule.runbook} if rule.runbook else {})}
 
 
 def _summary(rule: Rule) -> str:
-    """What is the matter, and with what."""
+    """Return the subject and the problem."""
     if rule.group == "service":
         return f"{_literal(rule.summary)} ({{{{ $labels.job }}}} {{{{ $labels.instance }}}})"
     subject = f"{{{{ $labels.{MODEL} }}}}" + (f" {{{{ $labels.{VERSION} }}}}" if VERSION in rule.labels else "")
@@ -45,12 +45,12 @@ def _summary(rule: Rule) -> str:
 
 
 def _literal(text: str) -> str:
-    """A text without templates: what a user writes is told as it stands."""
+    """Return a text without templates: braces that a user writes are shown as they are."""
     return text.replace("{{", _BRACES)
 
 
 def rules_text(rules: Sequence[Rule]) -> str:
-    """The rule file: a group for the models, one for the service."""
+    """Return the rule file: one group for the models, one for the service."""
     groups: list[dict[str, Any]] = []
     for group, title in GROUPS.items():
         members = [_entry(rule) for rule in rules if rule.group == group]
@@ -69,10 +69,10 @@ def _entry(rule: Rule) -> dict[str, Any]:
 
 
 def unit_tests_text(rules: Sequence[Rule], rules_file: Path) -> str:
-    """Unit tests for ``promtool test rules``: each rule fires and stays quiet on series of its own."""
+    """Return unit tests for ``promtool test rules``: each rule has series on which it fires or stays quiet."""
     tests = [_test(rule, example) for rule in rules for example in rule.examples]
     document = {"rule_files": [rules_file.name], "evaluation_interval": "1m", "tests": tests}
-    header = HEADER + "# Run with: promtool test rules FILE, in the folder of the rules.\n"
+    header = HEADER + "# Run in the folder of the rules: promtool test rules FILE\n"
     return header + yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True)
 
 
@@ -93,7 +93,7 @@ def _test(rule: Rule, example: Example) -> dict[str, Any]:
 
 
 def _filled(text: str, labels: dict[str, str], value: float) -> str:
-    """The text as Prometheus fills it in."""
+    """Return the text as Prometheus fills it in."""
     text = text.replace(_VALUE, f"{value:.4g}")
     for name in (MODEL, VERSION, "job", "instance"):
         text = text.replace(f"{{{{ $labels.{name} }}}}", labels.get(name, ""))

@@ -1,4 +1,4 @@
-"""What an alert rule is before it is written for Prometheus, Grafana or Datadog."""
+"""An alert rule in the form that is written for Prometheus, Grafana or Datadog."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Comparison = Literal[">", "<"]
 GROUPS: Final[dict[Group, str]] = {"models": "otel-ml models", "service": "otel-ml service"}
 MINUTE_NS: Final = 60 * 10**9
 KEEP_NS: Final = 5 * MINUTE_NS
-"""How long a rule that has a hold time goes on firing without a value: the service's restart is no recovery."""
+"""How long a rule with a hold time keeps firing without a value: a restart of the service is not a recovery."""
 SEEN_NS: Final = 24 * 60 * MINUTE_NS
-"""How far back, at least, a model counts as one that should be heard of."""
+"""How long, at least, a model is expected to keep sending after it was last seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Series by which a rule is tested: ``series`` in promtool's notation, one sample a minute, and what then holds.
+    """Series that test a rule: ``series`` in promtool's notation, one sample per minute, and the expected result.
 
-    ``labels`` are those of the alert that fires, with the ``value`` that it tells; None: nothing fires.
+    ``labels`` are those of the alert that fires, and ``value`` is the value in its text; None: nothing fires.
     """
 
     text: str
@@ -33,11 +33,11 @@ class Example:
 class Rule:
     """One rule: ``value`` (PromQL, its guards included) beyond ``threshold`` for ``hold_ns``.
 
-    - ``clear``: where a firing alert ends; the threshold itself when there is no hysteresis.
-    - ``labels``: those of the value's series, by which an alert is told from another.
-    - ``datadog``: the same value as a Datadog query, without its time; ``datadog_over`` is how its time is summed up.
-    - ``absent_ns``: for a rule on what has stopped: for how long; Datadog asks for that in another way.
-    - ``telling``: how the alert's description tells the value.
+    - ``clear``: where a firing alert ends; the threshold itself if there is no hysteresis.
+    - ``labels``: the labels of the value's series, which identify an alert.
+    - ``datadog``: the same value as a Datadog query, without its time; ``datadog_over`` is how it aggregates over time.
+    - ``absent_ns``: for a rule on absence, how long; Datadog has a different query for that.
+    - ``value_text``: the sentence of the alert's description that has the value.
     """
 
     name: str
@@ -56,17 +56,17 @@ class Rule:
     datadog_over: Literal["min", "max", "sum"]
     datadog_tags: tuple[str, ...] = ()
     absent_ns: int = 0
-    telling: str = ""
+    value_text: str = ""
     examples: tuple[Example, ...] = ()
 
     @property
     def keep_ns(self) -> int:
-        """How long it goes on firing when its value is gone."""
+        """How long it keeps firing when its value is gone."""
         return KEEP_NS if self.hold_ns and not self.absent_ns else 0
 
 
 def go_duration(time_ns: int) -> str:
-    """A duration as Prometheus writes it.
+    """Return a duration in the notation of Prometheus.
 
     >>> go_duration(90 * 10**9), go_duration(7200 * 10**9), go_duration(0)
     ('90s', '2h', '0s')
@@ -79,7 +79,7 @@ def go_duration(time_ns: int) -> str:
 
 
 def number(value: float) -> str:
-    """A number as short as it is exact.
+    """Return the shortest exact text of a number.
 
     >>> number(0.3), number(1000.0), number(1e-9)
     ('0.3', '1000', '1e-09')

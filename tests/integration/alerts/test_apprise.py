@@ -135,7 +135,7 @@ def test_a_person_reads_what_where_since_when_and_what_to_do(serve: Start, expor
         "What to do: docs/runbooks/drift.md",
     ]
     assert (over["title"], over["type"]) == ("[resolved] fraud 7: it drifts", "success")
-    assert over["message"].splitlines()[0] == "It is over."
+    assert over["message"].splitlines()[0] == "The problem is over."
     wait_until(lambda: counted(sending, "sent") == 2.0)
 
 
@@ -262,7 +262,7 @@ def test_a_probe_names_the_services_that_did_not_take_it(serve: Start, exporter:
     sending = exporter(url(server), "json://127.0.0.1:1/", timeout_s=1.0)
     (problem,) = sending.probe(notice(reason="test"))
     assert problem.startswith("apprise[1]: ")
-    assert server.heard[0]["title"] == "[test] otel-ml: this is a test alert, nothing is wrong"
+    assert server.heard[0]["title"] == "[test] otel-ml: this is a test alert; nothing is wrong"
 
 
 # --- e-mail ---------------------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ def test_a_test_alert_goes_everywhere_and_tells_what_failed(
     assert "apprise: sent" in printed
     assert "alertmanager: failed" in printed
     assert "ALERT [test]" in printed
-    assert chat.titles == ["[test] otel-ml: this is a test alert, nothing is wrong"]
+    assert chat.titles == ["[test] otel-ml: this is a test alert; nothing is wrong"]
     ((_, record, attributes),) = sink.records
     assert attributes[semconv.ALERT_REASON] == "test"
     assert record.severity_text == "INFO"

@@ -129,17 +129,17 @@ def test_a_version_that_looks_like_a_number_is_its_text() -> None:
         ({"measurement": "drift.share", "above": 1}, "measurement", r"unknown metric 'drift\.share'; allowed: ml\."),
         ({"measurement": semconv.PREDICTIONS, "above": 1}, "measurement", "unknown metric"),
         ({"above": 1}, "measurement", "required"),
-        ({**MINE, "above": 1}, "", "has above and below; a rule has exactly one of above, below, absent_for"),
+        ({**MINE, "above": 1}, "", "has above and below; a rule needs exactly one of above, below, absent_for"),
         ({**MINE, "absent_for": "1m"}, "", "has below and absent_for"),
         ({"measurement": semconv.DRIFT_SHARE}, "", "needs exactly one of above, below, absent_for"),
         ({**MINE, "clear": 0.7}, "clear", "0.7 is below the threshold 0.8"),
         ({"measurement": semconv.DRIFT_SHARE, "above": 0.1, "clear": 0.2}, "clear", "0.2 is above the threshold 0.1"),
-        ({"measurement": semconv.DRIFT_SHARE, "absent_for": "1m", "clear": 1}, "clear", "leave it out"),
+        ({"measurement": semconv.DRIFT_SHARE, "absent_for": "1m", "clear": 1}, "clear", "remove clear"),
         ({"measurement": semconv.DRIFT_SHARE, "absent_for": "0s"}, "absent_for", "at least 1s"),
         ({"measurement": semconv.DRIFT_SHARE, "above": float("nan")}, "above", "must be a number"),
         ({"measurement": semconv.DRIFT_SHARE, "above": float("inf")}, "above", "must be a number"),
-        (choosing(MINE, semconv.FEATURE_NAME, "a"), f"where.{semconv.FEATURE_NAME}", r"no attribute of .*accuracy;"),
-        ({**MINE, "where": {semconv.MODEL_NAME: []}}, f"where.{semconv.MODEL_NAME}", "names no value"),
+        (choosing(MINE, semconv.FEATURE_NAME, "a"), f"where.{semconv.FEATURE_NAME}", r"an attribute of .*accuracy;"),
+        ({**MINE, "where": {semconv.MODEL_NAME: []}}, f"where.{semconv.MODEL_NAME}", "must list at least one value"),
         (choosing(BREACH, semconv.COLUMN_ROLE, "featur"), f"where.{semconv.COLUMN_ROLE}", "'featur'; allowed: feature"),
         (choosing(BREACH, semconv.DRIFT_METHOD, "PSI"), f"where.{semconv.DRIFT_METHOD}", "'PSI'; allowed: psi"),
         ({**MINE, "severity": "page"}, "severity", "'info', 'warning' or 'critical'"),
@@ -160,7 +160,7 @@ def test_a_mistake_in_a_rule_is_told_with_its_path_and_the_choices(rule: Any, wh
 
 @pytest.mark.parametrize("name", ["a b", "", "x" * 101, "-x", "a\nb", "größe"])
 def test_a_rule_has_a_name_that_fits_everywhere(name: str) -> None:
-    assert any("not a name" in problem for problem in problems({"rules": {name: MINE}}))
+    assert any("not a valid name" in problem for problem in problems({"rules": {name: MINE}}))
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -182,7 +182,9 @@ def test_only_what_is_configured_and_takes_alerts_can_be_told() -> None:
         "alerts.notify: 'alertmanager' is not configured; available: alertmanager/a, otlphttp",
     )
     (problem,) = problems({"notify": ["prometheus"]})
-    assert problem.startswith("alerts.notify: 'prometheus' takes no alerts; types that do: otlp_grpc, otlp_http, debug")
+    assert problem.startswith(
+        "alerts.notify: 'prometheus' does not accept alerts; types that do: otlp_grpc, otlp_http, debug"
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,8 +192,8 @@ def test_only_what_is_configured_and_takes_alerts_can_be_told() -> None:
     [
         ({"until": "2026-12-01"}, "a time needs a time zone"),
         ({"from": "2026-12-02T00:00:00Z", "until": "2026-12-01T00:00:00Z"}, "until: must be after from"),
-        ({"where": {"model": "x"}}, r"where\.model: no attribute; allowed: ml\.model\.name"),
-        ({"rules": ["nope"]}, "there is no rule 'nope'; there is: feature_drift"),
+        ({"where": {"model": "x"}}, r"where\.model: not an attribute; allowed: ml\.model\.name"),
+        ({"rules": ["nope"]}, "unknown rule 'nope'; available: feature_drift"),
         ({"till": "x"}, "unknown key; allowed: where, rules, from, until, comment"),
     ],
 )
@@ -219,7 +221,7 @@ def test_a_mistake_in_a_destination_is_told_and_no_secret_with_it(exporters: Any
 
 
 def test_nobody_is_told_without_end() -> None:
-    assert problems({"repeat": "0s"}) == ("alerts.repeat: must be at least 1s; 4h is usual",)
+    assert problems({"repeat": "0s"}) == ("alerts.repeat: must be at least 1s; 4h is typical",)
 
 
 def test_a_destination_of_alerts_is_no_destination_of_measurements() -> None:

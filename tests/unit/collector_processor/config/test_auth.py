@@ -133,8 +133,8 @@ ADMIN = """  telemetry: {{ metrics: {{ endpoint: "{}", auth: {{ authenticator: {
         (
             "localhost:1",
             "bearertokenauth/none",
-            "service.telemetry.metrics.auth.authenticator: no bearertokenauth 'bearertokenauth/none'; "
-            "there is: bearertokenauth, bearertokenauth/apps",
+            "service.telemetry.metrics.auth.authenticator: 'bearertokenauth/none' is not a configured bearertokenauth; "
+            "available: bearertokenauth, bearertokenauth/apps",
         ),
         ("here", "bearertokenauth", "service.telemetry.metrics.endpoint: 'here' is not an address"),
     ],

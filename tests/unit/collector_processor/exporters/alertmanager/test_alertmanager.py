@@ -255,7 +255,7 @@ def test_a_bearer_token_is_sent_and_the_next_one_as_soon_as_its_file_has_it(serv
 
 
 def test_an_authenticator_that_is_not_there_is_told(server: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"exporters\.alertmanager\.auth\.authenticator: no bearertokenauth 'other'"):
+    with pytest.raises(ConfigError, match=r"exporters\.alertmanager\.auth\.authenticator: 'other' is not"):
         built(server, tmp_path, auth={"authenticator": "other"})
 
 

@@ -115,7 +115,7 @@ def test_alerts_are_printed_and_what_only_updates_is_not() -> None:
   Since 2025-06-15T15:06:40Z
   What to do: docs/x.md
 2025-06-15T15:06:41.000Z ALERT [resolved] fraud 7: it drifts
-  It is over.
+  The problem is over.
   Rule drift (warning): ml.drift.share above 0.3
   - feature a\\nb: was 0.5
   Since 2025-06-15T15:06:40Z, until 2025-06-15T15:06:41Z

@@ -118,7 +118,7 @@ def test_every_name_in_every_expression_exists(rules: tuple[Rule, ...]) -> None:
 def test_a_rule_of_the_users_may_not_have_the_name_of_one_on_the_service() -> None:
     document = yaml.safe_load(DEFAULT)
     document["alerts"] = {"rules": {"service_down": {"measurement": "ml.drift.share", "above": 0.1}}}
-    with pytest.raises(ValueError, match=r"alerts\.rules\.service_down: a rule on the service has that name"):
+    with pytest.raises(ValueError, match=r"alerts\.rules\.service_down: a rule for the service has this name"):
         rules_of(parse_config(yaml.safe_dump(document)))
 
 
@@ -309,6 +309,6 @@ def test_the_command_writes_each_format_the_same_twice(form: str, tmp_path: Path
 def test_the_command_refuses_what_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "rules.yml")
     assert cli.main(["rules", "--out", out, "--format", "datadog", "--tests", out]) == 2
-    assert "promtool tests Prometheus rules only" in capsys.readouterr().err
+    assert "promtool can only test Prometheus rules" in capsys.readouterr().err
     assert cli.main(["rules", "--out", str(tmp_path / "no" / "folder" / "rules.yml")]) == 1
     assert "No such file" in capsys.readouterr().err
