@@ -44,6 +44,7 @@ ENFORCED = (
     "docs/troubleshooting.md",
     "otel_ml",
     "collector_processor/columns",
+    "collector_processor/decode",
     "collector_processor/drift",
     "collector_processor/journal",
     "collector_processor/labels",

@@ -1,8 +1,8 @@
 """OTLP bytes to columns.
 
-:func:`decode` takes the serialised request of a signal and gives :class:`~.batch.Decoded`. Its rules are those of
-:mod:`.fallback`, whichever decoder does the work; :func:`decoder_name` tells which, and the environment variable
-``OTEL_ML_DECODER`` chooses.
+:func:`decode` takes the serialized request of a signal and returns a :class:`~.batch.Decoded`. Its rules are those of
+:mod:`.fallback`, whichever decoder does the work; :func:`decoder_name` names it, and the environment variable
+``OTEL_ML_DECODER`` chooses it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """One way to decode traces and logs; all must give the same rows for the same bytes."""
+    """One way to decode traces and logs; all of them must return the same rows for the same bytes."""
 
     name: str
     decode_traces: Callable[[bytes, int, DecodeLimits], Decoded]
@@ -68,7 +68,7 @@ class Decoder:
 
 
 DECODER_VARIABLE: Final = "OTEL_ML_DECODER"
-"""Environment variable that names the decoder to use; unset or empty: the first of :data:`DECODERS`."""
+"""Environment variable that names the decoder to use; if unset or empty, it is the first of :data:`DECODERS`."""
 
 
 def _installed() -> tuple[Decoder, ...]:
@@ -77,17 +77,17 @@ def _installed() -> tuple[Decoder, ...]:
         return (plain,)
     try:
         from collector_processor.decode.compiled import decoder as compiled
-    except ImportError:  # built for another Python, or for a protobuf that it does not know
+    except ImportError:  # built for another Python, or for an unknown protobuf
         return (plain,)
     return Decoder("compiled", compiled.decode_traces, compiled.decode_logs), plain
 
 
 DECODERS: Final = _installed()
-"""Those that this installation has, the fastest first."""
+"""The decoders that this installation has, the fastest first."""
 
 
 def decoder_called(name: str) -> Decoder:
-    """The decoder of that name, the fastest for an empty one; raises :class:`ValueError` where there is none.
+    """Return the decoder with a name, the fastest for an empty name; raise ``ValueError`` if there is none.
 
     >>> decoder_called("fallback").name
     'fallback'
@@ -116,10 +116,10 @@ def decode(
     *,
     own_instance_id: str = "",
 ) -> Decoded:
-    """Decodes one serialised export request.
+    """Decode one serialized export request.
 
     ``received_ns`` (Unix) is the event time of spans and records that have none; ``own_instance_id`` is for metrics
-    (:func:`decode_metrics`) and alerts (:func:`refuse_own_events`). Raises :class:`~.batch.MalformedRequestError` where
+    (:func:`decode_metrics`) and alerts (:func:`refuse_own_events`). Raises :class:`~.batch.MalformedRequestError` if
     the bytes are not such a request.
 
     >>> decode("traces", b"", received_ns=0)
@@ -134,7 +134,7 @@ def decode(
 
 
 def decoder_name() -> str:
-    """Which decoder :func:`decode` uses; raises :class:`ValueError` if the environment names none that there is.
+    """Return the name of the decoder that :func:`decode` uses; ``ValueError`` if the environment names an unknown one.
 
     >>> decoder_name() in {decoder.name for decoder in DECODERS}
     True
@@ -143,7 +143,7 @@ def decoder_name() -> str:
 
 
 def decoder_notice() -> str | None:
-    """What a service should log at its start where it could decode faster than it is told to; else None."""
+    """Return what a service should log at its start if a faster decoder is available; else None."""
     if decoder_name() == DECODERS[0].name:
         return None
-    return f"requests are decoded in Python, for {DECODER_VARIABLE} says so; the compiled decoder is much faster"
+    return f"requests are decoded in Python because {DECODER_VARIABLE} is set; the compiled decoder is much faster"

@@ -1,21 +1,21 @@
-"""Decodes traces and logs in pure Python, with the classes that protobuf generates: slow, plain, always there.
+"""Decode traces and logs in pure Python, with the classes that protobuf generates: slow, simple, always available.
 
-It is the decoder where none is compiled, and the oracle against which a compiled one is tested. The rules are written
-where they are applied: what is ours in :mod:`.identify`, values and cells in :mod:`.cells` and :mod:`.attributes`,
-``ml.batch`` in :mod:`.arrow`, ids in :mod:`.identity`, weights in :mod:`.sampling`, limits in :mod:`.limits`. What is
-left is here:
+It is the decoder if none is compiled, and the oracle against which the compiled one is tested. The rules are written
+where they are applied: which spans and records are ours in :mod:`.identify`, values and cells in :mod:`.cells` and
+:mod:`.attributes`, ``ml.batch`` in :mod:`.stream`, ids in :mod:`.ids`, weights in :mod:`.sampling`, limits in
+:mod:`.limits`. The other rules are here:
 
 - **Forms.** A span with neither an array (under a name that belongs to a batch) nor ``ml.batch`` is one row; with
   ``ml.prediction.rows`` = N it is one row that weighs N times as much. Arrays and ``ml.batch`` make as many rows as
-  they are long, whatever ``ml.prediction.rows`` says; scalars beside them stand in every row. Where a name comes twice,
-  an Arrow column goes before an attribute, and a flat attribute before an entry of ``ml.features`` or
-  ``ml.prediction.scores``. Of a repeated attribute or key of a map the last counts, and only the last is looked at.
-- **Ids.** A row without an id has ``{trace id}:{span id}``; row i of arrays or of ``ml.batch`` appends ``:{i}``, to
-  these or to an id that all rows share. An empty id is no id. A label without id is rejected.
-- **Time.** The span's start; if absent (0, or beyond 2⁶³ − 1) its end, if that is absent too the time of receipt. A
-  record's time, else the time it was observed, else that of receipt. The duration is end − start where both are there
-  and the end is later (a span without length measures nothing), on the first row.
-- **Errors.** With status ERROR every row's ``error`` is the text of ``error.type``, or ``error`` without one.
+  their length, whatever ``ml.prediction.rows`` is; scalars next to them apply to every row. If a name comes twice, an
+  Arrow column takes precedence over an attribute, and a flat attribute over an entry of ``ml.features`` or
+  ``ml.prediction.scores``. Of a repeated attribute or map key, the last counts, and only the last is read.
+- **Ids.** A row without an id gets ``{trace id}:{span id}``; row i of arrays or of ``ml.batch`` appends ``:{i}`` to
+  that, or to an id that all rows share. An empty id counts as absent. A label without an id is rejected.
+- **Time.** The span's start; if absent (0, or beyond 2⁶³ − 1), its end; if that is absent too, the time of receipt. A
+  record's time, else the time it was observed, else the time of receipt. The duration is end − start if both are
+  present and the end is later (a span without length measures nothing), on the first row.
+- **Errors.** With status ERROR, every row's ``error`` is the text of ``error.type``, or ``error`` without one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from otel_ml import semconv
 
 _Request = TypeVar("_Request", bound=Message)
 Known = dict[tuple[Value, Value, Value, Value], PredictionRows]
-"""Where the rows go of spans that name model, version, task and role in these words, in one resource."""
+"""The rows for spans that name model, version, task and role with these values, in one resource."""
 
 Octets = bytes | memoryview
 _LATEST: Final = 2**63 - 1
@@ -68,7 +68,7 @@ _BEYOND_SCALARS: Final = frozenset((semconv.BATCH, semconv.PREDICTION_ROWS, *MAP
 
 
 def decode_traces(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LIMITS) -> Decoded:
-    """Predictions and labels of an ``ExportTraceServiceRequest``; raises :class:`.batch.MalformedRequestError`.
+    """Decode the predictions and labels of an ``ExportTraceServiceRequest``, or raise ``MalformedRequestError``.
 
     >>> decode_traces(b"", received_ns=0).items
     0
@@ -88,7 +88,7 @@ def decode_traces(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_
 
 
 def decode_logs(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LIMITS) -> Decoded:
-    """Labels of an ``ExportLogsServiceRequest``; raises :class:`.batch.MalformedRequestError`.
+    """Decode the labels of an ``ExportLogsServiceRequest``, or raise ``MalformedRequestError``.
 
     >>> decode_logs(b"", received_ns=0).items
     0
@@ -107,7 +107,7 @@ def decode_logs(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LI
 
 
 def parsed(kind: type[_Request], body: bytes) -> _Request:
-    """The message that the bytes hold; raises :class:`.batch.MalformedRequestError`.
+    """Parse a message, or raise ``MalformedRequestError``.
 
     >>> parsed(ExportTraceServiceRequest, b"nonsense")
     Traceback (most recent call last):
@@ -120,24 +120,24 @@ def parsed(kind: type[_Request], body: bytes) -> _Request:
 
 
 def take_span(request: Request, span: Span, defaults: Defaults, known: Known) -> None:
-    """Adds the span to the request, if it is one of ours; the usual one on a short path."""
+    """Add the span to the request if it is one of ours; the usual kind takes a short path."""
     values, nested = read(span.attributes)
     get = values.get
     naming = (get(semconv.MODEL_NAME), get(semconv.MODEL_VERSION), get(semconv.MODEL_TASK), get(semconv.MODEL_ROLE))
     if nested or not span.name.startswith(semconv.SPAN_PREDICT) or not _BEYOND_SCALARS.isdisjoint(values):
         _take_any(request, span, values, defaults)
     elif (rows := known.get(naming)) is not None:
-        # One row, all scalars, of a model that was named before in the same words.
+        # One row, all scalars, of a model that an earlier span named with the same values.
         rows.add(cast("dict[str, Scalar | None]", values), _call(request, span, values))
     else:
         rows = _take_any(request, span, values, defaults)
-        # Only texts: as keys, the versions 1 and True would be the same.
+        # Only texts, because as keys the versions 1 and True would be equal.
         if rows is not None and all(text is None or isinstance(text, str) for text in naming):
             known[naming] = rows
 
 
 def _take_any(request: Request, span: Span, values: Mapping[str, Value], defaults: Defaults) -> PredictionRows | None:
-    """Adds the span to the request, if it is one of ours; where to, if it was a prediction."""
+    """Add the span to the request if it is one of ours; return the rows it joined if it is a prediction."""
     name = span.name
     label = may_be_label(name, values)
     if not label and not is_prediction(name, values, defaults):
@@ -163,7 +163,7 @@ def _take_any(request: Request, span: Span, values: Mapping[str, Value], default
 def take_stream(
     request: Request, stream: Octets, scalars: Row, identity: Identity, call: Call, name: str, span_id: bytes
 ) -> None:
-    """Adds a span of which all is known but what its Arrow stream holds."""
+    """Add a span of which everything is known except the content of its Arrow stream."""
     try:
         contents = _contents(stream, Shaped(dict(scalars)), request.tally)
         if not isinstance(contents, Table):
@@ -177,7 +177,7 @@ def take_stream(
 
 
 def take_label_stream(request: Request, stream: Octets, scalars: Row, identity: Identity, time_ns: int) -> None:
-    """Adds a log record of which all is known but what its Arrow stream holds."""
+    """Add a log record of which everything is known except the content of its Arrow stream."""
     try:
         contents = _contents(stream, Shaped(dict(scalars)), request.tally)
         if contents is not None:
@@ -187,7 +187,7 @@ def take_label_stream(request: Request, stream: Octets, scalars: Row, identity: 
 
 
 def take_record(request: Request, record: LogRecord, defaults: Defaults) -> None:
-    """Adds the record's label to the request, if it has one."""
+    """Add the record's labels to the request, if it has any."""
     if record.event_name != semconv.EVENT_LABEL and not any(
         attribute.key == _EVENT_NAME and attribute.value.string_value == semconv.EVENT_LABEL
         for attribute in record.attributes
@@ -209,14 +209,16 @@ def _span_told(name: str, span_id: bytes) -> str:
 
 
 def _contents(stream: Octets | None, shape: Shaped, tally: Tally) -> Table | Row | None:
-    """The cells in whatever form: those of many rows, or of one plain row; None where a limit dropped them all."""
+    """Return the cells of many rows, or of one plain row; None if a limit dropped them all."""
     if stream is None:
         return shape.scalars if shape.rows is None else Table(shape.rows, {}, shape.lists, shape.scalars)
     arrow = read_stream(stream, tally)
     if arrow is None:
         return None
     if shape.rows not in (None, arrow.rows):
-        raise UnreadableError(f"{semconv.BATCH} has {arrow.rows} rows but the arrays beside it {shape.rows} values")
+        raise UnreadableError(
+            f"{semconv.BATCH} has {arrow.rows} rows, but the arrays next to it have {shape.rows} values"
+        )
     return Table(arrow.rows, arrow.columns, shape.lists, shape.scalars)
 
 
@@ -234,7 +236,7 @@ def _add_predictions(
 
 
 def _row_count(value: Value, tally: Tally) -> int:
-    """``ml.prediction.rows`` of a span without columns: 1 where it is absent or makes no sense."""
+    """Return ``ml.prediction.rows`` of a span without columns: 1 if it is absent or invalid."""
     if value is None:
         return 1
     if (
@@ -287,5 +289,5 @@ def _call(request: Request, span: Span, values: Mapping[str, Value]) -> Call:
 
 
 def _first_time(*times: int) -> int:
-    """The first time that is there and fits, else the last."""
+    """Return the first time that is present and fits, else the last."""
     return next((time for time in times if 0 < time <= _LATEST), times[-1])

@@ -1,4 +1,4 @@
-"""How much one request may hold, and the count of what is refused or left out of it."""
+"""Limits of one request, and the count of what is rejected or dropped from it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collector_processor.columns.batch import MalformedRequestError
 from collector_processor.own.drops import DecodeReason
 
 _REASONS_TOLD: Final = 3
-"""Rejections whose reasons the message to the sender holds."""
+"""Number of rejections whose reasons are in the message to the sender."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """Bounds of one request; most drop what is over them and count it by reason.
+    """Limits of one request; most drop what exceeds them and count it by reason.
 
     ========================  =========================================  ===============================================
-    limit                     per                                        what is over it
+    limit                     per                                        what exceeds it
     ========================  =========================================  ===============================================
     ``items``                 request: spans or records, their scopes    the whole request is refused as malformed
                               and resources
@@ -33,17 +33,17 @@ class DecodeLimits:
     ``categories``            column of a batch                          cells of further texts:
                                                                          ``categories_over_limit``
     ``text_length``           text, in UTF-8 bytes                       the rest of the text, at a whole character:
-                                                                         ``text_truncated``; a key so long is no column:
-                                                                         ``name_too_long``
+                                                                         ``text_truncated``; a column with a key that
+                                                                         long: ``name_too_long``
     ``arrow_bytes``           request: all Arrow streams, unpacked       rejected
     ``arrow_messages``        Arrow stream                               rejected
     ========================  =========================================  ===============================================
 
-    Prediction ids are never truncated, for their hash must stay that of the whole text.
+    Prediction ids are never truncated, because their hash must be that of the whole text.
 
     >>> DecodeLimits(rows=0)
     Traceback (most recent call last):
-    ValueError: DecodeLimits: rows is 0; a limit is at least 1
+    ValueError: DecodeLimits: rows is 0; a limit must be at least 1
     """
 
     items: int = 1_000_000
@@ -61,14 +61,14 @@ class DecodeLimits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             if getattr(self, name) < 1:
-                raise ValueError(f"DecodeLimits: {name} is {getattr(self, name)}; a limit is at least 1")
+                raise ValueError(f"DecodeLimits: {name} is {getattr(self, name)}; a limit must be at least 1")
 
 
 DEFAULT_LIMITS: Final = DecodeLimits()
 
 
 class Tally:
-    """Keeps the account of one request: what it has used up of its limits, what was rejected, what dropped.
+    """Counts for one request how much of its limits is used, what was rejected, and what was dropped.
 
     >>> tally = Tally(DecodeLimits(rows=10))
     >>> tally.take_rows(8), tally.take_rows(3), tally.take_rows(2)
@@ -88,22 +88,22 @@ class Tally:
         self.arrow_bytes_left = limits.arrow_bytes
 
     def drop(self, reason: DecodeReason, count: int = 1) -> None:
-        """Counts what a limit or an unreadable value left out."""
+        """Count what was left out because of a limit or an unreadable value."""
         if count:
             self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def reject(self, what: str, reason: str) -> None:
-        """Counts one span or record that could not be read."""
+        """Count one span or record that could not be read."""
         self.rejected += 1
         if len(self._reasons) < _REASONS_TOLD:
-            # Names of the sender's choosing must not break the lines of the logs in which this ends.
+            # The sender chooses the names; they must not break lines in the logs that show this text.
             self._reasons.append("".join(c if c.isprintable() else "?" for c in f"{what}: {reason}"))
 
     def take_items(self, items: int) -> int:
-        """Uses up so many spans, scopes or resources and gives their number back.
+        """Use up ``items`` spans, scopes or resources and return their number.
 
-        Raises :class:`.batch.MalformedRequestError` where there are more: an empty one takes two bytes on the wire,
-        so that a request within the limit of bytes could hold millions of them.
+        Raises :class:`.batch.MalformedRequestError` if there are more than the limit: an empty one takes two bytes on
+        the wire, so that a request within the limit of bytes could hold millions of them.
         """
         self._items_left -= items
         if self._items_left < 0:
@@ -111,7 +111,7 @@ class Tally:
         return items
 
     def take_rows(self, rows: int) -> bool:
-        """Whether so many more rows fit, which uses them up; if not they are counted as dropped."""
+        """Use up ``rows`` more rows and return True if they fit; else count them as dropped."""
         if rows > self._rows_left:
             self.drop("rows_over_limit", rows)
             return False
@@ -119,7 +119,7 @@ class Tally:
         return True
 
     def take_cells(self, rows: int, columns: int) -> bool:
-        """Whether ``rows`` × ``columns`` more cells fit, which uses them up; if not the rows are counted as dropped."""
+        """Use up ``rows`` × ``columns`` more cells and return True if they fit; else count the rows as dropped."""
         if rows * columns > self._cells_left:
             self.drop("cells_over_limit", rows)
             return False
@@ -127,11 +127,11 @@ class Tally:
         return True
 
     def has_room(self, rows: int, columns: int) -> bool:
-        """Whether so many more rows and cells would fit; nothing is used up or counted."""
+        """Return whether these rows and cells would fit; use up and count nothing."""
         return rows <= self._rows_left and rows * columns <= self._cells_left
 
     def fits(self, rows: int, columns: int) -> bool:
-        """Whether so many more rows and cells would fit, which uses nothing up; if not the rows are counted."""
+        """Return whether these rows and cells would fit, and use up nothing; if not, count the rows as dropped."""
         if rows > self._rows_left:
             self.drop("rows_over_limit", rows)
             return False
@@ -141,14 +141,14 @@ class Tally:
         return True
 
     def take_arrow_bytes(self, size: int) -> bool:
-        """Whether so many more bytes of Arrow streams may be unpacked."""
+        """Use up ``size`` more bytes of unpacked Arrow streams and return True if they fit."""
         if size > self.arrow_bytes_left:
             return False
         self.arrow_bytes_left -= size
         return True
 
     def message(self) -> str:
-        """The first reasons for rejections, and how many more there were; empty without any.
+        """Return the first reasons for rejections, and how many more there are; empty without any.
 
         >>> tally = Tally(DecodeLimits())
         >>> for i in range(5):

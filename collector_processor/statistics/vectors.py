@@ -39,7 +39,7 @@ def added(left: F64, right: F64) -> F64:
 
 
 class Vectors:
-    """Mixin for dataclasses whose fields are float64 arrays or other ``Vectors``: add, copy, serialise."""
+    """Mixin for dataclasses whose fields are float64 arrays or other ``Vectors``: add, copy, serialize."""
 
     def add(self: V, other: V) -> None:
         """Add ``other`` to this record in place; ``other`` stays as it is."""

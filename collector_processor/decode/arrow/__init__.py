@@ -1,1 +1,1 @@
-"""``ml.batch``: Arrow streams to columns."""
+"""``ml.batch``: from Arrow streams to columns."""

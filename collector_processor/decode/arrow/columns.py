@@ -1,4 +1,4 @@
-"""Arrow arrays to columns, by the same rules as cells one at a time (:mod:`.cells`)."""
+"""From Arrow arrays to columns, by the same rules as for single cells (:mod:`.cells`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from collector_processor.decode.rules.column import compacted, joined
 from collector_processor.decode.rules.ids import hash_ids, hash_packed
 
 Array: TypeAlias = Any
-"""``pyarrow.Array``, which has no types, or what :mod:`.arrow_direct` reads instead of it."""
+"""``pyarrow.Array``, which has no types, or what :mod:`.direct` reads instead of it."""
 DataType: TypeAlias = Any
 """``pyarrow.DataType``."""
 
@@ -27,7 +27,7 @@ _DAY_S: Final = 86_400
 
 
 def column_of_arrow(array: Array, kind: Kind, tally: Tally) -> Column | None:
-    """The column of an array, by the same rules as :func:`.columns.column_of`.
+    """Return the column of an array, by the same rules as :func:`.column.column_of`.
 
     >>> from collector_processor.decode.limits import DecodeLimits
     >>> column_of_arrow(pa.array([1, None]), "text", Tally(DecodeLimits()))
@@ -54,7 +54,7 @@ def column_of_arrow(array: Array, kind: Kind, tally: Tally) -> Column | None:
 
 
 def hash_arrow(array: Array) -> tuple[U64, Mask]:
-    """Hashes of an id column uint64 ``[n, 2]``, and which rows have an id at all, bool ``[n]``."""
+    """Return the hashes of an id column uint64 ``[n, 2]``, and which rows have an id, bool ``[n]``."""
     if isinstance(array, Codes):
         named = np.array([bool(text) for text in array.texts], np.bool_)
         return _spread(hash_ids(array.texts), named, array.codes)
@@ -73,12 +73,12 @@ def hash_arrow(array: Array) -> tuple[U64, Mask]:
 
 
 def _spread(hashes: U64, named: Mask, codes: NDArray[np.signedinteger]) -> tuple[U64, Mask]:
-    """What is known of each id by code, for the rows; one more entry behind the last is where code −1 finds itself."""
+    """Spread hashes and masks by code over the rows; code −1 selects the extra entry after the last one."""
     return np.vstack((hashes, np.zeros((1, 2), np.uint64)))[codes], np.append(named, False)[codes]
 
 
 def is_scalar(kind: DataType) -> bool:
-    """Whether cells of this type can be read."""
+    """Return whether cells of this type can be read."""
     if types.is_dictionary(kind):
         return is_scalar(kind.value_type) and not types.is_dictionary(kind.value_type)
     return (
@@ -93,13 +93,13 @@ def is_scalar(kind: DataType) -> bool:
 
 
 def is_text(kind: DataType) -> bool:
-    """Whether cells of this type are texts."""
+    """Return whether cells of this type are texts."""
     return types.is_string(kind) or types.is_large_string(kind) or is_string_view(kind)
 
 
 def is_string_view(kind: DataType) -> bool:
-    """Whether cells of this type are views into shared texts."""
-    return str(kind) == "string_view"  # by name, for pyarrow 15 has no function for it
+    """Return whether cells of this type are views into shared texts."""
+    return str(kind) == "string_view"  # by name, because pyarrow 15 has no function for it
 
 
 def _is_time(kind: DataType) -> bool:
@@ -107,7 +107,7 @@ def _is_time(kind: DataType) -> bool:
 
 
 def encoded(array: Array) -> tuple[I64, list[str | None]]:
-    """Codes, −1 where null, and the text of each."""
+    """Return codes, −1 where null, and the text of each code."""
     if not types.is_dictionary(array.type):
         if not (is_text(array.type) or types.is_boolean(array.type) or types.is_integer(array.type)):
             array = pa.array(_numbers(array))
@@ -126,7 +126,7 @@ def _scalars(array: Array) -> list[Scalar | None]:
 
 
 def _numbers(array: Array) -> F64:
-    """The cells of a numeric or time array as float64 ``[n]`` of its own memory, NaN where null."""
+    """Return the cells of a numeric or time array as float64 ``[n]`` in separate memory, NaN where null."""
     kind = array.type
     if types.is_dictionary(kind):
         return np.append(_numbers(array.dictionary), np.nan)[_codes(array.indices)]

@@ -1,7 +1,7 @@
-"""The usual Arrow stream, read without pyarrow's detours: columns are views of its octets, by a plan kept by schema.
+"""Read the usual Arrow stream without pyarrow: columns are views of its octets, by a plan cached for each schema.
 
-Usual is one uncompressed record batch of plain columns, each dictionary sent once before it. Everything is checked
-that pyarrow's full validation checks; whatever is in any way different is left to pyarrow, which reads or refuses it.
+A usual stream has one uncompressed record batch of plain columns, with each dictionary sent once before it. Everything
+that pyarrow's full validation checks is checked; any other stream is left to pyarrow, which reads or refuses it.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ _SCHEMA, _DICTIONARY, _RECORDS = 1, 2, 3
 _DICTIONARY_ID, _DICTIONARY_RECORDS, _DICTIONARY_IS_DELTA = 0, 1, 2
 _ROWS, _NODES, _BUFFERS, _COMPRESSION, _VARIADIC = range(5)
 _VARIABLE: Final = 3
-"""Buffers of a column of texts."""
+"""Number of buffers of a column of texts."""
 _HEADER_KEPT, _TEXTS_KEPT, _KEPT = 8192, 4096, 128
-"""Longest header and dictionary, in bytes, of which so many are kept once read: spans of one model repeat them."""
+"""Longest cached header and dictionary, in bytes, and how many are cached: spans of one model repeat them."""
 _OFFSET, _OCTET, _DOUBLE = np.dtype("<i4"), np.dtype(np.uint8), np.dtype("<f8")
 _PAIR: Final = struct.Struct("<qq")
 """``FieldNode``: length and nulls. ``Buffer``: offset in the body and length."""
 
 
 class NotUsualError(Exception):
-    """The stream is one that pyarrow has to read, or refuse."""
+    """Raised if pyarrow has to read, or refuse, the stream."""
 
 
 class Numbers(NamedTuple):
-    """A column of numbers float64 ``[n]``, NaN where null; perhaps a view of the stream, read-only and unaligned."""
+    """A column of numbers float64 ``[n]``, NaN where null; it may be a view of the stream, read-only and unaligned."""
 
     values: F64
 
 
 class Codes(NamedTuple):
-    """A column of indices int32 ``[n]``, −1 where null, into ``texts``; indices below their number."""
+    """A column of indices into ``texts``, int32 ``[n]``, −1 where null; all are below the number of texts."""
 
     codes: I32
     texts: Sequence[str]
@@ -57,7 +57,7 @@ class Codes(NamedTuple):
 
 @dataclass(slots=True)
 class DirectTable:
-    """The wanted columns by name: numbers, codes, or arrays of pyarrow's; ``nbytes`` of them as pyarrow counts."""
+    """The wanted columns by name: numbers, codes, or pyarrow's arrays; ``nbytes`` is their size in pyarrow's terms."""
 
     rows: int
     columns: dict[str, Numbers | Codes | Any] = field(default_factory=dict[str, Any])
@@ -82,9 +82,9 @@ class _Records(NamedTuple):
 
 
 class Usual:
-    """A usual stream: its headers are read, its columns not yet.
+    """A usual stream whose headers are read, but not its columns.
 
-    Raises :class:`NotUsualError` for any other, and where it has more than ``most`` messages.
+    Raises :class:`NotUsualError` for any other stream, and for more than ``most`` messages.
     """
 
     def __init__(self, stream: bytes | memoryview, most: int) -> None:
@@ -103,7 +103,7 @@ class Usual:
             raise NotUsualError
 
     def _walk(self) -> Plan:
-        """Finds the messages, and gives the plan of the first."""
+        """Find the messages, and return the plan of the first."""
         octets, at, plan = self._octets, 0, None
         while at < len(octets):
             if number("<I", octets, at) != _CONTINUES:
@@ -134,7 +134,7 @@ class Usual:
         return plan
 
     def _message(self, head: memoryview, begin: int) -> int:
-        """Takes a message whose body is at ``begin`` and returns the body's size."""
+        """Take a message whose body is at ``begin`` and return the body's size."""
         found = _known_header(bytes(head)) if len(head) <= _HEADER_KEPT else _header(head)
         if begin + found.size > len(self._octets) or self._records is not None:
             raise NotUsualError
@@ -150,11 +150,11 @@ class Usual:
 
     @property
     def rows(self) -> int:
-        """Rows of the one batch."""
+        """Number of rows of the record batch."""
         return 0 if self._records is None else self._records.header.rows
 
     def buffer_bytes(self, wanted: Sequence[int]) -> int:
-        """Bytes of the buffers of the columns at some positions of the schema, each as often as it is named."""
+        """Return the bytes in the buffers of the columns at positions of the schema, each as often as it is named."""
         if self._records is None:
             raise NotUsualError
         sizes = [size for _, size in self._records.header.buffers]
@@ -162,7 +162,7 @@ class Usual:
         return sum(sum(sizes[item.buffer : item.buffer + item.buffers]) for item in items)
 
     def columns(self, wanted: Sequence[int]) -> DirectTable:
-        """The columns at some positions of the schema."""
+        """Return the columns at positions of the schema."""
         records = self._records
         if records is None:
             raise NotUsualError
@@ -186,7 +186,7 @@ class Usual:
         if item.layout == "numbers":
             if null is None and item.dtype == _DOUBLE:
                 return Numbers(cells)
-            with np.errstate(invalid="ignore"):  # a signalling NaN is one like any other
+            with np.errstate(invalid="ignore"):  # a signaling NaN is treated like any other
                 values = cells.astype(np.float64)
             if null is not None:
                 values[null] = np.nan
@@ -201,19 +201,19 @@ class Usual:
         return Codes(codes, texts)
 
     def _buffer(self, records: _Records, index: int) -> tuple[int, int]:
-        """Where a buffer lies in the stream, and its size."""
+        """Return a buffer's offset in the stream, and its size."""
         offset, size = records.header.buffers[index]
         return records.begin + offset, size
 
     def _cells(self, records: _Records, index: int, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
-        """A view of so many cells of a buffer."""
+        """Return a view of ``count`` cells of a buffer."""
         begin, size = self._buffer(records, index)
         if size < count * dtype.itemsize:
             raise NotUsualError
         return np.frombuffer(self._octets, dtype, count, begin)
 
     def _null(self, records: _Records, index: int, nulls: int) -> Mask:
-        """Which cells are null, bool ``[n]``; as many as the node says."""
+        """Return which cells are null, bool ``[n]``; their number must match the node's."""
         bits = self._cells(records, index, _OCTET, -(-records.header.rows // 8))
         null = np.unpackbits(bits, count=records.header.rows, bitorder="little") == 0
         if int(np.count_nonzero(null)) != nulls:
@@ -221,7 +221,7 @@ class Usual:
         return null
 
     def _texts(self, name: int, found: DirectTable) -> tuple[str, ...]:
-        """The texts of a dictionary."""
+        """Return the texts of a dictionary."""
         records = self._dictionaries.get(name)
         if records is None or len(records.header.nodes) != 1 or len(records.header.buffers) != _VARIABLE:
             raise NotUsualError
@@ -235,7 +235,7 @@ class Usual:
         return (_known_texts if len(octets) + len(offsets) <= _TEXTS_KEPT else _texts)(octets, offsets)
 
     def _array(self, records: _Records, item: Field, nulls: int, found: DirectTable) -> Any:
-        """What pyarrow makes of the buffers, once it has validated it in full."""
+        """Return the array that pyarrow makes of the buffers, fully validated."""
         places = [self._buffer(records, item.buffer + index) for index in range(item.buffers)]
         buffers = [pa.py_buffer(aligned(self._octets[begin : begin + size])) for begin, size in places]
         if not nulls:
@@ -252,12 +252,12 @@ class Usual:
 
 
 def aligned(octets: bytes | memoryview) -> bytes | memoryview:
-    """The same octets where words do not lie across others, as pyarrow wants them: perhaps a copy."""
+    """Return the octets aligned to words, as pyarrow needs them; this may be a copy."""
     return octets if pa.py_buffer(octets).address % _WORD == 0 else bytes(octets)
 
 
 def _header(head: memoryview | bytes) -> _Header:
-    """What a message's header says of a record batch or dictionary."""
+    """Parse a message's header of a record batch or dictionary."""
     head = memoryview(head)
     top = root(head)
     kind, at = scalar("<B", head, top, _MESSAGE_KIND), table(head, top, MESSAGE_HEADER)
@@ -283,7 +283,7 @@ _known_header: Final = lru_cache(maxsize=_KEPT)(_header)
 
 
 def _texts(octets: bytes, offsets: bytes) -> tuple[str, ...]:
-    """The texts of a dictionary, from its octets and its int32 offsets."""
+    """Return the texts of a dictionary, from its octets and its int32 offsets."""
     ends = np.frombuffer(offsets, "<i4").astype(np.int64)
     if ends[0] < 0 or ends[-1] > len(octets) or (np.diff(ends) < 0).any():
         raise NotUsualError

@@ -1,7 +1,7 @@
-"""What an Arrow schema makes of a stream's messages: which buffers belong to which column, worked out once a schema.
+"""Plans of Arrow schemas: which buffers of a stream's messages belong to which column, worked out once for each schema.
 
-Only schemas of the simplest layouts have a plan: numbers, texts, booleans, and dictionaries of texts. Streams of any
-other schema are read by pyarrow alone.
+Only schemas with the simplest layouts have a plan: numbers, texts, booleans, and dictionaries of texts. pyarrow reads
+streams with any other schema.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DataType: TypeAlias = Any
 Layout = Literal["numbers", "codes", "array"]
 
 PLANS_LIMIT: Final = 64
-"""Schemas whose plans are kept."""
+"""Number of schemas whose plans are cached."""
 SCHEMA_LIMIT: Final = 65_536
 """Longest schema message, in bytes, that has a plan."""
 MESSAGE_HEADER: Final = 2
@@ -35,10 +35,10 @@ _LITTLE: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column: its place among the nodes, its first buffer, and how its cells lie there.
+    """One column: its position among the nodes, its first buffer, and the layout of its cells.
 
     ``numbers``: cells of ``dtype``. ``codes``: indices of ``dtype`` into the texts of dictionary ``dictionary``.
-    ``array``: what pyarrow makes of the buffers of a column of ``kind``.
+    ``array``: the array that pyarrow makes of the buffers of a column of ``kind``.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """All columns in their order, how many nodes and buffers a batch of them has, and pyarrow's schema."""
+    """All columns in order, the number of nodes and buffers of a batch of them, and pyarrow's schema."""
 
     fields: tuple[Field, ...]
     nodes: int
@@ -63,13 +63,13 @@ class Plan:
 
 @lru_cache(maxsize=PLANS_LIMIT)
 def plan_of(message: bytes) -> Plan | None:
-    """The plan of an encapsulated schema message; None for schemas that pyarrow has to read, or refuse."""
+    """Return the plan of an encapsulated schema message; None for schemas that pyarrow has to read, or refuse."""
     try:
         schema = pa.ipc.read_schema(pa.py_buffer(message))
         head = memoryview(message)[8:]
         header = table(head, root(head), MESSAGE_HEADER)
         if header is None or scalar("<h", head, header, _SCHEMA_ENDIANNESS, _LITTLE) != _LITTLE:
-            return None  # big-endian, or none at all
+            return None  # big-endian, or without a schema
         ids = [_dictionary_id(head, place) for place in list_of(head, header, _SCHEMA_FIELDS)]
         return _plan(schema, ids) if len(ids) == len(schema) else None
     except (struct.error, pa.ArrowException, OSError, ValueError, TypeError, LookupError):
@@ -86,7 +86,7 @@ def _plan(schema: Any, ids: list[int | None]) -> Plan | None:
         fields.append(found)
         buffers += found.buffers
     known = [item.dictionary for item in fields if item.layout == "codes"]
-    if len(set(known)) != len(known):  # a dictionary for several columns
+    if len(set(known)) != len(known):  # several columns share a dictionary
         return None
     return Plan(tuple(fields), len(fields), buffers, schema)
 
@@ -101,7 +101,7 @@ def _field(name: str, node: int, buffer: int, kind: DataType, dictionary: int | 
     if dictionary is not None:
         return None
     place = place_of(name)
-    exact = place is not None and place.kind == "text"  # the text of a large integer is no float's
+    exact = place is not None and place.kind == "text"  # a float cannot give the text of a large integer
     if not exact and (types.is_float64(kind) or types.is_float32(kind) or types.is_integer(kind)):
         return Field(name, node, buffer, "numbers", _little(kind), kind)
     if exact and types.is_integer(kind):
@@ -112,7 +112,7 @@ def _field(name: str, node: int, buffer: int, kind: DataType, dictionary: int | 
 
 
 def _little(kind: DataType) -> np.dtype[Any]:
-    """The cells' type as it lies in the stream."""
+    """Return the cells' type as it is in the stream."""
     return np.dtype(kind.to_pandas_dtype()).newbyteorder("<")
 
 

@@ -1,8 +1,8 @@
-"""What an Arrow stream will unpack to, read from its own headers before anything is unpacked.
+"""The unpacked size of an Arrow stream, read from its headers before anything is unpacked.
 
 Compressed buffers state their unpacked length in their first eight bytes; Arrow's reader allocates that much at once,
-so a few kilobytes could ask for any amount of memory. This walk over the messages' flatbuffers adds those lengths up.
-Layouts: Arrow's ``Message.fbs``; flatbuffers' internals. Positions come from the sender: every read is checked.
+so a few kilobytes could request any amount of memory. This walk over the messages' flatbuffers adds up those lengths.
+Layouts: Arrow's ``Message.fbs``; flatbuffers' internals. Positions come from the sender, so every read is checked.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _BUFFER: Final = struct.Struct("<qq")
 
 
 def unpacked_size(stream: bytes | memoryview, longest: int, messages: int) -> int:
-    """Bytes that all batches and dictionaries of a stream take when unpacked, at most ``longest``.
+    """Return the bytes that all batches and dictionaries of a stream take when unpacked, at most ``longest``.
 
-    Raises :class:`UnreadableError` beyond ``longest`` bytes or ``messages`` messages, pyarrow's errors where the
-    stream is cut or is none.
+    Raises :class:`UnreadableError` beyond ``longest`` bytes or ``messages`` messages, and pyarrow's errors if the
+    stream is truncated or not a stream.
     """
     size = 0
     reader = pa.ipc.MessageReader.open_stream(pa.BufferReader(stream))
@@ -47,13 +47,13 @@ def unpacked_size(stream: bytes | memoryview, longest: int, messages: int) -> in
             size += _message_size(message)
         if size > longest:
             raise UnreadableError(
-                f"{semconv.BATCH}: unpacked it would take more than the {longest} bytes that are left to the request"
+                f"{semconv.BATCH}: unpacked, it would take more than the {longest} bytes left for the request"
             )
     raise UnreadableError(f"{semconv.BATCH}: it has more than {messages} messages")
 
 
 def _message_size(message: Message) -> int:
-    """Unpacked bytes of one batch's or dictionary's body."""
+    """Return the unpacked bytes of the body of a batch or dictionary."""
     head, body = memoryview(message.metadata), memoryview(message.body or b"")
     try:
         batch = _table(head, _root(head), _MESSAGE_HEADER)
@@ -65,7 +65,7 @@ def _message_size(message: Message) -> int:
             return len(body)
         return sum(_buffer_size(body, *buffer) for buffer in _buffers(head, batch))
     except struct.error as error:
-        raise UnreadableError(f"{semconv.BATCH}: a header points outside of its message") from error
+        raise UnreadableError(f"{semconv.BATCH}: a header points outside its message") from error
 
 
 def _buffer_size(body: memoryview, offset: int, length: int) -> int:
@@ -73,8 +73,8 @@ def _buffer_size(body: memoryview, offset: int, length: int) -> int:
         return max(length, 0)
     unpacked = _read("<q", body, offset)
     if unpacked < -1:
-        raise UnreadableError(f"{semconv.BATCH}: a compressed buffer states {unpacked} bytes")
-    return length - _I64 if unpacked == -1 else unpacked  # −1: this one was left as it is
+        raise UnreadableError(f"{semconv.BATCH}: a compressed buffer states a size of {unpacked} bytes")
+    return length - _I64 if unpacked == -1 else unpacked  # −1: this buffer is not compressed
 
 
 def _buffers(head: memoryview, batch: int) -> list[tuple[int, int]]:
@@ -84,7 +84,7 @@ def _buffers(head: memoryview, batch: int) -> list[tuple[int, int]]:
     count = _read("<I", head, start)
     first, last = start + 4, start + 4 + count * _BUFFER.size
     if last > len(head):
-        raise UnreadableError(f"{semconv.BATCH}: a header points outside of its message")
+        raise UnreadableError(f"{semconv.BATCH}: a header points outside its message")
     return list(_BUFFER.iter_unpack(head[first:last]))
 
 
@@ -93,7 +93,7 @@ def _root(head: memoryview) -> int:
 
 
 def _table(head: memoryview, table: int, field: int) -> int | None:
-    """Position of the table or vector that a field of a table refers to; None where the field is absent."""
+    """Return the position of the table or vector that a field of a table refers to; None if the field is absent."""
     vtable = table - _read("<i", head, table)
     at = 4 + 2 * field
     if at + 2 > _read("<H", head, vtable):

@@ -1,15 +1,15 @@
 """``ml.batch``: the columns of an Arrow IPC stream, from senders that may be hostile.
 
 Readable types: integers, floats, decimals, booleans, strings (all three layouts), dictionaries of these, null, and
-times: timestamps and dates become Unix seconds, times of day and durations seconds. The columns ``ml.features`` and
-``ml.prediction.scores`` may be a struct or a map of them. Extension types are read as what they are stored as. Any
-other type under a contract name makes missing cells, counted as ``unsupported_value`` (one per row). Columns without a
-contract name are never looked at. Of several columns of one name the last counts, and a column goes before a struct's
-or map's entry of the same name.
+times: timestamps and dates become Unix seconds, times of day and durations become seconds. The columns ``ml.features``
+and ``ml.prediction.scores`` may be a struct or a map of these. Extension types are read as their storage type. Any
+other type with a contract name makes missing cells, counted as ``unsupported_value`` (one per row). Columns without a
+contract name are never read. Of several columns with one name the last counts, and a column takes precedence over a
+struct's or map's entry with the same name.
 
-Nothing is unpacked before its size is known (:mod:`.arrow_size`), nothing used before Arrow has validated it in full,
+Nothing is unpacked before its size is known (:mod:`.size`), nothing is used before Arrow has fully validated it,
 and columns are made only within the request's limit of cells. The usual stream is read without pyarrow
-(:mod:`.arrow_direct`), by the same rules.
+(:mod:`.direct`), by the same rules.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Table: TypeAlias = Any
 """``pyarrow.Table``; pyarrow ships no types."""
 
 _ERRORS: Final = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, MemoryError)
-"""What pyarrow, and the extension types that are registered with it, raise on bytes that are no stream of theirs."""
+"""Errors that pyarrow, and extension types registered with it, raise for bytes that are not a valid stream."""
 _NAMES_TOLD: Final = 5
 
 
@@ -49,7 +49,7 @@ class ArrowTable:
 
 
 def read_stream(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
-    """The columns with contract names; None where a limit dropped the whole stream (and counted it).
+    """Return the columns with contract names; None if a limit dropped the whole stream (and counted it).
 
     Raises :class:`UnreadableError` with a reason.
 
@@ -71,12 +71,12 @@ def read_stream(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
 
 
 def _read_directly(stream: bytes | memoryview, tally: Tally) -> ArrowTable:
-    """The same for the usual stream; raises :class:`NotUsualError`, with nothing counted, for others."""
+    """Do the same for the usual stream; raise :class:`NotUsualError`, with nothing counted, for others."""
     usual = Usual(stream, tally.limits.arrow_messages)
     if usual.body_bytes > tally.arrow_bytes_left:
         raise NotUsualError
     wanted, unreadable = _wanted(usual.plan)
-    # Buffers may overlap: nothing is made of them before all together are known to be within the limits.
+    # Buffers may overlap, so nothing is made of them before the limits are checked for all of them together.
     if not tally.has_room(usual.rows, len(wanted)) or usual.buffer_bytes(wanted) > tally.arrow_bytes_left:
         raise NotUsualError
     table = usual.columns(wanted)
@@ -87,7 +87,7 @@ def _read_directly(stream: bytes | memoryview, tally: Tally) -> ArrowTable:
 
 @lru_cache(maxsize=PLANS_LIMIT)
 def _wanted(plan: Plan) -> tuple[tuple[int, ...], int]:
-    """:func:`_columns_of_interest` of a plan's schema."""
+    """Return :func:`_columns_of_interest` of a plan's schema."""
     try:
         readable, unreadable = _columns_of_interest(plan.schema)
     except UnreadableError as error:
@@ -97,7 +97,7 @@ def _wanted(plan: Plan) -> tuple[tuple[int, ...], int]:
 
 def _take_bytes(size: int, tally: Tally) -> None:
     if not tally.take_arrow_bytes(size):
-        raise UnreadableError(f"{semconv.BATCH} takes {size} bytes unpacked, more than are left to the request")
+        raise UnreadableError(f"{semconv.BATCH} takes {size} bytes unpacked, more than are left for the request")
 
 
 def _read(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
@@ -108,7 +108,7 @@ def _read(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
     if not tally.fits(table.num_rows, table.num_columns):
         return None
     table.validate()
-    # Buffers may overlap and views repeat, so the columns together may be larger than the stream they came from.
+    # Buffers may overlap and views may repeat, so the columns may be larger than the stream they came from.
     size = max(size, table.nbytes + sum(_viewed_bytes(chunk) for column in table.columns for chunk in column.chunks))
     _take_bytes(size, tally)
     table.validate(full=True)
@@ -125,13 +125,13 @@ def _read(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
 
 
 def _columns_of_interest(schema: Any) -> tuple[list[int], int]:
-    """Indices of the columns to read, and how many more have a contract name but no readable type."""
+    """Return the indices of the columns to read, and how many others have a contract name but no readable type."""
     ours = [index for index, name in enumerate(schema.names) if place_of(name) is not None or name in MAPS]
     readable = [index for index in ours if _is_readable(schema.names[index], schema.types[index])]
     if not readable:
-        # No column at all would mean every column to Arrow's reader.
+        # Arrow's reader would take an empty list to mean every column.
         names = ", ".join(f"{field.name} ({field.type})"[:80] for field in list(schema)[:_NAMES_TOLD])
-        raise UnreadableError(f"{semconv.BATCH} has no column that can be read; it has: {names or 'none'}")
+        raise UnreadableError(f"{semconv.BATCH} has no readable column; it has: {names or 'none'}")
     for index in ours:
         if schema.names[index] == semconv.PREDICTION_ID and index not in readable:
             raise UnreadableError(f"{semconv.PREDICTION_ID} is a column of {schema.types[index]}, not of strings")
@@ -156,7 +156,7 @@ def _stored(array: Array) -> Array:
 
 
 def _entries(name: str, array: Array, tally: Tally) -> Iterator[tuple[str, Array]]:
-    """A struct's fields or a map's keys as columns of their own; the last of a row's twin keys counts."""
+    """Yield a struct's fields or a map's keys as separate columns; of equal keys in a row, the last counts."""
     if types.is_struct(array.type):
         for field, child in zip(array.type, array.flatten(), strict=True):
             yield field.name, _stored(child)
@@ -171,7 +171,7 @@ def _entries(name: str, array: Array, tally: Tally) -> Iterator[tuple[str, Array
     positions, row_of = positions[order], row_of[order]
     used, starts = np.unique(codes[positions], return_index=True)
     if rows * len(used) > tally.limits.cells:
-        raise UnreadableError(f"{name} has {len(used)} keys in {rows} rows, over the limit of cells")
+        raise UnreadableError(f"{name} has {len(used)} keys in {rows} rows, more than the limit of cells")
     items = _stored(array.items)
     for code, begin, end in zip(used, starts, [*starts[1:], len(positions)], strict=True):
         index = np.full(rows, -1, np.int64)
@@ -180,7 +180,7 @@ def _entries(name: str, array: Array, tally: Tally) -> Iterator[tuple[str, Array
 
 
 def _viewed_bytes(chunk: Array) -> int:
-    """Bytes that the views of a string_view array show, however often they show the same ones."""
+    """Return the bytes that the views of a string_view array show, each as often as it is shown."""
     array = _stored(chunk)
     if types.is_struct(array.type):
         return sum(_viewed_bytes(array.field(index)) for index in range(array.type.num_fields))

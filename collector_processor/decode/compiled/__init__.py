@@ -1,1 +1,1 @@
-"""The compiled walk over a request, and what it hands to Python."""
+"""The compiled walk over a request, and its results as Python objects."""

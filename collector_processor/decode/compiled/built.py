@@ -1,10 +1,10 @@
-"""The compiled parts of this room but the decoder, each None where it is not built; the rest then does the same."""
+"""The compiled parts of this package except the decoder, each None if it is not built; Python then does the same."""
 
 from __future__ import annotations
 
 try:
     from collector_processor.decode.compiled import packing
-except ImportError:  # no compiler at hand, or built for another Python
+except ImportError:  # no compiler available, or built for another Python
     packing = None
 try:
     from collector_processor.decode.compiled import texts

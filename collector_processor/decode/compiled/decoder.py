@@ -1,12 +1,13 @@
-"""Decodes traces and logs with the compiled walk (:mod:`.wire`), and what that leaves with :mod:`.fallback`.
+"""Decode traces and logs with the compiled walk (:mod:`.wire`), and what it leaves over with :mod:`.fallback`.
 
-The walk makes columns of predictions and labels, single ones and arrays, and finds Arrow streams, whose rows go the
-same way as the fallback's. It leaves spans and records that are *other*: those to be rejected; with an attribute or key
-given twice; a text or id over its limit; arrays of no or of different lengths or beside a stream; a map that is none; a
-class, segment or id that is a number with decimals; predictions with attributes of a label; values that OTLP does not
-know. Each of these goes through the fallback alone, and its rows come between those of its neighbours. The whole
-request goes through the fallback where the walk gives up, where other spans are so many that columns would be cut to
-shreds, and where a limit was met: which rows or columns a limit leaves out depends on the order in which they came.
+The walk makes columns of predictions and labels, single ones and arrays, and finds Arrow streams, whose rows take the
+same path as the fallback's. It leaves spans and records that are *other*: those to be rejected; with a repeated
+attribute or key; with a text or id over its limit; with arrays of length 0, of different lengths, or next to a stream;
+with a map that is not a map; with a class, segment or id that is a number with decimals; predictions with attributes of
+a label; values that OTLP does not define. Each of these goes through the fallback alone, and its rows come between
+those of its neighbors. The whole request goes through the fallback if the walk gives up, if there are enough other
+spans to cut the columns into tiny pieces, or if a limit was reached: which rows or columns a limit leaves out depends
+on the order in which they came.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ from otel_ml import semconv
 
 _Key = TypeVar("_Key", Identity, str)
 _ROWS_PER_CUT: Final = 16
-"""Rows that a model must have, for each time that another span stands between them, to be worth columns."""
+"""Rows that a model must have for each other span between them, to be worth columns."""
 _LABELS_PER_CUT: Final = 2
-"""Likewise labels, which have but one column."""
+"""The same for labels, which have only one column."""
 _FREE_CATEGORIES: Final = 65_536
 _CATEGORIES_PER_CELL: Final = 4
 _LEAST_PART: Final = 8
-"""A stream of less than so much of a request is copied out of it."""
+"""A stream smaller than this fraction (1 / 8) of its request is copied out of it."""
 _IN_ANY_ORDER: Final = frozenset[DecodeReason](
     (
         "label_without_id",
@@ -58,11 +59,11 @@ _IN_ANY_ORDER: Final = frozenset[DecodeReason](
         "unsupported_value",
     )
 )
-"""What is dropped whatever came before."""
+"""Reasons that drop the same cells or rows whatever came before."""
 
 
 def decode_traces(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LIMITS) -> Decoded:
-    """Predictions and labels of an ``ExportTraceServiceRequest``; raises :class:`.batch.MalformedRequestError`.
+    """Decode the predictions and labels of an ``ExportTraceServiceRequest``, or raise ``MalformedRequestError``.
 
     >>> decode_traces(b"", received_ns=0).items
     0
@@ -72,7 +73,7 @@ def decode_traces(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_
 
 
 def decode_logs(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LIMITS) -> Decoded:
-    """Labels of an ``ExportLogsServiceRequest``; raises :class:`.batch.MalformedRequestError`.
+    """Decode the labels of an ``ExportLogsServiceRequest``, or raise ``MalformedRequestError``.
 
     >>> decode_logs(b"", received_ns=0).items
     0
@@ -97,7 +98,7 @@ def _walked(body: bytes, received_ns: int, limits: DecodeLimits, *, logs: bool) 
 
 
 def _is_worth_it(walked: WalkedRequest, limits: DecodeLimits) -> bool:
-    """Whether the columns are whole enough, and within what needs no look at the order of things."""
+    """Return whether the columns are cut little enough, and small enough that order does not matter for limits."""
     others, cuts = len(walked.others), sum(not other.label for other in walked.others)
     rows = sum(len(model.ordinals) for model in walked.models)
     labels = sum(len(labels.ordinals) for labels in walked.labels)
@@ -107,29 +108,29 @@ def _is_worth_it(walked: WalkedRequest, limits: DecodeLimits) -> bool:
         return False
     columns = [column for model in walked.models for column in (*model.columns, model.error)]
     sizes = [len(column.categories) for column in (*columns, *(labels.classes for labels in walked.labels))]
-    # Each piece of a column knows all of its categories.
+    # Each piece of a column has all of the column's categories.
     cells = labels + sum(model.cells for model in walked.models)
     if (others + len(walked.streams)) * sum(sizes) > _CATEGORIES_PER_CELL * cells + _FREE_CATEGORIES:
         return False
-    # In the fallback the texts of other spans, one of each, might stand in one column with the rest.
+    # In the fallback, the texts of other spans, one from each, might be in one column with the rest.
     return max(sizes, default=0) + others <= limits.categories
 
 
 class _Decoding:
-    """Puts what was walked over, and what is left to the fallback, together in the order of the request."""
+    """Combines the walk's rows with those left to the fallback, in the order of the request."""
 
     def __init__(self, body: bytes, walked: WalkedRequest, request: Request, *, logs: bool) -> None:
         self._body = body
         self._walked = walked
         self._request = request
         self._logs = logs
-        self._weights = [*map(weight, walked.states), 1.0]  # the last for code −1: no threshold
+        self._weights = [*map(weight, walked.states), 1.0]  # the last is for code −1: no threshold
         self._models = _Models([_Model(model, self._weights, request) for model in walked.models])
         self._labels = _Models([_Labels(labels, request) for labels in walked.labels])
         self._known: list[fallback.Known] = [{} for _ in walked.resources]
 
     def decoded(self) -> Decoded | None:
-        """Everything as batches; None where a limit was met."""
+        """Return everything as batches; None if a limit was reached."""
         walked, tally = self._walked, self._request.tally
         tally.take_items(walked.items + walked.containers)
         tally.drop("unsupported_value", walked.unsupported)
@@ -139,7 +140,7 @@ class _Decoding:
         tally.take_rows(without)
         tally.take_cells(without, 2)
         cuts = sum(not other.label for other in walked.others)
-        if cuts:  # in the fallback these, and the rows around them, might be put together to larger batches
+        if cuts:  # the fallback might merge these and the rows around them into larger batches
             tally.take_cells(cuts + sum(len(model.ordinals) for model in walked.models), walked.keys)
         for other in sorted((*walked.others, *walked.streams), key=lambda each: each.ordinal):
             if isinstance(other, Other):
@@ -181,9 +182,9 @@ class _Decoding:
 
 
 def _octets(body: bytes, begin: int, end: int) -> bytes | memoryview:
-    """A stream, without a copy where that does no harm.
+    """Return a stream, without a copy if that does no harm.
 
-    Columns may be views of it, wherever they lie; only a few rows should not keep a large request alive.
+    Columns may be views of it at any alignment; but a few rows should not keep a large request in memory.
     """
     octets = memoryview(body)[begin:end]
     return octets if _LEAST_PART * len(octets) >= len(body) else bytes(octets)
@@ -198,9 +199,9 @@ class _Models(Generic[_Key]):
         self._announced = 0
 
     def add_until(self, ordinal: int, only: _Key | None = None) -> None:
-        """Adds the rows of spans before the ``ordinal``-th.
+        """Add the rows of spans before the ``ordinal``-th.
 
-        With ``only`` just that model's; the others take their place in the order, but are not cut.
+        With ``only``, add just that model's rows; other models take their place in the order, but are not cut.
         """
         while self._announced < len(self._models) and self._models[self._announced].first < ordinal:
             self._models[self._announced].announce()
@@ -213,7 +214,7 @@ class _Models(Generic[_Key]):
 
 
 class _Rows(ABC, Generic[_Key]):
-    """The rows of one model; ``first`` is the ordinal of the first span that had any."""
+    """The rows of one model; ``first`` is the ordinal of its first span with rows."""
 
     def __init__(self, key: _Key, first: int, ordinals: I64) -> None:
         self.key = key
@@ -222,7 +223,7 @@ class _Rows(ABC, Generic[_Key]):
         self._added = 0
 
     def add_until(self, ordinal: int) -> None:
-        """Adds the rows of spans before the ``ordinal``-th that were not added yet."""
+        """Add the rows of spans before the ``ordinal``-th that were not added yet."""
         part = slice(self._added, int(np.searchsorted(self._ordinals, ordinal)))
         if part.start < part.stop:
             self._add(part)
@@ -230,11 +231,11 @@ class _Rows(ABC, Generic[_Key]):
 
     @abstractmethod
     def announce(self) -> object:
-        """Takes the model's place in the order of the request."""
+        """Take the model's place in the order of the request."""
 
     @abstractmethod
     def _add(self, part: slice) -> None:
-        """Adds these rows to the request."""
+        """Add these rows to the request."""
 
 
 class _Model(_Rows[Identity]):
@@ -257,7 +258,7 @@ class _Model(_Rows[Identity]):
         added = part.stop - part.start
         batch = self._batch if added == len(self._batch) else self._batch.take(part)
         cells = walked.cells * added // len(walked.ordinals)
-        rows.add_batch(batch, len(walked.columns) + 1, cells)  # and the id's
+        rows.add_batch(batch, len(walked.columns) + 1, cells)  # and the id column
 
 
 class _Labels(_Rows[str]):
@@ -312,7 +313,7 @@ def _column(cells: WalkedColumn) -> Column | None:
 
 
 def _weights(walked: WalkedModel, weights: list[float]) -> F64:
-    """How many predictions each row stands for."""
+    """Return the number of predictions that each row stands for."""
     if walked.states is None:
         return walked.counts
     return np.array(weights)[walked.states] * walked.counts

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False, cdivision=True
 # cython: embedsignature=False, binding=False
-"""Ids hashed and codes renumbered one at a time, the GIL released. See ``packing.pyi``."""
+"""Hashes ids and renumbers codes one at a time, without the GIL. See ``packing.pyi``."""
 
 from libc.math cimport isnan
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -43,7 +43,7 @@ def hash_rows(bytes prefix not None, Py_ssize_t digits, uint64_t begin, uint64_t
     cdef uint64_t number, left, word, step
     cdef Ahead shared, ahead
     if digits < 1 or size > LONGEST_ID or out.shape[1] != 2:
-        raise ValueError("ids so long are not hashed in a row")
+        raise ValueError("ids that long are not hashed in a row")
     memcpy(text, <const char*>prefix, prefixed)
     with nogil:
         start_hash(&shared, size)
@@ -55,7 +55,7 @@ def hash_rows(bytes prefix not None, Py_ssize_t digits, uint64_t begin, uint64_t
                 left = number // 10
                 text[size - 1 - place] = <uint8_t>(48 + number - left * 10)
                 number = left
-            # Ten ids differ in their last octet only, and so in what the last word adds.
+            # Ten ids differ only in their last octet, and so only in the last word.
             ahead = shared
             absorb_until(&ahead, text, size - 1)
             word = last_word(text + ahead.at, size - ahead.at, size)
@@ -88,14 +88,14 @@ cdef inline void start_hash(Ahead* ahead, Py_ssize_t size) noexcept nogil:
 
 
 cdef inline void absorb_until(Ahead* ahead, Octets text, Py_ssize_t end) noexcept nogil:
-    """Takes the words that end there or before."""
+    """Absorbs the words that end at ``end`` or before."""
     while ahead.at + 8 <= end:
         absorb(&ahead.a, &ahead.b, word_at(text + ahead.at))
         ahead.at += 8
 
 
 cdef inline void finish_hash(const Ahead* ahead, uint64_t word, uint64_t* out) noexcept nogil:
-    """Takes the last word, whole or not."""
+    """Absorbs the last word, which may be partial, and finishes the hash."""
     cdef uint64_t a = ahead.a, b = ahead.b
     absorb(&a, &b, word)
     a += b

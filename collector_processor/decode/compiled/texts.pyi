@@ -6,12 +6,12 @@ from numpy.typing import NDArray
 from collector_processor.columns.batch import I32
 
 def texts_to_codes(values: NDArray[Any], missing: tuple[object, ...] = ()) -> tuple[I32, Sequence[str]] | None:
-    """Numbers the texts of an array of objects ``[n]`` by their first appearance: codes ``[n]`` and the texts.
+    """Number the texts of an array of objects ``[n]`` by first appearance; return codes ``[n]`` and the texts.
 
-    None, NaN and the very objects in ``missing`` get −1. Returns None, so that the caller takes another way, where a
-    cell is anything else (a subclass of ``str`` and a text with a lone surrogate too), and where more than half of the
-    rows so far are objects that were not there before: after 4,096 rows if their texts were, else after 16,384. At most
-    65,536 addresses are kept, in 2 MB; later objects are looked up by their text.
+    None, NaN and the objects in ``missing`` (compared by identity) get −1. Returns None, so that the caller takes
+    another path, if a cell is anything else (including a subclass of ``str`` and a text with a lone surrogate), or if
+    more than half of the rows so far are objects not seen before: after 4,096 rows if their texts were seen, else after
+    16,384. At most 65,536 addresses are kept, in 2 MB; later objects are looked up by their text.
 
-    Raises :class:`TypeError` for another array.
+    Raises :class:`TypeError` for any other array.
     """

@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False, cdivision=True
 # cython: embedsignature=False, binding=False
-"""Python texts numbered in one pass over their addresses. See ``texts.pyi``.
+"""Numbers Python texts in one pass over their addresses. See ``texts.pyi``.
 
-Whoever makes a column of texts mostly makes one object for each distinct text, so an address that was seen tells the
-code without a look at the text. The array refers to its objects and the GIL is held, so no address is used twice.
+Most columns of texts have one object for each distinct text, so a known address gives the code without reading the
+text. The array refers to its objects and the GIL is held, so no address is reused meanwhile.
 """
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
@@ -19,9 +19,9 @@ import numpy as np
 
 cdef enum:
     MISSING = -1
-    OTHER = -2  # what is neither a text nor missing
+    OTHER = -2  # neither a text nor missing
     FIRST_BITS = 10
-    LAST_BITS = 17  # 2¹⁶ addresses at most: half of the slots
+    LAST_BITS = 17  # at most 2¹⁶ addresses: half of the slots
     BLOCK = 4096
     PATIENCE = 4 * BLOCK
 
@@ -41,7 +41,7 @@ cdef struct Table:
 cdef inline Slot* slot_of(const Table* table, PyObject* address) noexcept nogil:
     """The slot of an address, or the empty one where it belongs."""
     cdef uint64_t mask = (<uint64_t>1 << table.bits) - 1
-    # Objects lie at multiples of 16: Fibonacci hashing of what is above these bits.
+    # Addresses of objects are multiples of 16: Fibonacci hashing of the bits above these.
     cdef uint64_t place = ((<uint64_t><uintptr_t>address >> 4) * <uint64_t>0x9E3779B97F4A7C15) >> (64 - table.bits)
     while table.slots[place].address != NULL and table.slots[place].address != address:
         place = (place + 1) & mask
@@ -49,7 +49,7 @@ cdef inline Slot* slot_of(const Table* table, PyObject* address) noexcept nogil:
 
 
 cdef bint grow(Table* table) noexcept nogil:
-    """Twice as many slots; false without memory, with the table as it was."""
+    """Doubles the slots; returns False without memory, and leaves the table as it was."""
     cdef Table larger
     cdef Py_ssize_t i
     larger.bits, larger.used = table.bits + 1, table.used
@@ -65,7 +65,7 @@ cdef bint grow(Table* table) noexcept nogil:
 
 
 cdef inline void remember(Table* table, PyObject* address, int32_t code) noexcept nogil:
-    """Adds an address that is not there, as long as there is room."""
+    """Adds an address that is not in the table, as long as there is room."""
     cdef Slot* slot
     if table.used >= <Py_ssize_t>1 << (table.bits - 1) and (table.bits >= LAST_BITS or not grow(table)):
         return
@@ -75,7 +75,7 @@ cdef inline void remember(Table* table, PyObject* address, int32_t code) noexcep
 
 
 cdef int32_t code_of(PyObject* cell, dict index, list names, tuple missing) except? -3:
-    """The code of a cell by its value; one more name if it is a text for the first time."""
+    """The code of a cell by its value; adds a name for a new text."""
     cdef object value
     cdef PyObject* known
     if cell == NULL:  # numpy's None
@@ -88,7 +88,7 @@ cdef int32_t code_of(PyObject* cell, dict index, list names, tuple missing) exce
         if not (<str>value).isascii():
             try:
                 (<str>value).encode()
-            except UnicodeEncodeError:  # a lone surrogate is no text
+            except UnicodeEncodeError:  # a lone surrogate is not a text
                 return OTHER
         PyDict_SetItem(index, value, len(names))
         names.append(value)
@@ -143,7 +143,7 @@ def texts_to_codes(values not None, tuple missing not None=()):
                     if cell != NULL:
                         remember(&table, cell, code)
                 row += 1
-            # Addresses that tell nothing: objects mostly new, of known texts at once, of new texts after a while.
+            # Addresses do not help if most objects are new: give up at once if their texts are known, else after a while.
             if 2 * misses > end and end >= BLOCK and (misses > 2 * <Py_ssize_t>len(names) or end >= PATIENCE):
                 given_up = True
     finally:

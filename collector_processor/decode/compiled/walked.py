@@ -1,4 +1,4 @@
-"""What the compiled walk over a request hands to Python: columns, Arrow streams, and the places of other spans."""
+"""The results of the compiled walk over a request: columns, Arrow streams, and the positions of other spans."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collector_processor.decode.rules.cells import Scalar
 
 
 class Other(NamedTuple):
-    """A span or record that the walk does not read: octets ``begin`` to ``end`` of the request, the ``ordinal``-th.
+    """The ``ordinal``-th span or record, octets ``begin`` to ``end`` of the request, which the walk does not read.
 
-    ``resource`` is the index of its resource; ``label`` says that it cannot be a prediction.
+    ``resource`` is the index of its resource; ``label`` means that it cannot be a prediction.
     """
 
     ordinal: int
@@ -24,7 +24,7 @@ class Other(NamedTuple):
 class WalkedColumn(NamedTuple):
     """The cells of the flat name ``name``; there may be none.
 
-    ``unsupported`` counts texts and booleans where a number is due.
+    ``unsupported`` counts texts and booleans in place of numbers.
     """
 
     name: str
@@ -35,11 +35,11 @@ class WalkedColumn(NamedTuple):
 
 
 class WalkedModel(NamedTuple):
-    """``n`` rows of one model; ``names`` are its name, version, task (empty: unsaid) and role.
+    """``n`` rows of one model; ``names`` are its name, version, task (empty if absent) and role.
 
-    ``ordinals`` int64 ``[n]``, never falling, number the rows' spans within the request. ``counts`` float64 ``[n]`` are
-    ``ml.prediction.rows``; ``states`` int32 ``[n]`` are trace states as indices into those of the request, −1 without
-    a sampling threshold, None if no row has one. ``cells`` counts the cells that came.
+    ``ordinals`` int64 ``[n]``, never decreasing, number the rows' spans within the request. ``counts`` float64 ``[n]``
+    are ``ml.prediction.rows``; ``states`` int32 ``[n]`` are trace states as indices into those of the request, −1
+    without a sampling threshold, None if no row has one. ``cells`` counts the cells that came.
     """
 
     names: tuple[str, str, str, str]
@@ -55,9 +55,9 @@ class WalkedModel(NamedTuple):
 
 
 class WalkedLabels(NamedTuple):
-    """``n`` labels of the model ``name``, each with a class or a value; columns as those of :class:`WalkedModel`.
+    """``n`` labels of the model ``name``, each with a class or a value; columns as in :class:`WalkedModel`.
 
-    ``first`` is the ordinal of the first span or record with labels of that model, even if none of them is here.
+    ``first`` is the ordinal of the first span or record with labels of that model, even if none of them is included.
     """
 
     name: str
@@ -72,8 +72,8 @@ class WalkedLabels(NamedTuple):
 class WalkedStream(NamedTuple):
     """A span or record called ``name`` whose rows are an Arrow stream: octets ``begin`` to ``end`` of the request.
 
-    ``names`` are as those of :class:`WalkedModel`, ``state`` is as one of its ``states``. ``scalars`` are the cells
-    beside the stream by flat name.
+    ``names`` are as in :class:`WalkedModel`, ``state`` is like one of its ``states``. ``scalars`` are the cells next to
+    the stream by flat name.
     """
 
     ordinal: int
@@ -91,9 +91,9 @@ class WalkedStream(NamedTuple):
 
 
 class WalkedRequest(NamedTuple):
-    """``items`` spans or records in ``containers`` scopes and resources; of the latter, the model and version that each
-    names. ``unsupported`` counts values that are no scalars where a scalar is due; ``labels_without_…`` are rows of
-    arrays that make no label. It has at most ``keys`` different keys.
+    """``items`` spans or records in ``containers`` scopes and resources, and the model and version that each resource
+    names. ``unsupported`` counts nested values in place of scalars; ``labels_without_…`` count rows of arrays that do
+    not make a label. The request has at most ``keys`` different keys.
     """
 
     items: int

@@ -2,11 +2,11 @@
 # cython: embedsignature=False, binding=False
 """One pass over the octets of an export request: predictions and labels of every form become columns on the way.
 
-The octets are not trusted: every read is checked against the end of what encloses it, no memory grows faster than the
-request, and what is in any way unusual is left to :mod:`.fallback`: one span or record (an *other* one), or the whole
-request. Per attribute, and per entry of a map, the key is compared with the one that followed its predecessor in the
-span before, so that spans of one schema need no look-up. The elements of an array are checked and counted on the way
-and become cells once it is known whose they are. Arrow streams are only located.
+The octets are not trusted: every read is checked against the end of the enclosing message, no memory grows faster than
+the request, and anything unusual is left to :mod:`.fallback`: one span or record (an *other* one), or the whole
+request. For each attribute and each entry of a map, the key is compared with the one that followed its predecessor in
+the previous span, so that spans with one schema need no look-up. The elements of an array are checked and counted on
+the way, and become cells once it is known which model they belong to. Arrow streams are only located.
 """
 
 from libc.math cimport NAN, fabs, floor, isnan
@@ -45,7 +45,7 @@ def walk(
     int64_t cells,
     bint logs=False,
 ):
-    """The spans or log records of a request; None where the fallback has to decode it as a whole. See ``wire.pyi``."""
+    """The spans or log records of a request; None if the fallback has to decode the whole request. See ``wire.pyi``."""
     cdef State state
     cdef Octets begin = <Octets><const char*>body
     cdef Py_ssize_t size = len(body)

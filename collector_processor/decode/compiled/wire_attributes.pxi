@@ -1,11 +1,11 @@
-# Attributes of a span or record, and entries of its maps: keys, values, and what they say.
+# Attributes of a span or record, and entries of its maps: keys, values, and their meaning.
 
 cdef inline bint read_attribute(
     State* state, Octets at, Octets end, int32_t previous, int form, Text* prefix, int32_t* key, Value* value, bint* odd
 ) noexcept nogil:
-    """A ``KeyValue`` of a key and then at most a value; one of any other shape is checked and called odd.
+    """Reads a ``KeyValue`` with a key and then at most one value; any other shape is checked and marked as odd.
 
-    All of it has been checked but for the content of a MAP under a key that means ENTRIES.
+    Everything is checked except the content of a MAP under a key that means ENTRIES.
     """
     cdef Octets begin = at, head = at, stop
     cdef int32_t expected = state.keys[previous].after[form]
@@ -77,7 +77,7 @@ cdef inline bint walk_attribute(State* state, Octets at, Octets end) noexcept no
 
 
 cdef bint walk_map(State* state, Span* span, int32_t number, Value* value) noexcept nogil:
-    """Takes the entries of a ``KeyValueList`` as the cells of a name that starts with the map's prefix."""
+    """Takes the entries of a ``KeyValueList`` as cells whose names start with the map's prefix."""
     cdef Octets at = value.at, end, stop
     cdef int32_t previous = number, entry
     cdef Value found
@@ -106,7 +106,7 @@ cdef bint walk_map(State* state, Span* span, int32_t number, Value* value) noexc
         if state.keys[entry].meaning == CELL:
             if not take_cell(state, span, entry, &state.keys[entry], &found):
                 return False
-        else:  # that of no key at all
+        else:  # an entry without a key
             span.odd |= found.kind > TEXT
     return True
 
@@ -115,7 +115,7 @@ cdef inline bint take_cell(State* state, Span* span, int32_t number, Key* key, V
     cdef Cell* cell
     span.odd |= key.seen == state.items
     key.seen = state.items
-    # Texts that would be cut, and numbers whose text is Python's affair.
+    # Texts that would be truncated, and numbers whose text only Python can write.
     if value.kind == TEXT:
         span.odd |= value.size > state.longest
     elif value.kind == DOUBLE:
@@ -133,7 +133,7 @@ cdef inline bint take_cell(State* state, Span* span, int32_t number, Key* key, V
 
 
 cdef void take_nested(State* state, Span* span, int part, Value* value, int64_t longest) noexcept nogil:
-    """An array makes rows; what else is no scalar is missing where a scalar is due, and counted."""
+    """An array makes rows; any other nested value in place of a scalar is missing and counted."""
     if value.kind == ARRAY:
         span.odd |= value.integer == 0 or value.longest > longest
         span.odd |= span.rows >= 0 and span.rows != value.integer
@@ -159,7 +159,7 @@ cdef bint grow_cells(Cell** cells, Py_ssize_t* had) noexcept nogil:
 
 
 cdef void take_meaning(State* state, Span* span, int32_t number, Key* key, Value* value) noexcept nogil:
-    """An attribute that says something about the span, and is no cell of a prediction."""
+    """Takes an attribute that describes the span and is not a cell of a prediction."""
     cdef int meaning = key.meaning
     if meaning == ID:
         if value.kind == TEXT:

@@ -1,4 +1,4 @@
-# The rows of each model as growing arrays: cells of numbers and of codes, padded with missing ones up to their row.
+# The rows of each model as growing arrays: cells of numbers and codes, padded with missing ones up to their row.
 
 cdef enum:
     FEATURE = 0
@@ -65,8 +65,8 @@ cdef struct Labels:
 
 
 cdef struct Space:
-    # Cells that stand for nothing, against those that came: keeps memory in proportion to the request. ``shared_left``
-    # is how many more may repeat what came once for all rows of a call.
+    # Padded cells compared with those that came: this keeps memory in proportion to the request. ``shared_left`` is how
+    # many more cells may repeat a value that came once for all rows of a call.
     Py_ssize_t padded
     Py_ssize_t cells
     int64_t shared_left
@@ -83,7 +83,7 @@ cdef inline Py_ssize_t wider(Py_ssize_t room, Py_ssize_t needed) noexcept nogil:
 
 
 cdef bint pad_numbers(Column* column, Py_ssize_t row, Space* space) noexcept nogil:
-    """Missing cells up to ``row``, and room for one more."""
+    """Adds missing cells up to ``row``, and makes room for one more."""
     cdef Py_ssize_t room
     cdef double* numbers
     if not take_space(space, row - column.number_count):
@@ -102,7 +102,7 @@ cdef bint pad_numbers(Column* column, Py_ssize_t row, Space* space) noexcept nog
 
 
 cdef bint pad_codes(Column* column, Py_ssize_t row, Space* space) noexcept nogil:
-    """Missing cells up to ``row``, and room for one more."""
+    """Adds missing cells up to ``row``, and makes room for one more."""
     cdef Py_ssize_t room
     cdef int32_t* codes
     if not take_space(space, row - column.code_count):
@@ -143,7 +143,7 @@ cdef inline bint put_code(Column* column, Py_ssize_t row, int32_t code, Space* s
 cdef inline bint put_text(
     Column* column, Py_ssize_t row, Octets at, Py_ssize_t size, bint lasting, Space* space, Owned* owned
 ) noexcept nogil:
-    """Puts a text; one that is not ``lasting`` (no part of the request) is copied if it is new."""
+    """Puts a text; one that is not ``lasting`` (not part of the request) is copied if it is new."""
     cdef int32_t known = column.texts.count, code = code_of(&column.texts, at, size)
     if code < 0:
         return False
@@ -156,7 +156,7 @@ cdef inline bint put_text(
 
 
 cdef bint repeat_cell(Column* column, Py_ssize_t row, Py_ssize_t rows, Space* space) noexcept nogil:
-    """Gives the cell of ``row``, if it is the column's last, to the ``rows`` − 1 behind it, too."""
+    """Repeats the cell of ``row``, if it is the column's last, in the next ``rows`` − 1 rows."""
     cdef Py_ssize_t i
     cdef bint number = column.number_count == row + 1, text = column.code_count == row + 1
     space.shared_left -= rows - 1
@@ -171,14 +171,14 @@ cdef bint repeat_cell(Column* column, Py_ssize_t row, Py_ssize_t rows, Space* sp
 
 
 cdef struct Owned:
-    # Octets that are no part of the request.
+    # Octets that are not part of the request.
     uint8_t** parts
     Py_ssize_t count
     Py_ssize_t room
 
 
 cdef Octets own(Owned* owned, Octets at, Py_ssize_t size) noexcept nogil:
-    """A copy that lives as long as the walk; NULL without memory."""
+    """Returns a copy that lives as long as the walk; NULL without memory."""
     cdef Py_ssize_t room
     cdef uint8_t** parts
     cdef uint8_t* copy
@@ -199,7 +199,7 @@ cdef Octets own(Owned* owned, Octets at, Py_ssize_t size) noexcept nogil:
 
 
 cdef Row* add_rows(Row** all_rows, Py_ssize_t* count, Py_ssize_t* had, Py_ssize_t more) noexcept nogil:
-    """So many more rows, yet to be filled; NULL without memory."""
+    """Adds ``more`` rows, yet to be filled; NULL without memory."""
     cdef Py_ssize_t room
     cdef Row* rows
     if more > had[0] - count[0]:
@@ -214,7 +214,7 @@ cdef Row* add_rows(Row** all_rows, Py_ssize_t* count, Py_ssize_t* had, Py_ssize_
 
 
 cdef Column* add_column(Model* model, int32_t key, Space* space) noexcept nogil:
-    """A new column for a key that has none; NULL without memory."""
+    """Adds a column for a key that has none; NULL without memory."""
     cdef Py_ssize_t room
     cdef Column* columns
     cdef int32_t* column_of

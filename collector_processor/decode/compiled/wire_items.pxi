@@ -1,7 +1,7 @@
-# What becomes of a span or record that was read: rows, an other one, or nothing.
+# What a span or record becomes once it is read: rows, an other one, or nothing.
 
 cdef bint add_span(State* state, Span* span, Octets begin, Octets end) noexcept nogil:
-    """Adds a span to where it belongs, an odd one to the other ones; passes over what is not ours."""
+    """Adds a span to the rows it belongs to, an odd one to the other ones; ignores spans that are not ours."""
     cdef Resource* resource = &state.resources[state.resource_count - 1]
     cdef bint named_predict = starts_with(span.name.at, span.name.size, PREDICT.at, PREDICT.size)
     cdef bint label = span.label and starts_with(span.name.at, span.name.size, LABELLED.at, LABELLED.size)
@@ -32,7 +32,7 @@ cdef bint add_span(State* state, Span* span, Octets begin, Octets end) noexcept 
 
 
 cdef bint add_record(State* state, Span* span, Octets begin, Octets end) noexcept nogil:
-    """Adds a log record's labels, one that is odd to the other ones; passes over what is no label."""
+    """Adds a log record's labels, an odd record to the other ones; ignores records that are not labels."""
     cdef Text names[IDENTITY]
     cdef uint8_t digits[32]
     if not span.odd:
@@ -102,7 +102,7 @@ cdef bint is_one_of(Text* text, const Text* choices, int count) noexcept nogil:
 
 
 cdef bint is_identity(Text* names, int64_t longest) noexcept nogil:
-    """Whether a model may be named so, by the rules of :mod:`.identify`."""
+    """Whether these names are valid for a model, by the rules of :mod:`.identify`."""
     return (
         0 < names[0].size <= longest
         and names[1].size <= longest
@@ -117,12 +117,12 @@ cdef bint has_id(Span* span) noexcept nogil:
 
 
 cdef bint is_call_id(Span* span) noexcept nogil:
-    """Whether the ids of a call's rows, made of an id that they share, are short enough to be hashed here."""
+    """Whether the ids of a call's rows, made from a shared id, are short enough to be hashed here."""
     return span.id.kind != TEXT or span.id.size + 1 + LONGEST_INTEGER <= LONGEST_ID
 
 
 cdef void fill_row(State* state, Span* span, Row* row) noexcept nogil:
-    """Times and weight of a span, or time of a record, by the rules of :mod:`.fallback`."""
+    """Sets the times and weight of a span, or the time of a record, by the rules of :mod:`.fallback`."""
     cdef uint64_t latest = 0x7FFFFFFFFFFFFFFFULL
     row.ordinal = state.items - 1
     row.time_ns = state.received_ns
@@ -139,6 +139,6 @@ cdef void fill_row(State* state, Span* span, Row* row) noexcept nogil:
 
 
 cdef bint take_rows(State* state, int64_t rows) noexcept nogil:
-    """Whether so many more rows are within the limit; what is beyond it is the fallback's to leave out."""
+    """Whether ``rows`` more rows are within the limit; beyond it, the fallback decides what to leave out."""
     state.rows += rows
     return state.rows <= state.most_rows

@@ -1,7 +1,7 @@
 # Labels, and calls whose rows are in an Arrow stream.
 
 cdef bint is_label(Span* span) noexcept nogil:
-    """Whether a span or record makes labels; what the fallback may have to reject does not."""
+    """Whether a span or record makes labels; one that the fallback may have to reject does not."""
     cdef Text text
     cdef uint8_t digits[32]
     cdef Value* value = &span.labels[LABEL_VALUE - LABEL_CLASS]
@@ -17,7 +17,7 @@ cdef inline bint is_number(Value* value) noexcept nogil:
 
 
 cdef Labels* labels_named(State* state, Text* name) noexcept nogil:
-    """The labels of the model of this name, perhaps a new one; NULL if it cannot be one more."""
+    """The labels of the model with this name, perhaps a new one; NULL if no more can be added."""
     cdef Py_ssize_t room
     cdef int32_t known = state.label_names.count, number = code_of(&state.label_names, name.at, name.size)
     cdef Labels* labels
@@ -41,7 +41,7 @@ cdef Labels* labels_named(State* state, Text* name) noexcept nogil:
 
 
 cdef inline bint next_of(Value* value, Octets* at, Value* element) noexcept nogil:
-    """The next row's cell of an array, or once more that of a scalar."""
+    """The next row's cell of an array, or the same cell again for a scalar."""
     if value.kind == ARRAY:
         return next_element(at, value.at + value.size, element)
     element[0] = value[0]
@@ -49,7 +49,7 @@ cdef inline bint next_of(Value* value, Octets* at, Value* element) noexcept nogi
 
 
 cdef bint add_labels(State* state, Span* span, Text* names) noexcept nogil:
-    """Adds one label, or as many as its arrays have elements, of which those without id or label are counted."""
+    """Adds one label, or one for each element of its arrays; counts those without an id or a label."""
     cdef uint8_t shared[LONGEST_ID + 32]
     cdef uint8_t digits[32]
     cdef uint8_t id_digits[32]
@@ -114,7 +114,7 @@ cdef bint add_labels(State* state, Span* span, Text* names) noexcept nogil:
 
 
 cdef bint add_stream(State* state, Span* span, Text* names, bint own_version) noexcept nogil:
-    """Keeps a span or record whose rows are in an Arrow stream, with all that it says besides."""
+    """Keeps a span or record whose rows are in an Arrow stream, with all its other attributes."""
     cdef Py_ssize_t room
     cdef Streamed* streams
     cdef int i

@@ -1,4 +1,4 @@
-# The names that mean something, and the keys that a request has, each with its meaning.
+# The names that have a meaning, and the keys of a request, each with its meaning.
 
 cdef struct Meaning:
     Octets at
@@ -7,7 +7,7 @@ cdef struct Meaning:
     uint8_t part
     bint sign
 
-# Names and prefixes that mean something; written once, at import. The octets belong to ``_SPELT``.
+# Names and prefixes that have a meaning; written once, at import. The octets belong to ``_SPELT``.
 cdef Meaning EXACT[32]
 cdef int EXACT_COUNT = 0
 cdef Meaning PREFIXES[16]
@@ -63,7 +63,7 @@ cdef _learn_names():
         (semconv.MODEL_TASK, TASK, 0, False), (semconv.MODEL_ROLE, ROLE, 0, False),
         (semconv.LABEL_CLASS, LABEL, LABEL_CLASS, False), (semconv.LABEL_VALUE, LABEL, LABEL_VALUE, False),
     )
-    prefixes = (  # the first that fits counts; those of cells fit only longer names
+    prefixes = (  # the first match counts; those of cells match only longer names
         (semconv.FEATURE, CELL, FEATURE, True), (semconv.SEGMENT, CELL, SEGMENT, False),
         (semconv.ATTRIBUTION, CELL, ATTRIBUTION, False), (semconv.PREDICTION_SCORES + ".", CELL, SCORES, True),
         (semconv.FEATURE, SIGN, 0, True), (semconv.PREDICTION_ID.rpartition(".")[0] + ".", SIGN, 0, True),
@@ -155,7 +155,7 @@ cdef int32_t numbered(State* state, Octets at, Py_ssize_t size, bint lasting) no
 
 
 cdef int32_t key_of(State* state, int form, Text* prefix, Octets head, Octets at, Octets stop) noexcept nogil:
-    """The number of the key at hand; that of an entry of a map is that of the flat name with the map's ``prefix``."""
+    """The number of the current key; for an entry of a map, that of the flat name with the map's ``prefix``."""
     cdef int32_t key
     cdef Py_ssize_t size = stop - at
     if form == FLAT:
@@ -173,7 +173,7 @@ cdef int32_t key_of(State* state, int form, Text* prefix, Octets head, Octets at
 
 
 cdef bint has_scratch(State* state, Py_ssize_t size) noexcept nogil:
-    """Makes the scratch memory at least so large."""
+    """Makes the scratch memory at least ``size`` octets large."""
     cdef uint8_t* scratch
     if size > 0x7FFFFFFF:
         return False

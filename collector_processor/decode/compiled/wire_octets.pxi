@@ -1,4 +1,4 @@
-# Octets: little-endian words, UTF-8, ids' hashes, and dictionaries of texts. No function reads at or beyond an end.
+# Octets: little-endian words, UTF-8, hashes of ids, and dictionaries of texts. No function reads at or beyond an end.
 
 ctypedef const uint8_t* Octets
 
@@ -16,7 +16,7 @@ cdef extern from *:
     #define OTEL_ML_F1 0xBF58476D1CE4E5B9ULL
     #define OTEL_ML_F2 0x94D049BB133111EBULL
     #define OTEL_ML_HIGH_BITS 0x8080808080808080ULL
-    #ifdef __GNUC__  /* compilers call small functions of several callers, which costs a third of the speed */
+    #ifdef __GNUC__  /* compilers do not inline small functions with several callers, which costs a third of the speed */
     #undef CYTHON_INLINE
     #define CYTHON_INLINE inline __attribute__((always_inline))
     #endif
@@ -39,7 +39,7 @@ cdef struct Text:
 
 
 cdef struct Texts:
-    # Distinct texts by code, and open addressing over them; whether two are one never rests on the hash alone.
+    # Distinct texts by code, with open addressing over them; equality never depends on the hash alone.
     Text* entries
     int32_t count
     int32_t room
@@ -48,7 +48,7 @@ cdef struct Texts:
 
 
 cdef inline uint64_t word_at(Octets at) noexcept nogil:
-    """Eight octets as a little-endian number; compilers make one load of it."""
+    """Eight octets as a little-endian number; compilers turn this into one load."""
     return (
         <uint64_t>at[0] | (<uint64_t>at[1] << 8) | (<uint64_t>at[2] << 16) | (<uint64_t>at[3] << 24)
         | (<uint64_t>at[4] << 32) | (<uint64_t>at[5] << 40) | (<uint64_t>at[6] << 48) | (<uint64_t>at[7] << 56)
@@ -67,7 +67,7 @@ cdef inline uint64_t last_word(Octets at, Py_ssize_t left, Py_ssize_t size) noex
 
 
 cdef inline bint is_multibyte_utf8(Octets at, Octets end) noexcept nogil:
-    """Strict UTF-8, as upb and Python have it: shortest forms, no surrogates, nothing above U+10FFFF."""
+    """Whether the octets are strict UTF-8, as in upb and Python: shortest forms, no surrogates, at most U+10FFFF."""
     cdef uint8_t lead, low, high
     cdef Py_ssize_t more
     while at < end:
@@ -117,7 +117,7 @@ cdef inline bint is_utf8(Octets at, Octets end) noexcept nogil:
 
 
 cdef inline bint is_same(Octets one, Octets other, Py_ssize_t size) noexcept nogil:
-    """Whether two octet strings are equal; for short ones faster than a call of ``memcmp``."""
+    """Whether two octet strings are equal; faster for short ones than a call of ``memcmp``."""
     cdef Py_ssize_t at = 0
     if size < 8:
         return memcmp(one, other, size) == 0
@@ -143,7 +143,7 @@ cdef inline uint64_t scrambled(uint64_t x) noexcept nogil:
 
 
 cdef inline void hash_id(Octets at, Py_ssize_t size, uint64_t* out) noexcept nogil:
-    """The hash of :mod:`.identity` for an id of at most 256 octets, into two words."""
+    """Writes the hash of :mod:`.ids` for an id of at most 256 octets into two words."""
     cdef uint64_t a = SEED_A ^ (<uint64_t>size * P)
     cdef uint64_t b = SEED_B + <uint64_t>size * Q
     cdef uint64_t k
@@ -167,7 +167,7 @@ cdef inline void hash_id(Octets at, Py_ssize_t size, uint64_t* out) noexcept nog
 
 
 cdef inline uint32_t hash_text(Octets at, Py_ssize_t size) noexcept nogil:
-    """Spreads texts over slots; a sender can make them meet, which :func:`code_of` bounds."""
+    """Spreads texts over slots; a sender can make them collide, which :func:`code_of` bounds."""
     cdef uint64_t h = <uint64_t>size * P
     cdef Py_ssize_t left = size
     while left > 0:
@@ -208,7 +208,7 @@ cdef inline bint grow_texts(Texts* texts) noexcept nogil:
 
 
 cdef inline int32_t code_of(Texts* texts, Octets at, Py_ssize_t size) noexcept nogil:
-    """The code of a text, a new one at the end; −1 if memory or the patience with crowded slots runs out."""
+    """The code of a text, added at the end if it is new; −1 without memory, or if too many slots are crowded."""
     cdef uint32_t hashed = hash_text(at, size), slot
     cdef int32_t code, probe = 0
     cdef Text* entry

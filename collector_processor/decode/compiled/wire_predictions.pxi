@@ -1,4 +1,4 @@
-# Predictions: rows of their model.
+# Predictions become rows of their model.
 
 cdef bint is_named(Model* model, Text* names) noexcept nogil:
     cdef int i
@@ -9,7 +9,7 @@ cdef bint is_named(Model* model, Text* names) noexcept nogil:
 
 
 cdef Model* model_named(State* state, Text* names) noexcept nogil:
-    """The model of these names, perhaps a new one; NULL if it cannot be one more."""
+    """The model with these names, perhaps a new one; NULL if no more can be added."""
     cdef Py_ssize_t size = 0, room
     cdef int32_t known = state.model_names.count, number
     cdef uint8_t* scratch
@@ -55,7 +55,7 @@ cdef Model* model_named(State* state, Text* names) noexcept nogil:
 
 
 cdef Py_ssize_t write_default_id(Span* span, uint8_t* text) noexcept nogil:
-    """``{trace id}:{span id}`` in hex, both together of at most 64 octets; how many octets of text they are."""
+    """Writes ``{trace id}:{span id}`` in hex, together at most 64 octets; returns the number of octets of text."""
     cdef Py_ssize_t size = 0, i
     cdef const char* digits = "0123456789abcdef"
     for i in range(span.trace_id.size):
@@ -72,7 +72,7 @@ cdef Py_ssize_t write_default_id(Span* span, uint8_t* text) noexcept nogil:
 
 
 cdef int32_t state_of(State* state, Span* span) noexcept nogil:
-    """The number of the span's trace state if it may hold a threshold, −1 if not, −2 if it cannot have one."""
+    """The number of the span's trace state if it may have a threshold, −1 if not, −2 if no number can be added."""
     cdef Py_ssize_t i
     cdef int32_t code
     for i in range(span.trace_state.size - THRESHOLD.size + 1):
@@ -83,7 +83,7 @@ cdef int32_t state_of(State* state, Span* span) noexcept nogil:
 
 
 cdef bint add_prediction(State* state, Span* span, Model* model) noexcept nogil:
-    """Adds the rows of a call: one, or as many as its arrays have elements."""
+    """Adds the rows of a call: one, or one for each element of its arrays."""
     cdef Py_ssize_t index, first = model.row_count, rows = span.rows if span.rows > 0 else 1
     cdef Row* row
     if not take_rows(state, rows):
@@ -120,7 +120,7 @@ cdef bint add_prediction(State* state, Span* span, Model* model) noexcept nogil:
 
 
 cdef inline void hash_span(Span* span, Row* row) noexcept nogil:
-    """The hash of the id of a plain span."""
+    """Sets the hash of the id of a plain span."""
     cdef uint8_t text[2 * LONGEST_DEFAULT_ID + 1]
     cdef uint64_t hashed[2]
     cdef Text own
@@ -132,7 +132,7 @@ cdef inline void hash_span(Span* span, Row* row) noexcept nogil:
 
 
 cdef void hash_rows(Span* span, Row* row, Py_ssize_t rows) noexcept nogil:
-    """The hashes of the ids of a call's rows: their own, or numbered behind one that they share."""
+    """Sets the hashes of the ids of a call's rows: their own ids, or a shared one with a number after it."""
     cdef uint8_t shared[LONGEST_ID + 32]
     cdef uint8_t digits[32]
     cdef uint64_t hashed[2]
@@ -159,7 +159,7 @@ cdef void hash_rows(Span* span, Row* row, Py_ssize_t rows) noexcept nogil:
 
 
 cdef inline bint put_cell(State* state, Model* model, Py_ssize_t row, Py_ssize_t rows, Cell* cell) noexcept nogil:
-    """Puts what one attribute or entry says into its column: one cell, or one for each row of the call."""
+    """Puts the value of an attribute or entry into its column: one cell, or one for each row of the call."""
     cdef Column* column
     if cell.key < model.key_room and model.column_of[cell.key] >= 0:
         column = &model.columns[model.column_of[cell.key]]

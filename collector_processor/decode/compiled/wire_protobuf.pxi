@@ -1,5 +1,5 @@
-# Protobuf's wire format. What is malformed, or merely unusual (groups, fields of another wire type, lengths beyond
-# 2 GiB, deep nesting), is not judged here: the functions say False, and the fallback decides on the whole request.
+# Protobuf's wire format. Anything malformed, or merely unusual (groups, fields of another wire type, lengths beyond
+# 2 GiB, deep nesting), is not judged here: the functions return False, and the fallback decides on the whole request.
 
 cdef enum:
     UNKNOWN = 0
@@ -15,7 +15,7 @@ cdef enum:
     DEEPEST = 60
     LONGEST_SIZE = 5  # octets of a tag or a length
 
-# What each field of each message holds, from the generated classes' own descriptors; written once, at import.
+# The kind of each field of each message, from the generated classes' descriptors; written once, at import.
 cdef uint8_t KINDS[MOST_TYPES * MOST_FIELDS]
 
 
@@ -52,7 +52,7 @@ cdef inline bint take_tag(Octets* at, Octets end, uint32_t* tag) noexcept nogil:
 
 
 cdef inline bint take_length(Octets* at, Octets end, Octets* stop) noexcept nogil:
-    """Reads a length and sets where what is so long stops, within ``end``."""
+    """Reads a length and sets ``stop`` to the end of what has this length, at most ``end``."""
     cdef uint64_t size
     cdef Octets begin = at[0]
     if at[0] < end and at[0][0] < 0x80:
@@ -67,7 +67,7 @@ cdef inline bint take_length(Octets* at, Octets end, Octets* stop) noexcept nogi
 
 
 cdef bint pass_over(int type, uint32_t tag, Octets* at, Octets end, int depth) noexcept nogil:
-    """Checks the field behind a tag, as deep as it goes, and moves behind it."""
+    """Checks the field after a tag, with everything nested in it, and moves past it."""
     cdef uint32_t wire = tag & 7, field = tag >> 3
     cdef int kind = KINDS[type * MOST_FIELDS + field] if field < MOST_FIELDS else UNKNOWN
     cdef uint64_t ignored
@@ -96,7 +96,7 @@ cdef bint pass_over(int type, uint32_t tag, Octets* at, Octets end, int depth) n
 
 
 cdef bint is_valid(int type, Octets at, Octets end, int depth) noexcept nogil:
-    """Whether the octets are a message of that type that protobuf accepts, too."""
+    """Whether the octets are a message of that type that protobuf accepts as well."""
     cdef uint32_t tag
     if depth > DEEPEST:
         return False
@@ -107,7 +107,7 @@ cdef bint is_valid(int type, Octets at, Octets end, int depth) noexcept nogil:
 
 
 def _learn_kinds(*roots):
-    """Numbers the message types under ``roots`` and fills ``KINDS``; gives the numbers by full name."""
+    """Numbers the message types under ``roots`` and fills ``KINDS``; returns the numbers by full name."""
     numbers = {root.full_name: number for number, root in enumerate(roots)}
     waiting = list(roots)
     scalars = {
@@ -121,7 +121,7 @@ def _learn_kinds(*roots):
                 raise ImportError(f"{field.full_name} has number {field.number}: the compiled decoder knows up to 31")
             kind = scalars.get(field.type, UNUSUAL)
             if field.is_repeated and kind not in (STRING, OCTETS):
-                kind = UNUSUAL  # may come packed
+                kind = UNUSUAL  # may be packed
             if field.type == 11:
                 child = field.message_type
                 if child.full_name not in numbers:

@@ -1,4 +1,4 @@
-# What was walked over, as Python objects.
+# The results of the walk as Python objects.
 
 cdef object text_from(const Text* text):
     return (<const char*>text.at)[:text.size].decode("utf-8")
@@ -54,7 +54,7 @@ cdef object request_of(State* state):
 
 
 cdef bint has_space(Model* model, Space* space) noexcept:
-    """Whether the columns may be made as long as the model has rows."""
+    """Whether the columns may be padded to the model's number of rows."""
     cdef int32_t index
     for index in range(model.column_count):
         if not takes_padding(&model.columns[index], model.row_count, space):

@@ -4,7 +4,7 @@ cdef bint walk_request(State* state, Octets at, Octets end, bint logs) noexcept 
     cdef uint32_t tag
     cdef Octets stop
     state.last_model = -1
-    # Key 0 comes before the first one of a span; its head fits nowhere.
+    # Key 0 stands before the first key of a span; its head matches nothing.
     if numbered(state, at, 0, True) != 0:
         return False
     while at < end:
@@ -46,7 +46,7 @@ cdef bint walk_resource_items(State* state, Octets at, Octets end, bint logs) no
             if not pass_over(RESOURCE_LOGS_TYPE if logs else RESOURCE_SPANS_TYPE, tag, &at, end, 1):
                 return False
             continue
-        # A resource behind scopes, or a second one: rare enough for the fallback.
+        # A resource after scopes, or a second one: rare enough for the fallback.
         if (tag == 0x0A and begun) or not take_length(&at, end, &stop):
             return False
         begun = True
@@ -112,7 +112,7 @@ cdef bint walk_scope_items(State* state, Octets at, Octets end, bint logs) noexc
 
 
 cdef inline bint take_text(Octets* at, Octets end, Text* text) noexcept nogil:
-    """Octets behind a length."""
+    """Reads octets that follow their length."""
     cdef Octets stop
     if not take_length(at, end, &stop):
         return False
@@ -187,7 +187,7 @@ cdef bint walk_status(Span* span, Octets at, Octets end) noexcept nogil:
 
 
 cdef bint walk_record(State* state, Octets at, Octets end) noexcept nogil:
-    """A log record; the time it was observed is kept as a span's end, which counts in the same way."""
+    """Walks a log record; the time it was observed is kept as a span's end, which is used in the same way."""
     cdef Span* span = &state.span
     cdef Octets begin = at, stop
     cdef uint32_t tag

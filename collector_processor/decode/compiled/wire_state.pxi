@@ -1,7 +1,7 @@
-# What the walk holds while it goes over one request.
+# The state of the walk over one request.
 
 cdef enum:
-    # What an attribute's key means. Up to EVENT only its presence counts; the others may come once in a plain span.
+    # The meaning of an attribute's key. Up to EVENT only its presence counts; the others may come once in a plain span.
     IGNORED = 0
     NAMESPACE = 1
     SIGN = 2
@@ -19,7 +19,7 @@ cdef enum:
     STREAM = 14
 
 cdef enum:
-    # What a value holds; STRANGE is whatever is not exactly one field that OTLP knows.
+    # The kind of a value; STRANGE is anything other than exactly one field that OTLP defines.
     NOTHING = 0
     DOUBLE = 1
     INTEGER = 2
@@ -31,7 +31,7 @@ cdef enum:
     STRANGE = 8
 
 cdef enum:
-    # Where a key stands: in an attribute, or in an entry of ``ml.features`` or ``ml.prediction.scores``.
+    # The place of a key: in an attribute, or in an entry of ``ml.features`` or ``ml.prediction.scores``.
     FLAT = 0
     ENTRY = 1
     FORMS = 2
@@ -46,7 +46,7 @@ cdef enum:
 
 
 cdef struct Key:
-    # By form: ``heads`` are tag, length and octets of the key; ``after`` is the key that last came behind it.
+    # By form: ``heads`` are tag, length and octets of the key; ``after`` is the key that last followed it.
     Octets heads[FORMS]
     int32_t head_sizes[FORMS]
     int32_t after[FORMS]
@@ -57,7 +57,7 @@ cdef struct Key:
 
 
 cdef struct Value:
-    # Of an array: ``integer`` elements in the octets at ``at``, of which ``nested`` are no scalars; the longest text
+    # An array has ``integer`` elements in the octets at ``at``, of which ``nested`` are not scalars; its longest text
     # has ``longest`` octets.
     int kind
     int32_t nested
@@ -88,7 +88,7 @@ cdef struct OtherSpan:
 
 
 cdef struct Span:
-    # One span or record as far as it has been read. ``rows`` is how long its arrays are, −1 without any.
+    # One span or record as far as it has been read. ``rows`` is the length of its arrays, −1 without any.
     Text name
     Text trace_id
     Text span_id

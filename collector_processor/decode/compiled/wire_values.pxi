@@ -1,7 +1,7 @@
-# Values: what an ``AnyValue`` holds, and the elements of arrays.
+# Values: the content of an ``AnyValue``, and the elements of arrays.
 
 cdef inline bint read_value(Octets at, Octets end, int depth, Value* value) noexcept nogil:
-    """An ``AnyValue``. All of it has been checked but for the content of a MAP, which is the caller's to check."""
+    """Reads an ``AnyValue``. Everything is checked except the content of a MAP, which the caller must check."""
     cdef Octets here = at, stop
     cdef uint64_t number
     if at == end:
@@ -43,12 +43,12 @@ cdef bint read_nested(Octets at, Octets end, int depth, Value* value) noexcept n
 
 
 cdef inline bint is_double(Octets at, Octets end) noexcept nogil:
-    """Whether the next element of an array is a double that is encoded as usual, in eleven octets."""
+    """Whether the next element of an array is a double in the usual encoding of eleven octets."""
     return end - at >= 11 and at[0] == 0x0A and at[1] == 9 and at[2] == 0x21
 
 
 cdef bint read_array(Octets at, Octets end, int depth, Value* value) noexcept nogil:
-    """Checks and counts the elements of an ``ArrayValue``; STRANGE if one of them is, or there is anything else."""
+    """Checks and counts the elements of an ``ArrayValue``; STRANGE if one of them is, or if it has anything else."""
     cdef Octets begin = at, stop
     cdef Value element
     value.kind = ARRAY
@@ -98,12 +98,12 @@ cdef inline bint next_element(Octets* at, Octets end, Value* value) noexcept nog
 
 
 cdef inline bint is_whole(double number) noexcept nogil:
-    """Whether the text of a number is that of an integer, or it is missing; any other text is Python's affair."""
+    """Whether the text of a number is that of an integer, or missing; only Python can write other texts."""
     return isnan(number) or (floor(number) == number and fabs(number) < 9223372036854775808.0)
 
 
 cdef bint has_texts(Value* array) noexcept nogil:
-    """Whether :func:`text_of` knows the text of each number in an array."""
+    """Whether :func:`text_of` can write the text of each number in an array."""
     cdef Octets at = array.at
     cdef Value element
     while next_element(&at, array.at + array.size, &element):
@@ -113,7 +113,7 @@ cdef bint has_texts(Value* array) noexcept nogil:
 
 
 cdef inline bint text_of(Value* value, uint8_t* digits, Text* text) noexcept nogil:
-    """The text of a scalar by the rules of :mod:`.cells`, in ``digits`` (at least 20) if need be; False if missing."""
+    """The text of a scalar by the rules of :mod:`.cells`, in ``digits`` (at least 20) if needed; False if missing."""
     if value.kind == TEXT:
         text.at, text.size = value.at, value.size
         return True
@@ -130,7 +130,7 @@ cdef inline bint text_of(Value* value, uint8_t* digits, Text* text) noexcept nog
 
 
 cdef Py_ssize_t write_integer(int64_t value, uint8_t* digits) noexcept nogil:
-    """A number in decimal, into at least 20 octets; how many they are."""
+    """Writes a number in decimal, into at least 20 octets; returns how many it wrote."""
     cdef uint64_t left = <uint64_t>value if value >= 0 else ~<uint64_t>value + 1
     cdef uint8_t backwards[LONGEST_INTEGER]
     cdef Py_ssize_t count = 0, size = 0

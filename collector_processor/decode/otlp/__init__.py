@@ -1,1 +1,1 @@
-"""OTLP as JSON, and what of OTLP is not predictions or labels."""
+"""OTLP as JSON, and the parts of OTLP other than predictions and labels."""

@@ -1,9 +1,9 @@
-"""OTLP/JSON to the protobuf bytes that everything behind the receiver works on.
+"""From OTLP/JSON to protobuf bytes, which everything behind the receiver uses.
 
-OTLP's JSON is protobuf's JSON mapping but for ids: trace and span ids are hex, in either case, not base64. Enums are
-integers, 64-bit integers strings or numbers, names lowerCamelCase (snake_case is read too), unknown names ignored.
-Refused as malformed: what is no JSON object, NaN and infinities as bare words, numbers out of range, an object with the
-same name twice, values of the wrong type, nesting beyond protobuf's limit.
+OTLP's JSON is protobuf's JSON mapping except for ids: trace and span ids are hex, in upper or lower case, not base64.
+Enums are integers, 64-bit integers are strings or numbers, names are lowerCamelCase (snake_case is read too), and
+unknown names are ignored. Refused as malformed: anything but a JSON object, NaN and infinities as bare words, numbers
+out of range, an object with the same name twice, values of the wrong type, nesting beyond protobuf's limit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _POINTED: Final = ("gauge", "sum", "histogram", "exponentialHistogram", "exponen
 
 
 def json_to_protobuf(signal: Signal, body: bytes) -> bytes:
-    r"""The request of an OTLP/JSON body, serialised; raises :class:`.batch.MalformedRequestError` with a reason.
+    r"""Return the request of an OTLP/JSON body, serialized, or raise ``MalformedRequestError`` with a reason.
 
     >>> json_to_protobuf("traces", b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "predict fraud"}]}]}]}')
     b'\n\x13\x12\x11\x12\x0f*\rpredict fraud'
@@ -39,7 +39,7 @@ def json_to_protobuf(signal: Signal, body: bytes) -> bytes:
     try:
         request: Any = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
         if not isinstance(request, dict):
-            raise MalformedRequestError(f"the JSON is no object but {type(request).__name__}")
+            raise MalformedRequestError(f"the JSON is not an object, but of type {type(request).__name__}")
         for holder in holders(request):
             _ids_to_base64(holder)
         return json_format.ParseDict(request, kind(), ignore_unknown_fields=True).SerializeToString()
@@ -56,12 +56,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedRequestError(f"a JSON object has {twice[:80]!r} twice")
+        raise MalformedRequestError(f"a JSON object has the name {twice[:80]!r} twice")
     return members
 
 
 def _refuse_constant(word: str) -> None:
-    raise MalformedRequestError(f'{word} is no JSON; a double that is no number is the string "{word}"')
+    raise MalformedRequestError(f'{word} is not JSON; write the double as the string "{word}"')
 
 
 def _traces(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -77,7 +77,7 @@ def _logs(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _metrics(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Exemplars, the only part of metrics that holds ids."""
+    """Yield the exemplars, the only part of metrics that has ids."""
     scopes = _below(_below([request], "resourceMetrics", "resource_metrics"), "scopeMetrics", "scope_metrics")
     for metric in _below(scopes, "metrics"):
         parts = [part for name in _POINTED if isinstance(part := metric.get(name), dict)]
@@ -85,7 +85,7 @@ def _metrics(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _below(objects: Iterable[dict[str, Any]], *names: str) -> Iterator[dict[str, Any]]:
-    """The objects in the lists of these names; whatever else stands there, protobuf's parser will name."""
+    """Yield the objects in the lists with these names; protobuf's parser reports anything else."""
     for members in objects:
         for name in names:
             children = members.get(name)
@@ -104,7 +104,7 @@ def _ids_to_base64(holder: dict[str, Any]) -> None:
 
 
 def _told(error: BaseException) -> str:
-    """The innermost reason: protobuf puts one prefix before it for each level."""
+    """Return the innermost reason: protobuf adds a prefix for each level."""
     reason = " ".join(str(error).split()).rpartition("Failed to parse ")[2].rstrip(".")
     return reason[:200] or type(error).__name__
 

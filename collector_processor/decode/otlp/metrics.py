@@ -1,4 +1,4 @@
-"""Looks into metrics that are only passed on: how many points there are, and whether they are our own."""
+"""Inspect metrics that are only forwarded: how many points there are, and whether they come from this service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSTANCE_ID = "service.instance.id"
 
 
 class LoopError(MalformedRequestError):
-    """The request of ``items`` points or records holds some of this very service: a pipeline leads back into it."""
+    """Raised if a request of ``items`` points or records has some from this service: a pipeline leads back into it."""
 
     def __init__(self, message: str, items: int = 1) -> None:
         super().__init__(message)
@@ -23,10 +23,11 @@ class LoopError(MalformedRequestError):
 
 
 def decode_metrics(body: bytes, own_instance_id: str = "") -> Decoded:
-    """Counts the data points of an ``ExportMetricsServiceRequest``; they are not read any further.
+    """Count the data points of an ``ExportMetricsServiceRequest``, without reading them further.
 
-    Raises :class:`LoopError` if the request holds metrics of the processor's scope from the resource whose
-    ``service.instance.id`` is ``own_instance_id`` (empty: never), :class:`.batch.MalformedRequestError` if it is none.
+    Raises :class:`LoopError` if the request has metrics with the processor's scope from the resource whose
+    ``service.instance.id`` is ``own_instance_id`` (never if empty), and :class:`.batch.MalformedRequestError` if it is
+    not such a request.
 
     >>> decode_metrics(b"").items
     0
@@ -40,7 +41,7 @@ def decode_metrics(body: bytes, own_instance_id: str = "") -> Decoded:
             items += sum(map(_points, scope_metrics.metrics))
     if looped:
         raise LoopError(
-            f"these metrics were derived here ({INSTANCE_ID} {own_instance_id}): "
+            f"these metrics come from this service ({INSTANCE_ID} {own_instance_id}): "
             "a pipeline leads from this service back into it",
             items,
         )
@@ -56,7 +57,7 @@ def _instance_id(resource_metrics: ResourceMetrics) -> str:
 
 
 def _points(metric: Metric) -> int:
-    """Data points of a metric; only the part that is set has any."""
+    """Return the number of data points of a metric; only the part that is set has any."""
     parts: Iterable[int] = (
         len(metric.gauge.data_points),
         len(metric.sum.data_points),

@@ -1,4 +1,4 @@
-"""Refuses alerts that this very service sent as log events: a pipeline that leads back would turn for ever."""
+"""Refuse alerts that this service sent as log events: a pipeline that leads back would loop forever."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from otel_ml import semconv
 
 
 def refuse_own_events(body: bytes, own_instance_id: str) -> None:
-    """Raises :class:`.LoopError` if an ``ExportLogsServiceRequest`` holds records of the processor's scope from the
-    resource whose ``service.instance.id`` is ``own_instance_id`` (empty: never).
+    """Raise :class:`.LoopError` if an ``ExportLogsServiceRequest`` has records with the processor's scope from the
+    resource whose ``service.instance.id`` is ``own_instance_id`` (never if empty).
 
     >>> refuse_own_events(b"", "me")
     """
-    # The id is a UUID: bytes without it are looked at no further.
+    # The id is a UUID: a body without these bytes needs no further check.
     if not own_instance_id or own_instance_id.encode() not in body:
         return
     items, looped = 0, False
@@ -27,7 +27,7 @@ def refuse_own_events(body: bytes, own_instance_id: str) -> None:
             looped |= own and len(scope_logs.log_records) > 0 and scope_logs.scope.name == semconv.PROCESSOR_SCOPE
     if looped:
         raise LoopError(
-            f"these alerts were sent from here ({INSTANCE_ID} {own_instance_id}): "
+            f"these alerts come from this service ({INSTANCE_ID} {own_instance_id}): "
             "a pipeline leads from this service back into it",
             items,
         )

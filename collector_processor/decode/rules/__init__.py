@@ -1,1 +1,1 @@
-"""What the attributes and columns of a row mean, whatever form they came in."""
+"""The meaning of a row's attributes and columns, whatever form they came in."""

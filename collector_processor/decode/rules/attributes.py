@@ -1,4 +1,4 @@
-"""Attributes of spans and records, as ``opentelemetry-proto``'s classes hold them, to cells by name."""
+"""From attributes of spans and records, as ``opentelemetry-proto``'s classes hold them, to cells by name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from collector_processor.decode.rules.row_table import Cells
 from otel_ml import semconv
 
 Value = Scalar | AnyValue | None
-"""A scalar, a missing one, or what is no scalar as it came."""
+"""A scalar, a missing one, or a value that is not a scalar, as it came."""
 
 _SCALARS: Final = frozenset(("string_value", "bool_value", "int_value", "double_value"))
 _ARRAY: Final = "array_value"
 
 
 def read(attributes: Iterable[KeyValue]) -> tuple[dict[str, Value], bool]:
-    """Values by key, of a repeated key the last, and whether there is any that is no scalar.
+    """Return values by key, the last one of a repeated key, and whether any of them is not a scalar.
 
     >>> attribute = KeyValue(key="a", value=AnyValue(int_value=1))
     >>> read([attribute, KeyValue(key="b"), KeyValue(key="a", value=AnyValue(bool_value=False))])
@@ -32,7 +32,7 @@ def read(attributes: Iterable[KeyValue]) -> tuple[dict[str, Value], bool]:
     for attribute in attributes:
         value = attribute.value
         cell: Value = value.double_value or value.string_value
-        if not cell:  # only now is upb asked which kind it is: an integer, boolean, zero, empty text or no scalar
+        if not cell:  # ask upb for the kind only now: an integer, boolean, zero, empty text, or not a scalar
             cell = _rare(value)
             nested = nested or cell.__class__ is AnyValue
         values[attribute.key] = cell
@@ -48,7 +48,7 @@ def _rare(value: AnyValue) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """The cells of one span by flat name: shared by its rows, or one for each of ``rows`` rows (None: one row)."""
+    """The cells of one span by flat name: shared by all rows, or one for each of ``rows`` rows (None means one row)."""
 
     scalars: dict[str, Scalar | None]
     lists: dict[str, Cells] = field(default_factory=dict[str, Cells])
@@ -56,10 +56,10 @@ class Shaped:
 
 
 def shaped(values: Mapping[str, Value], tally: Tally) -> Shaped:
-    """Takes maps apart, arrays as lists, and counts what is nested where a scalar is due as ``unsupported_value``.
+    """Flatten maps, turn arrays into lists, and count nested values in place of scalars as ``unsupported_value``.
 
-    A flat attribute, even a missing one, goes before the entry of a map. Attributes that are no cells are left out.
-    Raises :class:`UnreadableError` where arrays differ in length, or the id is nested.
+    A flat attribute, even a missing one, takes precedence over a map's entry. Attributes that are not cells are left
+    out. Raises :class:`UnreadableError` if arrays differ in length, or the id is nested.
     """
     flat = {name: value for name, value in values.items() if place_of(name) is not None}
     for name, prefix in MAPS.items():
@@ -104,7 +104,7 @@ def _scalar(value: Value, tally: Tally) -> Scalar | None:
 
 
 def batch_of(values: Mapping[str, Value]) -> bytes | None:
-    """The Arrow stream in ``ml.batch``; None without one. Raises :class:`UnreadableError` if not bytes."""
+    """Return the Arrow stream in ``ml.batch``; None without one. Raises :class:`UnreadableError` if it is not bytes."""
     value = values.get(semconv.BATCH)
     if value is None:
         return None
@@ -114,7 +114,7 @@ def batch_of(values: Mapping[str, Value]) -> bytes | None:
 
 
 def kind_of(value: Value) -> str:
-    """What a value is, in the words of OTLP, for messages.
+    """Return the kind of a value in OTLP's terms, for messages.
 
     >>> kind_of(True), kind_of(1), kind_of("x"), kind_of(AnyValue(bytes_value=b"x"))
     ('a bool', 'an int', 'a string', 'bytes')

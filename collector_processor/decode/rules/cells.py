@@ -1,14 +1,15 @@
-"""The rules that turn a value on the wire into a cell, one value at a time; columns apply them many at a time.
+"""The rules that turn a value on the wire into a cell, one value at a time; columns apply them to many at a time.
 
 A scalar is a float, int, bool or str; None is a missing one. An empty ``AnyValue`` and NaN are missing. What a scalar
-becomes depends on where it stands:
+becomes depends on its place:
 
-- **mixed** (``ml.feature.<key>``): numbers stay numbers, texts texts, booleans are the texts ``true`` and ``false``.
+- **mixed** (``ml.feature.<key>``): numbers stay numbers, texts stay texts, booleans are the texts ``true`` and
+  ``false``.
 - **text** (classes, segments, ids, ``error.type``): the text of the scalar, see :func:`text_of`.
-- **number** (scores, values, attributions): numbers only; a text or boolean there is missing and counted as
+- **number** (scores, values, attributions): numbers only; a text or boolean is missing and counted as
   ``unsupported_value``.
 
-A map, an array in an array, or bytes where a scalar is due is missing and counted as ``unsupported_value``. Integers
+A map, an array in an array, or bytes in place of a scalar is missing and counted as ``unsupported_value``. Integers
 become the nearest float64. Infinities are numbers.
 """
 
@@ -29,16 +30,16 @@ Part = Literal[
 
 _BEYOND_INTEGERS: Final = 2.0**63
 _SHORT, _PLACES = 128, 8192
-"""Length of the names, and how many of them, whose places are kept."""
+"""Longest name whose place is cached, and the number of names cached."""
 
 
 class UnreadableError(ValueError):
-    """A span or record of ours contradicts the contract and is rejected; the text says how, for the sender."""
+    """Raised if a span or record of ours violates the contract and is rejected; the text is for the sender."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a contract name belongs in a batch, and of which kind its cells are; ``key`` is empty but for templates."""
+    """Where a contract name belongs in a batch, and the kind of its cells; ``key`` is empty except for templates."""
 
     part: Part
     kind: Kind
@@ -54,7 +55,7 @@ _EXACT: Final[dict[str, Place]] = {
     semconv.LABEL_VALUE: Place("label_value", "number"),
 }
 SCORES: Final = semconv.PREDICTION_SCORES + "."
-"""Prefix of one class's probability, as attribute or column: the flat form of the map ``ml.prediction.scores``."""
+"""Prefix of a class's probability as attribute or column: the flat form of the map ``ml.prediction.scores``."""
 _TEMPLATES: Final[tuple[tuple[str, Part, Kind], ...]] = (
     (semconv.FEATURE, "feature", "mixed"),
     (semconv.SEGMENT, "segment", "text"),
@@ -66,7 +67,7 @@ MAPS: Final[dict[str, str]] = {semconv.FEATURES: semconv.FEATURE, semconv.PREDIC
 
 
 def place_of(name: str) -> Place | None:
-    """Where the attribute or column of this name belongs; None for names that are no cells of ours.
+    """Return where the attribute or column of this name belongs; None for names that are not cells of ours.
 
     >>> place_of("ml.feature.age")
     Place(part='feature', kind='mixed', key='age')
@@ -90,10 +91,10 @@ _known_place: Final = lru_cache(maxsize=_PLACES)(_place)
 
 
 def text_of(value: Scalar | None) -> str | None:
-    """The text of a scalar where a text is due; None for a missing one.
+    """Return the text of a scalar in place of a text; None for a missing one.
 
-    Strings as they are; booleans ``true`` and ``false``; integers in decimal; doubles that are whole and below 2⁶³ in
-    size as integers (so ``1``, ``1.0`` and ``"1"`` are one class), others in the shortest form that reads back.
+    Strings as they are; booleans as ``true`` and ``false``; integers in decimal; doubles that are whole and below 2⁶³
+    in magnitude as integers (so ``1``, ``1.0`` and ``"1"`` are one class), others in the shortest form that reads back.
 
     >>> text_of(1), text_of(1.0), text_of(True), text_of(0.5), text_of(-0.0), text_of(1e300), text_of("é")
     ('1', '1', 'true', '0.5', '0', '1e+300', 'é')
@@ -114,7 +115,7 @@ def text_of(value: Scalar | None) -> str | None:
 
 
 def shorten(text: str, longest: int) -> str:
-    """The longest prefix of whole characters that has at most ``longest`` UTF-8 bytes.
+    """Return the longest prefix of whole characters that has at most ``longest`` UTF-8 bytes.
 
     >>> shorten("naïve", 3), shorten("naïve", 4), shorten("naïve", 6)
     ('na', 'naï', 'naïve')

@@ -1,4 +1,4 @@
-"""Python cells to columns: the arithmetic on cells that every form ends in."""
+"""From Python cells to columns: the last step for every form."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _TEXTS: Final = frozenset((str, type(None)))
 
 
 def column_of(cells: Sequence[Scalar | None], kind: Kind, tally: Tally) -> Column | None:
-    """The column of a list of cells, by the rules of :mod:`.cells`; None where every cell is missing.
+    """Return the column of a list of cells, by the rules of :mod:`.cells`; None if every cell is missing.
 
-    A part of the column (numbers, codes) exists only if a cell of that part does. Categories stand in the order in
-    which they first appear, and each is used.
+    A part of the column (numbers, codes) exists only if it has a cell. Categories are in order of first appearance,
+    and each is used.
 
     >>> from collector_processor.decode.limits import DecodeLimits
     >>> column = column_of([1, "n/a", None, True], "mixed", Tally(DecodeLimits()))
@@ -44,8 +44,8 @@ def column_of(cells: Sequence[Scalar | None], kind: Kind, tally: Tally) -> Colum
 
 
 def joined(numbers: F64 | None, texts: tuple[I32, Sequence[str]] | None) -> Column | None:
-    """A column of the parts that hold any cell; None if neither does."""
-    # Nearly always the first cell tells that not all are missing.
+    """Return a column of the parts that have any cell; None if neither does."""
+    # Nearly always the first cell shows that not all are missing.
     if numbers is not None and not (len(numbers) and numbers[0] == numbers[0]) and bool(np.isnan(numbers).all()):
         numbers = None
     if texts is None or not len(texts[1]):
@@ -54,7 +54,7 @@ def joined(numbers: F64 | None, texts: tuple[I32, Sequence[str]] | None) -> Colu
 
 
 def compacted(codes: NDArray[np.signedinteger], texts: Sequence[str | None], tally: Tally) -> tuple[I32, Sequence[str]]:
-    """Codes into a dictionary that may hold nulls, twins and unused texts (Arrow's may), as those of a column.
+    """Turn codes of a dictionary that may have nulls, duplicates and unused texts (Arrow's may) into those of a column.
 
     ``codes`` is ``[n]``, negative where missing, below ``len(texts)`` everywhere.
 
@@ -65,17 +65,17 @@ def compacted(codes: NDArray[np.signedinteger], texts: Sequence[str | None], tal
     numbered, used = _renumbered(codes, len(texts))
     index: dict[str, int] = {}
     position = [-1 if (text := texts[code]) is None else index.setdefault(text, len(index)) for code in used.tolist()]
-    if len(index) < len(position):  # nulls or twins
+    if len(index) < len(position):  # nulls or duplicates
         numbered = np.array([*position, -1], np.int32)[numbered]
     return _bounded(numbered, list(index), tally)
 
 
 def _renumbered(codes: NDArray[np.signedinteger], size: int) -> tuple[I32, I32]:
-    """Codes numbered by their first appearance, −1 for negative ones, and the old code of each."""
+    """Return codes numbered by first appearance, −1 for negative ones, and the old code of each new one."""
     if built.packing is not None:
         return built.packing.renumbered(np.ascontiguousarray(codes, np.int32), size)
     present = codes >= 0
-    # Written from the last row to the first, so that the first row of each code is what stays.
+    # Written from the last row to the first, so that the first row of each code remains.
     first_row = np.full(size + 1, -1, np.int64)
     first_row[np.where(present, codes, size)[::-1]] = np.arange(len(codes))[::-1]
     used = np.flatnonzero(first_row[:size] >= 0)
@@ -86,7 +86,7 @@ def _renumbered(codes: NDArray[np.signedinteger], size: int) -> tuple[I32, I32]:
 
 
 def _encode(texts: Iterable[Scalar | None], tally: Tally) -> tuple[I32, Sequence[str]]:
-    """Codes and categories of texts, −1 where there is none."""
+    """Return codes and categories of texts, −1 for a missing text."""
     cells = list(texts)
     index: dict[Scalar | None, int] = {}
     for text in dict.fromkeys(cells):
@@ -98,7 +98,7 @@ def _encode(texts: Iterable[Scalar | None], tally: Tally) -> tuple[I32, Sequence
 
 
 def _bounded(codes: I32, categories: Sequence[str], tally: Tally) -> tuple[I32, Sequence[str]]:
-    """Long texts shortened (and so perhaps made one with others), texts over the limit of categories made missing."""
+    """Shorten long texts, which may make some equal, and make texts over the limit of categories missing."""
     limits = tally.limits
     if len(categories) <= limits.categories and all(len(text) * 4 <= limits.text_length for text in categories):
         return codes, categories

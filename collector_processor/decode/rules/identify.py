@@ -1,17 +1,18 @@
-"""Which spans are predictions, which are labels, and whose they are.
+"""Which spans are predictions, which are labels, and which model they belong to.
 
-- A span whose name starts with ``label`` and that has ``ml.label.class`` or ``ml.label.value``, as attribute or as
-  column of an ``ml.batch``, is a label.
+- A span whose name starts with ``label`` and that has ``ml.label.class`` or ``ml.label.value``, as an attribute or as
+  a column of an ``ml.batch``, is a label.
 - Any other span is a prediction if it has an ``ml.prediction.*`` attribute other than ``ml.prediction.id``, an
   ``ml.feature.*``, ``ml.features`` or ``ml.batch``; or if its name starts with ``predict`` and it has any ``ml.*``
-  attribute, or its resource names a model. (The id alone is no sign: other spans carry it to refer to a prediction.)
+  attribute, or its resource names a model. (The id alone does not make a prediction: other spans carry it to refer to
+  one.)
 - A log record whose event name is ``ml.label`` is a label.
-- Everything else is none of ours and is ignored.
+- Everything else is not ours and is ignored.
 
-What is ours must name its model: ``ml.model.name`` is a non-empty string of the span or, failing that, of its resource.
-A resource's ``ml.model.version`` counts for the model that the resource names, or for every one if it names none. The
-version may be an integer; an absent one is empty. Task and role are of their closed sets; an absent role is
-``champion``.
+Spans and records of ours must name their model: ``ml.model.name`` is a non-empty string of the span or, failing that,
+of its resource. A resource's ``ml.model.version`` applies to the model that the resource names, or to every model if it
+names none. The version may be an integer; an absent one is empty. Task and role are from their closed sets; an absent
+role is ``champion``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _LABELS: Final = frozenset((semconv.LABEL_CLASS, semconv.LABEL_VALUE))
 
 
 class Identity(NamedTuple):
-    """What the rows of one batch have in common; ``task`` is empty where it is not said."""
+    """The identity that the rows of one batch share; ``task`` is empty if it is absent."""
 
     name: str
     version: str
@@ -42,14 +43,14 @@ class Identity(NamedTuple):
 
 
 class Defaults(NamedTuple):
-    """The model that a resource names, empty where it does not."""
+    """The model that a resource names; empty if it names none."""
 
     name: str = ""
     version: str = ""
 
 
 def defaults_of(attributes: Iterable[KeyValue]) -> Defaults:
-    """The model of a resource; attributes that are no strings are ignored.
+    """Return the model of a resource; attributes that are not strings are ignored.
 
     >>> from opentelemetry.proto.common.v1.common_pb2 import AnyValue
     >>> defaults_of([KeyValue(key="ml.model.name", value=AnyValue(string_value="fraud"))])
@@ -61,17 +62,17 @@ def defaults_of(attributes: Iterable[KeyValue]) -> Defaults:
 
 
 def may_be_label(name: str, values: Mapping[str, Value]) -> bool:
-    """Whether a span is a label, if its ``ml.batch`` (where it has one) holds labels."""
+    """Return whether a span is a label, assuming that its ``ml.batch``, if any, holds labels."""
     return name.startswith(semconv.SPAN_LABEL) and (semconv.BATCH in values or has_label(values))
 
 
 def has_label(names: Iterable[str]) -> bool:
-    """Whether any of these names is that of a label's class or value."""
+    """Return whether any of the names is that of a label's class or value."""
     return not _LABELS.isdisjoint(names)
 
 
 def is_prediction(name: str, values: Mapping[str, Value], defaults: Defaults) -> bool:
-    """Whether a span that is no label is a prediction.
+    """Return whether a span that is not a label is a prediction.
 
     >>> is_prediction("GET /", {"ml.feature.age": 3}, Defaults())
     True
@@ -86,7 +87,7 @@ def is_prediction(name: str, values: Mapping[str, Value], defaults: Defaults) ->
 
 
 def identity_of(values: Mapping[str, Value], defaults: Defaults, longest: int) -> Identity:
-    """The model, task and role of a span or record; raises :class:`.cells.UnreadableError` where they cannot be told.
+    """Return the model, task and role of a span or record; ``UnreadableError`` if any is invalid or the name absent.
 
     >>> identity_of({"ml.model.name": "fraud", "ml.model.version": 7}, Defaults(), 256)
     Identity(name='fraud', version='7', task='', role='champion')
@@ -122,5 +123,5 @@ def _text(values: Mapping[str, Value], name: str, longest: int) -> str:
 def _choice(values: Mapping[str, Value], name: str, choices: tuple[str, ...], longest: int) -> str:
     text = _text(values, name, longest)
     if text and text not in choices:
-        raise UnreadableError(f"{name} is {text[:80]!r}; it can be: {', '.join(choices)}")
+        raise UnreadableError(f"{name} is {text[:80]!r}; it must be one of: {', '.join(choices)}")
     return text

@@ -1,17 +1,17 @@
 """128-bit hashes of prediction ids, by which labels find their predictions.
 
-The hash is part of the format of snapshots and must never change. Text ids are hashed as UTF-8. With all arithmetic
+The hash is part of the snapshot format and must never change. Text ids are hashed as UTF-8. With all arithmetic
 modulo 2⁶⁴, ``rotl`` a left rotation, and ``L`` the id's length in bytes:
 
 1. An id longer than 256 bytes is replaced by its 32-byte BLAKE2b digest (and then ``L`` = 32).
 2. ``a = SEED_A ^ (L · P)``, ``b = SEED_B + L · Q``.
-3. For each 8 bytes ``w``, little-endian, the last one padded with zero bytes: ``k = w · P``, ``k ^= k >> 32``,
+3. For each 8 bytes ``w``, little-endian, the last word padded with zero bytes: ``k = w · P``, ``k ^= k >> 32``,
    ``k *= Q``; ``a = (rotl(a ^ k, 27) + b) · 5 + STEP_A``; ``b = (rotl(b + k, 31) ^ a) · 9 + STEP_B``.
-4. ``a += b``, ``b += a``, ``a = f(a)``, ``b = f(b)``, ``a += b``, ``b += a`` where ``f`` is the finaliser
+4. ``a += b``, ``b += a``, ``a = f(a)``, ``b = f(b)``, ``a += b``, ``b += a`` where ``f`` is the finalizer
    ``x ^= x >> 30, x *= F1, x ^= x >> 27, x *= F2, x ^= x >> 31`` (David Stafford's variant 13).
 
-The hash is ``[a, b]``. It is unkeyed: it keeps chance collisions away (2⁻⁶⁴ for billions of ids), not a sender who
-wants their own ids to collide.
+The hash is ``[a, b]``. It is unkeyed: it makes chance collisions unlikely (2⁻⁶⁴ for billions of ids), but does not stop
+a sender who wants their ids to collide.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from collector_processor.columns.batch import I64, U64
 from collector_processor.decode.compiled import built
 
 LONGEST_ID: Final = 256
-"""Ids of more bytes are replaced by their digest before they are hashed."""
+"""Ids with more bytes are replaced by their digest before they are hashed."""
 
-_SEED_A: Final = np.uint64(0x243F6A8885A308D3)  # the fraction of π, 128 bits
+_SEED_A: Final = np.uint64(0x243F6A8885A308D3)  # the fractional part of π, 128 bits
 _SEED_B: Final = np.uint64(0x13198A2E03707344)
 _P: Final = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio
 _Q: Final = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -49,7 +49,7 @@ Octets = NDArray[np.uint8]
 
 
 def hash_ids(ids: Sequence[bytes | str]) -> U64:
-    """Hashes ids, texts as their UTF-8 bytes, to uint64 ``[n, 2]``.
+    """Hash ids, texts as their UTF-8 bytes, to uint64 ``[n, 2]``.
 
     >>> [f"{lane:016x}" for lane in hash_ids(["order-1"])[0]]
     ['38eec2b7e0926f9e', '6b13f6f7102c1e20']
@@ -65,7 +65,7 @@ def hash_ids(ids: Sequence[bytes | str]) -> U64:
 
 
 def hash_packed(octets: Octets, offsets: I64) -> U64:
-    """Hashes ids that lie one behind the other: id ``i`` is ``octets[offsets[i]:offsets[i + 1]]``.
+    """Hash contiguous ids: id ``i`` is ``octets[offsets[i]:offsets[i + 1]]``.
 
     ``offsets`` is int64 ``[n + 1]``, never falling and within ``octets``; the result is uint64 ``[n, 2]``.
 
@@ -81,10 +81,10 @@ def hash_packed(octets: Octets, offsets: I64) -> U64:
 
 
 def _hash_packed(octets: Octets, offsets: I64) -> U64:
-    """The same with numpy; too long ids get nonsense that the caller replaces."""
+    """Do the same with numpy; ids that are too long get an invalid hash, which the caller replaces."""
     rows = len(offsets) - 1
     hashes = np.empty((rows, 2), np.uint64)
-    # Seven zero bytes behind the last id let every word, the last one too, be read as eight bytes.
+    # With zero bytes after the last id, every word, including the last one, can be read as eight bytes.
     windows = sliding_window_view(np.concatenate((octets, np.zeros(_WORD, np.uint8))), _WORD)
     for begin in range(0, rows, _BLOCK):
         block = offsets[begin : begin + _BLOCK + 1]
@@ -93,7 +93,7 @@ def _hash_packed(octets: Octets, offsets: I64) -> U64:
 
 
 def default_id(trace_id: bytes, span_id: bytes) -> str:
-    """The text that stands in for an absent ``ml.prediction.id``: both ids in lower-case hex, a colon between.
+    """Return the text that replaces an absent ``ml.prediction.id``: both ids in lowercase hex, with a colon between.
 
     >>> default_id(bytes(16), bytes.fromhex("ab" * 8))
     '00000000000000000000000000000000:abababababababab'
@@ -102,7 +102,7 @@ def default_id(trace_id: bytes, span_id: bytes) -> str:
 
 
 def default_ids(trace_id: bytes, span_id: bytes, rows: int | None = None) -> U64:
-    """Hashes the default ids of a call: one ``{trace}:{span}``, or ``{trace}:{span}:{i}`` for each row of a batch.
+    """Hash the default ids of a call: one ``{trace}:{span}``, or ``{trace}:{span}:{i}`` for each row of a batch.
 
     >>> default_ids(bytes(16), bytes(8)).shape, default_ids(bytes(16), bytes(8), 3).shape
     ((1, 2), (3, 2))
@@ -112,7 +112,7 @@ def default_ids(trace_id: bytes, span_id: bytes, rows: int | None = None) -> U64
 
 
 def row_ids(call_id: str, rows: int) -> U64:
-    """Hashes ``{call_id}:{i}`` for ``i`` in 0 … ``rows`` − 1, without a Python object per row.
+    """Hash ``{call_id}:{i}`` for ``i`` in 0 … ``rows`` − 1, without a Python object per row.
 
     >>> bool((row_ids("call", 12)[[0, 11]] == hash_ids(["call:0", "call:11"])).all())
     True
@@ -131,7 +131,7 @@ def row_ids(call_id: str, rows: int) -> U64:
 
 
 def _hash_long_rows(prefix: bytes, begin: int, end: int) -> U64:
-    """Hashes ``prefix`` with the numbers from ``begin`` to ``end``, which reads a prefix of any length only once."""
+    """Hash ``prefix`` with the numbers from ``begin`` to ``end``, which reads a prefix of any length only once."""
     shared = _digest(prefix)
     digests: list[bytes] = []
     for row in range(begin, end):
@@ -142,12 +142,12 @@ def _hash_long_rows(prefix: bytes, begin: int, end: int) -> U64:
 
 
 def _digest(octets: bytes) -> hashlib.blake2b:
-    """Step 1 of the hash."""
+    """Do step 1 of the hash."""
     return hashlib.blake2b(octets, digest_size=32)
 
 
 def _hash_rows(prefix: bytes, digits: int, begin: int, out: U64) -> None:
-    """Hashes ``prefix`` with numbers of so many ``digits`` from ``begin`` on into ``out`` ``[n, 2]``."""
+    """Hash ``prefix`` with the numbers from ``begin`` on, of ``digits`` digits each, into ``out`` ``[n, 2]``."""
     if built.packing is not None:
         built.packing.hash_rows(prefix, digits, begin, out)
         return
@@ -178,7 +178,7 @@ def _offsets(ids: Sequence[bytes | str]) -> I64:
 
 
 def _hash_block(windows: Octets, starts: I64, lengths: I64, out: U64) -> None:
-    """Hashes the ids at ``starts`` into ``out`` ``[n, 2]``; a too long one gets nonsense that the caller replaces."""
+    """Hash the ids at ``starts`` into ``out`` ``[n, 2]``; one that is too long gets an invalid hash to be replaced."""
     a, b = _seeds(lengths.astype(np.uint64))
     for at in range(0, min(int(lengths.max(initial=0)), LONGEST_ID), _WORD):
         left = lengths - at
@@ -191,12 +191,12 @@ def _hash_block(windows: Octets, starts: I64, lengths: I64, out: U64) -> None:
 
 
 def _seeds(lengths: U64) -> tuple[U64, U64]:
-    """Step 2 of the hash."""
+    """Do step 2 of the hash."""
     return _SEED_A ^ (lengths * _P), _SEED_B + lengths * _Q
 
 
 def _words(windows: Octets, starts: I64, left: I64) -> U64:
-    """The eight bytes at each start as a little-endian number, those beyond the ``left`` ones of the id zeroed."""
+    """Return the eight bytes at each start as a little-endian number; bytes beyond the ``left`` of the id are zero."""
     words = windows[starts].view("<u8")[:, 0].astype(np.uint64, copy=False)
     if left.min() < _WORD:
         surplus = (_WORD - np.minimum(left, _WORD)).astype(np.uint64) * np.uint64(8)
@@ -205,7 +205,7 @@ def _words(windows: Octets, starts: I64, left: I64) -> U64:
 
 
 def _absorb(a: U64, b: U64, word: U64) -> tuple[U64, U64]:
-    """Step 3 of the hash for one word."""
+    """Do step 3 of the hash for one word."""
     k = word * _P
     k ^= k >> np.uint64(32)
     k *= _Q
@@ -215,7 +215,7 @@ def _absorb(a: U64, b: U64, word: U64) -> tuple[U64, U64]:
 
 
 def _finish(a: U64, b: U64) -> tuple[U64, U64]:
-    """Step 4 of the hash."""
+    """Do step 4 of the hash."""
     a = a + b
     b = b + a
     a, b = _scramble(a), _scramble(b)
@@ -225,7 +225,7 @@ def _finish(a: U64, b: U64) -> tuple[U64, U64]:
 
 
 def _scramble(x: U64) -> U64:
-    """The finaliser ``f``; a bijection."""
+    """Apply the finalizer ``f``, a bijection."""
     x = (x ^ (x >> np.uint64(30))) * _F1
     x = (x ^ (x >> np.uint64(27))) * _F2
     return x ^ (x >> np.uint64(31))

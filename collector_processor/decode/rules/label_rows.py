@@ -1,4 +1,4 @@
-"""The labels of one model in one request on their way to batches."""
+"""The labels of one model in one request, before they become batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from otel_ml import semconv
 
 
 class LabelRows:
-    """Takes single labels and whole tables of one model in order, and gives them back as one batch."""
+    """Collects single labels and whole tables of one model in order, and turns them into one batch."""
 
     def __init__(self, model_name: str, tally: Tally) -> None:
         self._model_name = model_name
@@ -27,7 +27,7 @@ class LabelRows:
         self._parts: list[LabelBatch] = []
 
     def add(self, prediction_id: str, time_ns: int, label_class: Scalar | None, value: Scalar | None) -> None:
-        """Adds one label, of which class or value is there, or drops it over the limit."""
+        """Add one label, which has a class or a value; drop it if it exceeds the limit."""
         if not self._tally.take_rows(1):
             return
         self._ids.append(prediction_id)
@@ -36,7 +36,7 @@ class LabelRows:
         self._values.append(value)
 
     def add_table(self, table: Table, time_ns: int) -> None:
-        """Adds the labels of one table; rows without id or label are counted as dropped."""
+        """Add the labels of one table; rows without an id or a label are counted as dropped."""
         if not self._tally.take_rows(table.rows) or not self._tally.take_cells(table.rows, 2):
             return
         self._flush()
@@ -61,19 +61,19 @@ class LabelRows:
         )
 
     def add_batch(self, batch: LabelBatch) -> None:
-        """Adds labels that came as columns, each with its id, or drops them over the limit."""
+        """Add labels that came as columns, each with its id; drop them if they exceed the limit."""
         if self._tally.take_rows(len(batch)) and self._tally.take_cells(len(batch), 2):
             self._flush()
             self._parts.append(batch)
 
     def finish(self) -> list[LabelBatch]:
-        """All that was added, as one batch; none of no rows."""
+        """Return everything that was added as one batch; no batch without rows."""
         self._flush()
         parts = [part for part in self._parts if len(part)]
         return [concatenate(parts)] if parts else []
 
     def _flush(self) -> None:
-        """Turns the single labels that wait into a batch."""
+        """Turn the collected single labels into a batch."""
         if not self._ids:
             return
         values = column_of(self._values, "number", self._tally)

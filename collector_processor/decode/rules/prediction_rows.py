@@ -1,4 +1,4 @@
-"""The predictions of one model in one request on their way to batches."""
+"""The predictions of one model in one request, before they become batches."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from collector_processor.decode.rules.row_table import Admission, Table
 from otel_ml import semconv
 
 BLOCK_ROWS: Final = 16_384
-"""Single rows that become columns at a time; batches of fewer are put together up to this."""
+"""Number of single rows that become columns at a time; smaller batches are merged up to this size."""
 LONG_ROWS: Final = 1024
-"""Rows that are enough for a batch of their own: whoever counts several together copies them once more anyway."""
+"""Number of rows that are enough for a separate batch: code that counts several together copies them again anyway."""
 Row = Mapping[str, Scalar | None]
-"""Attributes of one span by name; those that are no cells of a batch are passed over."""
+"""Attributes of one span by name; those that are not cells of a batch are ignored."""
 
 _FREE_CELLS: Final = 65_536
 _CELLS_PER_ATTRIBUTE: Final = 4
 
 
 class Call(NamedTuple):
-    """One call of the model, as its span tells it, without the cells."""
+    """One call of the model, as its span describes it, without the cells."""
 
     time_ns: int
     weight: float
@@ -39,10 +39,10 @@ class Call(NamedTuple):
 
 
 class PredictionRows:
-    """Takes single rows and whole tables of one model in order, and gives them back as batches in the same order.
+    """Collects single rows and whole tables of one model in order, and turns them into batches in the same order.
 
     Batches are cut so that their memory stays in proportion to the bytes that came: rows × columns is at most
-    4 × the attributes seen in a batch + 65,536. Where exactly they are cut is no part of the contract.
+    4 × the attributes seen in a batch + 65,536. Where exactly they are cut is not part of the contract.
     """
 
     def __init__(self, identity: Identity, tally: Tally) -> None:
@@ -54,7 +54,7 @@ class PredictionRows:
         self._parts: list[tuple[PredictionBatch, int]] = []
 
     def add(self, row: Row, call: Call) -> None:
-        """Adds one row, or drops it over the limit: its cells by attribute name, names that are no cells among them."""
+        """Add one row as its attributes by name, which need not all be cells; drop it if it exceeds the limit."""
         if not self._tally.take_rows(1):
             return
         self._rows.append(row)
@@ -63,7 +63,7 @@ class PredictionRows:
             self._flush()
 
     def add_table(self, table: Table, call: Call) -> None:
-        """Adds the rows of one call; all of it or, over a limit, nothing."""
+        """Add the rows of one call: all of them, or none if they exceed a limit."""
         columns = len(table.places())
         if not table.rows or not self._tally.take_rows(table.rows) or not self._tally.take_cells(table.rows, columns):
             return
@@ -82,22 +82,22 @@ class PredictionRows:
         self._parts.append((batch, table.rows * columns))
 
     def admits(self, place: Place, column: Column) -> bool:
-        """Whether a column that came as such is kept within the limits."""
+        """Return whether a column is kept within the limits."""
         return self._admission.admits(place, column)
 
     def add_batch(self, batch: PredictionBatch, columns: int, attributes: int) -> None:
-        """Adds rows that came as ``columns`` columns made of so many ``attributes``, or drops them over a limit."""
+        """Add rows that came as ``columns`` columns from ``attributes`` attributes; drop them if over a limit."""
         if self._tally.take_rows(len(batch)) and self._tally.take_cells(len(batch), columns):
             self._flush()
             self._parts.append((batch, attributes))
 
     def finish(self) -> list[PredictionBatch]:
-        """All that was added, as batches."""
+        """Return everything that was added as batches."""
         self._flush()
         return [concatenate(group) for group in _grouped(self._parts)]
 
     def _flush(self) -> None:
-        """Turns the single rows that wait into batches."""
+        """Turn the collected single rows into batches."""
         rows, calls = self._rows, self._calls
         self._rows, self._calls = [], []
         for begin, end, attributes in _dense_runs(rows):
@@ -138,7 +138,7 @@ def batch_of(
     durations: F64,
     error: Column | None,
 ) -> PredictionBatch:
-    """Puts columns where they belong in a batch."""
+    """Make a batch, with each column in its place."""
     parts: dict[str, dict[str, Column]] = {}
     for place, column in columns:
         parts.setdefault(place.part, {})[place.key] = column
@@ -166,7 +166,7 @@ def _numbers(columns: Mapping[str, Column]) -> dict[str, F64]:
 
 
 def _dense_runs(rows: Sequence[Row]) -> Iterator[tuple[int, int, int]]:
-    """Cuts rows into runs (first, end, attributes) whose union of columns is dense enough."""
+    """Cut rows into runs (first, end, attributes) whose combined columns are dense enough."""
     if not rows:
         return
     names: set[str] = set().union(*rows)
@@ -190,7 +190,7 @@ def _is_dense(rows: int, columns: int, attributes: int) -> bool:
 
 
 def _grouped(parts: Sequence[tuple[PredictionBatch, int]]) -> Iterator[list[PredictionBatch]]:
-    """Neighbouring batches that together are small and dense enough to be one."""
+    """Yield groups of neighboring batches that are together small and dense enough to become one."""
     group: list[PredictionBatch] = []
     rows, names, cells = 0, set[tuple[str, str]](), 0
     for batch, size in parts:

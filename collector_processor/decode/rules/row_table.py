@@ -1,4 +1,4 @@
-"""The cells of some rows by contract name, in whatever form they came, and the columns and ids made of them."""
+"""The cells of rows by contract name, in whatever form they came, and the columns and ids made from them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Cells = Sequence[Scalar | None]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """``rows`` rows: Arrow arrays, lists of one cell a row, and scalars that every row shares, each by name.
+    """``rows`` rows: Arrow arrays, lists with a cell for each row, and scalars that every row shares, each by name.
 
-    A name may stand in several: an Arrow column goes before a list, a list before a scalar, in all rows.
+    A name may be in several: an Arrow column takes precedence over a list, and a list over a scalar, in all rows.
     """
 
     rows: int
@@ -32,12 +32,12 @@ class Table:
     scalars: Mapping[str, Scalar | None] = field(default_factory=dict[str, Scalar | None])
 
     def places(self) -> dict[str, Place]:
-        """The names in it that belong somewhere in a batch, in order, and where."""
+        """Return the names that belong in a batch, in order, and the place of each."""
         names = dict.fromkeys((*self.arrays, *self.lists, *self.scalars))
         return {name: place for name in names if (place := place_of(name)) is not None}
 
     def column(self, name: str, kind: Kind, tally: Tally) -> Column | None:
-        """The column of a name; None where all its cells are missing.
+        """Return the column of a name; None if all its cells are missing.
 
         >>> from collector_processor.decode.limits import DecodeLimits
         >>> table = Table(2, lists={"ml.feature.a": [1, 2]}, scalars={"ml.segment.s": True})
@@ -52,10 +52,10 @@ class Table:
         return None if shared is None else shared.take(np.zeros(self.rows, np.int64))
 
     def ids(self, call_id: str | None) -> tuple[U64, Mask]:
-        """Hashes of the rows' prediction ids uint64 ``[n, 2]``, and which rows have one, bool ``[n]``.
+        """Return the hashes of the rows' prediction ids uint64 ``[n, 2]``, and which rows have one, bool ``[n]``.
 
-        A row without an id of its own has ``{scalar id}:{i}`` or, failing that, ``{call_id}:{i}``; with neither its
-        hash means nothing.
+        A row without its own id has ``{scalar id}:{i}`` or, failing that, ``{call_id}:{i}``; with neither, its hash has
+        no meaning.
         """
         if semconv.PREDICTION_ID in self.arrays:
             own, named = hash_arrow(self.arrays[semconv.PREDICTION_ID])
@@ -73,7 +73,7 @@ class Table:
 
 
 class Admission:
-    """Which templated columns of one model fit into the request's limits; first come, first served.
+    """Decides which templated columns of one model fit into the request's limits; first come, first served.
 
     >>> from collector_processor.decode.limits import DecodeLimits
     >>> tally = Tally(DecodeLimits(features=1))
@@ -101,7 +101,7 @@ class Admission:
         }
 
     def admits(self, place: Place, column: Column) -> bool:
-        """Whether the column is kept; the cells of one that is not are counted as dropped."""
+        """Return whether the column is kept; if not, count its cells as dropped."""
         keys = self._keys.get(place.part)
         if keys is None or place.key in keys:
             return True
@@ -115,7 +115,7 @@ class Admission:
         return True
 
     def columns(self, table: Table) -> Iterator[tuple[Place, Column]]:
-        """The columns of a table that have any cell and are kept; ids aside."""
+        """Yield the columns of a table, except ids, that have any cell and are kept."""
         for name, place in table.places().items():
             if place.part == "id":
                 continue

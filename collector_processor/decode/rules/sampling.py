@@ -1,4 +1,4 @@
-"""How many spans a sampled span stands for, as its trace state tells."""
+"""How many spans a sampled span stands for, according to its trace state."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _THRESHOLD: Final = re.compile(r"[0-9a-f]{1,14}", re.ASCII)
 
 
 def weight(tracestate: str) -> float:
-    """The adjusted count of a span: 2⁵⁶ / (2⁵⁶ − T), 1 without a readable threshold T.
+    """Return the adjusted count of a span: 2⁵⁶ / (2⁵⁶ − T), 1 without a readable threshold T.
 
-    T is the rejection threshold ``th`` of the member ``ot``: 1 to 14 lower-case hex digits, zeros cut off at the end
+    T is the rejection threshold ``th`` of the member ``ot``: 1 to 14 lowercase hex digits, without trailing zeros
     (OpenTelemetry, "TraceState: Probability Sampling"). Of a repeated member or key the first counts.
 
     >>> weight("ot=th:8"), weight("congo=t61,ot=rv:ab;th:c"), weight("ot=th:0"), weight("ot=th:nonsense"), weight("")

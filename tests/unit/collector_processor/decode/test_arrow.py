@@ -198,7 +198,7 @@ def test_a_stream_without_columns_of_the_contract_is_rejected_with_its_columns(o
         otlp.prediction({"ml.batch": otlp.arrow({"age": [1], "ml.feature.": [2], "ml.feature.b": [b"x"]})})
     )
     assert decoded.message.endswith(
-        "no column that can be read; it has: age (int64), ml.feature. (int64), ml.feature.b (binary)"
+        "no readable column; it has: age (int64), ml.feature. (int64), ml.feature.b (binary)"
     )
 
 
@@ -258,7 +258,7 @@ def test_views_that_show_the_same_long_text_again_and_again_are_refused(otlp: An
     column = pa.Array.from_buffers(pa.string_view(), 10_000, [None, pa.py_buffer(views), pa.py_buffer(text)])
     decoded = otlp.decoded(otlp.prediction({"ml.batch": otlp.arrow({"ml.feature.a": column})}))
     assert decoded.rejected == 1
-    assert "more than are left to the request" in decoded.message
+    assert "more than are left for the request" in decoded.message
 
 
 def test_maps_of_ever_new_keys_are_bounded_by_the_limit_of_cells(otlp: Any) -> None:

@@ -201,7 +201,7 @@ def test_attributes_stand_beside_an_arrow_batch_unless_it_has_a_column_of_their_
 def test_arrays_of_another_length_than_the_arrow_batch_are_rejected(otlp: Any) -> None:
     decoded = otlp.decoded(otlp.prediction({"ml.batch": otlp.arrow({"ml.feature.a": [1.0]}), "ml.feature.b": [1, 2]}))
     assert decoded.rejected == 1
-    assert decoded.message.endswith("ml.batch has 1 rows but the arrays beside it 2 values")
+    assert decoded.message.endswith("ml.batch has 1 rows, but the arrays next to it have 2 values")
 
 
 def test_ten_thousand_rows_of_arrow_are_the_same_as_their_columns(otlp: Any) -> None:

@@ -117,7 +117,7 @@ def test_a_request_of_too_many_items_scopes_or_resources_is_malformed(otlp: Any)
 
 @pytest.mark.parametrize("name", DecodeLimits.__slots__)
 def test_a_limit_is_at_least_one(name: str) -> None:
-    with pytest.raises(ValueError, match=f"DecodeLimits: {name} is 0; a limit is at least 1"):
+    with pytest.raises(ValueError, match=f"DecodeLimits: {name} is 0; a limit must be at least 1"):
         DecodeLimits(**{name: 0})
 
 

@@ -50,7 +50,7 @@ def test_points_of_every_kind_are_counted() -> None:
 
 
 def test_metrics_that_come_back_are_a_loop() -> None:
-    with pytest.raises(LoopError, match=r"derived here \(service.instance.id me\)") as caught:
+    with pytest.raises(LoopError, match=r"come from this service \(service.instance.id me\)") as caught:
         decode("metrics", derived("me"), 0, own_instance_id="me")
     assert caught.value.items == decode("metrics", derived("me"), 0).items > 1
 

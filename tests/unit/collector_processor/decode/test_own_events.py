@@ -13,7 +13,7 @@ EVENT = Notice(DEFAULT_RULES[0], ModelKey("fraud"), "firing", "new", 1, 2, 3, 0,
 
 
 def test_own_alerts_are_refused() -> None:
-    with pytest.raises(LoopError, match="these alerts were sent from here") as caught:
+    with pytest.raises(LoopError, match="these alerts come from this service") as caught:
         # Requests glued together are one request of all that is in them.
         decode("logs", 2 * event_request(EVENT, "me") + event_request(EVENT, "other"), 0, own_instance_id="me")
     assert caught.value.items == 3

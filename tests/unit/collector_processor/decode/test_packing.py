@@ -50,6 +50,6 @@ def test_offsets_and_codes_outside_are_refused() -> None:
             hash_packed(octets, np.array(offsets))
     with pytest.raises(ValueError, match="a code is not below 3"):
         packing.renumbered(np.array([0, 3], np.int32), 3)
-    with pytest.raises(ValueError, match="ids so long"):
+    with pytest.raises(ValueError, match="ids that long"):
         packing.hash_rows(b"x" * 250, 7, 0, np.zeros((1, 2), np.uint64))
     assert len(hash_packed(octets, np.zeros(1, np.int64))) == 0

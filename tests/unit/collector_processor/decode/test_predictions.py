@@ -119,11 +119,12 @@ def test_any_other_span_is_ignored_but_counted(otlp: Any, name: str, attributes:
         ({"ml.model.name": "m", "ml.model.role": {}}, "ml.model.role is a map, not a string"),
         (
             {"ml.model.name": "m", "ml.model.task": "ranking"},
-            "ml.model.task is 'ranking'; it can be: binary_classification, multiclass_classification, regression",
+            "ml.model.task is 'ranking'; "
+            "it must be one of: binary_classification, multiclass_classification, regression",
         ),
         (
             {"ml.model.name": "m", "ml.model.role": "canary"},
-            "ml.model.role is 'canary'; it can be: champion, challenger, shadow",
+            "ml.model.role is 'canary'; it must be one of: champion, challenger, shadow",
         ),
         ({"ml.model.name": "m", "ml.prediction.id": b"7"}, "ml.prediction.id is bytes, not a string"),
         ({"ml.model.name": "m", "ml.batch": "text"}, "ml.batch is a string, not bytes"),
