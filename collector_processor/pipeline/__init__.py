@@ -1,1 +1,1 @@
-"""The order of things: decoded requests in, measurements out."""
+"""The order of processing: decoded requests in, measurements out."""

@@ -1,4 +1,4 @@
-"""Batches that wait together are counted together: a pass over many rows costs hardly more than one over few."""
+"""Combine batches that wait at the same time: a pass over many rows costs hardly more than a pass over a few."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, Pre
 from collector_processor.columns.parts import names_of, width_of
 
 MAX_CELLS: Final = 2**20
-"""Rows times columns of what is put together: beyond it the columns leave the processor's cache, and nothing is won."""
+"""Most rows times columns to combine: above it, the columns no longer fit the processor's cache; nothing is gained."""
 ALONE_ROWS: Final = 4096
-"""Rows that are worth a pass of their own: putting them together with others would only copy them once more."""
+"""Rows that are worth their own pass: combining them with others would only copy them once more."""
 
 
 @dataclass(slots=True)
 class Run:
-    """What came of one model name in a row: predictions of any of its versions first, labels afterwards."""
+    """Consecutive batches of one model name: predictions of any of its versions first, then labels."""
 
     predictions: dict[ModelKey, list[PredictionBatch]] = field(default_factory=dict[ModelKey, list[PredictionBatch]])
     labels: list[LabelBatch] = field(default_factory=list[LabelBatch])
 
 
 def gather(requests: Iterable[Decoded], max_span_ns: Callable[[str], int]) -> Iterator[Run]:
-    """Everything in some requests, one model name's neighbours together.
+    """Yield the contents of requests, with consecutive batches of one model name combined.
 
-    Of one model name predictions never pass labels, nor labels predictions, nor rows of one version each other: to the
-    join and to windows of rows order matters. Different models' do, which nothing can tell.
+    Within one model name, predictions never pass labels, labels never pass predictions, and rows of one version never
+    pass each other: their order matters to the join and to windows of rows. Batches of different models may pass each
+    other, which has no effect.
 
-    ``max_span_ns`` gives, for a model name, how far event times in one batch may lie apart, so that old rows are not
-    late for the newer ones behind them; −1 leaves its batches of predictions alone. A batch is not put behind one that
-    lacks any of its columns: a sender that invents names would make the others' rows wide.
+    ``max_span_ns`` returns, for a model name, how far apart event times in one batch may be, so that newer rows do not
+    make the older rows before them late; −1 leaves its batches of predictions alone. A batch is not appended to one
+    that lacks any of its columns: otherwise a sender that invents names would widen the rows of the others.
 
     >>> import numpy as np
     >>> def labels(value):
@@ -58,7 +59,7 @@ def gather(requests: Iterable[Decoded], max_span_ns: Callable[[str], int]) -> It
 
 @dataclass(slots=True)
 class _Extent:
-    """Columns of the first batch of one version, rows and event times of all of them."""
+    """Columns of the first batch of one version, and the rows and event times of all its batches."""
 
     columns: int
     rows: int
@@ -68,14 +69,14 @@ class _Extent:
 
 @dataclass(slots=True)
 class _Open:
-    """A run that may go on."""
+    """A run that may still grow."""
 
     run: Run = field(default_factory=Run)
     extents: dict[ModelKey, _Extent] = field(default_factory=dict[ModelKey, _Extent])
     labels: int = 0
 
     def takes(self, batch: PredictionBatch, max_span_ns: int) -> bool:
-        """Whether a batch of predictions may stand with those before it."""
+        """Return whether a batch of predictions may join those before it."""
         if self.run.labels:
             return False
         known = self.extents.get(batch.model)
@@ -90,24 +91,24 @@ class _Open:
         return newest_ns - oldest_ns <= max_span_ns
 
     def add(self, batch: PredictionBatch) -> None:
-        """Takes a batch of predictions."""
+        """Add a batch of predictions."""
         self.run.predictions.setdefault(batch.model, []).append(batch)
         known = self.extents.get(batch.model)
         columns, rows = (width_of(batch), 0) if known is None else (known.columns, known.rows)
         self.extents[batch.model] = _Extent(columns, rows + len(batch), *_span(known, batch))
 
     def takes_labels(self, batch: LabelBatch) -> bool:
-        """Whether labels may stand with those before them."""
+        """Return whether labels may join those before them."""
         return not self.labels or (self.labels + len(batch)) * width_of(batch) <= MAX_CELLS
 
     def add_labels(self, batch: LabelBatch) -> None:
-        """Takes labels."""
+        """Add labels."""
         self.run.labels.append(batch)
         self.labels += len(batch)
 
 
 def _span(known: _Extent | None, batch: PredictionBatch) -> tuple[int, int]:
-    """The oldest and the newest event time of a batch and of those before it."""
+    """Return the oldest and the newest event time of a batch and of those before it."""
     oldest_ns, newest_ns = int(batch.time_ns.min()), int(batch.time_ns.max())
     if known is None:
         return oldest_ns, newest_ns
@@ -115,5 +116,5 @@ def _span(known: _Extent | None, batch: PredictionBatch) -> tuple[int, int]:
 
 
 def _fits(batch: PredictionBatch, first: PredictionBatch) -> bool:
-    """Whether the first batch has every column that this one has under a name of the sender's choice."""
+    """Return whether the first batch has every column of this one whose name the sender chose."""
     return all(names <= known for (_, names), (_, known) in zip(names_of(batch), names_of(first), strict=True))

@@ -1,4 +1,4 @@
-"""How far apart measurements are, and so how long the last ones hold: for exporters, alerts, rules and dashboards."""
+"""How often measurements come, and so how long the last ones hold: for exporters, alerts, rules and dashboards."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collector_processor.pipeline.settings import MlMonitor, WindowConfig
 _S: Final = 10**9
 _LEAST_NS: Final = 300 * _S
 _ROWS_NS: Final = 7 * 86_400 * _S
-"""Windows by rows are for low traffic: how long one may take cannot be told beforehand."""
+"""Windows by rows are for low traffic: how long one takes cannot be known in advance."""
 
 
 def windows_of(monitor: MlMonitor) -> list[WindowConfig]:
-    """The windows of all models: the connector's, and those that models have of their own."""
+    """Return the windows of all models: the connector's, and those that models set themselves."""
     return [monitor.window, *(model.window for model in monitor.models.values() if model.window)]
 
 
 def stale_ns(monitor: MlMonitor) -> int:
-    """How long a figure holds without a newer one: three windows, and the lateness that a pause of traffic may add.
+    """Return how long a figure holds without a newer one: three windows, plus the lateness that a pause may add.
 
-    Windows of a model wait for up to ``allowed_lateness`` after its traffic paused. At least five minutes; a week
+    A model's windows wait for up to ``allowed_lateness`` after its traffic pauses. At least five minutes; a week
     where windows are cut by rows.
 
     >>> stale_ns(MlMonitor()) // 60_000_000_000
@@ -33,12 +33,12 @@ def stale_ns(monitor: MlMonitor) -> int:
 
 
 def look_back(monitor: MlMonitor) -> str:
-    """The range over which PromQL has to look for the newest figure; empty where its own five minutes do.
+    """Return the range over which PromQL must look for the newest figure; empty if its default of 5 minutes is enough.
 
     >>> look_back(MlMonitor())
     '780s'
     >>> look_back(MlMonitor(window=WindowConfig(allowed_lateness="1m")))
     ''
     """
-    found_ns = stale_ns(monitor)
-    return "" if found_ns <= _LEAST_NS else f"{-(-found_ns // _S)}s"
+    held_ns = stale_ns(monitor)
+    return "" if held_ns <= _LEAST_NS else f"{-(-held_ns // _S)}s"

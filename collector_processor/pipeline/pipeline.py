@@ -1,10 +1,10 @@
-"""The order of things: decoded requests in, measurements out.
+"""The order of processing: decoded requests in, measurements out.
 
     journal ─▶ predictions ─▶ reference (loaded, or learned first) ─▶ panes ─▶ windows ─▶ monitors ─▶ measurements
-            └▶ labels ─▶ join with the predictions that wait ─▶ outcomes ─▶ panes ┘
+            └▶ labels ─▶ join with the waiting predictions ─▶ outcomes ─▶ panes ┘
 
-One thread runs it, so nothing here locks. Models are bounded in number: a new one takes the place of the longest idle
-one if that has nothing left in its windows, else its rows are dropped and counted.
+One thread runs it, so nothing here locks. The number of models is bounded: a new model replaces the one that has been
+idle longest if that has nothing left in its windows; otherwise its rows are dropped and counted.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from collector_processor.statistics.groups import segment_groups
 from collector_processor.window.windows import ModelWindows
 
 COUNT_NS: Final = 30 * 10**9
-"""How often the predictions so far are told, windows or not: whoever watches for silence must not wait for a window."""
+"""How often prediction counts are reported, windows or not: an alert on silence must not wait for a window."""
 COUNTED_FOR_NS: Final = 3600 * 10**9
-"""For so long after its last prediction a model's count is told: a retired one must not be watched for ever."""
+"""How long after its last prediction a model's count is reported: a retired model must not be watched forever."""
 _log = logging.getLogger(__name__)
 
 
 class Pipeline:
     """Statistics of all models. ``references`` are the loaded profiles by model name.
 
-    Feed it with :meth:`process` and call :meth:`tick` often: it closes what is due and gives the measurements.
+    Feed it with :meth:`process` and call :meth:`tick` often, which closes windows and returns their measurements.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Pipeline:
         self._versions: dict[str, list[ModelKey]] = {}
         self.join = LabelJoin(wait_ns=config.labels.wait, capacity=config.labels.capacity, telemetry=telemetry)
         self._start_ns = start_ns
-        self._full_told = False
+        self._full_logged = False
         self._none_idle_until_ns = 0
 
     def process(self, requests: Sequence[Decoded], now_ns: int) -> None:
-        """Counts everything of some requests, which came in this order."""
+        """Count everything in requests, given in the order in which they came."""
         for decoded in requests:
             for reason, count in decoded.dropped.items():
                 self.telemetry.dropped(("decode", reason), count)
@@ -73,35 +73,35 @@ class Pipeline:
                     self._labels(concatenate(run.labels))
 
     def tick(self, now_ns: int) -> list[Measurement]:
-        """Closes every window that is due at ``now_ns`` and returns what the monitors say of it, and the counts."""
-        found: list[Measurement] = []
+        """Close every window that can close at ``now_ns`` and return what its monitors measure, and the counts."""
+        measurements: list[Measurement] = []
         for model in self.models.values():
             if model.watch is not None:
                 with survived("evaluate", self.telemetry):
-                    found.extend(self._close(model, model.watch, now_ns))
+                    measurements.extend(self._close(model, model.watch, now_ns))
         self.join.expire(now_ns)
-        return found
+        return measurements
 
     def _pane_ns(self, name: str) -> int:
-        """How wide the panes of a model are; −1 where they are cut by rows, and each batch must find its own."""
+        """Return the width of a model's panes; −1 where they are cut by rows, and each batch must find its own pane."""
         settings = self.config.models.get(name)
         window = self.config.window if settings is None or settings.window is None else settings.window
         return window.step.ns or -1
 
     def _close(self, model: Model, watch: Watch, now_ns: int) -> Iterator[Measurement]:
-        # A long gap may leave more windows than fit in memory at once; they come a part at a time.
-        due = _is_count_due(model, now_ns)
+        # A long gap may leave more windows than fit in memory at once, so they come in parts.
+        report = _must_report_counts(model, now_ns)
         while windows := watch.windows.close(now_ns):
-            due = True
+            report = True
             for window in windows:
                 yield from watch.evaluate(window)
                 self.telemetry.windows.labels(str(model.key)).inc()
-        if due:
+        if report:
             model.counted_ns = now_ns
             yield from model.counter.measurements(now_ns)
 
     def model(self, key: ModelKey, now_ns: int) -> Model | None:
-        """The model version, new if there is room for it."""
+        """Return the model version, created if there is room for it; None if there is not."""
         known = self.models.get(key)
         if known is not None:
             known.last_seen_ns = now_ns
@@ -122,17 +122,17 @@ class Pipeline:
         return model
 
     def add_rows(self, model: Model, batch: PredictionBatch, now_ns: int) -> None:
-        """Counts rows into the model's windows, or keeps them while its reference is learned."""
+        """Count rows into the model's windows, or keep them while its reference is learned."""
         for ready in self._with_reference(model, batch):
             self._count(model, ready, now_ns)
 
     def _evict(self, now_ns: int) -> bool:
-        """Makes room by forgetting the model whose windows have been empty for the longest; whether there was one."""
+        """Make room by removing the model whose windows have been empty longest; return whether there was one."""
         if now_ns <= self._none_idle_until_ns:
             return False
         oldest = min(self.models.values(), key=self._idle_from_ns)
         if now_ns <= self._idle_from_ns(oldest):
-            # Until then a flood of new names needs no search each.
+            # Until then a flood of new names does not need a search for each.
             self._none_idle_until_ns = self._idle_from_ns(oldest)
             return False
         key, versions = oldest.key, self._versions[oldest.key.name]
@@ -145,11 +145,11 @@ class Pipeline:
             with contextlib.suppress(KeyError):
                 metric.remove(str(key))
         self.telemetry.evicted("models", "limit", 1)
-        _log.warning("model '%s' was forgotten to make room: limits.models is %d", key, self.config.limits.models)
+        _log.warning("model '%s' was evicted to make room: limits.models is %d", key, self.config.limits.models)
         return True
 
     def _idle_from_ns(self, model: Model) -> int:
-        """When a model has nothing left in its windows, should no more rows come."""
+        """Return when a model's windows will be empty if no more rows come."""
         window = model.settings.window or self.config.window
         return model.last_seen_ns + max(window.size.ns, window.step.ns) + window.allowed_lateness
 
@@ -157,24 +157,24 @@ class Pipeline:
         model = self.model(batch.model, now_ns)
         if model is None:
             self.telemetry.dropped(("models", "limit"), len(batch))
-            self._tell_full(batch.model)
+            self._warn_full(batch.model)
             return
         self.telemetry.rows.labels(str(batch.model)).inc(len(batch))
         model.counter.add(batch)
         self.add_rows(model, batch, now_ns)
 
-    def _tell_full(self, key: ModelKey) -> None:
-        """Says once that models are left out; the counters tell how many of their rows."""
-        if not self._full_told:
-            self._full_told = True
+    def _warn_full(self, key: ModelKey) -> None:
+        """Log once that models are dropped; the counters show how many of their rows."""
+        if not self._full_logged:
+            self._full_logged = True
             _log.warning(
-                "model '%s' is left out, as any further one: limits.models is %d and none of them is idle",
+                "model '%s' and any other new model are dropped: limits.models is %d and none of those models is idle",
                 key,
                 self.config.limits.models,
             )
 
     def _with_reference(self, model: Model, batch: PredictionBatch) -> Iterator[PredictionBatch]:
-        """The batches to count now: this one, none while the reference is learned, or all that it was learned from."""
+        """Yield the batches to count now: this one; none while a reference is learned, then all those learned from."""
         learner, limits = model.learner, self.config.limits
         if learner is None:
             yield batch
@@ -182,7 +182,7 @@ class Pipeline:
         taken = learner.add(batch)
         if not learner.ready:
             return
-        # Should the rows be of no use, the model learns from the next ones instead of keeping these for ever.
+        # If the rows cannot be used, the model learns from the next ones instead of keeping these forever.
         model.learner = Learner(rows=self.config.reference.learn)
         reference = learner.finish(
             model.key.name,
@@ -197,9 +197,9 @@ class Pipeline:
         )
         begin(model, reference, self.config, self.telemetry)
         _log.info("model '%s': reference learned from %s", model.key, reference.source)
-        wanted, found = model.settings.positive_class, reference.schema.positive_class
-        if wanted and wanted != found:
-            model.warn_once("positive_class", "no positive class %r in what came; taking %r", wanted, found)
+        wanted, learned = model.settings.positive_class, reference.schema.positive_class
+        if wanted and wanted != learned:
+            model.log_once("positive_class", "no row has the positive class %r; using %r instead", wanted, learned)
         yield from learner.batches
         if not taken:
             yield batch
@@ -210,7 +210,7 @@ class Pipeline:
             return
         model.check_features(batch)
         windows = watch.windows
-        segment_groups(windows.schema, batch)  # of the whole batch, before the windows cut it into panes
+        segment_groups(windows.schema, batch)  # for the whole batch, before the windows cut it into panes
         score_cells(batch, windows.schema.positive_class)
         model.late += windows.add(batch, now_ns)
         outcomes = self.join.predictions(model.key, windows.schema, batch, windows.not_before_ns)
@@ -232,7 +232,7 @@ class Pipeline:
             versions[key].add_outcomes(outcomes)
 
 
-def _is_count_due(model: Model, now_ns: int) -> bool:
-    """Whether the predictions so far are to be told, although no window closes."""
+def _must_report_counts(model: Model, now_ns: int) -> bool:
+    """Return whether to report the prediction counts although no window closes."""
     lately = now_ns - model.last_seen_ns <= COUNTED_FOR_NS
     return lately and not 0 <= now_ns - model.counted_ns < COUNT_NS

@@ -1,4 +1,4 @@
-"""Settings of the connector; those of monitors stand in the monitors' own files."""
+"""Settings of the connector; those of monitors are in the monitors' own files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ S = TypeVar("S", bound=Settings)
 
 
 class WindowBounds(Settings):
-    """Over which stretch of traffic statistics are taken."""
+    """The stretch of traffic that statistics cover."""
 
     size: WindowExtent = Field(default=Extent(ns=60 * _MINUTE_NS), description="length: a duration, or `5000 rows`")
     every: WindowExtent | None = Field(
         default=None, description="how often a window closes; default a minute, or a whole window of rows"
     )
-    allowed_lateness: Duration = Field(default=10 * _MINUTE_NS, description="how late a row may come and still count")
+    allowed_lateness: Duration = Field(default=10 * _MINUTE_NS, description="how late a row may arrive and still count")
 
     @property
     def step(self) -> Extent:
@@ -50,24 +50,24 @@ class WindowBounds(Settings):
 
 
 class WindowConfig(section_settings(WINDOW, WindowBounds)):
-    """Over which stretch of traffic statistics are taken, and how small a window may be for each monitor."""
+    """The stretch of traffic that statistics cover, and how small a window each monitor accepts."""
 
 
 class LabelsConfig(Settings):
     """How long and how many predictions wait for their label."""
 
-    wait: Duration = Field(default=7 * 24 * 60 * _MINUTE_NS, description="a label that comes later is not joined")
-    capacity: int = Field(default=10_000_000, ge=1, description="predictions waiting at once, all models together")
+    wait: Duration = Field(default=7 * 24 * 60 * _MINUTE_NS, description="labels that arrive later are not joined")
+    capacity: int = Field(default=10_000_000, ge=1, description="predictions that wait at once, across all models")
 
 
 class LearnConfig(Settings):
     """How references are learned when none is given."""
 
-    learn: Rows = Field(default=5000, ge=100, description="rows that a model's reference is learned from")
+    learn: Rows = Field(default=5000, ge=100, description="rows that each reference is learned from")
 
 
 class LimitsConfig(Settings):
-    """What bounds memory; what goes beyond is counted."""
+    """What bounds memory; what exceeds a limit is counted."""
 
     models: int = Field(default=1000, ge=1, description="model versions")
     features: int = Field(default=2000, ge=1, description="features of one model")
@@ -75,29 +75,29 @@ class LimitsConfig(Settings):
     classes: int = Field(default=100, ge=2, description="classes of one model")
     segment_values: int = Field(default=50, ge=1, description="values of one segment")
     series: int = Field(default=100_000, ge=1, description="series held by the Prometheus endpoint")
-    journal: Bytes = Field(default=256 * 2**20, description="bytes of requests that wait to be read")
+    journal: Bytes = Field(default=256 * 2**20, description="bytes of requests that wait to be processed")
     memory: Bytes | None = Field(
         default=None,
-        description="resident memory above which requests are refused, retryably; when absent 80 % of the container's "
+        description="resident memory above which requests are refused, retryably; when absent, 80 % of the container's "
         "limit, or of the machine's memory",
     )
 
 
 class _ModelKeys(Settings):
-    """The keys of one model that no monitor brings."""
+    """The keys of one model that do not come from a monitor."""
 
     reference: FilePath | None = Field(
-        default=None, description="reference profile; learned from the first rows when absent"
+        default=None, description="reference profile; when absent, learned from the first rows"
     )
     task: Task | None = Field(
-        default=None, description=" | ".join(TASKS) + "; told by the spans or the outputs when absent"
+        default=None, description=" | ".join(TASKS) + "; when absent, inferred from the spans or the outputs"
     )
-    positive_class: str = Field(default="", description="the class that precision, recall and the score speak of")
+    positive_class: str = Field(default="", description="the class that precision, recall and the score are about")
     segments: tuple[str, ...] = Field(default=(), max_length=8, description="segments to report on")
     categorical: tuple[str, ...] = Field(
-        default=(), description="features to take as categories, though they are numbers"
+        default=(), description="features to treat as categories although they are numbers"
     )
-    window: WindowConfig | None = Field(default=None, description="instead of the connector's")
+    window: WindowConfig | None = Field(default=None, description="overrides the connector's")
 
 
 class ModelConfig(with_sections(_ModelKeys, optional=True)):
@@ -105,7 +105,7 @@ class ModelConfig(with_sections(_ModelKeys, optional=True)):
 
 
 class _ConnectorKeys(Settings):
-    """The keys of the connector that no monitor brings and that come first."""
+    """The keys of the connector that do not come from a monitor, and that come first."""
 
     window: WindowConfig = Field(default_factory=WindowConfig, description="windows")
     labels: LabelsConfig = Field(default_factory=LabelsConfig, description="the label join")
@@ -119,9 +119,9 @@ class MlMonitor(with_sections(_ConnectorKeys)):
     models: dict[str, ModelConfig] = Field(default_factory=dict, description="settings by model name")
 
     def section(self, name: str, model: ModelConfig) -> Settings:
-        """The settings of one section as a model has them: its own, else the connector's."""
-        own: Settings | None = getattr(model, name)
-        return getattr(self, name) if own is None else own
+        """Return the settings of one section for a model: its own, else the connector's."""
+        override: Settings | None = getattr(model, name)
+        return getattr(self, name) if override is None else override
 
     def metrics(self) -> frozenset[str]:
         """Return the names of all metrics that the monitors of any model give; some monitors are off by default.
@@ -134,6 +134,6 @@ class MlMonitor(with_sections(_ConnectorKeys)):
         return frozenset(metric.name for monitor in monitors for metric in monitor.metrics)
 
     def of(self, kind: type[S]) -> S:
-        """The connector's section of that type, such as a monitor's settings."""
+        """Return the connector's section of that type, such as a monitor's settings."""
         sections = (getattr(self, name) for name in type(self).model_fields)
         return next(section for section in sections if isinstance(section, kind))

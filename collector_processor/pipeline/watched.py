@@ -1,4 +1,4 @@
-"""One model version under watch: learn or load its reference, count its rows into windows, evaluate what closes."""
+"""One monitored model version: learn or load its reference, count its rows into windows, evaluate what closes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def window_policy(config: WindowConfig) -> WindowPolicy:
-    """The window rules of a configuration."""
+    """Return the window rules of a configuration."""
     return WindowPolicy(
         size_ns=config.size.ns,
         every_ns=config.step.ns,
@@ -36,7 +36,7 @@ def window_policy(config: WindowConfig) -> WindowPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a model with a reference has: its windows, the monitors of windows, and those of closed panes with state."""
+    """What a model with a reference has: its windows, their monitors, and the monitors that step over closed panes."""
 
     reference: Reference
     windows: ModelWindows
@@ -45,50 +45,50 @@ class Watch:
     folds: tuple[Fold, ...] = ()
 
     def evaluate(self, window: Window) -> list[Measurement]:
-        """Everything that the monitors say of a window; a monitor that fails is counted and the others go on."""
-        found: list[Measurement] = []
+        """Return everything that the monitors measure; one that fails is counted, and the others continue."""
+        measurements: list[Measurement] = []
         with self.telemetry.evaluate_seconds.time():
             for monitor in self.monitors:
                 with survived(f"monitor_{monitor.name}", self.telemetry):
-                    found += monitor.evaluate(window, self.reference)
+                    measurements += monitor.evaluate(window, self.reference)
             pane = window.newest_pane() if self.folds else None
             if pane is not None:
                 for fold in self.folds:
                     with survived(f"monitor_{fold.monitor.name}", self.telemetry):
-                        found += fold.step(pane, self.reference)
-        return found
+                        measurements += fold.step(pane, self.reference)
+        return measurements
 
 
 @dataclass(slots=True)
 class Model:
-    """One model version: counted from its first row, watched from the moment it has a reference."""
+    """One model version: counted from its first row, monitored from the moment it has a reference."""
 
     key: ModelKey
     settings: ModelConfig
     counter: PredictionCounter
     last_seen_ns: int
     counted_ns: int = 0
-    """When its predictions so far were last told."""
+    """When its prediction counts were last reported."""
     learner: Learner | None = None
     watch: Watch | None = None
     late: int = 0
-    """Rows that came when their window had closed."""
-    warned: set[str] = field(default_factory=set[str])
+    """Rows that arrived after their window had closed."""
+    logged: set[str] = field(default_factory=set[str])
 
-    def warn_once(self, kind: str, message: str, *arguments: object) -> None:
-        """Logs the first problem of a kind; the counters tell how many there were."""
-        if kind not in self.warned:
-            self.warned.add(kind)
+    def log_once(self, kind: str, message: str, *arguments: object) -> None:
+        """Log the first problem of a kind; the counters show how many there were."""
+        if kind not in self.logged:
+            self.logged.add(kind)
             _log.warning("model '%s': " + message, self.key, *arguments)
 
     def check_features(self, batch: PredictionBatch) -> None:
-        """Says once which features the reference does not know: usually a reference of another model."""
-        if self.watch is None or "unknown_feature" in self.warned:
+        """Log once which features the reference does not have: usually it is another model's reference."""
+        if self.watch is None or "unknown_feature" in self.logged:
             return
         known = [column.name for column in self.watch.windows.schema.columns if column.role == "feature"]
         unknown = sorted(set(batch.features).difference(known))
         if unknown:
-            self.warn_once(
+            self.log_once(
                 "unknown_feature",
                 "reference has no feature %s; it has: %s",
                 _listed([repr(name) for name in unknown]),
@@ -97,12 +97,12 @@ class Model:
 
 
 def _listed(names: Sequence[str], most: int = 10) -> str:
-    """A few names, and how many more there are."""
+    """Return a few names, and how many more there are, for a message."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Telemetry) -> Watch:
-    """Puts a model under watch with a reference; returns the watch, which is also the model's from then on."""
+    """Begin to monitor a model with a reference; return the watch, which the model keeps from then on."""
     window = model.settings.window or config.window
     configured = list(configured_monitors(lambda name: config.section(name, model.settings)))
     watch = Watch(

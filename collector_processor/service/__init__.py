@@ -1,1 +1,1 @@
-"""The running service: built, started, drained, restored."""
+"""The running service: build, start, drain and restore it."""

@@ -1,4 +1,4 @@
-"""From a checked configuration to running parts, each built by its own component."""
+"""Build the running parts from a checked configuration, each by its own component."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _S = 1e9
 
 
 def is_monitor(name: str) -> bool:
-    """Whether a pipeline's end is the connector."""
+    """Return whether one end of a pipeline is the connector."""
     return name.partition("/")[0] in CONNECTORS
 
 
 def monitored(config: Config) -> list[Signal]:
-    """The signals whose predictions and labels the connector counts."""
+    """Return the signals whose predictions and labels the connector counts."""
     signals: tuple[Signal, ...] = ("traces", "logs")
     pipelines = config.pipelines
     return [name for name in signals if name in pipelines and any(map(is_monitor, pipelines[name].exporters))]
@@ -64,7 +64,7 @@ class Builder:
     def receivers(
         self, admission: Admission, *, shared: bool = False, held: Mapping[str, int] | None = None
     ) -> list[Receiver]:
-        """Every receiver that a pipeline names; see :class:`.ReceiverContext` for ``shared`` and ``held``."""
+        """Build every configured receiver; see :class:`.ReceiverContext` for ``shared`` and ``held``."""
         return [
             receiver
             for name, settings in self._config.receivers.items()
@@ -74,7 +74,7 @@ class Builder:
         ]
 
     def exporters(self) -> list[Exporter]:
-        """The exporters of measurements: those of the metrics pipeline, if the connector feeds it."""
+        """Build the exporters of measurements: those of the metrics pipeline, if the connector feeds it."""
         pipeline = self._config.pipelines.get("metrics")
         if pipeline is None or not any(map(is_monitor, pipeline.receivers)):
             return []
@@ -87,7 +87,7 @@ class Builder:
         return build(self._config.exporters[name], self._context(name))
 
     def forwarders(self, journal: Journal) -> list[Forwarder]:
-        """One forwarder for each exporter that a pipeline of originals names, for the signals of those pipelines."""
+        """Build a forwarder for each exporter in a pipeline of originals, for the signals of those pipelines."""
         wanted: dict[str, list[Signal]] = {}
         signals: tuple[Signal, ...] = ("traces", "logs", "metrics")
         for signal in signals:
@@ -106,14 +106,14 @@ class Builder:
                 yield build(self._config.exporters[name], self._context(name), journal, signals)
 
     def destination(self, name: str, built: Exporter | None = None) -> Destination:
-        """The destination of alerts that ``alerts.notify`` names; ``built`` is its exporter of measurements, if any."""
+        """Build an alert destination that ``alerts.notify`` names; ``built`` is its measurements exporter, if any."""
         build = EXPORTERS.component(name).alerts
         if build is None:
             raise TypeError(f"exporters.{name} takes no alerts")
         return build(self._config.exporters[name], self._context(name, built))
 
     def alerting(self, exporters: Sequence[Exporter] = ()) -> Alerting:
-        """The engine of alerts and its destinations; an exporter of measurements may be one of them."""
+        """Build the engine of alerts and its destinations; an exporter of measurements may be one of them."""
         alerts = self._config.alerts
         engine = Engine(
             alerts.resolved(),
@@ -128,16 +128,16 @@ class Builder:
         return Alerting(engine, destinations, self._telemetry)
 
     def servers(self, status: Callable[[], str], counts: Callable[[], Mapping[str, int]]) -> dict[str, Server]:
-        """The extensions that answer on an address of their own, by id; see :class:`.ExtensionContext`."""
-        found: dict[str, Server] = {}
+        """Build the extensions that serve their own address, by id; see :class:`.ExtensionContext`."""
+        servers: dict[str, Server] = {}
         for name, settings in self._config.extensions.items():
             build = EXTENSIONS.component(name).server
             if build is not None:
-                found[name] = build(settings, ExtensionContext(name, self._telemetry, status, counts))
-        return found
+                servers[name] = build(settings, ExtensionContext(name, self._telemetry, status, counts))
+        return servers
 
     def admin(self, handlers: Mapping[str, Handler]) -> AdminServer:
-        """What answers at the service's own address, by path."""
+        """Build the server of the service's own address from its handlers by path."""
         settings = self._config.admin
         routes = Routes()
         for path, handler in handlers.items():
@@ -151,7 +151,7 @@ class Builder:
         )
 
     def storage(self) -> Storage | None:
-        """Where the state is kept; None where nowhere."""
+        """Build the storage of the state; None where the configuration has none."""
         for name, settings in self._config.extensions.items():
             build = EXTENSIONS.component(name).storage
             if build is not None:

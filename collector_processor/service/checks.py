@@ -1,4 +1,4 @@
-"""What is checked before a start, beside the configuration's own grammar: files, packages, addresses, loops."""
+"""Checks before a start, beyond the configuration's own grammar: files, packages, addresses, loops."""
 
 from __future__ import annotations
 
@@ -52,42 +52,42 @@ def _address_problems(config: Config) -> Iterator[str]:
     for key, endpoint in listened:
         address = host_and_port(endpoint)
         if address in claimed and address[1] != "0":
-            yield f"{key}: {endpoint} is also {claimed[address]}; each needs an address of its own"
+            yield f"{key}: {endpoint} is also {claimed[address]}; each needs its own address"
         claimed.setdefault(address, key)
     for part_key, part in config.parts():
         for key, endpoint in part.sends(part_key):
-            own = claimed.get(host_and_port(endpoint))
-            if own is not None and own.startswith("receivers."):
+            listener = claimed.get(host_and_port(endpoint))
+            if listener is not None and listener.startswith("receivers."):
                 shown = endpoint.rpartition("@")[2]  # without a password
-                yield f"{key}: {shown} is {own} of this very service: a loop"
+                yield f"{key}: {shown} is {listener} of this same service: a loop"
 
 
 def load_references(config: Config) -> dict[str, Reference]:
-    """The reference profiles that the models name; :class:`ConfigError` with every one that cannot be used."""
-    found: dict[str, Reference] = {}
+    """Return the reference profiles that the models name; :class:`ConfigError` lists every one that cannot be used."""
+    references: dict[str, Reference] = {}
     problems: list[str] = []
     for name, model in config.monitor.models.items():
         if model.reference is None:
             continue
         path = f"connectors.ml_monitor.models.{name}"
         try:
-            found[name] = load_reference(model.reference)
+            references[name] = load_reference(model.reference)
         except OSError as error:
             problems.append(f"{path}.reference: {model.reference} cannot be read: {error.strerror or error}")
             continue
         except ValueError as error:
             problems.append(f"{path}.reference: {error}")
             continue
-        problems += _contradictions(path, found[name], model.task or "", model.positive_class, model.segments)
+        problems += _contradictions(path, references[name], model.task or "", model.positive_class, model.segments)
     if problems:
         raise ConfigError("the configuration", problems)
-    return found
+    return references
 
 
 def _contradictions(
     path: str, reference: Reference, task: str, positive_class: str, segments: tuple[str, ...]
 ) -> Iterator[str]:
-    """Where the configuration says something else than the reference was built with."""
+    """Yield where the configuration differs from what the reference was built with."""
     schema = reference.schema
     if task and schema.task and task != schema.task:
         yield f"{path}.task: {task}, but its reference was built for {schema.task}"
@@ -95,5 +95,5 @@ def _contradictions(
         yield f"{path}.positive_class: {positive_class!r}, but its reference was built for {schema.positive_class!r}"
     unknown = [name for name in segments if name not in schema.groups.columns]
     if unknown:
-        there = ", ".join(schema.groups.columns) or "none; build it with --segments"
-        yield f"{path}.segments: {', '.join(unknown)} not in its reference, which has: {there}"
+        available = ", ".join(schema.groups.columns) or "none; build it with --segments"
+        yield f"{path}.segments: {', '.join(unknown)} not in its reference, which has: {available}"

@@ -1,7 +1,7 @@
-"""The compiled parts: which there are, which this installation has, and what a service says where some are missing.
+"""List the compiled parts, which of them this installation has, and what a service logs when any are missing.
 
-Each is optional. Where one is not built (no C compiler, or another Python) its room does the same in Python or numpy,
-with equal results; ``built.py`` of each room is where its code asks.
+Each is optional. Where one is not built (no C compiler, or another Python), its package does the same in Python or
+numpy, with equal results; the code of each package looks in its ``built.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collector_processor.labels import built as labels
 from collector_processor.statistics import built as statistics
 
 BUILD: Final = "pip install --force-reinstall --no-binary otel-ml otel-ml"
-"""What builds them, with a C compiler at hand."""
+"""The command that builds them if a C compiler is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ PARTS: Final = (
     Part("labels.slots", "labels to their predictions", labels.slots is not None),
     Part("statistics.sums", "counts and sums of windows", statistics.sums is not None),
 )
-"""All, in the order in which a request meets them."""
+"""All parts, in the order in which a request reaches them."""
 
 
 def parts_notice(parts: Iterable[Part] = PARTS) -> str | None:
-    """What a service says once, at its start, about what is slower than it could be; None where nothing is.
+    """Return what a service logs at its start about parts that are slower than they could be; None if none are.
 
     >>> print(parts_notice([Part("decode.compiled.wire", "requests to columns", built=False)]))
-    not compiled here: decode.compiled.wire (requests to columns); Python and numpy do the same, more slowly; ...
+    not compiled here: decode.compiled.wire (requests to columns); Python and numpy do the same work more slowly; ...
     """
     missing = ", ".join(f"{part.name} ({part.work})" for part in parts if not part.built)
-    told = (
-        f"not compiled here: {missing}; Python and numpy do the same, more slowly; "
-        f"with a C compiler at hand, {BUILD} builds what is missing"
+    slower = (
+        f"not compiled here: {missing}; Python and numpy do the same work more slowly; "
+        f"to build what is missing, install a C compiler and run: {BUILD}"
     )
-    return "; ".join(notice for notice in (missing and told, decoder_notice()) if notice) or None
+    return "; ".join(notice for notice in (missing and slower, decoder_notice()) if notice) or None

@@ -1,4 +1,4 @@
-"""Reads the state of every model off the pipeline, in the thread that owns it, and puts it on the board."""
+"""Copy the state of every model from the pipeline to the board, in the thread that owns the pipeline."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from collector_processor.status.newest import Newest
 from collector_processor.status.state import FiringAlert, Learning, ModelState, Phase, ServiceState
 
 INTERVAL_NS: Final = 10**9
-"""How often the state is looked at when nothing was measured."""
+"""How often the state is renewed when nothing was measured."""
 
 
 class Observer:
-    """Renews the board's state: with new measurements at once, else once a second."""
+    """Renews the board's state: immediately with new measurements, otherwise once a second."""
 
     def __init__(self, board: Board, pipeline: Pipeline, alerting: Alerting | None, telemetry: Telemetry) -> None:
         self._board = board
@@ -29,7 +29,7 @@ class Observer:
         self._newest = Newest(pipeline.config.limits.series, telemetry)
 
     def look(self, measurements: Sequence[Measurement], now_ns: int) -> None:
-        """Looks at the models, if it is time to."""
+        """Renew the state if there are measurements or an interval has passed."""
         if not measurements and 0 <= now_ns - self._board.state.time_ns < INTERVAL_NS:
             return
         models = self._pipeline.models
@@ -60,7 +60,7 @@ class Observer:
         )
 
     def _firing(self) -> Iterator[FiringAlert]:
-        """Alerts that somebody was told of: silenced ones are not among them."""
+        """Yield the alerts for which a notice was sent, so not the silenced ones."""
         for group in () if self._alerting is None else self._alerting.engine.groups.values():
             if group.notified_ns is not None:
                 rule = group.rule

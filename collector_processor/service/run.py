@@ -1,7 +1,7 @@
-"""The service: every component built, started in an order in which nothing is lost, and drained in reverse.
+"""The service: build every component, start them in an order that loses nothing, and drain them in reverse.
 
-Start: state → exporters → statistics → originals → receivers → health. Stop: health → receivers (what is in flight is
-finished) → journal closed → statistics work it off and save → originals and exporters drain.
+Start: state → exporters → statistics → originals → receivers → health. Stop: health → receivers (finish what is in
+flight) → close the journal → statistics process what it holds and save → drain originals and exporters.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from collector_processor.service.checks import check_setup, exposures, load_refe
 from collector_processor.service.compiled_parts import parts_notice
 from collector_processor.service.observe import Observer
 from collector_processor.service.state import StateStore
-from collector_processor.service.statistics_thread import CONSUMER, StatisticsWorker
+from collector_processor.service.statistics_thread import CONSUMER, StatisticsThread
 from collector_processor.service.workers.metrics import Summed
 from collector_processor.service.workers.supervisor import Source, Supervisor
 from collector_processor.serving.prometheus_text import metrics_handler
@@ -42,16 +42,16 @@ from collector_processor.status.answer import status_handler
 from collector_processor.status.board import Board
 
 STOP_TIMEOUT_S = 20.0
-"""How long a drain may take; Kubernetes kills after 30 s."""
+"""How long a drain may take; Kubernetes kills a container after 30 s."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
 
 class Service:
-    """One processor service. :meth:`start`, then :meth:`stop`; both once.
+    """One processor service. Call :meth:`start`, then :meth:`stop`, each once.
 
-    Raises at construction or start what is wrong with the configuration, the references, the state or an address;
-    after that nothing that comes over the network ends it.
+    Construction and start raise if the configuration, the references, the state or an address cannot be used. After
+    that, nothing that arrives over the network ends the service.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Service:
         storage = builder.storage()
         self.store = None if storage is None else StateStore(storage.directory, self.telemetry)
         self.alerting = builder.alerting(self.exporters)
-        self.worker = StatisticsWorker(
+        self.statistics = StatisticsThread(
             self.journal,
             self.pipeline,
             self.exporters,
@@ -111,7 +111,7 @@ class Service:
         if workers == 1:
             return None
         if source is None:
-            raise ValueError("several workers need the source of the configuration, which each of them reads")
+            raise ValueError("with several workers, pass the source of the configuration: each worker reads it")
         return Supervisor(
             self.config,
             source,
@@ -123,15 +123,15 @@ class Service:
         )
 
     def _status(self) -> str:
-        if self.worker.failed:
-            return "the statistics have stopped"
+        if self.statistics.failed:
+            return "the statistics thread has stopped"
         return "" if self.supervisor is None else self.supervisor.status
 
     def _counts(self) -> Mapping[str, int]:
         return self.board.state.counts()
 
     async def start(self) -> None:
-        """Starts everything; what has been started is stopped again when something cannot."""
+        """Start every part; if one cannot start, stop those that did."""
         try:
             await self._start()
         except BaseException:
@@ -149,7 +149,7 @@ class Service:
         watched = monitored(self.config)
         if watched:
             self.journal.subscribe(CONSUMER, essential=True, signals=watched)
-            self.worker.start()
+            self.statistics.start()
         for forwarder in self.forwarders:
             forwarder.start()
         for receiver in self.receivers:
@@ -158,24 +158,24 @@ class Service:
             server.start()
 
     async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
-        """Drains and stops everything within the time; whether all that was admitted was worked off."""
+        """Drain and stop every part in time; return whether everything accepted was processed."""
         deadline = time.monotonic() + timeout_s
 
-        def left() -> float:
+        def remaining_s() -> float:
             return max(0.1, deadline - time.monotonic())
 
         for server in self.servers.values():
             server.stop()
-        # Whatever one part meets at its end, the others come to theirs.
-        await asyncio.gather(*(self._survived(receiver.stop(left() / 2)) for receiver in self.receivers))
+        # An error in one part's shutdown must not keep the others from theirs.
+        await asyncio.gather(*(self._survived(receiver.stop(remaining_s() / 2)) for receiver in self.receivers))
         await asyncio.to_thread(self.admission.close)
         self.journal.close()
-        drained = await asyncio.to_thread(self.worker.stop, left())
+        drained = await asyncio.to_thread(self.statistics.stop, remaining_s())
         if not drained:
-            _log.error("the statistics did not work off the journal in time")
+            _log.error("the statistics thread did not process all of the journal in time")
         for destination in (*self.forwarders, *self.exporters, *self.alerting.destinations):
-            await self._survived(asyncio.to_thread(destination.shutdown, left() / 2))
-        await self._survived(asyncio.to_thread(self.own_metrics.stop, left()))
+            await self._survived(asyncio.to_thread(destination.shutdown, remaining_s() / 2))
+        await self._survived(asyncio.to_thread(self.own_metrics.stop, remaining_s()))
         if self.store is not None:
             self.store.close()
         return drained
@@ -185,16 +185,16 @@ class Service:
             await step
 
     def addresses(self) -> list[tuple[str, int]]:
-        """What is listened on, and its port."""
-        found: list[tuple[str, int]] = []
+        """Return each listener's name and port."""
+        addresses: list[tuple[str, int]] = []
         for item in self.receivers:
             if isinstance(item, Supervisor):
-                found += item.addresses()
+                addresses += item.addresses()
             else:
-                found.append((item.name, item.port))
-        found += [(item.name, item.port) for item in self.exporters if isinstance(item, Listening)]
-        found += [(name, server.port) for name, server in self.servers.items()]
-        return [*found, ("own metrics", self.own_metrics.port)]
+                addresses.append((item.name, item.port))
+        addresses += [(item.name, item.port) for item in self.exporters if isinstance(item, Listening)]
+        addresses += [(name, server.port) for name, server in self.servers.items()]
+        return [*addresses, ("own metrics", self.own_metrics.port)]
 
 
 async def _run(config: Config, workers: int, source: Source | None) -> int:
@@ -209,7 +209,7 @@ async def _run(config: Config, workers: int, source: Source | None) -> int:
     await service.start()
     _log.info("ready: %s", ", ".join(f"{name} :{port}" for name, port in service.addresses()))
     for path in config.unused:
-        _log.warning("%s is configured but in no pipeline", path)
+        _log.warning("%s is configured, but no pipeline uses it", path)
     for notice in exposures(config):
         _log.warning(notice)
     await stop.wait()
@@ -222,9 +222,10 @@ async def _run(config: Config, workers: int, source: Source | None) -> int:
 
 
 def run_service(config: Config, *, workers: int = 1, source: Source | None = None) -> int:
-    """Runs until SIGTERM or SIGINT, drains, and returns the exit code; a second signal ends it at once.
+    """Run until SIGTERM or SIGINT, drain, and return the exit code; a second signal ends the process at once.
 
-    With several ``workers`` so many processes receive and this one counts; ``source`` is what ``config`` was read from.
+    With several ``workers``, that many processes receive and this one counts; ``source`` is what ``config`` was read
+    from.
     """
     memory = config.monitor.limits.memory
     keep_freed(default_limit_bytes() if memory is None else memory)

@@ -1,10 +1,10 @@
 """What survives a restart: panes, watermarks, learned references, grown tables, predictions that wait for labels.
 
-Counters start anew, as Prometheus expects of a new process. A learned reference is in the snapshot, and so are the rows
-of a model that is still learning one. Saved windows come back only while they mean the same: when a reference file has
-other columns or bins, or the settings that a reference was learned with have changed, the model's windows and
-its pending predictions are dropped, counted and told, and it starts afresh. When only the windows' own setting has
-changed, reference and pending predictions stay.
+Counters restart at zero, as Prometheus expects of a new process. A learned reference is in the snapshot, and so are the
+rows of a model that is still learning one. Saved windows are restored only if they still mean the same: when a
+reference file has other columns or bins, or the settings that a reference was learned with have changed, the model's
+windows and its pending predictions are dropped, counted and logged, and the model starts over. When only the setting of
+the windows themselves has changed, the reference and the pending predictions stay.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from collector_processor.window.windows import ModelWindows
 _NAME: Final = "state"
 _TABLES: Final = ("categories", "classes", "groups")
 _MISFITS: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
-"""What a state raises that is whole and is not one of ours."""
+"""What reading raises for a state that is intact but did not come from this service."""
 _log = logging.getLogger(__name__)
 
 
@@ -50,15 +50,15 @@ class StateStore:
         self._lock = DirectoryLock(directory)
 
     def open(self) -> None:
-        """Takes the directory; raises :class:`.StorageError` when another service has it or it cannot be used."""
+        """Lock the directory; raise :class:`.StorageError` when another service has it or it cannot be used."""
         self._lock.acquire()
 
     def close(self) -> None:
-        """Lets go of the directory."""
+        """Release the directory."""
         self._lock.release()
 
     def save(self, pipeline: Pipeline, alerting: Alerting | None = None) -> None:
-        """Writes the state of the pipeline and the alerts; what was there stays until the new file is whole."""
+        """Write the state of the pipeline and the alerts; the old file stays until the new one is complete."""
         state = {
             "models": [_saved(model, model.key.name not in pipeline.references) for model in pipeline.models.values()],
             "join": pipeline.join.state(),
@@ -68,7 +68,7 @@ class StateStore:
         save(self._directory, _NAME, state)
 
     def restore(self, pipeline: Pipeline, now_ns: int, alerting: Alerting | None = None) -> None:
-        """Brings the pipeline to where the last snapshot was; does nothing without one."""
+        """Restore the pipeline from the last snapshot; do nothing without one."""
         snapshot = load(self._directory, _NAME, self._telemetry)
         if snapshot is None:
             return
@@ -78,13 +78,13 @@ class StateStore:
             pipeline.join = self._join(state["join"], pipeline)
         except _MISFITS as error:
             self._telemetry.dropped(("state", "does_not_fit"), 1)
-            _log.error("the saved state cannot be used; all models start afresh: %r", error)
+            _log.error("the saved state cannot be used; all models start over: %r", error)
             return
         for entry in models:
             self._restore_or_forget(pipeline, entry, now_ns)
         if alerting is not None and "alerts" in state:
             self._restore_alerts(alerting, state["alerts"], now_ns)
-        _log.info("state restored: %d models, %d predictions wait for labels", len(models), len(pipeline.join))
+        _log.info("state restored: %d models, %d predictions waiting for labels", len(models), len(pipeline.join))
 
     def _join(self, saved: Any, pipeline: Pipeline) -> LabelJoin:
         labels = pipeline.config.labels
@@ -100,14 +100,14 @@ class StateStore:
                 pipeline.join.forget(key)
             too_many = isinstance(error, _NoRoomError)
             self._telemetry.dropped(("state", "limit") if too_many else ("state", "does_not_fit"), 1)
-            _log.warning("model '%s': its saved windows were dropped and it starts afresh: %s", key, error)
+            _log.warning("model '%s': its saved windows were dropped, and it starts over: %s", key, error)
 
     def _restore_alerts(self, alerting: Alerting, saved: Any, now_ns: int) -> None:
         try:
             alerting.restore(saved, now_ns)
         except ValueError as error:
             self._telemetry.dropped(("state", "does_not_fit"), 1)
-            _log.warning("%s; alerts start afresh", error)
+            _log.warning("%s; alerts start over", error)
 
     def _restore_model(self, pipeline: Pipeline, key: ModelKey, entry: Any, now_ns: int) -> None:
         model = pipeline.model(key, now_ns)
@@ -121,7 +121,7 @@ class StateStore:
         schema = _grown(reference.schema, entry["tables"])
         folds: Any = entry.get("sequential", {})
         if not isinstance(folds, dict):
-            raise ValueError("the states of its monitors are not ours")
+            raise ValueError("the states of its monitors are not a mapping")
         policy = window_policy(model.settings.window or pipeline.config.window)
         try:
             windows = ModelWindows.from_state(
@@ -129,12 +129,14 @@ class StateStore:
             )
         except ValueError as error:
             self._telemetry.dropped(("state", "does_not_fit"), 1)
-            _log.warning("%s; its saved windows were dropped, its reference was not", error)
+            _log.warning("%s; its saved windows were dropped, but its reference was kept", error)
             windows = ModelWindows(key, schema, policy, self._telemetry)
         watch = model.watch = replace(begin(model, reference, pipeline.config, self._telemetry), windows=windows)
         for problem in restore_folds(watch.folds, reference, cast("dict[str, Any]", folds), windows.not_before_ns):
             self._telemetry.dropped(("state", "does_not_fit"), 1)
-            _log.warning("model '%s': the state of a monitor was dropped and it starts afresh: %s", key, problem)
+            _log.warning(
+                "model '%s': the state of a monitor was dropped, and the monitor starts over: %s", key, problem
+            )
 
 
 class _NoRoomError(ValueError):
@@ -144,12 +146,12 @@ class _NoRoomError(ValueError):
 def _key(entry: Any) -> ModelKey:
     name, version = entry["name"], entry["version"]
     if not isinstance(name, str) or not isinstance(version, str):
-        raise ValueError(f"{[name, version]!r} is not a model version")  # of a file, not of a caller
+        raise ValueError(f"{[name, version]!r} is not a model version")  # the error is in a file, not in a caller
     return ModelKey(name, version)
 
 
 def _saved(model: Model, learned: bool) -> dict[str, Any]:
-    """One model: JSON with arrays in it; one that is still learning has rows instead of windows."""
+    """Return one model as JSON with arrays in it; while it is learning, it has rows instead of windows."""
     entry: dict[str, Any] = {"name": model.key.name, "version": model.key.version, "learned": learned}
     if model.watch is None:
         return {**entry, "learning": batches_state([] if model.learner is None else model.learner.batches)}
@@ -167,11 +169,11 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
 
 
 def _reference(pipeline: Pipeline, model: Model, entry: Any) -> Reference:
-    """The reference that the saved windows were counted with; ``ValueError`` when it is another one now."""
+    """Return the reference that the saved windows were counted with; raise ``ValueError`` if it has changed."""
     given = pipeline.references.get(model.key.name)
     if given is not None:
         if entry["learned"]:
-            raise ValueError("its reference was learned then and is a file now")
+            raise ValueError("its reference was learned when it was saved and is a file now")
         if entry["meaning"] != _meaning(given.schema):
             raise ValueError("its reference file has other columns or bins now")
         return given
@@ -185,7 +187,7 @@ def _reference(pipeline: Pipeline, model: Model, entry: Any) -> Reference:
 
 
 def _learned_with(settings: ModelConfig) -> dict[str, Any]:
-    """The settings that a learned reference depends on."""
+    """Return the settings that a learned reference depends on."""
     return {
         "task": settings.task,
         "positive_class": settings.positive_class,
@@ -195,7 +197,7 @@ def _learned_with(settings: ModelConfig) -> dict[str, Any]:
 
 
 def _meaning(schema: Schema) -> str:
-    """A digest of what a pane's vectors mean, tables aside: two schemas with the same one can share panes."""
+    """Return a digest of what a pane's vectors mean, except tables: schemas with the same digest can share panes."""
     columns = [[(spec.role, spec.name) for spec in part] for part in (schema.numeric, schema.categorical)]
     words = json.dumps([schema.task, schema.positive_class, columns, schema.groups.columns])
     return hashlib.blake2b(schema.edges.astype("<f8").tobytes() + words.encode(), digest_size=16).hexdigest()
@@ -206,12 +208,12 @@ def _pairs(table: Categories) -> Any:
 
 
 def _grown(schema: Schema, tables: Mapping[str, list[tuple[int, str]]]) -> Schema:
-    """The schema with its tables as they had grown; they must begin with what the reference has."""
-    found: dict[str, Categories] = {}
+    """Return the schema with its grown tables, which must begin with what the reference has."""
+    tables_by_name: dict[str, Categories] = {}
     for name in _TABLES:
-        own: Categories = getattr(schema, name)
+        known: Categories = getattr(schema, name)
         pairs = [(int(column), str(category)) for column, category in tables[name]]
-        if pairs[: len(own.pairs())] != own.pairs():
+        if pairs[: len(known.pairs())] != known.pairs():
             raise ValueError(f"its reference has other {name} now")
-        found[name] = Categories.from_pairs(own.columns, own.limit, pairs)
-    return replace(schema, **found)
+        tables_by_name[name] = Categories.from_pairs(known.columns, known.limit, pairs)
+    return replace(schema, **tables_by_name)

@@ -1,4 +1,4 @@
-"""Snapshots of version 0.1.0, which lay flat under dotted names, in the form that states have now."""
+"""Convert snapshots of version 0.1.0, which were flat with dotted names, to the form that states have now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROOMS: Final = ("pending", "early")
 
 
 def state_of_0_1_0(flat: Flat) -> dict[str, Any]:
-    """The state; ``KeyError``, ``TypeError`` or ``ValueError`` where something is missing or is something else."""
+    """Return the state; raise ``KeyError``, ``TypeError`` or ``ValueError`` for a missing or unexpected value."""
     join = _under("join.", flat.arrays)
     rooms = {
         room: [
@@ -40,7 +40,7 @@ def _model(entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any
 
 
 def _learning(model: list[str], arrays: Mapping[str, Any]) -> Any:
-    """The rows of a model that is still learning, as :func:`.batches_state` has them."""
+    """Return the rows of a model that is still learning, in the form of :func:`.batches_state`."""
     if not arrays:
         return None
     head = json.loads(arrays["head"].tobytes())

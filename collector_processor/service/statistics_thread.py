@@ -1,6 +1,6 @@
-"""The thread that runs the pipeline: reads the journal, ticks the clock, hands measurements out, keeps snapshots.
+"""The thread that runs the pipeline: read the journal, close windows, export measurements, save snapshots.
 
-Alerts are judged in it as well, right after the measurements that they are made from have been handed out.
+It evaluates alerts as well, right after it has exported the measurements that they depend on.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 
 CONSUMER = "ml_monitor"
-"""The statistics' name in the journal; an essential consumer."""
+"""The name of the statistics thread in the journal; an essential consumer."""
 GATHER_S = 0.025
-"""How long the first request that comes waits for others."""
+"""How long the first request waits for others."""
 PORTION_ROWS = 65_536
-"""Rows after which the journal gets its room back: more in one pass would gain nothing, and keep senders waiting."""
+"""Rows after which the journal gets its room back: more in one pass would gain nothing and keep senders waiting."""
 _TICK_S = 0.25
 
 
-class StatisticsWorker:
-    """Owns the pipeline: nobody else touches it while the thread runs.
+class StatisticsThread:
+    """Owns the pipeline: no other thread uses it while this one runs.
 
-    What waits in the journal is counted together. ``observe`` sees each tick's measurements before the exporters do.
-    ``save`` is called with the pipeline every ``save_interval_s`` and once at the end. What fails is counted and passed
-    over: one bad batch must not stop the models' statistics.
+    Requests that wait in the journal are counted in one pass. ``observe`` gets each tick's measurements before the
+    exporters do. ``save`` is called with the pipeline every ``save_interval_s`` and once at the end. A failure is
+    counted and skipped: one bad batch must not stop the models' statistics.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class StatisticsWorker:
         self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread; the journal must know :data:`CONSUMER` by then."""
+        """Start the thread, after :data:`CONSUMER` has subscribed to the journal."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Works off what is in the (closed) journal, saves and ends; whether it did so, and in time."""
+        """Process what is in the (closed) journal, save and end; return whether this succeeded in time."""
         failed = self.failed
         self._stopping.set()
         if self._thread.is_alive():
@@ -73,7 +73,7 @@ class StatisticsWorker:
 
     @property
     def failed(self) -> bool:
-        """Whether the thread was started and has ended although nobody stopped it."""
+        """Whether the thread was started and has ended without :meth:`stop`."""
         return self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set()
 
     def _run(self) -> None:
@@ -83,7 +83,7 @@ class StatisticsWorker:
             waiting = deque(self._journal.read(CONSUMER, timeout_s=max(0.0, next_tick - time.monotonic())))
             idle = not waiting
             if waiting:
-                # What comes within this time is counted in the same pass, which costs hardly more than a short one.
+                # What arrives within this time is counted in the same pass, which costs hardly more than a short one.
                 self._stopping.wait(GATHER_S)
                 waiting.extend(self._journal.read(CONSUMER, timeout_s=0.0))
             while waiting:
@@ -120,7 +120,7 @@ class StatisticsWorker:
                 self._alerting.tick(measurements, self._arrivals, now_ns)
 
     def _arrivals(self) -> dict[ModelKey, int]:
-        """When the last prediction of each model came."""
+        """Return when the last prediction of each model came."""
         return {key: model.last_seen_ns for key, model in self._pipeline.models.items()}
 
     def _store(self) -> None:
@@ -130,7 +130,7 @@ class StatisticsWorker:
 
 
 def _portion(waiting: deque[Entry]) -> list[Entry]:
-    """Takes the first entries off the queue, at least one, until they have rows enough for one pass."""
+    """Remove the first entries from the queue, at least one, until they have enough rows for one pass."""
     taken: list[Entry] = []
     rows = 0
     while waiting and rows < PORTION_ROWS:

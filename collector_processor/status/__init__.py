@@ -1,1 +1,1 @@
-"""What the service knows of each model right now: written at each tick, read by whoever shows it."""
+"""What the service knows about each model now: written at each tick, read by everything that shows it."""

@@ -1,4 +1,4 @@
-"""The state as JSON, for ``GET /status``: models and alerts by name, no feature and no value of one."""
+"""The state as JSON, for ``GET /status``: models and alerts by name, without features and their values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collector_processor.status.state import FiringAlert, ModelState
 
 
 def status_handler(board: Board, problem: Callable[[], str]) -> Handler:
-    """Answers with the state on the board; ``problem`` is the empty string when all is well with the service."""
+    """Return a handler that shows the state on the board; ``problem`` returns an empty string if all is well."""
 
     def answer(_: HttpRequest) -> HttpAnswer:
         state, wrong = board.state, problem()
@@ -54,7 +54,7 @@ def _model(model: ModelState, alerts: list[FiringAlert]) -> dict[str, Any]:
 
 
 def _time(time_ns: int) -> str | None:
-    """A time in ISO 8601; None where there is none, or the calendar has none.
+    """Return a time in ISO 8601; None without a time, or for a time beyond the calendar.
 
     >>> _time(1_750_000_000_250_000_000), _time(0)
     ('2025-06-15T15:06:40+00:00', None)

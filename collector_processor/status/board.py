@@ -1,4 +1,4 @@
-"""The place where the newest state hangs: one thread puts it there, any thread looks."""
+"""The place of the newest state: one thread writes it, any thread reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The newest measurements of each model, bounded."""
+"""The newest measurements of each model, up to a limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Series = tuple[str, Attributes]
 
 @dataclass(slots=True)
 class _Model:
-    """Gauges of the newest window, and counters; ``shown`` is both as they were last given out."""
+    """Gauges of the newest window, and counters; ``shown`` has both, as they were after the last tick."""
 
     window_ns: int | None = None
     gauges: dict[_Series, Measurement] = field(default_factory=dict[_Series, Measurement])
@@ -29,10 +29,10 @@ class _Model:
 
 
 class Newest:
-    """What each model's newest window measured, and its counters; at most ``limit`` series of all models together.
+    """Keeps what each model's newest window measured, and its counters: at most ``limit`` series across all models.
 
-    New series beyond are left out and counted (``otel_ml_dropped_total{stage="status", reason="series_limit"}``). Used
-    by one thread.
+    New series beyond the limit are dropped and counted: ``otel_ml_dropped_total{stage="status",
+    reason="series_limit"}``. For one thread only.
     """
 
     def __init__(self, limit: int, telemetry: Telemetry) -> None:
@@ -42,7 +42,7 @@ class Newest:
         self._count = 0
 
     def take(self, measurements: Iterable[Measurement]) -> None:
-        """Takes the measurements of a tick."""
+        """Add the measurements of a tick."""
         changed: dict[ModelKey, _Model] = {}
         dropped = 0
         for item in measurements:
@@ -56,19 +56,19 @@ class Newest:
         self._telemetry.dropped(("status", "series_limit"), dropped)
 
     def forget_all_but(self, keys: Iterable[ModelKey]) -> None:
-        """Lets go of models that are tracked no more."""
+        """Remove models that are no longer tracked."""
         for key in self._models.keys() - set(keys):
             self._count -= len(self._models.pop(key))
 
     def of(self, key: ModelKey) -> tuple[tuple[Measurement, ...], LastWindow | None]:
-        """A model's measurements, and its newest window if one has closed."""
+        """Return a model's measurements, and its newest closed window if any."""
         model = self._models.get(key)
         if model is None:
             return (), None
         return model.shown, None if model.window_ns is None else _window(model.shown, model.window_ns)
 
     def _keep(self, model: _Model, item: Measurement) -> bool:
-        """Keeps one measurement; whether there was no room for it."""
+        """Keep one measurement; return whether there was no room for it."""
         series = item.name, item.attributes
         if item.kind == "counter":
             kept = model.counters
@@ -88,7 +88,7 @@ class Newest:
 
 
 def _model_of(item: Measurement) -> ModelKey:
-    """Name and version, which come first."""
+    """Return the model's name and version, which come first."""
     (_, name), *rest = item.attributes
     return ModelKey(name, rest[0][1] if rest and rest[0][0] == semconv.MODEL_VERSION else "")
 

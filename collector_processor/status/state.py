@@ -1,4 +1,4 @@
-"""The state of the service and of every model at one moment: immutable, so that any thread may read it."""
+"""The state of the service and of every model at one moment, immutable, so that any thread may read it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collector_processor.columns.batch import ModelKey
 from collector_processor.monitors.base import Measurement
 
 Phase = Literal["learning", "counting", "measured"]
-"""Of a model: its reference is being learned; no window has closed yet; a window has been measured."""
+"""The phase of a model: learning its reference; no window has closed yet; a window has been measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """How far a reference is learned: ``rows`` of ``wanted`` ones."""
+    """Progress of learning a reference: ``rows`` of ``wanted`` rows."""
 
     rows: int
     wanted: int
@@ -24,7 +24,7 @@ class Learning:
 
 @dataclass(frozen=True, slots=True)
 class LastWindow:
-    """The newest window that closed; it ended at ``end_ns`` (event time)."""
+    """The newest closed window, which ended at ``end_ns`` (event time)."""
 
     end_ns: int
     rows: int
@@ -33,9 +33,9 @@ class LastWindow:
 
 @dataclass(frozen=True, slots=True)
 class FiringAlert:
-    """One rule that fires for one model, with ``series`` of its series; ``since_ns`` is the service's clock.
+    """One rule that fires for one model, on ``series`` of its series; ``since_ns`` is a time of the service's clock.
 
-    The model has no version where the rule takes all versions together.
+    The model has no version if the rule combines all versions.
     """
 
     model: ModelKey
@@ -49,8 +49,8 @@ class FiringAlert:
 class ModelState:
     """One model version.
 
-    ``predictions`` came since the service started, sampling weights counted; ``late`` rows were left out because their
-    window had closed. ``waiting`` predictions have no label yet. ``joined`` labels are those of all versions of the
+    ``predictions`` counts those since the service started, with sampling weights; ``late`` counts rows dropped because
+    their window had closed. ``waiting`` predictions have no label yet. ``joined`` counts labels of all versions of the
     model since the start. ``measurements`` are the newest window's, and the newest of each counter.
     """
 
@@ -90,11 +90,11 @@ class ServiceState:
     firing: tuple[FiringAlert, ...] = ()
 
     def alerts_of(self, key: ModelKey) -> list[FiringAlert]:
-        """The alerts that concern a model version, those of all versions together among them."""
+        """Return the alerts of a model version, including those that combine all versions."""
         return [alert for alert in self.firing if alert.model in (key, ModelKey(key.name))]
 
     def counts(self) -> dict[str, int]:
-        """A few figures that name nothing."""
+        """Return a few counts that contain no names."""
         return {
             "models": len(self.models),
             "learning": sum(model.learning is not None for model in self.models.values()),

@@ -1,1 +1,1 @@
-"""Several receiving processes before one that counts: ``otel-ml serve --workers N``."""
+"""Several processes that receive and one that counts: ``otel-ml serve --workers N``."""

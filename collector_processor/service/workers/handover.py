@@ -1,7 +1,7 @@
-"""A decoded request on its way from the process that receives it to the one that counts it.
+"""Pass a decoded request from the process that receives it to the one that counts it.
 
-The arrays are not copied on either side: they go out from where they are, and come to stand in one block that the new
-ones are views of.
+The arrays are not copied on either side: they are sent from where they are and read into one block, of which the new
+arrays are views.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collector_processor.journal.base import Request
 
 
 def pack(request: Request) -> Packed:
-    """A request without its bytes: what the statistics need.
+    """Pack a request without its body: what the statistics need.
 
     >>> import numpy as np
     >>> labels = LabelBatch("m", np.array([1]), np.zeros((1, 2), np.uint64), values=np.array([0.5]))
@@ -32,7 +32,7 @@ def pack(request: Request) -> Packed:
 
 
 def unpack(head: bytes, block: bytearray) -> Request:
-    """The request again, with an empty body; its arrays are views of ``block``."""
+    """Rebuild the request with an empty body; its arrays are views of ``block``."""
     (signal, items, received_ns), predictions, labels, counts = codec.unpack(head, block)
     decoded = Decoded(
         tuple(restored(PredictionBatch, batch) for batch in predictions),

@@ -1,4 +1,4 @@
-"""Messages between two processes over one socket: a kind, a description, and buffers that are not copied to be sent."""
+"""Messages between two processes over one socket: a kind, a JSON head, and buffers that are sent without a copy."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ Kind = Literal["begin", "ready", "failed", "request", "metrics", "counted", "sto
 _KINDS: Final[tuple[Kind, ...]] = ("begin", "ready", "failed", "request", "metrics", "counted", "stop")
 _PREFIX: Final = struct.Struct("<BIQ")
 _MOST_BUFFERS: Final = 512
-"""Of one call; Linux takes 1024."""
+"""Most buffers in one call; Linux accepts 1024."""
 _BUFFER_BYTES: Final = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What came: ``head`` is JSON, ``block`` what stood behind it."""
+    """A received message: ``head`` is JSON, ``block`` holds the bytes after it."""
 
     kind: Kind
     head: bytes
     block: bytearray
 
-    def described(self) -> Any:
-        """The head, read."""
+    def value(self) -> Any:
+        """Return the head, parsed."""
         return json.loads(self.head)
 
 
 class Link:
-    """One end. Any thread may send, one receives; a broken link raises ``OSError`` or gives None."""
+    """One end of a link. Any thread may send, one receives; a broken link raises ``OSError`` or returns None."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -42,19 +42,19 @@ class Link:
             sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
 
     def send(self, kind: Kind, head: bytes = b"null", buffers: Sequence[memoryview] = ()) -> None:
-        """Sends a message, waiting for as long as the other side does not read."""
+        """Send a message; wait while the other side does not read."""
         prefix = _PREFIX.pack(_KINDS.index(kind), len(head), sum(len(buffer) for buffer in buffers))
         pieces = [memoryview(prefix), memoryview(head), *buffers]
         with self._lock:
             for start in range(0, len(pieces), _MOST_BUFFERS):
                 self._send_all(pieces[start : start + _MOST_BUFFERS])
 
-    def tell(self, kind: Kind, described: object = None) -> None:
-        """Sends a message that is a description only."""
-        self.send(kind, json.dumps(described).encode())
+    def send_value(self, kind: Kind, value: object = None) -> None:
+        """Send a message that consists of a JSON value only."""
+        self.send(kind, json.dumps(value).encode())
 
     def receive(self) -> Message | None:
-        """The next message; None when the other side has closed."""
+        """Return the next message; None when the other side has closed."""
         prefix = self._read(_PREFIX.size)
         if prefix is None:
             return None
@@ -65,7 +65,7 @@ class Link:
         return Message(_KINDS[kind], bytes(head), block)
 
     def close(self) -> None:
-        """Closes this end, and wakes whoever receives."""
+        """Close this end, and wake the thread that receives."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()

@@ -1,4 +1,4 @@
-"""Own metrics of several processes as those of one service: what they counted is added up."""
+"""Combine the own metrics of several processes into those of one service by adding them up."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.samples import Sample
 
 _LONGEST: Final = frozenset({"otelcol_process_uptime_seconds", "otelcol_exporter_queue_capacity"})
-"""Not added up: uptime is that of the oldest, capacity is the same in each."""
+"""Not added up: uptime is that of the oldest process, capacity is the same in each."""
 _COUNTED: Final = frozenset({"counter", "histogram", "summary"})
 _STAMP: Final = "_created"
 _Key = tuple[str, tuple[tuple[str, str], ...]]
 Snapshot = list[Any]
-"""Name, text, type and samples (name, labels, value) of each metric."""
+"""Name, description, type and samples (name, labels, value) of each metric."""
 
 
 def snapshot(registry: CollectorRegistry) -> Snapshot:
-    """What a registry holds now, as JSON can have it."""
+    """Return what a registry holds now, in values that JSON can hold."""
     return [
         [
             metric.name,
@@ -40,7 +40,7 @@ class _Family:
 
 
 class Summed(Collector):
-    """Collects ``own`` and what ``others`` gives together; to be registered in a registry of its own.
+    """Collects the sums of ``own`` and of the snapshots of ``others``; register it in a separate registry.
 
     >>> from prometheus_client import Counter
     >>> one, all_together = CollectorRegistry(), CollectorRegistry()
@@ -55,21 +55,21 @@ class Summed(Collector):
         self._others = others
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: what there is depends on the others, who are not there yet."""
+        """Return nothing: the metrics depend on the other processes, which do not exist yet."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """The sums. The others are asked first: what they have handed over is then in the own ones."""
+        """Return the sums. The others are read first, so that ``own`` includes what they have handed over."""
         others = [*self._others()]
         families: dict[str, _Family] = {}
-        for found in (*others, snapshot(self._own)):
-            add(families, found)
+        for metrics in (*others, snapshot(self._own)):
+            add(families, metrics)
         return [_metric(name, family) for name, family in families.items()]
 
 
-def add(families: dict[str, _Family], found: Snapshot) -> None:
-    """Adds the values of a snapshot up."""
-    for name, text, kind, samples in found:
+def add(families: dict[str, _Family], metrics: Snapshot) -> None:
+    """Add the values of a snapshot to ``families``."""
+    for name, text, kind, samples in metrics:
         family = families.setdefault(name, _Family(text, kind))
         for sample, labels, value in samples:
             key = (sample, tuple(labels.items()))
@@ -82,15 +82,15 @@ def add(families: dict[str, _Family], found: Snapshot) -> None:
                 family.values[key] = max(before, value) if name in _LONGEST else before + value
 
 
-def counted(found: Snapshot) -> Snapshot:
-    """What stays of a process that has ended: what it counted, not what it held."""
-    return [family for family in found if family[2] in _COUNTED]
+def counted(metrics: Snapshot) -> Snapshot:
+    """Return what remains of a process that has ended: what it counted, not what it held."""
+    return [family for family in metrics if family[2] in _COUNTED]
 
 
-def total(found: Iterable[Snapshot]) -> Snapshot:
-    """Several snapshots as one."""
+def total(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Return the sum of several snapshots."""
     families: dict[str, _Family] = {}
-    for one in found:
+    for one in snapshots:
         add(families, one)
     return [
         [

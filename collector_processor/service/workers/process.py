@@ -1,7 +1,7 @@
-"""One receiving process: receives, decodes, keeps a journal, forwards originals, and hands columns over to be counted.
+"""One receiving process: receive, decode, keep a journal, forward originals, and hand over columns to be counted.
 
-It is started by :mod:`.supervisor` and ends with it. A request is acknowledged once its journal has it; what it has
-handed over is committed there, so that backpressure reaches the senders as in a service of one process.
+:mod:`.supervisor` starts the process, which ends with it. A request is acknowledged once the process's journal has it,
+and committed there once it is handed over, so that backpressure reaches the senders as in a service of one process.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from collector_processor.service.workers.link import Link
 from collector_processor.service.workers.metrics import snapshot
 
 CONSUMER: Final = "handover"
-"""The essential consumer of the journal here."""
-_TELL_S: Final = 1.0
-"""How often the supervisor is told what was counted, unasked: so much is lost at most with a worker that is killed."""
+"""The essential consumer of the journal in this process."""
+_REPORT_S: Final = 1.0
+"""How often counts are sent without a request: a worker that is killed loses the counts of at most this long."""
 _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Everything of one receiving process. ``begin`` is what the supervisor sent first."""
+    """All parts of one receiving process. ``begin`` is the supervisor's first message."""
 
     def __init__(self, link: Link, begin: dict[str, Any]) -> None:
         config = parse_config(begin["text"], base=Path(begin["base"]))
@@ -60,12 +60,12 @@ class Worker:
         builder = Builder(config, self.telemetry, begin["instance_id"])
         self.receivers = builder.receivers(self.admission, shared=True, held=begin["ports"])
         self.forwarders = builder.forwarders(self.journal)
-        self._telling = threading.Lock()
-        self._asked = threading.Event()
+        self._sending = threading.Lock()
+        self._requested = threading.Event()
         self._handover = threading.Thread(target=self._hand_over, name="handover", daemon=True)
 
     async def start(self) -> None:
-        """Starts to receive."""
+        """Start to receive and to report metrics."""
         if self._signals:
             self.journal.subscribe(CONSUMER, essential=True, signals=self._signals)
             self._handover.start()
@@ -73,56 +73,56 @@ class Worker:
             forwarder.start()
         for receiver in self.receivers:
             await receiver.start()
-        threading.Thread(target=self._tell_now_and_then, name="metrics", daemon=True).start()
+        threading.Thread(target=self._report_metrics, name="metrics", daemon=True).start()
 
     async def stop(self, timeout_s: float) -> None:
-        """Finishes what is in flight, hands everything over and delivers the originals, within the time."""
+        """Finish what is in flight, hand everything over and deliver the originals, within the time."""
         deadline = time.monotonic() + timeout_s
 
-        def left() -> float:
+        def remaining_s() -> float:
             return max(0.1, deadline - time.monotonic())
 
         for receiver in self.receivers:
             with survived("shutdown", self.telemetry):
-                await receiver.stop(left() / 2)
+                await receiver.stop(remaining_s() / 2)
         await asyncio.to_thread(self.admission.close)
         self.journal.close()
         if self._signals:
-            await asyncio.to_thread(self._handover.join, left())
+            await asyncio.to_thread(self._handover.join, remaining_s())
         for forwarder in self.forwarders:
             with survived("shutdown", self.telemetry):
-                await asyncio.to_thread(forwarder.shutdown, left() / 2)
+                await asyncio.to_thread(forwarder.shutdown, remaining_s() / 2)
 
-    def tell_metrics(self, kind: Literal["metrics", "counted"] = "metrics") -> None:
-        """Sends what has been counted so far, behind everything that was handed over before; ``counted`` is unasked."""
-        with self._telling:  # or an older figure could come behind a newer one
-            self._link.tell(kind, snapshot(self.telemetry.registry))
+    def send_metrics(self, kind: Literal["metrics", "counted"] = "metrics") -> None:
+        """Send the counts so far, after everything handed over before; ``counted`` means without a request."""
+        with self._sending:  # otherwise an older figure could arrive after a newer one
+            self._link.send_value(kind, snapshot(self.telemetry.registry))
 
-    def ask(self) -> None:
-        """Has the metrics told soon, without waiting for it: while the supervisor reads nothing, that takes long."""
-        self._asked.set()
+    def request_metrics(self) -> None:
+        """Have the metrics sent soon, without waiting: sending takes long while the supervisor reads nothing."""
+        self._requested.set()
 
-    def _tell_now_and_then(self) -> None:
+    def _report_metrics(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                asked = self._asked.wait(_TELL_S)
-                self._asked.clear()
-                self.tell_metrics("metrics" if asked else "counted")
+                requested = self._requested.wait(_REPORT_S)
+                self._requested.clear()
+                self.send_metrics("metrics" if requested else "counted")
 
     def _hand_over(self) -> None:
-        # A read without a time-out comes back empty only when the journal is closed and read to its end.
+        # A read without a timeout returns nothing only when the journal is closed and read to its end.
         while entries := self.journal.read(CONSUMER):
             for entry in entries:
-                # One request that cannot be packed must not keep the others here for ever.
+                # One request that cannot be packed must not keep the others here forever.
                 with survived("handover", self.telemetry):
                     self._link.send("request", *pack(entry.request))
                 self.journal.commit(CONSUMER, entry.offset)
 
 
 def _resident(parent: int, workers: int) -> int | None:
-    """Memory of the whole service: of its parent, and of the workers, taken to be alike."""
-    own, counting = resident_bytes(), resident_bytes(parent)
-    return None if own is None else own * workers + (counting or 0)
+    """Return the memory of the whole service: its parent plus its workers, assumed to be alike."""
+    worker_bytes, parent_bytes = resident_bytes(), resident_bytes(parent)
+    return None if worker_bytes is None else worker_bytes * workers + (parent_bytes or 0)
 
 
 async def _serve(link: Link, begin: dict[str, Any]) -> None:
@@ -131,42 +131,42 @@ async def _serve(link: Link, begin: dict[str, Any]) -> None:
     worker = Worker(link, begin)
 
     def listen_to_parent() -> None:
-        # A parent that is killed with something unread resets the link.
+        # A parent that is killed before it has read everything resets the link.
         with contextlib.suppress(OSError):
             while (message := link.receive()) is not None:
                 if message.kind == "metrics":
-                    worker.ask()
+                    worker.request_metrics()
                 elif message.kind == "stop":
-                    loop.call_soon_threadsafe(stopping.set_result, float(message.described()))
+                    loop.call_soon_threadsafe(stopping.set_result, float(message.value()))
         if not stopping.done():
-            # Without the one who counts there is nobody to receive for.
+            # Without the process that counts, there is no reason to receive.
             os._exit(1)
 
     await worker.start()
     threading.Thread(target=listen_to_parent, name="supervisor", daemon=True).start()
-    link.tell("ready")
+    link.send_value("ready")
     await worker.stop(await stopping)
-    worker.tell_metrics()
+    worker.send_metrics()
 
 
 def main(descriptor: int) -> int:
-    """Runs until the supervisor says stop, or is gone."""
-    # Signals of the terminal go to all; the supervisor says what comes of them.
+    """Run until the supervisor sends a stop or is gone."""
+    # Signals from the terminal reach all processes; only the supervisor acts on them.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     link = Link(socket.socket(fileno=descriptor))
     message = link.receive()
     if message is None or message.kind != "begin":
         return 1
-    begin: dict[str, Any] = message.described()
+    begin: dict[str, Any] = message.value()
     log_to_stderr(str(begin["log_level"]), f"worker {begin['number']}: ")
     keep_freed(default_limit_bytes())
     try:
         asyncio.run(_serve(link, begin))
     except (OSError, ValueError) as error:
-        link.tell("failed", str(error))
+        link.send_value("failed", str(error))
         return 1
-    # Threads that still wait for a destination must not hold it up.
+    # Threads that still wait for a destination must not delay the end.
     link.close()
     return 0
 

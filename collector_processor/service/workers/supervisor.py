@@ -1,4 +1,4 @@
-"""Starts the receiving processes, takes over what they decoded, replaces one that dies, and drains them at the end."""
+"""Start the receiving processes, journal what they decode, replace one that dies, and drain them at the end."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A configuration as it was written, and the folder that its paths are taken from: each process reads it itself."""
+    """The text of a configuration, which each process reads itself, and the folder that its paths are relative to."""
 
     text: str
     base: Path
 
     @classmethod
     def read(cls, path: Path | None) -> Source:
-        """A file, or the built-in configuration where there is none."""
+        """Read a file; without one, return the built-in configuration."""
         return cls(DEFAULT, Path()) if path is None else cls(path.read_text(encoding="utf-8"), path.parent)
 
 
 @dataclass(slots=True)
 class _Running:
-    """One worker process, its link, the thread that reads it, and the metrics that it told last."""
+    """One worker process, its link, the thread that reads it, and the metrics that it sent last."""
 
     number: int
     process: subprocess.Popen[bytes]
@@ -60,14 +60,14 @@ class _Running:
     answered: threading.Event = field(default_factory=threading.Event)
     ready: threading.Event = field(default_factory=threading.Event)
     problem: str = ""
-    told: Snapshot = field(default_factory=list[object])
+    last_metrics: Snapshot = field(default_factory=list[object])
 
 
 class Supervisor:
-    """``count`` receiving processes in front of a journal; stands where a receiver does.
+    """Runs ``count`` receiving processes in front of a journal, and takes the place of a receiver.
 
-    They share the ports (``SO_REUSEPORT``), so the system deals connections out. One that dies is started anew; when
-    that happens more than five times a minute ``on_failure`` is called, and :attr:`problem` says why.
+    They share the ports (``SO_REUSEPORT``), so the system distributes connections. A worker that dies is restarted;
+    when that happens more than five times a minute, ``on_failure`` is called, and :attr:`problem` says why.
     """
 
     def __init__(
@@ -108,17 +108,17 @@ class Supervisor:
 
     @property
     def status(self) -> str:
-        """Why nothing is received, for now or for good; empty while at least one worker receives."""
+        """Why nothing is received, now or permanently; empty while at least one worker receives."""
         with self._lock:
             receiving = any(worker.ready.is_set() for worker in self._workers.values())
-        return self.problem or ("" if receiving else "no worker receives")
+        return self.problem or ("" if receiving else "no worker is receiving")
 
     def addresses(self) -> list[tuple[str, int]]:
-        """What is listened on, and its port."""
+        """Return each listener's name and port."""
         return [(name.rpartition(".")[2], port) for name, port in self._ports.items()]
 
     async def start(self) -> None:
-        """Starts all; raises ``OSError`` with what the first of them says when one cannot."""
+        """Start all workers; if any cannot start, raise ``OSError`` with the first one's reason."""
         self._hold_ports()
         await asyncio.to_thread(self._start_all)
 
@@ -128,16 +128,16 @@ class Supervisor:
         for worker in started:
             worker.ready.wait(max(0.0, deadline - time.monotonic()))
             if worker.problem or not worker.ready.is_set():
-                raise OSError(worker.problem or f"worker {worker.number} did not start in {START_TIMEOUT_S:g} s")
+                raise OSError(worker.problem or f"worker {worker.number} did not start within {START_TIMEOUT_S:g} s")
 
     async def stop(self, timeout_s: float) -> None:
-        """Has the workers finish what is in flight and hand everything over; those that outlast the time are killed."""
+        """Let the workers finish what is in flight and hand everything over; kill those that take too long."""
         self._stopping.set()
         with self._lock:
             workers = list(self._workers.values())
         for worker in workers:
             with contextlib.suppress(OSError):
-                worker.link.tell("stop", timeout_s)
+                worker.link.send_value("stop", timeout_s)
         await asyncio.to_thread(self._join, workers, time.monotonic() + timeout_s + 1.0)
         for sock in self._held:
             sock.close()
@@ -149,34 +149,37 @@ class Supervisor:
         for worker in workers:
             if worker.thread is not None:
                 worker.thread.join(max(0.1, deadline - time.monotonic()))
-        # What there is still no room for never gets any.
+        # What still has no room in the journal will not get any.
         self._ended.set()
         for worker in workers:
             if worker.thread is not None:
                 worker.thread.join(_END_TIMEOUT_S)
 
     def metrics(self) -> list[Snapshot]:
-        """What the workers counted, those that are gone included; asks all and waits a little for their answers."""
+        """Return what all workers counted, ended ones included; request it and wait briefly for their answers."""
         with self._lock:
             workers = list(self._workers.values())
-        asked: list[_Running] = []
+        requested: list[_Running] = []
         for worker in workers:
             worker.answered.clear()
             with contextlib.suppress(OSError):
-                worker.link.tell("metrics")
-                asked.append(worker)
+                worker.link.send_value("metrics")
+                requested.append(worker)
         deadline = time.monotonic() + _METRICS_TIMEOUT_S
-        for worker in asked:
+        for worker in requested:
             worker.answered.wait(max(0.0, deadline - time.monotonic()))
         with self._lock:
-            return [self._gone, *(worker.told for worker in workers if self._workers.get(worker.number) is worker)]
+            return [
+                self._gone,
+                *(worker.last_metrics for worker in workers if self._workers.get(worker.number) is worker),
+            ]
 
     def _hold_ports(self) -> None:
-        """Finds a port for each receiver and keeps it, also while a worker is being started anew."""
+        """Find a port for each receiver and hold it, even while a worker restarts."""
         for name, settings in self._config.receivers.items():
             for part_key, part in settings.parts(f"receivers.{name}"):
                 for key, endpoint in part.listens(part_key):
-                    # Sharing would let a second service in unseen: nobody else may have the port.
+                    # Sharing would let a second service in unnoticed, so no other process may have the port.
                     _, port = check_free(endpoint, key)
                     self._held += listen(f"{endpoint.rpartition(':')[0]}:{port}", key, shared=True, accepting=False)
                     self._ports[key] = port
@@ -192,7 +195,7 @@ class Supervisor:
             unless_started.pop_all()
         worker = _Running(number, process, Link(ours))
         with contextlib.suppress(OSError):
-            worker.link.tell(
+            worker.link.send_value(
                 "begin",
                 {
                     "text": self._source.text,
@@ -211,8 +214,8 @@ class Supervisor:
         return worker
 
     def _attend(self, worker: _Running) -> None:
-        """Takes what a worker hands over, until it is gone."""
-        # A link without which, or without memory for what comes, nothing goes on: the worker ends with it.
+        """Receive what a worker hands over, until the worker is gone."""
+        # Without a link, or memory for what arrives, nothing can continue: the worker ends too.
         with contextlib.suppress(OSError, MemoryError):
             while (message := worker.link.receive()) is not None:
                 with survived("worker", self._telemetry):
@@ -220,8 +223,8 @@ class Supervisor:
         worker.link.close()
         code = worker.process.wait()
         with self._lock:
-            # What it held is lost with it, what it counted was so.
-            self._gone = total([self._gone, counted(worker.told)])
+            # What the worker held is lost with it, but what it counted did happen.
+            self._gone = total([self._gone, counted(worker.last_metrics)])
             self._workers.pop(worker.number, None)
         worker.answered.set()
         started = worker.ready.is_set()
@@ -233,19 +236,19 @@ class Supervisor:
     def _take(self, worker: _Running, message: Message) -> None:
         if message.kind == "request":
             request = unpack(message.head, message.block)
-            # Not reading on is what holds the worker back while there is no room, and it its senders.
+            # While there is no room, not reading holds the worker back, which holds back its senders.
             while not self._appended(request):
                 if self._ended.wait(_FULL_WAIT_S):
                     self._telemetry.errors.labels("worker").inc()
-                    _log.error("worker %d handed %d items over too late", worker.number, request.items)
+                    _log.error("%d items are lost: worker %d handed them over too late", request.items, worker.number)
                     return
         elif message.kind == "metrics":
-            worker.told = message.described()
+            worker.last_metrics = message.value()
             worker.answered.set()
         elif message.kind == "counted":
-            worker.told = message.described()
+            worker.last_metrics = message.value()
         elif message.kind == "failed":
-            worker.problem = str(message.described())
+            worker.problem = str(message.value())
         elif message.kind == "ready":
             worker.ready.set()
 
@@ -259,21 +262,22 @@ class Supervisor:
     def _replace(self, worker: _Running, code: int) -> None:
         now_s = time.monotonic()
         self._telemetry.errors.labels("worker").inc()
-        often = len(self._deaths) == _RESTARTS and now_s - self._deaths[0] < _RESTARTS_WITHIN_S
+        too_often = len(self._deaths) == _RESTARTS and now_s - self._deaths[0] < _RESTARTS_WITHIN_S
         self._deaths.append(now_s)
-        if often:
-            self._fail(f"worker {worker.number} ended with code {code}, as others did: more than can be made good")
+        if too_often:
+            deaths = f"{_RESTARTS + 1} workers ended within {_RESTARTS_WITHIN_S:g} s"
+            self._fail(f"worker {worker.number} ended with code {code}: {deaths}")
             return
-        _log.error("worker %d ended with code %d and is started anew", worker.number, code)
+        _log.error("worker %d ended with code %d; restarting it", worker.number, code)
         if self._stopping.wait(_RESTART_WAIT_S):
             return
         try:
             again = self._launch(worker.number)
         except OSError as error:
-            self._fail(f"worker {worker.number} cannot be started anew: {error}")
+            self._fail(f"worker {worker.number} cannot be restarted: {error}")
             return
         if self._stopping.is_set():
-            # The end came in between and does not know of this one.
+            # The service stopped in the meantime and does not know this worker.
             again.process.kill()
             return
         if not again.ready.wait(START_TIMEOUT_S):
@@ -283,13 +287,13 @@ class Supervisor:
             return
         ended = again.process.returncode
         if ended is not None and ended < 0:
-            # It was killed, which says nothing against the next one.
+            # It was killed, which does not mean that the next one cannot start.
             self._replace(again, ended)
         else:
-            self._fail(f"worker {again.number} cannot be started anew: {again.problem}")
+            self._fail(f"worker {again.number} cannot be restarted: {again.problem}")
 
     def _fail(self, problem: str) -> None:
-        """Says that the workers cannot go on."""
+        """Log that the workers cannot continue, and report the failure."""
         self.problem = problem
         _log.error("%s", problem)
         self._on_failure()
@@ -299,6 +303,6 @@ def _end(worker: _Running, timeout_s: float) -> None:
     try:
         worker.process.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        _log.error("worker %d did not end in time", worker.number)
+        _log.error("worker %d did not end in time and is killed", worker.number)
         worker.process.kill()
         worker.process.wait()

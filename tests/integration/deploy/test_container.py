@@ -101,7 +101,7 @@ def test_the_health_check_tells_well_from_ill_without_curl() -> None:
     [check] = [argument.partition("CMD ")[2] for argument in instructions("HEALTHCHECK")]
     command = json.loads(check)
     assert command[0] == "/opt/otel-ml/bin/python"
-    status = "the statistics have stopped"
+    status = "the statistics thread has stopped"
     health = HealthServer("localhost:0", lambda: status)
     health.start()
 

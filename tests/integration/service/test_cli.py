@@ -223,7 +223,7 @@ def test_validate_finds_what_serve_would_certificates_references_and_loops(
     told = capsys.readouterr().err
     assert f"exporters.otlp_grpc.tls.ca_file: cannot read {tmp_path}/ca.pem" in told
     assert f"receivers.otlp.protocols.http.tls: cannot read {tmp_path}/cert.pem" in told
-    assert re.search(r"exporters.otlp_grpc.endpoint: \S+ is receivers.otlp.protocols.grpc of this very service", told)
+    assert re.search(r"exporters.otlp_grpc.endpoint: \S+ is receivers.otlp.protocols.grpc of this same service", told)
 
     path = config_file({"connectors": {"ml_monitor": {"models": {"fraud": {"reference": "nowhere.json"}}}}})
     assert main(["validate", "--config", path]) == 2

@@ -221,7 +221,7 @@ def test_what_a_killed_worker_counted_stays_though_nobody_asked_for_it(settings:
         workers = list(running.supervisor._workers.values())
 
         def told() -> float:
-            families = [family for worker in workers for family in worker.told]
+            families = [family for worker in workers for family in worker.last_metrics]
             return sum(value for family in families for name, _, value in family[3] if name == accepted)
 
         wait_until(lambda: told() == 20)
@@ -254,7 +254,7 @@ def test_a_worker_that_cannot_be_started_anew_ends_the_service(
         monkeypatch.setattr(module.subprocess, "Popen", refused)
         os.kill(running.supervisor.pids[0], signal.SIGKILL)
         wait_until(running.failed.is_set)
-        assert running.supervisor.problem == "worker 1 cannot be started anew: no more processes"
+        assert running.supervisor.problem == "worker 1 cannot be restarted: no more processes"
 
 
 def test_health_says_when_no_worker_receives(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +267,7 @@ def test_health_says_when_no_worker_receives(settings: dict[str, Any], monkeypat
         for pid in running.supervisor.pids:
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: requests.get(url, timeout=5).status_code == 503)
-        assert "no worker receives" in requests.get(url, timeout=5).text
+        assert "no worker is receiving" in requests.get(url, timeout=5).text
 
 
 def test_workers_that_keep_dying_end_the_service(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +276,7 @@ def test_workers_that_keep_dying_end_the_service(settings: dict[str, Any], monke
         for pid in running.supervisor.pids:
             os.kill(pid, signal.SIGKILL)
         wait_until(running.failed.is_set)
-        assert "more than can be made good" in running.supervisor.problem
+        assert "2 workers ended within 60 s" in running.supervisor.problem
         health = running.service.servers["health_check"]
         assert health is not None
         assert requests.get(f"http://localhost:{health.port}/health", timeout=5).status_code == 503

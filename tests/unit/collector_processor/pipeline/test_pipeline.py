@@ -155,7 +155,7 @@ def test_versions_do_not_share_what_their_tables_have_grown_to() -> None:
 def test_a_positive_class_that_never_came_is_told(caplog: pytest.LogCaptureFixture) -> None:
     line = Line(settings(models={"fraud": {"positive_class": "leaver"}}))
     line.feed(rows(V1, 60, predicted="leaves"), rows(V1, 60, 60, predicted="stays"))
-    assert "model 'fraud@1': no positive class 'leaver' in what came; taking 'stays'" in caplog.messages
+    assert "model 'fraud@1': no row has the positive class 'leaver'; using 'stays' instead" in caplog.messages
 
 
 def test_a_label_that_one_version_had_waits_for_the_one_that_is_still_learning() -> None:
@@ -285,7 +285,7 @@ def test_a_model_over_the_limit_is_dropped_while_no_other_is_idle_and_told_once(
     assert list(line.pipeline.models) == keys[:2]
     assert line.counted("otel_ml_dropped_total", stage="models", reason="limit", intentional="true") == 40
     assert line.counted("otel_ml_models") == 2
-    expected = "model 'c' is left out, as any further one: limits.models is 2 and none of them is idle"
+    expected = "model 'c' and any other new model are dropped: limits.models is 2 and none of those models is idle"
     assert [message for message in caplog.messages if "limits.models" in message] == [expected]
 
 
@@ -299,7 +299,7 @@ def test_the_longest_idle_model_makes_room_with_all_that_was_kept_of_it(caplog: 
     line.feed(rows(b, 10), now_ns=later_ns)
     line.feed(rows(c, 10), now_ns=later_ns)
     assert list(line.pipeline.models) == [b, c]
-    assert "model 'a' was forgotten to make room: limits.models is 2" in caplog.messages
+    assert "model 'a' was evicted to make room: limits.models is 2" in caplog.messages
     assert line.counted("otel_ml_evicted_total", store="models", reason="limit") == 1
     assert line.counted("otel_ml_evicted_total", store="pending_predictions", reason="forgotten") == 200
     for name in ("otel_ml_rows_total", "otel_ml_windows_closed_total", "otel_ml_pending_predictions"):

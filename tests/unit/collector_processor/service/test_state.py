@@ -245,7 +245,7 @@ def test_what_was_restored_is_told(line: Callable[..., Line], caplog: pytest.Log
     first.save()
     with caplog.at_level(logging.INFO):
         line()
-    assert "state restored: 1 models, 149 predictions wait for labels" in caplog.messages
+    assert "state restored: 1 models, 149 predictions waiting for labels" in caplog.messages
 
 
 # --- what does not fit any more ------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def saved_with(line: Callable[..., Line], config: MlMonitor | None = None, **ref
 
 def starts_afresh(again: Line, caplog: pytest.LogCaptureFixture, why: str) -> None:
     """The model is there without its past, which was counted and told."""
-    told = f"model 'fraud@1': its saved windows were dropped and it starts afresh: {why}"
+    told = f"model 'fraud@1': its saved windows were dropped, and it starts over: {why}"
     assert told in caplog.messages
     assert again.misfits() == 1
     assert again.counted("otel_ml_evicted_total", store="pending_predictions", reason="forgotten") == 149
@@ -305,7 +305,7 @@ def test_a_reference_that_was_learned_gives_way_to_a_file(
 ) -> None:
     saved_with(line)
     again = line(fraud=build_reference("fraud", rows(0, 500)))
-    starts_afresh(again, caplog, "its reference was learned then and is a file now")
+    starts_afresh(again, caplog, "its reference was learned when it was saved and is a file now")
 
 
 def test_a_reference_file_that_is_no_longer_configured_is_learned_anew(
@@ -357,7 +357,7 @@ def test_a_smaller_limit_of_models_drops_the_last_ones(
     assert [key.name for key in again.pipeline.models] == ["a", "b"]
     assert again.counted("otel_ml_dropped_total", stage="state", reason="limit", intentional="true") == 1
     assert again.misfits() == 0
-    assert "model 'c': its saved windows were dropped and it starts afresh: limits.models is 2" in caplog.messages
+    assert "model 'c': its saved windows were dropped, and it starts over: limits.models is 2" in caplog.messages
     assert len(again.pipeline.join) == 2 * 149
 
 

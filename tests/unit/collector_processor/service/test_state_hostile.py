@@ -114,7 +114,7 @@ def test_a_state_that_is_none_is_logged_counted_and_left_out(
     save(tmp_path, "state", tree)
     pipeline, telemetry = service(tmp_path)
     assert misfits(telemetry) == 1
-    assert "the saved state cannot be used; all models start afresh" in caplog.text
+    assert "the saved state cannot be used; all models start over" in caplog.text
     assert pipeline.models == {}
     counts_on(pipeline)
 

@@ -13,7 +13,7 @@ from collector_processor.journal.memory import MemoryJournal
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
-from collector_processor.service.statistics_thread import CONSUMER, PORTION_ROWS, StatisticsWorker
+from collector_processor.service.statistics_thread import CONSUMER, PORTION_ROWS, StatisticsThread
 
 
 def decoded(rows: int) -> Decoded:
@@ -48,9 +48,9 @@ def worked_off(requests: Sequence[Decoded]) -> Generator[tuple[Counting, MemoryJ
         journal.append(Request("traces", b"body", one, 1, 0))
     journal.close()
     counting = Counting(journal)
-    worker = StatisticsWorker(journal, cast(Pipeline, counting), (), Telemetry())
-    worker.start()
-    assert worker.stop(30.0)
+    statistics = StatisticsThread(journal, cast(Pipeline, counting), (), Telemetry())
+    statistics.start()
+    assert statistics.stop(30.0)
     yield counting, journal
 
 

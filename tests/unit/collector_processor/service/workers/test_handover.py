@@ -105,7 +105,7 @@ def test_columns_come_out_as_they_went_in(links: tuple[Link, Link], request_: Re
 def test_what_is_larger_than_the_socket_goes_through_in_order(links: tuple[Link, Link]) -> None:
     ours, theirs = links
     pieces = [memoryview(bytes([number % 251]) * 3001) for number in range(2000)]
-    sender = threading.Thread(target=lambda: [ours.send("request", b"null", pieces), ours.tell("stop", 1.5)])
+    sender = threading.Thread(target=lambda: [ours.send("request", b"null", pieces), ours.send_value("stop", 1.5)])
     sender.start()
     first, second = theirs.receive(), theirs.receive()
     sender.join(10)
@@ -113,7 +113,7 @@ def test_what_is_larger_than_the_socket_goes_through_in_order(links: tuple[Link,
     assert first is not None
     assert second is not None
     assert first.block == b"".join(pieces)
-    assert (second.kind, second.described()) == ("stop", 1.5)
+    assert (second.kind, second.value()) == ("stop", 1.5)
 
 
 def test_a_message_broken_off_is_none(links: tuple[Link, Link]) -> None:
@@ -129,7 +129,7 @@ def test_sending_to_one_that_is_gone_is_an_os_error(links: tuple[Link, Link]) ->
     theirs.close()
 
     with pytest.raises(OSError, match=r"."):
-        ours.tell("metrics")
+        ours.send_value("metrics")
 
 
 def test_counters_are_added_up_and_uptime_is_not() -> None:

@@ -49,7 +49,7 @@ def started(ports: Mapping[str, int] | None = None) -> Generator[tuple[subproces
                 "number": 1,
                 "instance_id": "x",
             }
-            link.tell("begin", {**begin, "log_level": "info"})
+            link.send_value("begin", {**begin, "log_level": "info"})
             message = link.receive()
             assert message is not None
             assert message.kind == "ready", message.head
@@ -65,12 +65,12 @@ def test_a_worker_tells_what_it_counted_unasked_for_it_may_be_killed() -> None:
 
     assert message is not None
     assert message.kind == "counted"
-    assert "otel_ml_journal_entries" in {family[0] for family in message.described()}
+    assert "otel_ml_journal_entries" in {family[0] for family in message.value()}
 
 
 def test_a_worker_ends_when_its_parent_is_gone_with_something_unread() -> None:
     with started() as (process, link):
-        link.tell("metrics")
+        link.send_value("metrics")
         assert wait_for_read(link.sock, START_S)
         link.close()
 
@@ -84,7 +84,7 @@ def test_a_worker_hears_the_end_though_nobody_reads_what_it_tells() -> None:
         assert _connects(port)
         while _more_comes(link):
             pass
-        link.tell("stop", 1.0)
+        link.send_value("stop", 1.0)
         assert _comes_true(lambda: not _connects(port), START_S)
         while (message := link.receive()) is not None:
             assert message.kind in ("metrics", "counted")
@@ -95,7 +95,7 @@ def test_a_worker_hears_the_end_though_nobody_reads_what_it_tells() -> None:
 def _more_comes(link: Link) -> bool:
     """Asks for metrics; whether there is room for them between the worker and us."""
     before = _unread(link)
-    link.tell("metrics")
+    link.send_value("metrics")
     return _comes_true(lambda: _unread(link) > before, 1.5)
 
 
