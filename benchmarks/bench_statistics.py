@@ -22,7 +22,7 @@ from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows
 

@@ -20,7 +20,7 @@ from collector_processor.reference.build import build_reference
 from collector_processor.reference.frame import column_cells
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 _NUMERIC, _CATEGORICAL = (

@@ -1,7 +1,7 @@
 """Decode traces and logs in pure Python, with the classes that protobuf generates: slow, simple, always available.
 
 It is the decoder if none is compiled, and the oracle against which the compiled one is tested. The rules are written
-where they are applied: which spans and records are ours in :mod:`.identify`, values and cells in :mod:`.cells` and
+where they are applied: which spans and records are ours in :mod:`.identity`, values and cells in :mod:`.cells` and
 :mod:`.attributes`, ``ml.batch`` in :mod:`.stream`, ids in :mod:`.ids`, weights in :mod:`.sampling`, limits in
 :mod:`.limits`. The other rules are here:
 
@@ -34,10 +34,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from collector_processor.columns.batch import Decoded, MalformedRequestError
 from collector_processor.decode.arrow.stream import read_stream
 from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits, Tally
-from collector_processor.decode.request import Request
+from collector_processor.decode.request_rows import Request
 from collector_processor.decode.rules.attributes import Shaped, Value, batch_of, read, shaped
 from collector_processor.decode.rules.cells import MAPS, Scalar, UnreadableError, text_of
-from collector_processor.decode.rules.identify import (
+from collector_processor.decode.rules.identity import (
     Defaults,
     Identity,
     defaults_of,

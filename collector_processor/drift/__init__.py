@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from collector_processor.drift.base import DriftMethod
 from collector_processor.drift.chi2 import ChiSquare
 from collector_processor.drift.hellinger import HellingerDistance
 from collector_processor.drift.js import JensenShannonDistance
 from collector_processor.drift.ks import KolmogorovSmirnov
 from collector_processor.drift.l_infinity import LInfinityDistance
+from collector_processor.drift.method import DriftMethod
 from collector_processor.drift.psi import PopulationStabilityIndex
 from collector_processor.drift.tvd import TotalVariationDistance
 from collector_processor.drift.wasserstein import Wasserstein

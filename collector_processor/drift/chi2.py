@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.base import Comparison, Kind
+from collector_processor.drift.method import Comparison, Kind
 from collector_processor.drift.proportions import chi_square_quantile, whole
 
 

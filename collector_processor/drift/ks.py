@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import kolmogorov
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.base import Comparison, Kind
+from collector_processor.drift.method import Comparison, Kind
 from collector_processor.drift.proportions import fine_of, inverse_sizes
 
 

@@ -1,7 +1,7 @@
 """What the methods share: proportions of counts, sample sizes, and the size of quadratic distances by chance alone.
 
 Sample sizes are the totals of the counts. Counts that stand for sampled rows (weights above 1) therefore look like
-more rows than were seen; the caller that builds a :class:`.base.Comparison` first scales them to the rows behind them.
+more rows than were seen; the caller that builds a :class:`.method.Comparison` scales them to the rows behind them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import chdtri
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.base import Comparison, Fine
+from collector_processor.drift.method import Comparison, Fine
 
 SPARSE = 10.0
 """Expected count of the smaller side below which a bin's counts are far from normal."""

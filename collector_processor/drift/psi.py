@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.base import Comparison, Kind
+from collector_processor.drift.method import Comparison, Kind
 from collector_processor.drift.proportions import proportions, quadratic_noise
 
 FLOOR = 1e-4

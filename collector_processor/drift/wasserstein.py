@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.base import Comparison, Fine, Kind
+from collector_processor.drift.method import Comparison, Fine, Kind
 from collector_processor.drift.proportions import fine_of, inverse_sizes
 
 LARGEST = float(np.finfo(np.float64).max)

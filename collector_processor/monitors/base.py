@@ -10,7 +10,7 @@ from pydantic import Field
 
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 
 WINDOW: str = "window"
 """The section of the configuration that windows and monitors share."""

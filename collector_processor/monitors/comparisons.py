@@ -1,6 +1,6 @@
 """From vectors to comparisons: the reference's side prepared once, the window's side block by block.
 
-Drift methods take a :class:`.drift.base.Comparison` of many columns at once. Blocks keep what they touch in the
+Drift methods take a :class:`.drift.method.Comparison` of many columns at once. Blocks keep what they touch in the
 processor's cache and, for categories, keep padding from exploding when one column has very many.
 
 Counts are scaled to the rows behind them. Sampled rows count with their weight, so that shares are right; but the
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from collector_processor.columns.batch import F64, I64
-from collector_processor.drift.base import Comparison, Fine
+from collector_processor.drift.method import Comparison, Fine
 from collector_processor.drift.wasserstein import bridge
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.bins import coarse, merge_light
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories
 from collector_processor.statistics.vectors import grown
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 
 BLOCK = 128
 """Numeric columns compared at once: their fine bins take about 1 MB a vector."""

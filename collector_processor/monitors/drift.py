@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from collector_processor.columns.batch import F64, I64, Mask
 from collector_processor.drift import DRIFT_METHODS, drift_method
-from collector_processor.drift.base import Comparison, DriftMethod
+from collector_processor.drift.method import Comparison, DriftMethod
 from collector_processor.monitors.attributes import DRIFT_KEYS, MODEL_KEYS, drift_attributes, model_attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.comparisons import (
@@ -25,7 +25,7 @@ from collector_processor.monitors.comparisons import (
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.schema import ColumnSpec
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 SCORE = Metric(

@@ -10,7 +10,7 @@ import numpy as np
 
 from collector_processor.monitors.base import Measurement, Sequential
 from collector_processor.reference.profile import Reference
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from collector_processor.window.compact_panes import Array
 from collector_processor.window.line import Json
 

@@ -16,7 +16,7 @@ from collector_processor.monitors.comparisons import all_cells, rows_per_weight,
 from collector_processor.monitors.quality import feature_points
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 MISSING_SHIFT = Metric(

@@ -21,7 +21,7 @@ from collector_processor.statistics.bins import above
 from collector_processor.statistics.outcomes import EPSILON
 from collector_processor.statistics.pane import Outcomes
 from collector_processor.statistics.schema import Schema
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 ROUNDING: Final = 1e-9

@@ -15,7 +15,7 @@ from collector_processor.monitors.comparisons import all_cells, text_cells
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.vectors import grown
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 MISSING = Metric(

@@ -18,7 +18,7 @@ from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.latency import quantile
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 ROWS = Metric(

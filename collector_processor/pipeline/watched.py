@@ -16,7 +16,7 @@ from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig, WindowConfig
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from collector_processor.columns.batch import PredictionBatch
 from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
-from collector_processor.window.base import ClosedPane, Window
+from collector_processor.window.closed import ClosedPane, Window
 from collector_processor.window.compact_panes import Array
 from collector_processor.window.line import Json, Setting, add_rows, by_pane, integer, integers
 from collector_processor.window.panes import Panes

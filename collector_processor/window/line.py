@@ -13,7 +13,7 @@ from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from collector_processor.window.panes import Panes
 from collector_processor.window.policy import WindowPolicy
 

@@ -11,7 +11,7 @@ from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from collector_processor.window.compact_panes import Array
 from collector_processor.window.counted import CountedWindows
 from collector_processor.window.line import Json, Line, Setting

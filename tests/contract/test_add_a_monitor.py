@@ -27,7 +27,7 @@ from collector_processor.monitors.attributes import MODEL_KEYS, model_attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric, OptIn
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 """
 OF_WINDOWS = (
     '''"""Half the rows of a window."""

@@ -28,7 +28,7 @@ from collector_processor.components import ENTRY_POINTS
 from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT, SECTIONS
 from collector_processor.drift import drift_method
-from collector_processor.drift.base import Comparison
+from collector_processor.drift.method import Comparison
 from collector_processor.exporters.naming import prometheus_name
 from collector_processor.generate.catalogue import Catalogue
 from collector_processor.labels.join import Fate

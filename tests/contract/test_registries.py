@@ -20,7 +20,7 @@ from collector_processor.columns import codec
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.config.load import default_config
 from collector_processor.drift import DRIFT_METHODS, drift_method
-from collector_processor.drift.base import Comparison, DriftMethod, Fine
+from collector_processor.drift.method import Comparison, DriftMethod, Fine
 from collector_processor.monitors import MONITOR_TYPES, configured_monitors, monitor_metrics
 from collector_processor.monitors.attributes import MODEL_KEYS
 from collector_processor.monitors.base import Measurement, Monitor, OptIn, Sequential
@@ -30,7 +30,7 @@ from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.pane import Pane
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 SHARED_BY_METHODS = {"base", "proportions"}

@@ -24,7 +24,7 @@ import pyarrow as pa
 from pyarrow import types
 
 from collector_processor.columns.batch import I64
-from collector_processor.decode.arrow.columns import Array, DataType, encoded, is_scalar, is_string_view, is_text
+from collector_processor.decode.arrow.arrays import Array, DataType, encoded, is_scalar, is_string_view, is_text
 from collector_processor.decode.arrow.direct import NotUsualError, Usual, aligned
 from collector_processor.decode.arrow.plan import PLANS_LIMIT, Plan
 from collector_processor.decode.arrow.size import unpacked_size

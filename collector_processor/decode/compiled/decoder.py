@@ -32,9 +32,9 @@ from collector_processor.decode.compiled.walked import (
 )
 from collector_processor.decode.compiled.wire import walk
 from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits
-from collector_processor.decode.request import Request
+from collector_processor.decode.request_rows import Request
 from collector_processor.decode.rules.cells import Place, place_of
-from collector_processor.decode.rules.identify import Defaults, Identity
+from collector_processor.decode.rules.identity import Defaults, Identity
 from collector_processor.decode.rules.ids import default_id
 from collector_processor.decode.rules.label_rows import LabelRows
 from collector_processor.decode.rules.prediction_rows import Call, PredictionRows, batch_of

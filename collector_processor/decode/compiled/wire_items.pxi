@@ -70,7 +70,7 @@ cdef bint add_other(State* state, Span* span, Octets begin, Octets end, bint lab
 
 
 cdef inline void name_model(Span* span, Resource* resource, Text* names, uint8_t* digits) noexcept nogil:
-    """Name, version, task and role of the span's model, by the rules of :mod:`.identify`."""
+    """Name, version, task and role of the span's model, by the rules of :mod:`.identity`."""
     cdef int i
     for i in range(IDENTITY):
         names[i].at = span.names[i].at if span.names[i].kind == TEXT else span.name.at
@@ -102,7 +102,7 @@ cdef bint is_one_of(Text* text, const Text* choices, int count) noexcept nogil:
 
 
 cdef bint is_identity(Text* names, int64_t longest) noexcept nogil:
-    """Whether these names are valid for a model, by the rules of :mod:`.identify`."""
+    """Whether these names are valid for a model, by the rules of :mod:`.identity`."""
     return (
         0 < names[0].size <= longest
         and names[1].size <= longest

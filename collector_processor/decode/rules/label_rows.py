@@ -7,8 +7,8 @@ import numpy as np
 from collector_processor.columns.batch import LabelBatch
 from collector_processor.columns.concatenate import concatenate
 from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.cell_columns import column_of
 from collector_processor.decode.rules.cells import Scalar
-from collector_processor.decode.rules.column import column_of
 from collector_processor.decode.rules.ids import hash_ids
 from collector_processor.decode.rules.row_table import Table
 from otel_ml import semconv

@@ -10,9 +10,9 @@ import numpy as np
 from collector_processor.columns.batch import F64, I64, U64, Column, ModelKey, PredictionBatch
 from collector_processor.columns.concatenate import concatenate
 from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.cell_columns import column_of
 from collector_processor.decode.rules.cells import Place, Scalar, place_of, text_of
-from collector_processor.decode.rules.column import column_of
-from collector_processor.decode.rules.identify import Identity
+from collector_processor.decode.rules.identity import Identity
 from collector_processor.decode.rules.ids import hash_ids
 from collector_processor.decode.rules.row_table import Admission, Table
 from otel_ml import semconv

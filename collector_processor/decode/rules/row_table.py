@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from collector_processor.columns.batch import U64, Column, Mask
-from collector_processor.decode.arrow.columns import Array, column_of_arrow, hash_arrow
+from collector_processor.decode.arrow.arrays import Array, column_of_arrow, hash_arrow
 from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.cell_columns import column_of
 from collector_processor.decode.rules.cells import Kind, Place, Scalar, place_of, text_of
-from collector_processor.decode.rules.column import column_of
 from collector_processor.decode.rules.ids import hash_ids, row_ids
 from collector_processor.own.drops import DecodeReason
 from otel_ml import semconv

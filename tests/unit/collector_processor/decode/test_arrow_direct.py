@@ -11,7 +11,7 @@ import pytest
 from collector_processor.columns.batch import Column
 from collector_processor.decode.arrow import direct as arrow_direct
 from collector_processor.decode.arrow import stream as arrow
-from collector_processor.decode.arrow.columns import column_of_arrow, hash_arrow
+from collector_processor.decode.arrow.arrays import column_of_arrow, hash_arrow
 from collector_processor.decode.arrow.direct import NotUsualError, Usual
 from collector_processor.decode.arrow.stream import ArrowTable, read_stream
 from collector_processor.decode.limits import DecodeLimits, Tally

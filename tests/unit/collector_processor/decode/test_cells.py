@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from collector_processor.columns.column import concatenated
 from collector_processor.decode import Column, DecodeLimits
 from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.cell_columns import column_of, compacted
 from collector_processor.decode.rules.cells import place_of, shorten, text_of
-from collector_processor.decode.rules.column import column_of, compacted
 
 SCALARS = st.one_of(
     st.none(),

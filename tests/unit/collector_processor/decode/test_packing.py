@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from collector_processor.decode.compiled import built
 from collector_processor.decode.limits import DecodeLimits, Tally
-from collector_processor.decode.rules.column import compacted
+from collector_processor.decode.rules.cell_columns import compacted
 from collector_processor.decode.rules.ids import hash_ids, hash_packed, row_ids
 
 packing = pytest.importorskip("collector_processor.decode.compiled.packing", reason="built without a C compiler")

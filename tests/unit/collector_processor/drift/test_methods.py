@@ -8,11 +8,11 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from collector_processor.drift import DRIFT_METHODS, drift_method
-from collector_processor.drift.base import Comparison, Fine
 from collector_processor.drift.chi2 import chi_square
 from collector_processor.drift.hellinger import hellinger_distance
 from collector_processor.drift.js import jensen_shannon_distance
 from collector_processor.drift.l_infinity import l_infinity_distance
+from collector_processor.drift.method import Comparison, Fine
 from collector_processor.drift.psi import population_stability_index
 from collector_processor.drift.tvd import total_variation_distance
 from collector_processor.drift.wasserstein import LARGEST, bin_widths, wasserstein_distance

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collector_processor.drift import DRIFT_METHODS, drift_method
-from collector_processor.drift.base import Comparison, Fine
+from collector_processor.drift.method import Comparison, Fine
 from collector_processor.drift.proportions import chi_square_quantile, inverse_sizes, quadratic_noise
 from collector_processor.drift.wasserstein import bridge
 

@@ -21,7 +21,7 @@ from collector_processor.monitors.missing_shift import (
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 MODEL = ModelKey("fraud", "7")

@@ -13,7 +13,7 @@ from collector_processor.statistics.bins import fine_edges
 from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, ColumnSpec, Schema
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 MODEL = ModelKey("fraud", "7")

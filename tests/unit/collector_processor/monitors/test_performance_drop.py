@@ -14,7 +14,7 @@ from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 MODEL = ModelKey("m")

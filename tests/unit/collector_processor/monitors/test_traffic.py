@@ -13,7 +13,7 @@ from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.latency import delay_bins
 from collector_processor.statistics.pane import DELAY_BINS, Pane
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 MODEL = ModelKey("m", "3")

@@ -18,7 +18,7 @@ from collector_processor.pipeline.settings import MlMonitor, ModelConfig, Window
 from collector_processor.pipeline.watched import Model, begin, window_policy
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 
 KEY = ModelKey("fraud", "7")
 S = 10**9

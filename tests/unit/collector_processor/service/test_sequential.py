@@ -24,7 +24,7 @@ from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.service.state import StateStore
 from collector_processor.settings.base import Settings
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 
 S = 10**9
 NOW_NS = 1_750_000_000 * S

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from collector_processor.columns.batch import Column, PredictionBatch
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.reference.build import build_reference
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows
 from support.windows import (

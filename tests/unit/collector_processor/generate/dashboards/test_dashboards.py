@@ -36,7 +36,7 @@ from collector_processor.monitors.attributes import MODEL_KEYS
 from collector_processor.monitors.base import Measurement, Metric, OptIn
 from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.reference.profile import Reference
-from collector_processor.window.base import Window
+from collector_processor.window.closed import Window
 from otel_ml import semconv
 from support.promql import assert_names_exist, metrics_named
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collector_processor.columns.batch import Decoded
 from collector_processor.decode.limits import DecodeLimits, Tally
-from collector_processor.decode.rules.identify import Identity
+from collector_processor.decode.rules.identity import Identity
 from collector_processor.decode.rules.label_rows import LabelRows
 from collector_processor.decode.rules.prediction_rows import PredictionRows
 
