@@ -43,8 +43,8 @@ class ExporterContext:
     id: str
     telemetry: Telemetry
     instance_id: str
-    expiration_s: float = 300.0
-    max_series: int = 100_000
+    expiration_s: float
+    max_series: int
     descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
     authenticators: Authenticators = field(default_factory=dict[str, Authenticator])
     built: Exporter | None = None

@@ -14,12 +14,14 @@ from collector_processor.exporters.alertmanager.mailbox import LIMIT, AlertMailb
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.http_client import HttpClient
 from collector_processor.exporters.delivery.loop import DeliveryLoop
-from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
+from collector_processor.exporters.delivery.retry import TIMEOUT_S, Delivery, RetryPolicy
 from collector_processor.exporters.naming import labels
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.client_tls import ClientTls
 from otel_ml import semconv
 
+RESEND_S: Final = 60.0
+"""How often a firing alert is sent again by default."""
 ENDS_AFTER: Final = 4
 """An alert ends by itself when it has not been resent for this many times ``resend``: then the service is gone."""
 _PATH: Final = "/api/v2/alerts"
@@ -42,8 +44,8 @@ class AlertmanagerExporter(DeliveryLoop[Round]):
         tls: ClientTls | None = None,
         headers: Callable[[], Mapping[str, str]] = dict,
         changed: Callable[[], bool] = lambda: False,
-        timeout_s: float = 5.0,
-        resend_s: float = 60.0,
+        timeout_s: float = TIMEOUT_S,
+        resend_s: float = RESEND_S,
         extra_labels: Mapping[str, str] | None = None,
         generator_url: str = "",
         retry: RetryPolicy | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from collector_processor.exporters.alertmanager.exporter import RESEND_S
 from collector_processor.exporters.delivery.settings import ClientSettings
 from collector_processor.settings.values import Destination, Duration
 
@@ -15,7 +16,8 @@ class AlertmanagerSettings(ClientSettings):
 
     endpoint: Destination = Field(description="base URL such as `http://localhost:9093`; /api/v2/alerts is appended")
     resend: Duration = Field(
-        default=60 * _S, description="firing alerts are sent again after this; without news for four times it they end"
+        default=round(RESEND_S * _S),
+        description="firing alerts are sent again after this; without news for four times it they end",
     )
     labels: dict[str, str] = Field(default_factory=dict, description="labels added to every alert, to route by")
     generator_url: str = Field(default="", description="where an alert's link leads, such as a dashboard")

@@ -17,9 +17,11 @@ from collector_processor.alerts.notice import Notice
 from collector_processor.alerts.text import body_of, title_of
 from collector_processor.exporters.delivery.loop import DeliveryLoop
 from collector_processor.exporters.delivery.notice_queue import NoticeQueue
-from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
+from collector_processor.exporters.delivery.retry import QUEUE_SIZE, Delivery, RetryPolicy
 from collector_processor.own.telemetry import Telemetry
 
+SERVICE_TIMEOUT_S: Final = 10.0
+"""How long one try may take by default: services for people answer more slowly."""
 INSTALL: Final = "needs the package apprise; install it with: pip install 'otel-ml[notify]'"
 _TALKATIVE: Final = ("urllib3", "requests", "requests_oauthlib", "oauthlib", "paho", "slixmpp", "smtplib")
 _MENTIONS: Final[Mapping[int, str]] = {ord("<"): "‹", ord(">"): "›", ord("@"): "＠"}
@@ -78,9 +80,9 @@ class AppriseExporter:
         urls: Sequence[str],
         telemetry: Telemetry,
         *,
-        timeout_s: float = 10.0,
+        timeout_s: float = SERVICE_TIMEOUT_S,
         retry: RetryPolicy | None = None,
-        queue_size: int = 1000,
+        queue_size: int = QUEUE_SIZE,
     ) -> None:
         self._name = name
         self._timeout_s = timeout_s

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from pydantic import Field, SecretStr
 
-from collector_processor.exporters.apprise.exporter import check_urls
+from collector_processor.exporters.apprise.exporter import SERVICE_TIMEOUT_S, check_urls
 from collector_processor.exporters.delivery.settings import QueueSettings, RetrySettings
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration
 
-_S = 10**9
+_S = 1e9
 
 
 class AppriseSettings(Settings):
     """Sends alerts to Slack, PagerDuty, e-mail, Teams and the other services that Apprise knows."""
 
     urls: tuple[SecretStr, ...] = Field(min_length=1, description="Apprise's URLs, one a service; never printed")
-    timeout: Duration = Field(default=10 * _S, description="of one try")
+    timeout: Duration = Field(default=round(SERVICE_TIMEOUT_S * _S), description="of one try")
     retry_on_failure: RetrySettings = Field(default_factory=RetrySettings, description="retries, service by service")
     sending_queue: QueueSettings = Field(default_factory=QueueSettings, description="queue of notifications")
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from collector_processor.exporters.delivery.connection import Connection
-from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
+from collector_processor.exporters.delivery.retry import TIMEOUT_S, Delivery, RetryPolicy
 from collector_processor.own.telemetry import Telemetry
 
 Stage = Literal["export", "notify", "originals"]
@@ -68,7 +68,7 @@ class DeliveryLoop(Generic[T]):
         *,
         stage: Stage,
         retry: RetryPolicy | None = None,
-        timeout_s: float = 5.0,
+        timeout_s: float = TIMEOUT_S,
         connection: Connection[Any] | None = None,
     ) -> None:
         self._name = name

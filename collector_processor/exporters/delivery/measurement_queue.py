@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from collector_processor.exporters.delivery.bounded_queue import BoundedQueue
-from collector_processor.exporters.delivery.retry import Delivery
+from collector_processor.exporters.delivery.retry import QUEUE_SIZE, Delivery
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 
@@ -49,7 +49,7 @@ class MeasurementQueue:
         encode: Callable[[Sequence[Measurement]], Iterable[Part]],
         telemetry: Telemetry,
         *,
-        queue_size: int = 1000,
+        queue_size: int = QUEUE_SIZE,
         queue_points: int = QUEUE_POINTS,
     ) -> None:
         self._name = name

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from collector_processor.alerts.notice import QUIET, Notice
 from collector_processor.alerts.text import title_of
 from collector_processor.exporters.delivery.bounded_queue import BoundedQueue
-from collector_processor.exporters.delivery.retry import Delivery
+from collector_processor.exporters.delivery.retry import QUEUE_SIZE, Delivery
 from collector_processor.own.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,9 @@ class NoticeQueue:
     ``dropped`` when the queue was full; the newest is dropped then.
     """
 
-    def __init__(self, name: str, telemetry: Telemetry, *, together: bool = False, queue_size: int = 1000) -> None:
+    def __init__(
+        self, name: str, telemetry: Telemetry, *, together: bool = False, queue_size: int = QUEUE_SIZE
+    ) -> None:
         self._name = name
         self._telemetry = telemetry
         self._queue: BoundedQueue[Notice] = BoundedQueue(

@@ -10,6 +10,10 @@ from typing import Final, Literal, Protocol
 from collector_processor.journal.base import Signal
 
 Compression = Literal["none", "gzip"]
+TIMEOUT_S: Final = 5.0
+"""How long one try may take by default."""
+QUEUE_SIZE: Final = 1000
+"""How many deliveries may wait by default."""
 _LONGEST_ASKED_S: Final = 3600.0
 """No destination puts us off for longer."""
 

@@ -6,23 +6,24 @@ from collections.abc import Iterator
 
 from pydantic import Field, SecretStr
 
-from collector_processor.exporters.delivery.retry import RetryPolicy
+from collector_processor.exporters.delivery.retry import QUEUE_SIZE, TIMEOUT_S, RetryPolicy
 from collector_processor.security.authentication import Authentication
 from collector_processor.security.client_tls import ClientTls
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Destination, Duration, is_local
 
 _S = 1e9
+_POLICY = RetryPolicy()
 
 
 class RetrySettings(Settings):
     """Retries of an exporter."""
 
-    enabled: bool = Field(default=True, description="retry at all")
-    initial_interval: Duration = Field(default=5 * 10**9, description="first wait")
-    multiplier: float = Field(default=1.5, ge=1, description="growth of the wait")
-    max_interval: Duration = Field(default=30 * 10**9, description="longest wait")
-    max_elapsed_time: Duration = Field(default=300 * 10**9, description="give up after this")
+    enabled: bool = Field(default=_POLICY.enabled, description="retry at all")
+    initial_interval: Duration = Field(default=round(_POLICY.initial_s * _S), description="first wait")
+    multiplier: float = Field(default=_POLICY.multiplier, ge=1, description="growth of the wait")
+    max_interval: Duration = Field(default=round(_POLICY.max_s * _S), description="longest wait")
+    max_elapsed_time: Duration = Field(default=round(_POLICY.max_elapsed_s * _S), description="give up after this")
 
     @property
     def policy(self) -> RetryPolicy:
@@ -39,7 +40,7 @@ class RetrySettings(Settings):
 class QueueSettings(Settings):
     """The queue before an exporter of measurements."""
 
-    queue_size: int = Field(default=1000, ge=1, description="sets of measurements that may wait")
+    queue_size: int = Field(default=QUEUE_SIZE, ge=1, description="sets of measurements that may wait")
 
 
 class ClientSettings(Settings):
@@ -49,7 +50,7 @@ class ClientSettings(Settings):
     tls: ClientTls = Field(default_factory=ClientTls, description="TLS")
     auth: Authentication | None = Field(default=None, description="sends a bearer token")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers; values are never printed")
-    timeout: Duration = Field(default=5 * 10**9, description="of one try")
+    timeout: Duration = Field(default=round(TIMEOUT_S * _S), description="of one try")
     retry_on_failure: RetrySettings = Field(default_factory=RetrySettings, description="retries")
 
     @property

@@ -17,7 +17,7 @@ from collector_processor.alerts.text import body, condition, moment, offender_te
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.loop import DeliveryLoop
 from collector_processor.exporters.delivery.notice_queue import NoticeQueue
-from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy, Sender
+from collector_processor.exporters.delivery.retry import QUEUE_SIZE, TIMEOUT_S, Delivery, RetryPolicy, Sender
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
 
@@ -49,8 +49,8 @@ class AlertEvents(DeliveryLoop[Sequence[Notice]]):
         *,
         instance_id: str,
         retry: RetryPolicy | None = None,
-        timeout_s: float = 5.0,
-        queue_size: int = 1000,
+        timeout_s: float = TIMEOUT_S,
+        queue_size: int = QUEUE_SIZE,
     ) -> None:
         self._sending = connection
         self._instance_id = instance_id

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.loop import DeliveryLoop
 from collector_processor.exporters.delivery.measurement_queue import MeasurementQueue, Part
-from collector_processor.exporters.delivery.retry import RetryPolicy, Sender
+from collector_processor.exporters.delivery.retry import QUEUE_SIZE, TIMEOUT_S, RetryPolicy, Sender
 from collector_processor.exporters.otlp.encoder import MetricsEncoder, Temporality
 from collector_processor.exporters.otlp.stamps import EmissionStamps, Timestamps
 from collector_processor.monitors.base import Measurement
@@ -29,11 +29,11 @@ class OtlpExporter(DeliveryLoop[Part]):
         telemetry: Telemetry,
         *,
         instance_id: str,
-        timeout_s: float = 5.0,
+        timeout_s: float = TIMEOUT_S,
         temporality: Temporality = "cumulative",
         timestamps: Timestamps = "emitted",
         retry: RetryPolicy | None = None,
-        queue_size: int = 1000,
+        queue_size: int = QUEUE_SIZE,
         descriptions: Mapping[str, str] | None = None,
     ) -> None:
         self._stamps = EmissionStamps() if timestamps == "emitted" else None

@@ -14,7 +14,7 @@ from typing import Final
 
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.loop import DeliveryLoop
-from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy, Sender
+from collector_processor.exporters.delivery.retry import TIMEOUT_S, Delivery, RetryPolicy, Sender
 from collector_processor.journal.base import Entry, Journal, Signal
 from collector_processor.own.metrics import ITEMS
 from collector_processor.own.telemetry import Telemetry
@@ -101,7 +101,7 @@ class OriginalsForwarder(DeliveryLoop[Entry]):
         *,
         signals: Sequence[Signal] = (),
         retry: RetryPolicy | None = None,
-        timeout_s: float = 5.0,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._journal = journal
         self._sending = connection

@@ -20,6 +20,7 @@ from collector_processor.receivers.admission import Admission, Hold, Outcome, Pa
 from collector_processor.receivers.inflate import GZIP_MAGIC, TooLargeError, inflate_message
 from collector_processor.receivers.otlp import answers
 from collector_processor.receivers.otlp.guarded import guarded_grpc
+from collector_processor.receivers.otlp.settings import DEFAULT_MAX_BYTES
 from collector_processor.security.guard import Guard
 from collector_processor.security.server_tls import HANDSHAKE_TIMEOUT_S, ServerTls, grpc_credentials
 from collector_processor.serving.listen import check_free
@@ -30,7 +31,6 @@ SERVICES: Final[dict[Signal, str]] = {
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
 }
 """The full name of each signal's service; its one method is ``Export``."""
-DEFAULT_MAX_BYTES: Final = 64 * 2**20
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 _Handler = Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]

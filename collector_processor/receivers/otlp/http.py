@@ -26,6 +26,7 @@ from collector_processor.receivers.inflate import CODINGS, Body, TooLargeError
 from collector_processor.receivers.otlp import answers
 from collector_processor.receivers.otlp.answers import ContentType
 from collector_processor.receivers.otlp.guarded import guarded_http
+from collector_processor.receivers.otlp.settings import DEFAULT_MAX_BYTES
 from collector_processor.security.guard import Guard
 from collector_processor.security.server_tls import ServerTls, server_context
 from collector_processor.serving.http_protocol import WHOLE_BODY
@@ -34,7 +35,6 @@ from collector_processor.serving.listen import listen
 from collector_processor.serving.whole_body import Progress
 
 PATHS: Final[dict[str, Signal]] = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
-DEFAULT_MAX_BYTES: Final = 64 * 2**20
 _CONTENT_TYPES: Final[dict[str, ContentType]] = {
     "application/x-protobuf": "application/x-protobuf",
     "application/json": "application/json",

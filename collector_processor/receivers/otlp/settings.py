@@ -13,6 +13,8 @@ from collector_processor.security.server_tls import ServerTls
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Bytes, Endpoint, is_local
 
+DEFAULT_MAX_BYTES = 64 * 2**20
+
 
 class _Protocol(Settings):
     """What both protocols have in common."""
@@ -35,7 +37,7 @@ class GrpcProtocol(_Protocol):
     """OTLP over gRPC."""
 
     endpoint: Endpoint = Field(default="localhost:4317", description="address to listen on")
-    max_recv_msg_size: Bytes = Field(default=64 * 2**20, description="largest request, after decompression")
+    max_recv_msg_size: Bytes = Field(default=DEFAULT_MAX_BYTES, description="largest request, after decompression")
 
     def mistakes(self, key: str) -> Iterator[str]:
         """Return the keys of TLS that gRPC's library cannot honor."""
@@ -47,7 +49,7 @@ class HttpProtocol(_Protocol):
     """OTLP over HTTP, protobuf and JSON."""
 
     endpoint: Endpoint = Field(default="localhost:4318", description="address to listen on")
-    max_request_body_size: Bytes = Field(default=64 * 2**20, description="largest request, after decompression")
+    max_request_body_size: Bytes = Field(default=DEFAULT_MAX_BYTES, description="largest request, after decompression")
 
 
 def _none_is_default(value: object) -> object:

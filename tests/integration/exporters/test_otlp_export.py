@@ -201,7 +201,9 @@ def build(protocol: Protocol, telemetry: Telemetry) -> Iterator[Callable[..., Ot
         )
         name = f"otlp_{protocol}/test"
         named = {"instance_id": "one", "retry": QUICK, **more}
-        connection = connect(settings, ExporterContext(name, telemetry, "one"), protocol)
+        connection = connect(
+            settings, ExporterContext(name, telemetry, "one", expiration_s=300.0, max_series=1000), protocol
+        )
         one = OtlpExporter(name, connection, telemetry, **named)  # type: ignore[arg-type]  # by name
         one.start()
         built.append(one)

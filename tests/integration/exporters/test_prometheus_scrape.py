@@ -27,7 +27,10 @@ class Scraped:
     """Exporters that one Prometheus scrapes, told apart by their instance label."""
 
     def __init__(self, start: Callable[..., Any], count: int) -> None:
-        self._free = [PrometheusExporter("prometheus", "127.0.0.1:0", Telemetry()) for _ in range(count)]
+        self._free = [
+            PrometheusExporter("prometheus", "127.0.0.1:0", Telemetry(), expiration_s=300.0, max_series=1000)
+            for _ in range(count)
+        ]
         self.all = [*self._free]
         for exporter in self.all:
             exporter.start()

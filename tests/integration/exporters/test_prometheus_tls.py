@@ -47,7 +47,9 @@ def port(files: Files) -> Iterator[int]:
         reload_interval="1ns",
     )
     secure = partial(server_context, tls, "exporters.prometheus")
-    exporter = PrometheusExporter("prometheus", "localhost:0", Telemetry(), secure=secure)
+    exporter = PrometheusExporter(
+        "prometheus", "localhost:0", Telemetry(), secure=secure, expiration_s=300.0, max_series=1000
+    )
     exporter.start()
     yield exporter.port
     exporter.shutdown(5.0)

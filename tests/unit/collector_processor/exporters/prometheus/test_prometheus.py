@@ -49,7 +49,7 @@ def telemetry() -> Telemetry:
 @pytest.fixture
 def exporter(telemetry: Telemetry) -> Iterator[PrometheusExporter]:
     CLOCK.now_s = 1000.0
-    one = PrometheusExporter("prometheus", "127.0.0.1:0", telemetry, max_series=5, clock=CLOCK)
+    one = PrometheusExporter("prometheus", "127.0.0.1:0", telemetry, max_series=5, clock=CLOCK, expiration_s=300.0)
     one.start()
     yield one
     one.shutdown(5)
@@ -213,6 +213,8 @@ def test_time_stamps_and_help_are_there_when_asked_for(telemetry: Telemetry) -> 
         telemetry,
         send_timestamps=True,
         descriptions={semconv.DRIFT_SCORE: "distance\nfrom the reference"},
+        expiration_s=300.0,
+        max_series=1000,
     )
     exporter.start()
     exporter.export([drift("age", 0.25, time_ns=1_750_000_000_123_000_000)])
@@ -225,7 +227,7 @@ def test_time_stamps_and_help_are_there_when_asked_for(telemetry: Telemetry) -> 
 def test_an_address_in_use_is_named_with_its_key(telemetry: Telemetry) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        exporter = PrometheusExporter("prometheus/two", address, telemetry)
+        exporter = PrometheusExporter("prometheus/two", address, telemetry, expiration_s=300.0, max_series=1000)
         with pytest.raises(
             OSError, match=rf"exporters\.prometheus/two\.endpoint: cannot listen on {address}: .*in use"
         ):
@@ -236,25 +238,25 @@ def test_an_address_in_use_is_named_with_its_key(telemetry: Telemetry) -> None:
 @pytest.mark.parametrize("endpoint", ["", "localhost", "localhost:", "localhost:http", "localhost:65536", ":-1"])
 def test_what_is_no_address_is_refused(telemetry: Telemetry, endpoint: str) -> None:
     with pytest.raises(ValueError, match=r"exporters\.prometheus\.endpoint: .* is not an address"):
-        PrometheusExporter("prometheus", endpoint, telemetry)
+        PrometheusExporter("prometheus", endpoint, telemetry, expiration_s=300.0, max_series=1000)
 
 
 def test_a_host_that_does_not_exist_is_named(telemetry: Telemetry) -> None:
-    exporter = PrometheusExporter("prometheus", "256.256.256.256:80", telemetry)
+    exporter = PrometheusExporter("prometheus", "256.256.256.256:80", telemetry, expiration_s=300.0, max_series=1000)
     with pytest.raises(OSError, match=r"cannot listen on 256\.256\.256\.256:80"):
         exporter.start()
 
 
 def test_the_address_is_free_after_the_shutdown(telemetry: Telemetry) -> None:
     before = threading.active_count()
-    first = PrometheusExporter("prometheus", "localhost:0", telemetry)
+    first = PrometheusExporter("prometheus", "localhost:0", telemetry, expiration_s=300.0, max_series=1000)
     assert first.port == 0
     first.start()
     address = f"localhost:{first.port}"
     fetch(first)
     first.shutdown(5)
     first.shutdown(5)
-    second = PrometheusExporter("prometheus", address, telemetry)
+    second = PrometheusExporter("prometheus", address, telemetry, expiration_s=300.0, max_series=1000)
     second.start()
     fetch(second)
     second.shutdown(5)
@@ -262,7 +264,7 @@ def test_the_address_is_free_after_the_shutdown(telemetry: Telemetry) -> None:
 
 
 def test_ipv6_is_listened_on_where_it_is_asked_for(telemetry: Telemetry) -> None:
-    exporter = PrometheusExporter("prometheus", "[::1]:0", telemetry)
+    exporter = PrometheusExporter("prometheus", "[::1]:0", telemetry, expiration_s=300.0, max_series=1000)
     try:
         exporter.start()
     except OSError as error:
