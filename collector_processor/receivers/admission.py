@@ -1,8 +1,8 @@
-"""The one place where both transports hand a request in; what becomes of it is decided and counted here.
+"""Admit requests from both transports: decide and count what happens to each.
 
-Order: memory, room for one more request, reading and room for its bytes, decoding, journal. Only what the journal has
-taken is acknowledged. A request whose items cannot be counted (refused before it was decoded, or not decodable)
-counts as one item.
+The order is: memory, room for one more request, reading and room for its bytes, decoding, journal. Only what the
+journal has accepted is acknowledged. A request whose items cannot be counted (refused before it was decoded, or not
+decodable) counts as one item.
 """
 
 from __future__ import annotations
@@ -42,51 +42,51 @@ _log = logging.getLogger(__name__)
 
 
 class BusyError(Exception):
-    """There is no room now; the sender is asked to come back."""
+    """There is no room now; the sender should retry."""
 
 
 class TimedOutError(Exception):
-    """The body did not come in time."""
+    """The body did not arrive in time."""
 
 
 class HungUpError(Exception):
-    """The sender is gone; there is nobody to answer."""
+    """The sender has hung up and gets no answer."""
 
 
 Hold = Callable[[int], None]
-"""Takes how many bytes a request holds by now; raises :class:`BusyError` when there is no room for them."""
+"""Reports how many bytes a request now holds; raises :class:`BusyError` if there is no room for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A request's protobuf, and the gzip stream that it came as, if it did: so it can go on without compressing it."""
+    """A request as protobuf, and its original gzip stream if it had one, to forward without compressing again."""
 
     body: bytes
     gzipped: bytes = b""
 
 
 class Incoming(Protocol):
-    """One request as its transport has it, before anything of it was read."""
+    """One request of a transport, before any of it is read."""
 
     async def read(self, hold: Hold) -> None:
-        """Reads all of it from the network, in the event loop.
+        """Read all of it from the network, in the event loop.
 
-        Raises what :meth:`Admission.admit` knows: :class:`TooLargeError`, :class:`TimedOutError`,
+        Raises what :meth:`Admission.admit` handles: :class:`TooLargeError`, :class:`TimedOutError`,
         :class:`MalformedRequestError`, what ``hold`` raises, and :class:`HungUpError`.
         """
         ...
 
     def payload(self, hold: Hold) -> Payload:
-        """What was read, inflated and as protobuf; called in a thread."""
+        """Return what was read, inflated and as protobuf; runs in a thread."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a request, as the sender is told.
+    """What happened to a request, as the sender learns it.
 
-    ``rejected`` items of a *partial* one could not be read, the rest was taken. A *busy* one may be sent again after
-    ``retry_after_s``; sending any other again cannot help.
+    In a *partial* request, ``rejected`` items could not be read, and the rest was accepted. A *busy* one may be sent
+    again after ``retry_after_s``; sending any other again does not help.
     """
 
     verdict: Verdict
@@ -98,11 +98,10 @@ class Outcome:
 class Admission:
     """Admits requests into a journal.
 
-    ``decode`` gives a request's columns. ``max_requests`` may be in flight
-    at once, their bodies together ``max_request_bytes`` (one alone may be larger); above ``memory_limit_bytes`` of
-    resident memory, as ``resident`` has it, none is taken. Beyond any of these the sender is asked to come back after
-    ``retry_after_s``.
-    Decoding runs in ``threads`` threads.
+    ``decode`` returns a request's columns. At most ``max_requests`` may be in flight at once, with at most
+    ``max_request_bytes`` in all their bodies (a single one may be larger). Above ``memory_limit_bytes`` of resident
+    memory, as ``resident`` measures it, none is accepted. Beyond any of these limits, the sender is asked to retry
+    after ``retry_after_s``. Decoding runs in ``threads`` threads.
     """
 
     def __init__(
@@ -129,27 +128,27 @@ class Admission:
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
 
     async def admit(self, incoming: Incoming, signal: Signal, transport: Transport) -> Outcome:
-        """Reads, decodes and journals one request; what became of it, counted.
+        """Reads, decode and journal one request; return and count what happened to it.
 
-        Raises only :class:`HungUpError` and what cancels the task.
+        Raises only :class:`HungUpError` and cancellation.
         """
         try:
             if self._memory.exceeded():
-                raise BusyError("memory is short")
+                raise BusyError("the service is short of memory")
             with self.room.place() as hold:
                 await incoming.read(hold)
                 return await self.run(partial(self._take, incoming, hold, signal, transport))
         except HungUpError:
             raise
-        except Exception as error:  # noqa: BLE001 -- a request must not end the receiver; what is unexpected is logged
+        except Exception as error:  # noqa: BLE001 -- a request must not end the receiver; unexpected errors are logged
             return self._judge(error, signal, transport)
 
     def close(self) -> None:
-        """Waits for what is being decoded; to be called after the receivers have stopped."""
+        """Wait for requests that are being decoded; call after the receivers have stopped."""
         self._pool.shutdown(wait=True)
 
     def _take(self, incoming: Incoming, hold: Hold, signal: Signal, transport: Transport) -> Outcome:
-        """Decodes and journals what was read, in the calling thread."""
+        """Decode and journal what was read, in the calling thread."""
         items = 1
         try:
             payload = incoming.payload(hold)
@@ -159,14 +158,14 @@ class Admission:
             items = decoded.items
             if payload.body:
                 self._append(Request(signal, payload.body, decoded, items, received_ns, payload.gzipped))
-        except Exception as error:  # noqa: BLE001 -- as in admit(), with the items that it has
+        except Exception as error:  # noqa: BLE001 -- as in admit(), with the number of items
             return self._judge(error, signal, transport, items)
         return self._accept(signal, transport, decoded)
 
     def _append(self, request: Request) -> None:
-        """Journals a request, with a moment's patience: to refuse it means to receive and decode it all again.
+        """Journal a request, waiting briefly for room: a refused request must be received and decoded again.
 
-        A journal that has no room after that is given no more time until it has taken something.
+        After a wait in vain, later requests do not wait until the journal has accepted one again.
         """
         deadline = time.monotonic() + _PATIENCE_S
         while not self._appended(request, deadline):
@@ -184,7 +183,7 @@ class Admission:
         return True
 
     def _judge(self, error: Exception, signal: Signal, transport: Transport, items: int = 1) -> Outcome:
-        """What an error means for the sender, counted."""
+        """Return what an error means for the sender, counted."""
         if isinstance(error, BusyError | JournalFullError):
             self._telemetry.received("refused", signal, transport, items)
             return Outcome("busy", str(error), retry_after_s=self._retry_after_s)
@@ -202,21 +201,21 @@ class Admission:
         if isinstance(error, TimedOutError):
             return Outcome("timed_out", str(error))
         self._telemetry.errors.labels("receiver").inc()
-        _log.error("a %s request could not be handled", signal, exc_info=error)
-        return Outcome("failed", "the request could not be handled; the service's log says why")
+        _log.error("handling a %s request failed", signal, exc_info=error)
+        return Outcome("failed", "the request could not be handled; see the service's log for the reason")
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Runs something long off the event loop."""
+        """Run long work off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _complain(self, signal: Signal, message: str) -> None:
-        """Logs what is wrong with a sender, now and then: most SDKs do not show it, and the counters count it all."""
+        """Log a sender's error at intervals: most SDKs do not show it, and the counters count every one."""
         now_s = time.monotonic()
         if now_s >= self._next_complaint_s:
             self._next_complaint_s = now_s + _COMPLAINT_INTERVAL_S
-            # The text is the sender's: lone surrogates could not be written, and it may be as long as it likes.
-            told = message[:_COMPLAINT_CHARACTERS].encode("utf-8", "backslashreplace").decode()
-            _log.warning("a %s request: %s", signal, told)
+            # The sender chose the text: it may contain lone surrogates, which cannot be written, and have any length.
+            shown = message[:_COMPLAINT_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+            _log.warning("a %s request: %s", signal, shown)
 
     def _accept(self, signal: Signal, transport: Transport, decoded: Decoded) -> Outcome:
         # A batch span may hold more rejected rows than the request has items.
@@ -234,11 +233,11 @@ class _Place:
     """One request's share of the room."""
 
     bytes: int = 0
-    left: bool = False
+    released: bool = False
 
 
 class _Room:
-    """How many requests are in flight and how many bytes they hold; raises :class:`BusyError` beyond its limits."""
+    """Limits how many requests are in flight and how many bytes they hold; raises :class:`BusyError` beyond that."""
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
         self._max_requests = max_requests
@@ -249,7 +248,7 @@ class _Room:
 
     @contextmanager
     def place(self) -> Generator[Hold]:
-        """A place for one request, with what says how many bytes it holds."""
+        """Reserve a place for one request; yield the function that reports how many bytes it holds."""
         with self._lock:
             if self.requests >= self._max_requests:
                 raise BusyError("too many requests are in flight")
@@ -258,12 +257,12 @@ class _Room:
         try:
             yield partial(self._hold, place)
         finally:
-            self._leave(place)
+            self._release(place)
 
     def _hold(self, place: _Place, size: int) -> None:
         with self._lock:
-            # A sender that hung up has given its room back, while a thread may still be at work on what it sent.
-            if place.left:
+            # A sender that hung up has released its room, while a thread may still process what it sent.
+            if place.released:
                 return
             others = self.bytes - place.bytes
             if size > place.bytes and others and others + size > self._max_bytes:
@@ -271,8 +270,8 @@ class _Room:
             self.bytes = others + size
             place.bytes = size
 
-    def _leave(self, place: _Place) -> None:
+    def _release(self, place: _Place) -> None:
         with self._lock:
-            place.left = True
+            place.released = True
             self.requests -= 1
             self.bytes -= place.bytes

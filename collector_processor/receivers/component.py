@@ -1,4 +1,4 @@
-"""What the folder of a receiver says of itself: its settings, and how it is built."""
+"""The description of a receiver type: its settings, and how it is built."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from collector_processor.security.guard import Guard
 
 
 class Receiver(Protocol):
-    """Takes requests in and hands them to admission; it runs on the service's event loop."""
+    """Receives requests and passes them to admission; runs on the service's event loop."""
 
     @property
     def name(self) -> str:
-        """What the log calls it, such as the protocol that it speaks."""
+        """The receiver's name in the log, such as its protocol."""
         ...
 
     @property
     def port(self) -> int:
-        """The port that it listens on; 0 before the start, and where it listens on none."""
+        """The port that it listens on; 0 before the start, and if it does not listen."""
         ...
 
     async def start(self) -> None:
-        """Begins to receive; ``OSError`` with the configuration key when an address cannot be had."""
+        """Begin to receive; raise ``OSError`` with the configuration key if an address cannot be used."""
         ...
 
     async def stop(self, timeout_s: float) -> None:
-        """Finishes what is in flight within the time; safe to call without start."""
+        """Finish what is in flight within the timeout; safe to call without start."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverContext:
-    """What a receiver is built with, beside its settings.
+    """What a receiver is built with, in addition to its settings.
 
-    With several worker processes ``shared`` addresses let other processes listen there too, and ``held`` has the port
-    that the service keeps for each of them, by its key.
+    With several worker processes, ``shared`` lets other processes listen on the same addresses, and ``held`` has the
+    port that the service holds for each address, by its key.
     """
 
     id: str
@@ -53,15 +53,15 @@ class ReceiverContext:
 
     @property
     def key(self) -> str:
-        """Where the configuration has the receiver."""
+        """The receiver's place in the configuration."""
         return f"receivers.{self.id}"
 
     def guard(self, auth: Authentication | None, key: str) -> Guard | None:
-        """The guard that ``auth`` asks for; None where anyone may send."""
+        """Return the guard that ``auth`` names; None if anyone may send."""
         return guard_of(self.authenticators, auth, self.telemetry, key)
 
     def address(self, endpoint: str, key: str) -> str:
-        """The address to listen on: the endpoint, with the port that is held for it."""
+        """Return the address to listen on: the endpoint, with its held port if there is one."""
         port = self.held.get(key)
         return endpoint if port is None else f"{endpoint.rpartition(':')[0]}:{port}"
 

@@ -1,4 +1,4 @@
-"""Bodies as they come in: counted, inflated piece by piece, and never larger than the limit."""
+"""Collect request bodies: count them and inflate them piece by piece, never beyond the limit."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ CODINGS: Final[dict[str, Coding]] = {
     "x-gzip": "gzip",
     "deflate": "deflate",
 }
-"""The values of ``Content-Encoding`` that are understood."""
+"""The supported values of ``Content-Encoding``."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
-"""What each gzip stream begins with, and no protobuf message."""
+"""The first bytes of every gzip stream, and of no protobuf message."""
 _WINDOW_BITS: Final[dict[Coding, int]] = {"gzip": 31, "deflate": 15}
 _MAX_MEMBERS: Final = 1024
-"""A gzip stream may be several glued together; each costs a copy of what follows, so not any number of them."""
+"""A gzip stream may consist of several; each costs a copy of what follows it, so their number is limited."""
 _PIECE_BYTES: Final = 2**16
 
 
 class TooLargeError(Exception):
-    """The request is larger than the limit, on the wire or inflated; sending it again cannot help."""
+    """The request is larger than the limit, on the wire or inflated; sending it again does not help."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the request is larger than the limit of {limit} bytes (after decompression)")
@@ -59,7 +59,7 @@ class Body:
 
     @property
     def coding(self) -> Coding:
-        """How the pieces are compressed."""
+        """The compression of the pieces."""
         return self._coding
 
     @property
@@ -68,7 +68,7 @@ class Body:
         return self._stream is not None
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next piece as it came over the wire."""
+        """Add the next piece, as it came over the wire."""
         self._sent += len(piece)
         if self._sent > self._limit:
             raise TooLargeError(self._limit)
@@ -76,13 +76,13 @@ class Body:
             piece = self._take(piece)
 
     def finish(self) -> bytes:
-        """The whole body; an unfinished stream is malformed, no bytes at all are an empty body."""
+        """Return the whole body; an unfinished stream is malformed, and no bytes at all are an empty body."""
         if self._sent and self._stream is not None and not self._stream.eof:
             raise MalformedRequestError(f"the body is not a whole {self._coding} stream: it ends too early")
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def _take(self, piece: bytes) -> bytes:
-        """Keeps a piece, inflated; returns what is left of it, which belongs to a next gzip member."""
+        """Keep a piece, inflated; return the rest of it, which belongs to the next gzip member."""
         if self._stream is None:
             self._keep(piece)
             return b""
@@ -108,12 +108,12 @@ class Body:
 
 
 def inflate_message(message: bytes, limit: int) -> bytes:
-    """A gRPC message as its sender meant it, inflated if it is compressed.
+    """Return a gRPC message, inflated if it is compressed.
 
-    gRPC's own inflating is off (up to grpcio 1.80 it inflates without limit), and with it goes the flag that says
-    whether a message is compressed. Its first bytes say it as well: ``1f 8b`` is gzip and never starts a protobuf
-    message (wire type 7 does not exist); a zlib header would be a field 15, which OTLP does not have, and is taken as
-    that if it does not inflate.
+    gRPC's own inflating is off (up to grpcio 1.80 it has no limit), and without it there is no flag that says whether a
+    message is compressed. Its first bytes show it as well: ``1f 8b`` is gzip and never starts a protobuf message (wire
+    type 7 does not exist); a zlib header would be a field 15, which OTLP does not have, and is treated as that field if
+    it does not inflate.
 
     >>> import gzip
     >>> inflate_message(gzip.compress(b"spans"), 100), inflate_message(b"spans", 100)
@@ -124,7 +124,7 @@ def inflate_message(message: bytes, limit: int) -> bytes:
         return message
     try:
         body = Body(coding, limit)
-        # In pieces, for each member of a stream costs a copy of what follows it in its piece.
+        # In pieces, because each member of a stream costs a copy of what follows it in its piece.
         for start in range(0, len(message), _PIECE_BYTES):
             body.feed(message[start : start + _PIECE_BYTES])
         return body.finish()

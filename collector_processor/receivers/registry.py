@@ -1,4 +1,4 @@
-"""All receivers, a line each."""
+"""All receivers, one line each."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Listening on an address, and HTTP within bounds."""
+"""Listen on addresses, and serve HTTP within limits."""

@@ -1,8 +1,8 @@
-"""The HTTP server of everything but OTLP: own metrics, health, the Prometheus exporter's ``/metrics``.
+"""The HTTP server of everything except OTLP: own metrics, health, the Prometheus exporter's ``/metrics``.
 
-Each listener has a thread and an event loop of its own. The service's loop receives OTLP, and whatever holds it up must
-not make a probe fail; and a flood on one address must not reach the others. What computes (``/metrics`` renders
-thousands of series) runs in a few further threads, so that quick answers never wait for it.
+Each listener has its own thread and event loop. The service's loop receives OTLP, and a delay there must not make a
+probe fail; nor may a flood on one address affect the others. Handlers that compute (``/metrics`` renders thousands of
+series) run in a few more threads, so that quick answers never wait for them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collector_processor.serving.listen import listen, split_endpoint
 from collector_processor.serving.routes import HttpAnswer, HttpRequest, Routes
 
 _IDLE_S: Final = 10
-"""How long a client may take over its request, over each piece of its answer, and until its next request."""
+"""How long a client may take for its request, for each piece of its answer, and until its next request."""
 _PIECE_BYTES: Final = 2**16
 _THREADS: Final = 4
 _log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ class AdminHttp(BoundedHttp):
 class AdminServer:
     """Serves ``routes`` at ``endpoint`` (``host:port``, port 0 for any free one); ``key`` is for error texts.
 
-    ``ValueError`` when the endpoint is no ``host:port``. ``secure`` gives the context of TLS, at the start. With a
-    ``guard`` nothing is served without a token.
+    Raises ``ValueError`` if the endpoint is not ``host:port``. ``secure`` returns the TLS context, at the start. With a
+    ``guard``, nothing is served without a token.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class AdminServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on; 0 before the start."""
+        """The port that it listens on; 0 before the start."""
         return self._port
 
     def start(self) -> None:
-        """Begins to answer; ``OSError`` names the address and the key when the address cannot be had."""
+        """Start to answer; raise ``OSError`` with the address and the key if the address cannot be used."""
         context = None if self._secure is None else self._secure()
         sockets = listen(self._endpoint, self._key)
         self._port = sockets[0].getsockname()[1]
@@ -86,7 +86,7 @@ class AdminServer:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Stops answering and frees the address; safe to call without start."""
+        """Stop answering and free the address; safe to call without start."""
         if self._loop is None or self._thread is None:
             return
         self._grace_s = timeout_s
@@ -130,7 +130,7 @@ class _App:
             for message in _pieces(body):
                 await asyncio.wait_for(send(message), _IDLE_S)
         except asyncio.TimeoutError:
-            # The client does not read; what it left unread would otherwise be kept for it.
+            # The client does not read; without this, what it has not read would be kept in memory.
             scope["extensions"][HANG_UP]()
             await asyncio.sleep(0)
 
@@ -143,13 +143,13 @@ class _App:
         message = self._guard.refusal(sent, "http", "", peer)
         if message is None:
             return None
-        asked = (("www-authenticate", f'{self._guard.scheme} realm="otel-ml"'),)
-        return HttpAnswer(f"{message}\n".encode(), status=401, headers=asked)
+        challenge = (("www-authenticate", f'{self._guard.scheme} realm="otel-ml"'),)
+        return HttpAnswer(f"{message}\n".encode(), status=401, headers=challenge)
 
     async def _answer(self, scope: Scope) -> HttpAnswer:
         route = self._routes.find(scope["path"])
         if route is None:
-            return HttpAnswer(f"see {', '.join(self._routes.paths)}\n".encode(), status=404)
+            return HttpAnswer(f"no such path; use one of: {', '.join(self._routes.paths)}\n".encode(), status=404)
         if scope["method"] not in ("GET", "HEAD"):
             return HttpAnswer(b"use GET\n", status=405, headers=(("allow", "GET, HEAD"),))
         request = _request(scope)
@@ -157,9 +157,9 @@ class _App:
             if route.quick:
                 return route.handler(request)
             return await asyncio.get_running_loop().run_in_executor(self._pool, route.handler, request)
-        except Exception:  # noqa: BLE001 -- one answer that fails must not end the server
-            _log.exception("%s could not be answered", scope["path"])
-            return HttpAnswer(b"this could not be answered; the service's log says why\n", status=500)
+        except Exception:  # noqa: BLE001 -- one failed answer must not end the server
+            _log.exception("answering %s failed", scope["path"])
+            return HttpAnswer(b"this could not be answered; see the service's log for the reason\n", status=500)
 
 
 def _request(scope: Scope) -> HttpRequest:
@@ -169,7 +169,7 @@ def _request(scope: Scope) -> HttpRequest:
 
 
 def _pieces(body: bytes) -> Iterator[dict[str, object]]:
-    """ASGI messages, so small that a client which does not read is noticed."""
+    """Split a body into ASGI messages small enough to notice a client that does not read."""
     last = max(0, len(body) - 1) // _PIECE_BYTES
     for piece in range(last + 1):
         octets = body[piece * _PIECE_BYTES : (piece + 1) * _PIECE_BYTES]

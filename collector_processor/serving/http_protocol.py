@@ -1,4 +1,4 @@
-"""What uvicorn leaves open: how many connections, how large a head, and how long one may take over it."""
+"""The limits that uvicorn lacks: number of connections, size of a head, and time to send it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from collector_processor.serving.whole_body import Progress, WholeBody
 WHOLE_BODY: Final = "otel_ml.whole_body"
 """The extension in a request's scope that reads a body of known length in one go (:meth:`BoundedHttp.whole_body`)."""
 HANG_UP: Final = "otel_ml.hang_up"
-"""The extension that ends a request's connection at once, with whatever the client has not read."""
+"""The extension that ends a request's connection at once, including what the client has not read."""
 
 
 class _Scratch(threading.local):
-    """What is read before it is known whose it is; parsed at once, so that one a loop does for all connections."""
+    """The buffer for bytes that are parsed as soon as they are read, so one per loop serves all connections."""
 
     def __init__(self) -> None:
         self.octets = memoryview(bytearray(32 * 2**10))
@@ -32,10 +32,10 @@ _SCRATCH: Final = _Scratch()
 class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
     """HTTP/1.1 on one connection, within limits.
 
-    A head (request line and headers) must be whole within ``head_timeout_s`` and smaller than about ``max_head_bytes``,
-    and so must what stands between or behind the chunks of a body, which is thrown away;
-    what a sender goes on to send after it was answered is thrown away, for as long. A client that does not read its
-    answer is hung up on after the same time. The server closes connections over ``max_connections`` at once.
+    A head (request line and headers) must be complete within ``head_timeout_s`` and smaller than about
+    ``max_head_bytes``. The same limits hold for what comes between or after the chunks of a body, which is discarded.
+    What a sender continues to send after the answer is discarded, for the same time. A client that does not read its
+    answer is disconnected after the same time. The server closes connections beyond ``max_connections`` at once.
     """
 
     max_connections: ClassVar[int] = 2048
@@ -54,35 +54,35 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._given_up: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Takes the connection."""
+        """Accept the connection."""
         super().connection_made(transport)
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Lets go of the clock."""
+        """Stop the clock and a wait for a body."""
         self._stop_clock()
         if self._filling is not None:
             self._filling.hung_up()
         super().connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the event loop reads to: straight into a body where one is waited for."""
+        """Return where the event loop reads to: directly into a body if one is expected."""
         return _SCRATCH.octets if self._filling is None else self._filling.room
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Takes what has been read there."""
+        """Process what has been read there."""
         if self._filling is None:
             self.data_received(bytes(_SCRATCH.octets[:nbytes]))
         else:
             self._filling.advance(nbytes)
-            self._look_at_filling()
+            self._finish_filling()
 
     def data_received(self, data: bytes) -> None:
-        """Parses, and looks whether the head grows too large."""
+        """Parse, and check whether the head grows too large."""
         if self._filling is not None:
-            # Some event loops hand bytes over instead of asking for a place to put them.
+            # Some event loops hand over bytes instead of asking for a buffer.
             data = data[self._filling.copy(data) :]
-            self._look_at_filling()
+            self._finish_filling()
             if not data:
                 return
         self._bare_bytes += len(data)
@@ -95,25 +95,25 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
                 self.send_400_response("Request head too large.")
                 return
         elif self._bare_bytes > self.max_head_bytes:
-            # Extensions of a chunk, or trailers, without end.
+            # Endless extensions of a chunk, or trailers.
             self.transport.close()
             return
         if self._deadline is None and not self._at_work:
             self._start_clock()
 
     def on_message_begin(self) -> None:
-        """Begins a head."""
+        """Begin a head."""
         self._in_head = True
         self._head_bytes = self._bare_bytes = 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keeps a header; a trailer, which comes behind a body, is none."""
+        """Keep a header; ignore a trailer, which comes after a body."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Ends a head; its body has a time-out of its own."""
+        """End a head; its body has a separate timeout."""
         self._in_head = False
         self._bare_bytes = 0
         self._at_work = True
@@ -124,29 +124,29 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         cycle.scope["extensions"] = extensions
 
     def on_body(self, body: bytes) -> None:
-        """Keeps a piece of a body, unless nobody will ask for it any more."""
+        """Keep a piece of a body, unless the request no longer needs it."""
         self._bare_bytes = 0
         if self.cycle is not self._given_up:
             super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """Goes on to the next request that waits, if one does."""
+        """Continue with the next waiting request, if there is one."""
         self._at_work = bool(self.pipeline)
         super().on_response_complete()
         if self.transport.is_closing() and self in self.connections:
             self._abort_later()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Ends a connection on which no further request came."""
+        """Close a connection on which no further request came."""
         self._end()
 
     async def whole_body(
         self, cycle: RequestResponseCycle, length: int, timeout_s: float, progress: Progress
     ) -> bytes | None:
-        """The body of ``length`` bytes that belongs to ``cycle``, None when the sender hung up.
+        """Return the body of ``length`` bytes that belongs to ``cycle``, or None if the sender hung up.
 
-        Raises ``asyncio.TimeoutError`` after ``timeout_s``, and what ``progress`` raises; what still comes of the body
-        after that is thrown away. Only for a request whose head says how long its body is.
+        Raises ``asyncio.TimeoutError`` after ``timeout_s``, and what ``progress`` raises; the rest of the body is then
+        discarded. Only for a request whose head has the length of its body.
         """
         if cycle.disconnected:
             return None
@@ -154,9 +154,9 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         if cycle.waiting_for_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             cycle.waiting_for_100_continue = False
-        came, cycle.body = cycle.body, bytearray()
-        filling.copy(came)
-        # A request that was sent behind another may have come with it, and be whole already.
+        received, cycle.body = cycle.body, bytearray()
+        filling.copy(received)
+        # A pipelined request may have arrived together with the one before it, and be complete already.
         if not filling.done.done() and cycle is self.cycle and cycle.more_body:
             self._filling = filling
             self.flow.resume_reading()
@@ -165,29 +165,29 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
             return filling.octets() if await filling.done else None
         finally:
             clock.cancel()
-            self._give_up(cycle, filling, len(came))
+            self._give_up(cycle, filling, len(received))
             filling.release()
 
-    def _look_at_filling(self) -> None:
-        """Goes back to parsing when the body is whole."""
+    def _finish_filling(self) -> None:
+        """Return to parsing when the body is complete."""
         filling = self._filling
         if filling is not None and filling.whole:
             self._filling = None
             self.cycle.more_body = False
-            # The parser has seen the head only, and would take what comes next for the body.
+            # The parser has seen only the head, and would mistake what comes next for the body.
             self.parser = HttpRequestParser(self)
             with suppress(AttributeError):
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def _give_up(self, cycle: RequestResponseCycle, filling: WholeBody, parsed: int) -> None:
-        """Lets the parser count what came of a body that is not waited for any more, so that it finds its end."""
+        """Let the parser count what came of an abandoned body, so that it finds the end of the body."""
         if filling.whole or cycle is not self.cycle:
             return
         self._given_up = cycle
         if self._filling is filling:
             self._filling = None
             if self in self.connections:
-                self.parser.feed_data(filling.got[parsed:])
+                self.parser.feed_data(filling.received[parsed:])
 
     def _start_clock(self) -> None:
         self._deadline = self.loop.call_later(self.head_timeout_s, self._end)
@@ -197,7 +197,7 @@ class BoundedHttp(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._abort_later()
 
     def _abort_later(self) -> None:
-        """Hangs up, unless the client reads the rest of its answer in time."""
+        """Disconnect unless the client reads the rest of its answer in time."""
         self._stop_clock()
         self._deadline = self.loop.call_later(self.head_timeout_s, self.transport.abort)
 

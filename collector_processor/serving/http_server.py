@@ -1,4 +1,4 @@
-"""An HTTP server in an event loop that others use too: bounded, quiet, and without a word about signals."""
+"""An HTTP server for a shared event loop: bounded, without logs, and without signal handlers."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI application."""
 HANDSHAKE_TIMEOUT_S: Final = 20.0
 _AT_ONCE: Final = 64
-"""Connections that are accepted in a row, before others have their turn."""
+"""Connections to accept in a row before other work gets a turn."""
 _TICK_S: Final = 1.0
 _POLL_S: Final = 0.01
 _FLUSH_S: Final = 0.5
-"""How long the last answers may take to leave, whatever the grace time."""
+"""How long the last answers may take to be sent, regardless of the grace time."""
 
 
 class HttpServer:
-    """Serves an ASGI application on listening sockets, which it closes at the end.
+    """Serves an ASGI application on listening sockets, and closes them at the end.
 
-    uvicorn parses and answers; accepting is done here, because uvicorn's own server takes over signals and bounds
-    neither connections nor TLS handshakes. ``protocol`` is the class of one connection, with its limits.
+    uvicorn parses and answers; this class accepts connections, because uvicorn's own server takes over signals and
+    limits neither connections nor TLS handshakes. ``protocol`` is the class of one connection, with its limits.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class HttpServer:
         self._arriving: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begins to accept, in the running loop."""
+        """Start to accept, in the running loop."""
         self._set_date()
         self._clock = asyncio.create_task(self._tick(), name="http-date")
         for sock in self._sockets:
             asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     async def stop(self, grace_s: float) -> None:
-        """Closes what is idle, waits for what is not, cancels what outlasts the grace time, hangs up on the rest."""
+        """Close idle connections, wait for the others, cancel them after the grace time, and disconnect the rest."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         for sock in self._sockets:
@@ -115,7 +115,7 @@ class HttpServer:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
-                # There is no file descriptor left; trying again at once would only keep the processor busy.
+                # No file descriptor is available; trying again at once would only keep the processor busy.
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(sock)
                 self._paused[sock] = loop.call_later(_TICK_S, loop.add_reader, sock, self._accept, sock)
@@ -129,7 +129,7 @@ class HttpServer:
             task.add_done_callback(partial(self._taken, connection))
 
     async def _take(self, connection: socket.socket) -> None:
-        """Hands a connection to the protocol, after its TLS handshake where there is one."""
+        """Hand a connection to the protocol, after its TLS handshake where there is one."""
         secure = {} if self._context is None else {"ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S}
         with suppress(OSError, asyncio.TimeoutError):
             await asyncio.get_running_loop().connect_accepted_socket(
@@ -139,7 +139,7 @@ class HttpServer:
     def _taken(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         self._arriving.discard(task)
         if task.cancelled():
-            # Nobody may have got as far as to look at it.
+            # The task may have been canceled before it used the connection.
             connection.close()
 
     def _connected(self) -> BoundedHttp:

@@ -1,4 +1,4 @@
-"""Addresses to listen on, and errors that say which and why not."""
+"""Listen on addresses, with errors that name the address and the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PORT_TRIES: Final = 16
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
-    """Host and port of ``host:port``; IPv6 addresses stand in brackets.
+    """Split ``host:port`` into host and port; IPv6 addresses are in brackets.
 
     >>> split_endpoint("localhost:4317"), split_endpoint("[::1]:0")
     (('localhost', 4317), ('::1', 0))
@@ -25,11 +25,11 @@ def split_endpoint(endpoint: str) -> tuple[str, int]:
 
 
 def listen(endpoint: str, key: str, *, shared: bool = False, accepting: bool = True) -> list[socket.socket]:
-    """Listening sockets on every address of the endpoint's host, all on one port (any free one for port 0).
+    """Return listening sockets on every address of the endpoint's host, on one port (any free one for port 0).
 
-    ``shared`` ones let other processes listen there as well, if they share it too; one that is not ``accepting`` holds
-    the port and gets no connections. Raises ``OSError`` that names ``key`` (where the configuration has it) and the
-    endpoint when that is not to be had.
+    ``shared`` sockets let other processes that share the port listen there as well; a socket that is not ``accepting``
+    holds the port and gets no connections. Raises ``OSError`` that names ``key`` (the endpoint's place in the
+    configuration) and the endpoint if it cannot be used.
     """
     with naming(endpoint, key):
         host, port = split_endpoint(endpoint)
@@ -37,7 +37,7 @@ def listen(endpoint: str, key: str, *, shared: bool = False, accepting: bool = T
 
 
 def check_free(endpoint: str, key: str, *, shared: bool = False) -> tuple[list[str], int]:
-    """The addresses behind an endpoint, as ``host:``, and a port that was free on all of them a moment ago."""
+    """Return the addresses behind an endpoint, as ``host:``, and a port that was free on all of them a moment ago."""
     sockets = listen(endpoint, key, shared=shared, accepting=not shared)
     try:
         port = sockets[0].getsockname()[1]
@@ -50,7 +50,7 @@ def check_free(endpoint: str, key: str, *, shared: bool = False) -> tuple[list[s
 
 @contextlib.contextmanager
 def naming(endpoint: str, key: str) -> Generator[None]:
-    """Turns an ``OSError`` into one that names the configuration's key and the address."""
+    """Convert an ``OSError`` into one that names the configuration's key and the address."""
     try:
         yield
     except OSError as error:
@@ -64,9 +64,9 @@ def _reason(error: OSError) -> str:
 
 
 def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
-    """The host's addresses that this machine has; an address family that is switched off is left out."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    addresses = list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+    """Return the host's addresses that this machine has; an address family that is disabled is omitted."""
+    resolved = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in resolved))
     usable = [address for address in addresses if len(addresses) == 1 or _exists(*address)]
     return usable or addresses
 
@@ -86,7 +86,7 @@ def _listen_all(
     try:
         return _listen_once(addresses, port, shared, accepting)
     except OSError:
-        # The free port of the first address may be in use on the second: try another one.
+        # A port that is free on the first address may be in use on the second: try another one.
         if port or tries <= 1:
             raise
     return _listen_all(addresses, port, tries - 1, shared, accepting)

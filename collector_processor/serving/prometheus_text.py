@@ -1,4 +1,4 @@
-"""A registry of Prometheus metrics as an answer to ``GET /metrics``."""
+"""Answer ``GET /metrics`` from a registry of Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEVEL = 6
 
 
 def metrics_handler(registry: CollectorRegistry) -> Handler:
-    """Renders the registry as text or OpenMetrics, only the families of ``name[]`` if given, gzipped where accepted.
+    """Return a handler that renders a registry as text or OpenMetrics: all of it, or the families in ``name[]``.
 
     >>> answer = metrics_handler(CollectorRegistry())(HttpRequest("GET", "/metrics"))
     >>> answer.body, answer.content_type
@@ -32,7 +32,7 @@ def metrics_handler(registry: CollectorRegistry) -> Handler:
 
 
 def _accepted(header: str) -> list[str]:
-    """The content codings that a client takes.
+    """Return the content codings that a client accepts.
 
     >>> _accepted("gzip;q=1.0, deflate")
     ['gzip', 'deflate']

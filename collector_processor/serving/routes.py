@@ -1,4 +1,4 @@
-"""What an HTTP listener answers at which path: rooms add routes, the server finds them."""
+"""The paths of an HTTP listener: packages add routes, and the server looks them up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ JSON: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request without its body: ``query`` has every value of a name, ``headers`` are in lower case."""
+    """A request without its body: ``query`` has every value of each name, ``headers`` are in lower case."""
 
     method: str
     path: str
@@ -22,7 +22,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An answer, whole."""
+    """A complete answer."""
 
     body: bytes
     content_type: str = TEXT
@@ -35,14 +35,14 @@ Handler = Callable[[HttpRequest], HttpAnswer]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One handler. A ``quick`` one neither waits nor computes, and answers even while all threads are busy."""
+    """One handler. A ``quick`` handler neither waits nor computes, and answers even while all threads are busy."""
 
     handler: Handler
     quick: bool = False
 
 
 class Routes:
-    """Handlers by path; a path that ends with ``/*`` takes everything below it, the longest one first.
+    """Handlers by path; a path that ends with ``/*`` matches everything below it, the longest path first.
 
     >>> routes = Routes()
     >>> routes.add("/metrics", lambda request: HttpAnswer(b"figures"))
@@ -63,15 +63,15 @@ class Routes:
         return [*self._exact, *(f"{path}*" for path in self._below)]
 
     def add(self, path: str, handler: Handler, *, quick: bool = False) -> None:
-        """Adds a route; ``ValueError`` when the path is taken."""
+        """Add a route; raise ``ValueError`` if the path has one."""
         routes = self._below if path.endswith("/*") else self._exact
         name = path.removesuffix("*")
         if name in routes:
-            raise ValueError(f"{path} has a handler already")
+            raise ValueError(f"{path} already has a handler")
         routes[name] = Route(handler, quick)
 
     def find(self, path: str) -> Route | None:
-        """The route of a path."""
+        """Return the route of a path."""
         exact = self._exact.get(path)
         if exact is not None:
             return exact

@@ -1,4 +1,4 @@
-"""Settings of listeners that are read from: the service's own address, and those of exporters."""
+"""Settings of listeners that serve reads: the service's own address, and those of exporters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sender is told: OTLP responses and ``google.rpc.Status``, as protobuf or JSON."""
+"""Answers to a sender: OTLP responses and ``google.rpc.Status``, as protobuf or JSON."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ CODES: Final[Mapping[Verdict, int]] = {
 }
 """``google.rpc.Code`` of each verdict that is not a success."""
 _MAX_MESSAGE_BYTES: Final = 1024
-"""gRPC sends it twice in headers, percent-encoded and in base64, and clients take 8 KiB of headers."""
+"""gRPC sends it twice in headers, percent-encoded and in base64, and clients accept 8 KiB of headers."""
 
 
 def succeeded(outcome: Outcome) -> bool:
-    """Whether the request was taken, wholly or partly."""
+    """Return whether the request was accepted, wholly or partly."""
     return outcome.verdict in ("accepted", "partial")
 
 
 def success(signal: Signal, outcome: Outcome) -> Message:
-    """The signal's ``Export…ServiceResponse``; ``partial_success`` is set only when something was rejected.
+    """Return the signal's ``Export…ServiceResponse``; ``partial_success`` is set only when items were rejected.
 
     >>> success("traces", Outcome("partial", "no model name", rejected=2)).partial_success.rejected_spans
     2
@@ -65,7 +65,7 @@ def success(signal: Signal, outcome: Outcome) -> Message:
 
 
 def retry_info(delay_s: float) -> RetryInfo:
-    """How long to wait before sending again.
+    """Return how long to wait before sending again.
 
     >>> retry_info(1.5).retry_delay.ToJsonString()
     '1.500s'
@@ -76,7 +76,7 @@ def retry_info(delay_s: float) -> RetryInfo:
 
 
 def status(code: int, message: str, retry_after_s: float | None = None) -> Status:
-    """A ``google.rpc.Status``, with RetryInfo when sending again makes sense."""
+    """Return a ``google.rpc.Status``, with RetryInfo if the sender should retry."""
     answer = Status(code=code, message=short(message))
     if retry_after_s is not None:
         answer.details.add().Pack(retry_info(retry_after_s))
@@ -84,7 +84,7 @@ def status(code: int, message: str, retry_after_s: float | None = None) -> Statu
 
 
 def encode(message: Message, content_type: ContentType) -> bytes:
-    """The bytes of an answer.
+    """Return the bytes of an answer.
 
     >>> encode(status(3, "bad"), "application/json")
     b'{"code": 3, "message": "bad"}'
@@ -95,7 +95,7 @@ def encode(message: Message, content_type: ContentType) -> bytes:
 
 
 def short(message: str) -> str:
-    r"""The message as it may go over the wire: valid Unicode of bounded length.
+    r"""Return the message in a form fit for the wire: valid Unicode of bounded length.
 
     >>> short("é\ud800" + "é" * 2000) == "é?" + "é" * 510
     True

@@ -1,9 +1,9 @@
-"""OTLP over gRPC, on raw bytes: a request is forwarded as it came, unknown fields and all.
+"""OTLP over gRPC, on raw bytes: a request is forwarded as it came, unknown fields included.
 
-Stock handlers answer INTERNAL to bytes that are no protobuf and lose unknown fields; so the handlers here have no
-deserialiser. They are stream handlers although ``Export`` is unary (on the wire the two are one), because a stream
-handler chooses when to read: a request that there is no room for is answered before its body is taken in, and HTTP/2's
-flow control holds the sender until then.
+Stock handlers answer INTERNAL to bytes that are not protobuf and lose unknown fields, so the handlers here have no
+deserializer. They are stream handlers although ``Export`` is unary (on the wire the two are the same), because a stream
+handler chooses when to read: a request without room is answered before its body is read, and HTTP/2's flow control
+holds the sender back until then.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _Handler = Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]
 class GrpcReceiver:
     """Serves OTLP/gRPC at ``endpoint`` (``host:port``, port 0 for any free one).
 
-    ``max_bytes`` is the largest request after decompression. ``guard`` says who may send. With ``shared`` other
-    processes may listen there too. ``key`` is where the configuration has this receiver, for error messages. A body
-    that does not come within ``body_timeout_s`` is given up on. At most ``max_streams`` requests run at once on one
-    connection, more wait at the client.
+    ``max_bytes`` is the largest request after decompression. ``guard`` decides who may send. With ``shared``,
+    other processes may listen there too. ``key`` is this receiver's place in the configuration, for error messages. A
+    body that does not arrive within ``body_timeout_s`` is abandoned. At most ``max_streams`` requests run at once on
+    one connection; more wait at the client.
     """
 
     def __init__(
@@ -72,18 +72,18 @@ class GrpcReceiver:
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """The receiver's name in the log."""
         return "grpc"
 
     @property
     def port(self) -> int:
-        """The port that is listened on; 0 before the start."""
+        """The port that it listens on; 0 before the start."""
         return self._port
 
     async def start(self) -> None:
-        """Listens; raises ``OSError`` with the key and the address when that cannot be had."""
+        """Listens; raise ``OSError`` with the key and the address if the address cannot be used."""
         credentials = None if self._tls is None else grpc_credentials(self._tls, self._key)
-        # gRPC calls it a success when one of a host's addresses can be bound; we want all, and a reason.
+        # gRPC reports success when it binds one of a host's addresses; we want all of them, and a reason.
         addresses, port = check_free(self._endpoint, self._key, shared=self._shared)
         server = grpc.aio.server(options=self._options())
         server.add_generic_rpc_handlers(
@@ -98,7 +98,7 @@ class GrpcReceiver:
         self._server, self._port = server, port
 
     async def stop(self, timeout_s: float) -> None:
-        """Takes no new requests and waits up to ``timeout_s`` for those in flight; safe to call without start."""
+        """Accept no new requests and wait up to ``timeout_s`` for those in flight; safe to call without start."""
         if self._server is not None:
             await self._server.stop(timeout_s)
             self._server = None
@@ -110,7 +110,7 @@ class GrpcReceiver:
             ("grpc.max_concurrent_streams", self._max_streams),
             ("grpc.so_reuseport", int(self._shared)),
             ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_TIMEOUT_S * 1000)),
-            # Clients may ping as often as they like: the Collector and the SDKs do, also between requests.
+            # Clients may ping as often as they like: the Collector and the SDKs do, even between requests.
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_ping_strikes", 0),
         ]
@@ -136,20 +136,20 @@ class _Incoming:
         self._sent = b""
 
     async def read(self, hold: Hold) -> None:
-        """Takes the message, which gRPC holds back until then."""
+        """Read the message, which gRPC holds back until then."""
         try:
-            # Bytes, or EOF where there are none, which the annotations leave out.
+            # Bytes, or EOF if there are none, which the annotations omit.
             sent = cast(object, await asyncio.wait_for(self._context.read(), self._timeout_s))
         except asyncio.TimeoutError:
-            raise TimedOutError(f"the request did not come within {self._timeout_s:g} s") from None
-        # gRPC ends the stream of a message over the limit, and has answered RESOURCE_EXHAUSTED by itself.
+            raise TimedOutError(f"the request did not arrive within {self._timeout_s:g} s") from None
+        # gRPC ends the stream of a message over the limit, after answering RESOURCE_EXHAUSTED itself.
         if not isinstance(sent, bytes):
             raise TooLargeError(self._max_bytes)
         hold(len(sent))
         self._sent = sent
 
     def payload(self, hold: Hold) -> Payload:
-        """The message, inflated."""
+        """Return the message, inflated."""
         body = inflate_message(self._sent, self._max_bytes)
         gzipped = body is not self._sent and self._sent.startswith(GZIP_MAGIC)
         return Payload(body, self._sent if gzipped else b"")
@@ -168,7 +168,7 @@ def _handlers(service: str, handler: _Handler) -> grpc.GenericRpcHandler:
 
 
 async def _abort(context: _Context, outcome: Outcome) -> bytes:
-    """Answers with a status; exporters look for RetryInfo in one or the other of two places, so it goes in both."""
+    """Answer with a status; exporters look for RetryInfo in one of two places, so it is in both."""
     code = answers.CODES[outcome.verdict]
     status = answers.status(code, outcome.message, outcome.retry_after_s)
     trailers: list[tuple[str, bytes]] = [("grpc-status-details-bin", status.SerializeToString())]

@@ -1,4 +1,4 @@
-"""The same check before both transports: who has no valid token is turned away before the body is read."""
+"""Check tokens for both transports: a sender without a valid token is refused before its body is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 def guarded_http(app: App, guard: Guard) -> App:
-    """The same application for those who may; 401 for everybody else, before the path or the body is looked at."""
+    """Return the application behind a guard; others get 401 before the path or the body is read."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
@@ -53,7 +53,7 @@ def _answer_type(headers: Sequence[tuple[bytes, bytes]]) -> ContentType:
 def guarded_grpc(
     handler: Callable[[_T, _Context], Awaitable[bytes]], guard: Guard, signal: Signal
 ) -> Callable[[_T, _Context], Awaitable[bytes]]:
-    """The same handler for those who may; UNAUTHENTICATED for everybody else, before the message is read."""
+    """Return the handler behind a guard; others get UNAUTHENTICATED, before the message is read."""
 
     async def guarded(requests: _T, context: _Context) -> bytes:
         sent = [value for name, value in context.invocation_metadata() or () if name == HEADER]

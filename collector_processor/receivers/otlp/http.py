@@ -1,4 +1,4 @@
-"""OTLP over HTTP: protobuf and JSON on one port, none, gzip and deflate; every error is a ``google.rpc.Status``."""
+"""OTLP over HTTP: protobuf and JSON on one port, plain, gzip or deflate; every error is a ``google.rpc.Status``."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ _STATUSES: Final[Mapping[Verdict, int]] = {
     "failed": 500,
 }
 _KEEP_ALIVE_S: Final = 75
-"""Longer than the minute after which many exporters send again, so that their connection is still there."""
+"""Longer than the minute after which many exporters send again, so that their connection is still open."""
 _INLINE_BYTES: Final = 2048
-"""Compressed pieces up to this size (2 MiB at most, inflated) are not worth a change of threads."""
+"""Compressed pieces up to this size (at most 2 MiB inflated) are not worth a change of threads."""
 
 _INFLATED_BYTES: Final = 2**16
-"""Compressed bytes that are inflated before their room is asked for."""
+"""Compressed bytes to inflate before reserving room for them."""
 
 JsonToProtobuf = Callable[[Signal, bytes], bytes]
 """An OTLP JSON body as protobuf; raises ``MalformedRequestError``."""
@@ -70,9 +70,9 @@ class _Reply:
 
 @dataclass(slots=True)
 class _Incoming:
-    """One request's body: in pieces, or whole where its length is known beforehand.
+    """One request's body: in pieces, or whole if its length is known in advance.
 
-    ``run`` runs what takes long off the event loop, ``to_protobuf`` is None for what is protobuf already.
+    ``run`` runs long work off the event loop; ``to_protobuf`` is None if the body is protobuf already.
     """
 
     body: Body
@@ -88,7 +88,7 @@ class _Incoming:
     kept: int = 0
 
     async def read(self, hold: Hold) -> None:
-        """Reads the whole body within the time."""
+        """Read the whole body within the timeout."""
         if self.length > self.max_bytes:
             raise TooLargeError(self.max_bytes)
         try:
@@ -99,19 +99,19 @@ class _Incoming:
             else:
                 await asyncio.wait_for(self._fill(hold), self.timeout_s)
         except asyncio.TimeoutError:
-            raise TimedOutError(f"the body did not come within {self.timeout_s:g} s") from None
+            raise TimedOutError(f"the body did not arrive within {self.timeout_s:g} s") from None
 
     def payload(self, hold: Hold) -> Payload:
-        """The body as protobuf, and as it came if it may go on so."""
+        """Return the body as protobuf, and as it came if it may be forwarded compressed."""
         body, gzipped = self._inflated(hold)
         return Payload(body if self.to_protobuf is None or not body else self.to_protobuf(body), gzipped)
 
     @property
-    def _passes_on(self) -> bool:
+    def _keeps_gzip(self) -> bool:
         return self.body.coding == "gzip" and self.to_protobuf is None
 
     def _inflated(self, hold: Hold) -> tuple[bytes, bytes]:
-        """Inflates what came whole piece by piece, so that no limit is overrun."""
+        """Inflate a body that came whole piece by piece, so that it cannot exceed a limit."""
         octets = self.octets
         if octets is not None and not self.body.compressed:
             return octets, b""
@@ -119,7 +119,7 @@ class _Incoming:
             self.body.feed((octets or b"")[start : start + _INFLATED_BYTES])
             hold(self.body.size + len(octets or b""))
         gzipped = b""
-        if self._passes_on:
+        if self._keeps_gzip:
             gzipped = b"".join(self.pieces) if octets is None else octets
         return self.body.finish(), gzipped
 
@@ -135,7 +135,7 @@ class _Incoming:
                 await self.run(partial(body.feed, piece))
             else:
                 body.feed(piece)
-            if self._passes_on:
+            if self._keeps_gzip:
                 self.pieces.append(piece)
                 self.kept += len(piece)
             hold(body.size + self.kept)
@@ -144,9 +144,9 @@ class _Incoming:
 class HttpReceiver:
     """Serves OTLP/HTTP at ``endpoint`` (``host:port``, port 0 for any free one).
 
-    ``max_bytes`` is the largest body, as sent and after decompression. JSON is turned into protobuf on arrival. ``key``
-    is where the configuration has this receiver, for error messages. ``guard`` says who may send. A body must be whole
-    within ``body_timeout_s``. With ``shared`` other processes may listen there too.
+    ``max_bytes`` is the largest body, as sent and decompressed. JSON is converted to protobuf on arrival. ``key`` is
+    this receiver's place in the configuration, for error messages. ``guard`` decides who may send. A body must be
+    complete within ``body_timeout_s``. With ``shared``, other processes may listen there too.
     """
 
     def __init__(
@@ -176,16 +176,16 @@ class HttpReceiver:
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """The receiver's name in the log."""
         return "http"
 
     @property
     def port(self) -> int:
-        """The port that is listened on; 0 before the start."""
+        """The port that it listens on; 0 before the start."""
         return self._port
 
     async def start(self) -> None:
-        """Listens; raises ``OSError`` with the key and the address when that cannot be had."""
+        """Listens; raise ``OSError`` with the key and the address if the address cannot be used."""
         context = None if self._tls is None else server_context(self._tls, self._key)
         sockets = listen(self._endpoint, self._key, shared=self._shared)
         self._port = sockets[0].getsockname()[1]
@@ -194,7 +194,7 @@ class HttpReceiver:
         self._server.start()
 
     async def stop(self, timeout_s: float) -> None:
-        """Takes no new requests and waits up to ``timeout_s`` for those in flight; safe to call without start."""
+        """Accept no new requests and wait up to ``timeout_s`` for those in flight; safe to call without start."""
         if self._server is not None:
             await self._server.stop(timeout_s)
             self._server = None
@@ -207,7 +207,7 @@ class HttpReceiver:
         signal = PATHS.get(scope["path"])
         coding = CODINGS.get(headers.get("content-encoding", "").strip().lower())
         if signal is None:
-            message = f"no such path: {scope['path']}; there are: {', '.join(PATHS)}"
+            message = f"no such path: {scope['path']}; use one of: {', '.join(PATHS)}"
             reply = _refuse(404, code_pb2.NOT_FOUND, message, answer_type)
         elif scope["method"] != "POST":
             message = f"{scope['method']} is not supported here; use POST"
@@ -252,7 +252,7 @@ class HttpReceiver:
         try:
             return await self._admission.admit(incoming, signal, "http")
         except asyncio.CancelledError:
-            # Only the end of the grace time cancels; the sender is told to go elsewhere, not left hanging.
+            # Only the end of the grace time cancels; the sender gets an answer and can send elsewhere.
             return Outcome("busy", "the service is shutting down", retry_after_s=1.0)
 
 

@@ -218,7 +218,7 @@ def test_a_body_that_does_not_come_times_out(serve: Callable[..., Any], channel:
     done.set()
 
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert "did not come within 0.1 s" in error.details()
+    assert "did not arrive within 0.1 s" in error.details()
 
 
 def test_a_stream_without_a_message_is_refused(service: Any, channel: Callable[..., grpc.Channel]) -> None:

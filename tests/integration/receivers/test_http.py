@@ -353,7 +353,7 @@ def test_a_body_that_trickles_times_out_and_holds_nobody_up(serve: Callable[...,
         answers = [answer.result(10) for answer in slow]
 
     assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)
-    assert all(b"did not come within 0.3 s" in answer for answer in answers)
+    assert all(b"did not arrive within 0.3 s" in answer for answer in answers)
     assert service.admission.room.requests == 0
 
 

@@ -320,7 +320,7 @@ def test_above_the_memory_limit_everything_is_busy() -> None:
     with closing(Receiving(memory_limit_bytes=1)) as receiving:
         outcome = receiving.take()
 
-    assert (outcome.verdict, outcome.message) == ("busy", "memory is short")
+    assert (outcome.verdict, outcome.message) == ("busy", "the service is short of memory")
     assert receiving.counted("refused") == 1
 
 
