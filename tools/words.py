@@ -44,6 +44,7 @@ ENFORCED = (
     "docs/troubleshooting.md",
     "collector_processor/pipeline",
     "collector_processor/receivers",
+    "collector_processor/reference",
     "collector_processor/service",
     "collector_processor/serving",
     "collector_processor/status",

@@ -1,1 +1,1 @@
-"""Reference profiles: built, learned, saved, loaded."""
+"""Reference profiles: build, learn, save and load them."""

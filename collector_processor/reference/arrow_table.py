@@ -1,4 +1,4 @@
-"""Tables on disk, a column at a time: Parquet, CSV and Arrow files, each column as cells."""
+"""Read tables on disk one column at a time: Parquet, CSV and Arrow files, each column as cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyarrow import compute
 
 from collector_processor.columns.batch import F64, Column
 
-# pyarrow comes without complete types; these say what is meant where a checker can only see Any.
+# pyarrow has no complete types; these names document what a type checker sees only as Any.
 ArrowColumn = Any
 ArrowType = Any
 pc: Any = compute
@@ -24,7 +24,7 @@ FORMATS: Final[dict[str, Format]] = {
     ".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".tsv": "CSV",
     ".arrow": "Arrow", ".feather": "Arrow", ".ipc": "Arrow",
 }  # fmt: skip
-"""Formats by the end of a file's name; CSV may be compressed as well (``.csv.gz``)."""
+"""Formats by file extension; CSV may also be compressed (``.csv.gz``)."""
 COMPRESSED: Final = (".gz", ".bz2")
 
 
@@ -37,34 +37,32 @@ class TableFile(Protocol):
         ...
 
     def column(self, position: int) -> ArrowColumn:
-        """One column."""
+        """Return one column."""
         ...
 
 
 def open_table(path: str | os.PathLike[str]) -> TableFile:
-    """Opens a table by the end of its name. Raises ``ValueError`` for another format or a file that is not in it."""
+    """Open a table by its file extension; raise ``ValueError`` for an unknown format or an unreadable file."""
     place = Path(path)
     suffixes = [suffix.lower() for suffix in place.suffixes]
     suffix = suffixes[-1] if suffixes else ""
     if suffix in COMPRESSED and suffixes[-2:-1] in ([".csv"], [".tsv"]):
         suffix = suffixes[-2]
-    found = FORMATS.get(suffix)
-    if found is None:
-        raise ValueError(
-            f"{path}: cannot tell the format; allowed: {', '.join(FORMATS)}, and .csv, .tsv with .gz or .bz2"
-        )
-    with place.open("rb"):  # so that a missing or forbidden file says so itself
+    file_format = FORMATS.get(suffix)
+    if file_format is None:
+        raise ValueError(f"{path}: unknown format; allowed: {', '.join(FORMATS)}, and .csv, .tsv with .gz or .bz2")
+    with place.open("rb"):  # so that a missing or unreadable file raises its own error
         pass
     try:
         opened: TableFile
-        if found == "Parquet":
+        if file_format == "Parquet":
             opened = _Parquet(place)
-        elif found == "CSV":
+        elif file_format == "CSV":
             opened = _Csv(place, "\t" if suffix == ".tsv" else ",")
         else:
             opened = _Arrow(place)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not a readable {found} file: {error}") from None
+        raise ValueError(f"{path}: not a readable {file_format} file: {error}") from None
     twice = sorted({name for name in opened.names if opened.names.count(name) > 1})
     if twice:
         raise ValueError(f"{path}: has more than one column '{twice[0]}'")
@@ -77,7 +75,7 @@ class _Parquet:
         self.names: list[str] = list(self._file.schema_arrow.names)
 
     def column(self, position: int) -> ArrowColumn:
-        # A dot in a column's name would be read as a path into it, so select by what is left after the read.
+        # A dot in a name would be read as a path into a column, so select the column again after the read.
         return self._file.read(columns=[self.names[position]], use_pandas_metadata=False).column(self.names[position])
 
 
@@ -122,19 +120,19 @@ class _Csv:
 
 
 def read_cells(table: TableFile, position: int, where: str) -> Column:
-    """One column of a table as :func:`cells`; a column that is damaged is a ``ValueError`` as well."""
+    """Return one column of a table as :func:`cells`; raise ``ValueError`` for a damaged column as well."""
     try:
         column = table.column(position)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{where}: not readable: {error}") from None
+        raise ValueError(f"{where}: cannot be read: {error}") from None
     return cells(column, where)
 
 
 def cells(column: ArrowColumn, where: str) -> Column:
-    """An Arrow column as cells; ``where`` names it in errors.
+    """Return an Arrow column as cells; errors call it ``where``.
 
-    Numbers and decimals are numbers; points in time are Unix seconds (without a zone: UTC), times of day and durations
-    seconds; booleans and texts are texts; nulls and NaN are missing. Anything nested raises ``ValueError``.
+    Numbers and decimals become numbers; points in time, Unix seconds (UTC without a time zone); times of day and
+    durations, seconds; booleans and texts, texts; nulls and NaN, missing cells. Nested types raise ``ValueError``.
 
     >>> cells(pa.chunked_array([[True, None]]), "t.csv: column 'late'").codes.tolist()
     [1, -1]
@@ -155,12 +153,12 @@ def _is_text(kind: ArrowType) -> bool:
 
 
 def _is_view(kind: ArrowType) -> bool:
-    """Whether texts are held as views, which pyarrow 15 does not know yet."""
+    """Return whether texts are stored as views, which pyarrow 15 does not have."""
     return str(kind) == "string_view"
 
 
 def _texts(column: ArrowColumn) -> Column:
-    """Codes over one dictionary; a null in the dictionary is as missing as one in the cells."""
+    """Return codes of one dictionary; a null in the dictionary is as missing as a null cell."""
     encoded = column if pa.types.is_dictionary(column.type) else _plain(column).dictionary_encode()
     if encoded.num_chunks == 0:
         return Column(None, np.empty(0, np.int32))
@@ -174,7 +172,7 @@ def _texts(column: ArrowColumn) -> Column:
 
 
 def _plain(column: ArrowColumn) -> ArrowColumn:
-    """Views cannot be dictionary-encoded by every version of Arrow."""
+    """Convert views, which not every version of Arrow can dictionary-encode."""
     return column.cast(pa.large_string()) if _is_view(column.type) else column
 
 

@@ -1,4 +1,4 @@
-"""Builds a reference from rows: kinds, bins and categories first, then the rows' own sums."""
+"""Build a reference from rows: first kinds, bins and categories, then the sums of the same rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAX_SEGMENT_VALUES: Final = 50
 CLASS_COLUMN: Final = "class"
 """Name of the one column of a schema's class table."""
 Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what is being worked on)."""
+"""Called with (done, total, current step)."""
 
 
 def build_reference(
@@ -60,14 +60,14 @@ def build_reference(
     strict: bool = True,
     progress: Progress | None = None,
 ) -> Reference:
-    """The reference profile of a model from rows that show it at its best.
+    """Build the reference profile of a model from rows that show it working well.
 
-    A feature is numeric where most of its cells are numbers; ``categorical`` and ``numeric`` name exceptions. Task and
-    positive class are told by :func:`.task_of` and :func:`.positive_of` where they are not given. Labels, one cell a
-    row, give the reference its performance and a label column. The rows' weights count everywhere.
+    A feature is numeric if most of its cells are numbers; ``categorical`` and ``numeric`` name exceptions. If not
+    given, task and positive class are inferred by :func:`.task_of` and :func:`.positive_of`. Labels, one cell per row,
+    add performance and a label column to the reference. The rows' weights count everywhere.
 
     Limits: features beyond ``max_features`` are left out; of more categories, classes or segment values than allowed,
-    the most frequent stay and the rest are ``other``.
+    the most frequent stay, and the rest are ``other``.
 
     Raises ``ValueError`` without rows, and for names or a task that the rows contradict; with ``strict=False`` (a
     reference that is learned while serving) the rows win instead.
@@ -82,21 +82,21 @@ def build_reference(
         has_score=batch.score is not None or bool(batch.scores),
         has_value=batch.value is not None or label_values is not None,
     )
-    found_task = task_of(model_name, task, batch.task, outputs, strict)
-    positive, ordered_classes = positive_of(model_name, found_task, positive_class, classes, strict)
+    resolved_task = task_of(model_name, task, batch.task, outputs, strict)
+    positive, ordered_classes = positive_of(model_name, resolved_task, positive_class, classes, strict)
     numbers, texts = feature_sources(batch, kinds, max_features)
-    more_numbers, more_texts = output_sources(batch, found_task == "regression", positive, labels)
+    more_numbers, more_texts = output_sources(batch, resolved_task == "regression", positive, labels)
     numbers, texts = numbers + more_numbers, texts + more_texts
     bins, spread = _ranged(numbers, batch.weights, progress)
     edges, drift_edges = _padded(bins)
     schema = Schema(
-        task=found_task or "",
+        task=resolved_task or "",
         positive_class=positive,
         numeric=tuple(source.spec for source in numbers),
         edges=edges,
         drift_edges=drift_edges,
-        low=np.array([found.low for found in bins]),
-        high=np.array([found.high for found in bins]),
+        low=np.array([column.low for column in bins]),
+        high=np.array([column.high for column in bins]),
         categorical=tuple(source.spec for source in texts),
         categories=_categories(texts, batch.weights, max_categories),
         classes=Categories.from_pairs((CLASS_COLUMN,), max_classes, [(0, name) for name in ordered_classes]),
@@ -112,7 +112,7 @@ def build_reference(
 
 
 def _ranged(sources: Sequence[Source], weights: F64, progress: Progress | None) -> tuple[list[Bins], F64]:
-    """The bins and the standard deviation of every numeric column."""
+    """Return the bins and the standard deviation of every numeric column."""
     bins: list[Bins] = []
     spread = np.zeros(len(sources))
     even = bool(weights[0] > 0.0 and (weights == weights[0]).all())
@@ -120,7 +120,7 @@ def _ranged(sources: Sequence[Source], weights: F64, progress: Progress | None) 
         if progress is not None:
             progress(position, len(sources), f"binning {source.spec.name}")
         values, cell_weights = source.numbers(weights)
-        # A binary decision is mostly taken at one half: as an edge it makes the tables of any window exact there.
+        # A binary decision is usually made at one half: as an edge, it makes the counts of any window exact there.
         include = (0.5,) if source.spec == SCORE_COLUMN else ()
         bins.append(fine_edges(values, None if even else cell_weights, include=include))
         spread[position] = _spread(values, cell_weights, even=even)
@@ -128,9 +128,9 @@ def _ranged(sources: Sequence[Source], weights: F64, progress: Progress | None) 
 
 
 def _spread(values: F64, weights: F64, *, even: bool = False) -> float:
-    """Weighted standard deviation (ddof 0) of the finite values, 0 without any; scaled, so that no square overflows.
+    """Weighted standard deviation (ddof 0) of the finite values, 0 without any; scaled so that no square overflows.
 
-    ``even``: all weights are one positive number.
+    ``even``: all weights are the same positive number.
     """
     if not (even and len(values) and np.isfinite(values.min()) and np.isfinite(values.max())):
         finite = np.isfinite(values) & (weights > 0.0)
@@ -139,34 +139,34 @@ def _spread(values: F64, weights: F64, *, even: bool = False) -> float:
         return 0.0
     exponent = int(np.frexp(max(-low, high))[1])
     scaled, share = _scaled(values, -exponent), (weights[0] if even else weights) / weights.sum()
-    # Two arrays take all steps in turn: with new memory for each, fetching it would take most of the time.
+    # All steps reuse two arrays: with new memory for each step, allocation would take most of the time.
     product = scaled * share
-    centred = np.subtract(scaled, product.sum(), out=scaled)
-    shift = np.multiply(centred, share, out=product).sum()
-    np.multiply(centred, centred, out=product)
+    centered = np.subtract(scaled, product.sum(), out=scaled)
+    shift = np.multiply(centered, share, out=product).sum()
+    np.multiply(centered, centered, out=product)
     product *= share
     variance = product.sum() - shift**2
     return float(np.ldexp(np.sqrt(max(variance, 0.0)), exponent))
 
 
 def _scaled(values: F64, exponent: int) -> F64:
-    """Values times two to that power, which takes no digits away; a product is faster where the power is a float."""
+    """Multiply values by a power of two, which loses no digits; a product is faster if a float can hold the power."""
     return values * 2.0**exponent if abs(exponent) < 1000 else np.ldexp(values, exponent)
 
 
 def _padded(bins: Sequence[Bins]) -> tuple[F64, I32]:
-    """Edges padded with ``+inf`` and coarse positions padded with their last one, as :class:`.Schema` wants them."""
-    edges = np.full((len(bins), max([1, *(len(found.edges) for found in bins)])), np.inf)
-    drift = np.zeros((len(bins), max([1, *(len(found.drift) for found in bins)])), np.int32)
-    for row, found in enumerate(bins):
-        edges[row, : len(found.edges)] = found.edges
-        drift[row] = found.drift[-1]
-        drift[row, : len(found.drift)] = found.drift
+    """Return edges padded with ``+inf``, and coarse positions padded with their last, as :class:`.Schema` requires."""
+    edges = np.full((len(bins), max([1, *(len(column.edges) for column in bins)])), np.inf)
+    drift = np.zeros((len(bins), max([1, *(len(column.drift) for column in bins)])), np.int32)
+    for row, column in enumerate(bins):
+        edges[row, : len(column.edges)] = column.edges
+        drift[row] = column.drift[-1]
+        drift[row, : len(column.drift)] = column.drift
     return edges, drift
 
 
 def _categories(sources: Sequence[Source], weights: F64, limit: int) -> Categories:
-    """The table of every categorical column's texts."""
+    """Return the table of the texts of all categorical columns."""
     table = Categories([source.spec.name for source in sources], limit)
     for position, source in enumerate(sources):
         table.slots(position, source.texts(weights, limit))
@@ -174,7 +174,7 @@ def _categories(sources: Sequence[Source], weights: F64, limit: int) -> Categori
 
 
 def _groups(batch: PredictionBatch, segments: Sequence[str], limit: int) -> Categories:
-    """The table of every declared segment's values."""
+    """Return the table of the values of all declared segments."""
     table = Categories(segments, limit)
     for position, name in enumerate(segments):
         column = segment_column(batch, name)

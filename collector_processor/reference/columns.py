@@ -1,4 +1,4 @@
-"""Which columns a reference watches, and what each is made from."""
+"""Select the columns of a reference, and the cells that each is built from."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from collector_processor.statistics.texts import as_texts
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """True classes or values, one cell a row; both None without labels."""
+    """True classes or values, one cell per row; both None without labels."""
 
     classes: Column | None = None
     values: F64 | None = None
 
     def column(self) -> Column | None:
-        """The cells, whatever they are."""
+        """Return the cells, of either kind."""
         return self.classes if self.values is None else Column(self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One column to be: its cells, and the rows that it speaks for (None: all)."""
+    """A future column: its cells, and the rows that it covers (None: all)."""
 
     spec: ColumnSpec
     column: Column
     rows: Mask | None = None
 
     def numbers(self, weights: F64) -> tuple[F64, F64]:
-        """The numbers of its rows, NaN where there is none, and their weights."""
+        """Return the numbers of its rows, NaN for a cell without one, and their weights."""
         rows: Mask | slice = slice(None) if self.rows is None else self.rows
         values = self.column.numbers
         return (np.full(len(weights), np.nan) if values is None else values)[rows], weights[rows]
 
     def texts(self, weights: F64, limit: int) -> list[str]:
-        """The texts of its rows, see :func:`frequent`."""
+        """Return the texts of its rows, see :func:`frequent`."""
         if self.rows is None:
             return frequent(self.column, weights, limit)
         return frequent(self.column.take(self.rows), weights[self.rows], limit)
@@ -49,13 +49,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """Features whose kind was given instead of told from their cells."""
+    """Features whose kind is given instead of inferred from their cells."""
 
     numeric: Sequence[str] = ()
     categorical: Sequence[str] = ()
 
     def is_numeric(self, name: str, column: Column) -> bool:
-        """The kind that was given, else that of most cells; with none, that of the column's numeric part."""
+        """Return whether a feature is numeric: as given, else as most cells; without cells, by its numeric part."""
         if name in self.numeric:
             return True
         if name in self.categorical or column.numbers is None:
@@ -65,7 +65,7 @@ class Kinds:
 
 
 def feature_sources(batch: PredictionBatch, kinds: Kinds, limit: int) -> tuple[list[Source], list[Source]]:
-    """The first ``limit`` features as numeric and categorical sources."""
+    """Return the first ``limit`` features as numeric and categorical sources."""
     numeric: list[Source] = []
     categorical: list[Source] = []
     for name in list(batch.features)[:limit]:
@@ -92,13 +92,13 @@ def output_sources(
         numeric.append(Source(SCORE_COLUMN, Column(score), done))
     label = labels.column()
     if label is not None:
-        # Labels come one by one, so a row without one is not a missing cell of the label column.
+        # Labels arrive one by one, so a row without a label is not a missing cell of the label column.
         (numeric if regression else categorical).append(Source(LABEL_COLUMN, label, ~label.missing()))
     return numeric, categorical
 
 
 def class_names(batch: PredictionBatch, labels: Labels, limit: int) -> list[str]:
-    """Classes of predictions and labels, those of most weight where there are more than ``limit``."""
+    """Return the classes of predictions and labels, at most ``limit``, those of most weight first."""
     columns = [as_texts(column) for column in (batch.prediction, labels.classes) if column is not None]
     weight: dict[str, float] = {}
     for column in columns:
@@ -108,7 +108,7 @@ def class_names(batch: PredictionBatch, labels: Labels, limit: int) -> list[str]
 
 
 def frequent(column: Column, weights: F64, limit: int, *, fractions: bool = False) -> list[str]:
-    """The ``limit`` texts of most weight, heaviest first, then by name; numbers count as in :func:`.as_texts`.
+    """Return the ``limit`` texts of most weight, heaviest first, then by name; numbers as in :func:`.as_texts`.
 
     >>> frequent(Column(None, np.array([1, 0, 1], np.int32), ("AA", "UA")), np.ones(3), 5)
     ['UA', 'AA']
@@ -121,15 +121,15 @@ def _weights_by_text(column: Column, weights: F64) -> dict[str, float]:
     if column.codes is None or not column.categories:
         return {}
     rows = np.bincount(column.codes + 1, weights, len(column.categories) + 1)[1:]
-    found: dict[str, float] = {}
+    by_text: dict[str, float] = {}
     for name, weight in zip(column.categories, rows.tolist(), strict=True):
         if weight > 0.0:
-            found[name] = found.get(name, 0.0) + weight
-    return found
+            by_text[name] = by_text.get(name, 0.0) + weight
+    return by_text
 
 
 def check_rows(model_name: str, batch: PredictionBatch, labels: Labels) -> None:
-    """Raises ``ValueError`` unless there are rows, with a label cell each if there are labels."""
+    """Raise ``ValueError`` unless there are rows, each with a label cell if there are labels."""
     if not len(batch):
         raise ValueError(f"model '{model_name}': no rows to build a reference from")
     label = labels.column()
@@ -138,13 +138,13 @@ def check_rows(model_name: str, batch: PredictionBatch, labels: Labels) -> None:
 
 
 def check_names(model_name: str, batch: PredictionBatch, kinds: Kinds, segments: Sequence[str]) -> None:
-    """Raises ``ValueError`` for a feature or segment that was named but is not there, or named as two kinds."""
+    """Raise ``ValueError`` for a feature or segment that is named but missing, or named as two kinds."""
     for name in (*kinds.numeric, *kinds.categorical):
         if name not in batch.features:
-            raise ValueError(f"model '{model_name}': no feature '{name}'; there are: {listed(list(batch.features))}")
+            raise ValueError(f"model '{model_name}': no feature '{name}'; available: {listed(list(batch.features))}")
         if name in kinds.numeric and name in kinds.categorical:
             raise ValueError(f"model '{model_name}': feature '{name}' cannot be both numeric and categorical")
     known = list(dict.fromkeys((*batch.segments, *batch.features)))
     for name in segments:
         if name not in known:
-            raise ValueError(f"model '{model_name}': no segment or feature '{name}'; there are: {listed(known)}")
+            raise ValueError(f"model '{model_name}': no segment or feature '{name}'; available: {listed(known)}")

@@ -1,4 +1,4 @@
-"""JSON that a person can review and a program must not trust: one array a line out, checked key by key in."""
+"""JSON that people can review and programs must not trust: written with one array a line, checked key by key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CELLS: Final = 2**27
 
 
 def written(value: Json, indent: str = "") -> str:
-    """The text of a document: objects over several lines, each array on one.
+    """Return the text of a document: objects over several lines, each array on one.
 
     >>> print(written({"rows": 3, "edges": [0.5, 1], "none": {}}))
     {
@@ -38,7 +38,7 @@ def written(value: Json, indent: str = "") -> str:
 
 
 def vector(values: F64) -> Json:
-    """A vector as JSON, exactly: a plain array, or shape, places and values of the cells that are not zero.
+    """Return a vector as exact JSON: a plain array, or shape, positions and values of the cells that are not zero.
 
     >>> vector(np.array([1.0, 0.1])), vector(np.eye(2, 4))
     ([1, 0.1], {'shape': [2, 4], 'at': [0, 5], 'values': [1, 1]})
@@ -51,7 +51,7 @@ def vector(values: F64) -> Json:
 
 
 def number(x: float) -> Json:
-    """A number as JSON: integers without a fraction, what is not finite by its name.
+    """Return a number as JSON: integers without a fraction, numbers that are not finite by name.
 
     >>> number(3.0), number(0.1), number(float("inf"))
     (3, 0.1, 'Infinity')
@@ -63,7 +63,7 @@ def number(x: float) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a document with its place, so that every error names file and key (``x.json: columns.age.edges``)."""
+    """A value of a document with its path, so that every error names file and key (``x.json: columns.age.edges``)."""
 
     value: Any
     file: str
@@ -71,29 +71,29 @@ class Node:
 
     @classmethod
     def parse(cls, text: str | bytes, file: str) -> Node:
-        """The root of a document; raises ``ValueError`` where it is not JSON."""
+        """Return the root of a document; raise ``ValueError`` if it is not JSON."""
         try:
             return cls(json.loads(text), file)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{file}: not JSON: {error}") from None
 
     def fail(self, problem: str) -> NoReturn:
-        """Raises ``ValueError`` about this place."""
+        """Raise ``ValueError`` about this value."""
         raise ValueError(f"{self.file}: {self.path}: {problem}" if self.path else f"{self.file}: {problem}")
 
     def __getitem__(self, key: str) -> Node:
-        """The value under a key; it must be there."""
+        """Return the value under a key, which must exist."""
         fields = self._mapping()
         if key not in fields:
             self.fail(f"has no '{key}'")
         return self._child(key, fields[key])
 
     def __contains__(self, key: str) -> bool:
-        """Whether there is a value under a key."""
+        """Return whether there is a value under a key."""
         return key in self._mapping()
 
     def items(self) -> list[tuple[str, Node]]:
-        """All keys with their values."""
+        """Return all keys with their values."""
         return [(key, self._child(key, value)) for key, value in self._mapping().items()]
 
     def _child(self, key: str, value: object) -> Node:
@@ -105,45 +105,45 @@ class Node:
         return cast("dict[str, object]", self.value)
 
     def text(self) -> str:
-        """The value, which must be a text."""
+        """Return the value, which must be a string."""
         if not isinstance(self.value, str):
-            self.fail("must be a text")
+            self.fail("must be a string")
         return self.value
 
     def integer(self, low: int, high: int) -> int:
-        """The value, which must be an integer from ``low`` to ``high``."""
+        """Return the value, which must be an integer from ``low`` to ``high``."""
         if type(self.value) is not int or not low <= self.value <= high:
             self.fail(f"must be an integer from {low} to {high}")
         return self.value
 
     def real(self) -> float:
-        """The value, which must be a number, or the name of one that is not finite."""
+        """Return the value, which must be a number, or the name of one that is not finite."""
         return float(self._floats([self.value])[0])
 
     def array(self) -> list[Any]:
-        """The value, which must be an array."""
+        """Return the value, which must be an array."""
         if not isinstance(self.value, list):
             self.fail("must be an array")
         return cast("list[Any]", self.value)
 
     def texts(self) -> list[str]:
-        """The value, which must be an array of distinct texts."""
+        """Return the value, which must be an array of distinct strings."""
         values = self.array()
         if not all(isinstance(item, str) for item in values):
-            self.fail("must be an array of texts")
+            self.fail("must be an array of strings")
         if len(set(values)) != len(values):
-            self.fail("has a text twice")
+            self.fail("has a string twice")
         return values
 
     def integers(self, low: int, high: int) -> I32:
-        """The value, which must be an array of integers from ``low`` to ``high``."""
+        """Return the value, which must be an array of integers from ``low`` to ``high``."""
         values = self.array()
         if not all(type(item) is int and low <= item <= high for item in values):
             self.fail(f"must be an array of integers from {low} to {high}")
         return np.array(values, np.int32)
 
     def numbers(self) -> F64:
-        """The value, which must be an array of numbers."""
+        """Return the value, which must be an array of numbers."""
         return self._floats(self.array())
 
     def _floats(self, values: list[Any]) -> F64:
@@ -155,24 +155,24 @@ class Node:
             self.fail("has a number that is too large")
 
     def vector(self, shape: tuple[int, ...]) -> F64:
-        """The value, which must be what :func:`vector` writes for a vector of this shape."""
+        """Return the value, which must be what :func:`vector` writes for a vector of this shape."""
         if math.prod(shape) > MAX_CELLS:
             self.fail(f"would have {math.prod(shape)} cells; allowed: {MAX_CELLS}")
         if isinstance(self.value, list):
-            found = self.numbers()
-            if found.shape != shape:
-                self.fail(f"must have shape {list(shape)}, has {list(found.shape)}")
-            return found
+            plain = self.numbers()
+            if plain.shape != shape:
+                self.fail(f"must have shape {list(shape)}, has {list(plain.shape)}")
+            return plain
         if self["shape"].array() != list(shape):
             self["shape"].fail(f"must be {list(shape)}")
         at, values = self["at"].integers(0, math.prod(shape) - 1), self["values"].numbers()
         if len(at) != len(values) or len(np.unique(at)) != len(at):
-            self["at"].fail("must give each value a place of its own")
+            self["at"].fail("must give each value a different position")
         dense = np.zeros(math.prod(shape))
         dense[at] = values
         return dense.reshape(shape)
 
 
 def _hashable(item: object) -> object:
-    """The item, or a stand-in for one that cannot be looked up in a dict."""
+    """Return the item, or None for one that cannot be looked up in a dict."""
     return None if isinstance(item, (list, dict)) else item

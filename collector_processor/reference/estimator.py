@@ -1,7 +1,7 @@
-"""The estimator part of a profile: plain numbers, from which performance without labels can be estimated.
+"""The estimator part of a profile: plain numbers from which to estimate performance without labels.
 
-A mapping of names to numbers, lists of numbers, short texts and further mappings, with its ``version``. Bounded in
-depth, count and bytes, and nothing in it is ever executed. What the names mean is for the estimators to say.
+A mapping of names to numbers, lists of numbers, short texts and further mappings, with its ``version``. Limited in
+depth, count and bytes, and never executed. The estimators define what the names mean.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ MAX_TEXT_BYTES: Final = 256
 
 
 def checked_estimator(node: Node) -> Mapping[str, Json]:
-    """The estimator part as it is; ``ValueError`` with the place of what must not be in it.
+    """Return the estimator part unchanged; raise ``ValueError`` with the path of anything that it must not contain.
 
     >>> checked_estimator(Node({"version": 1, "knots": [0.1, 0.9]}, "x.json", "estimator"))["knots"]
     [0.1, 0.9]
     >>> checked_estimator(Node({"version": 1, "knots": {"x": [True]}}, "x.json", "estimator"))
     Traceback (most recent call last):
-    ValueError: x.json: estimator.knots.x: must hold finite numbers only
+    ValueError: x.json: estimator.knots.x: must contain only finite numbers
     """
     node["version"].integer(VERSION, VERSION)
     count = 0
@@ -43,9 +43,9 @@ def checked_estimator(node: Node) -> Mapping[str, Json]:
 
 
 def _values(node: Node, depth: int) -> Iterator[tuple[Node, int]]:
-    """Every value of a mapping, checked, with how many numbers or texts it is."""
+    """Yield every value of a mapping, checked, with the count of its numbers or texts."""
     if depth > MAX_DEPTH:
-        node.fail(f"is nested more than {MAX_DEPTH} deep")
+        node.fail(f"is nested more than {MAX_DEPTH} levels deep")
     for name, item in node.items():
         if not 0 < (size := _size(node, name)) <= MAX_TEXT_BYTES:
             node.fail(f"has a name of {size} bytes; allowed: 1 to {MAX_TEXT_BYTES}")
@@ -54,7 +54,7 @@ def _values(node: Node, depth: int) -> Iterator[tuple[Node, int]]:
             yield from _values(item, depth + 1)
         elif isinstance(item.value, list):
             if not all(map(_is_number, item.array())):
-                item.fail("must hold finite numbers only")
+                item.fail("must contain only finite numbers")
             yield item, len(item.array())
         elif isinstance(item.value, str):
             if (size := _size(item, item.value)) > MAX_TEXT_BYTES:
@@ -63,19 +63,19 @@ def _values(node: Node, depth: int) -> Iterator[tuple[Node, int]]:
         elif _is_number(item.value):
             yield item, 1
         else:
-            item.fail("must be a finite number, a list of them, a text or an object")
+            item.fail("must be a finite number, a list of finite numbers, a string or an object")
 
 
 def _size(node: Node, text: str) -> int:
-    """The bytes of a text, which must be whole characters."""
+    """Return the size of a text in bytes; it must consist of whole characters."""
     try:
         return len(text.encode())
     except UnicodeEncodeError:
-        node.fail("has half a character")
+        node.fail("has an incomplete character")
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value is a finite number that a float can hold; true and false are none."""
+    """Return whether a value is a finite number that a float can hold; booleans are not numbers."""
     if type(value) is int:
         return value.bit_length() <= 1023
     return type(value) is float and math.isfinite(value)

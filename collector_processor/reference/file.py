@@ -1,4 +1,4 @@
-"""Reference profiles as files: JSON that can be reviewed, diffed and shipped; statistics only, never rows."""
+"""Save and load reference profiles: JSON to review, diff and ship; statistics only, never rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from collector_processor.statistics.schema import Categories, ColumnSpec, Schema
 from otel_ml.semconv import TASKS, ColumnRole
 
 FORMAT: Final = "otel-ml-reference/1"
-"""What the first key of a file says; another version is refused."""
+"""The value of a file's first key; any other version is rejected."""
 MAX_BYTES: Final = 256 * 2**20
 MAX_EDGES: Final = 4096
 """Most edges of one column that a file may have."""
@@ -33,7 +33,7 @@ _PLAIN: Final = ("rows", "latency", "group_rows")
 
 
 def save_reference(reference: Reference, path: str | os.PathLike[str]) -> None:
-    """Writes a reference; the file is there whole or not at all. The folder must exist."""
+    """Write a reference, completely or not at all. The folder must exist."""
     target = Path(path)
     text = reference_text(reference)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -50,17 +50,17 @@ def save_reference(reference: Reference, path: str | os.PathLike[str]) -> None:
 
 
 def load_reference(path: str | os.PathLike[str]) -> Reference:
-    """Reads exactly what :func:`save_reference` wrote; a bad file is a ``ValueError`` that names file and key."""
+    """Read what :func:`save_reference` wrote, exactly; raise ``ValueError`` with file and key for a bad file."""
     size = Path(path).stat().st_size
     if size > MAX_BYTES:
-        raise ValueError(f"{path}: {size} bytes are too many for a reference; allowed: {MAX_BYTES}")
+        raise ValueError(f"{path}: has {size} bytes, which is too many for a reference; allowed: {MAX_BYTES}")
     return parse_reference(Path(path).read_bytes(), str(path))
 
 
 def reference_text(reference: Reference) -> str:
-    """A reference as the text of its file."""
+    """Return a reference as the text of its file."""
     schema, pane = reference.schema, Pane.empty(reference.schema)
-    pane.add(reference.pane)  # in the extents that the tables have now
+    pane.add(reference.pane)  # with the sizes that the tables have now
     columns: dict[str, dict[str, Json]] = {_FEATURES: {}, _OUTPUTS: {}}
     for position, spec in enumerate(schema.columns):
         place = columns[_FEATURES if spec.role == "feature" else _OUTPUTS]
@@ -92,26 +92,26 @@ def reference_text(reference: Reference) -> str:
 
 
 def buckets(schema: Schema) -> dict[str, Json]:
-    """What the instrumentation counts features by: coarse edges or categories."""
-    found: dict[str, Json] = {}
+    """Return the buckets in which the instrumentation counts features: coarse edges or categories."""
+    by_feature: dict[str, Json] = {}
     for row, spec in enumerate(schema.numeric):
         if spec.role == "feature":
             edges = schema.edges[row, : finite_edges(schema.edges[row])]
             positions = np.unique(schema.drift_edges[row])
-            found[spec.name] = {"kind": "numeric", "edges": edges[positions[positions < len(edges)]].tolist()}
+            by_feature[spec.name] = {"kind": "numeric", "edges": edges[positions[positions < len(edges)]].tolist()}
     for position, spec in enumerate(schema.categorical):
         if spec.role == "feature":
-            found[spec.name] = {"kind": "categorical", "categories": schema.categories.names(position)}
-    return found
+            by_feature[spec.name] = {"kind": "categorical", "categories": schema.categories.names(position)}
+    return by_feature
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a vector of a pane belongs to no column."""
+    """Return whether a vector of a pane belongs to no column."""
     return name in _PLAIN or "." in name
 
 
 def _column(reference: Reference, pane: Pane, position: int) -> Json:
-    """One column: what it looks like in words, then its vectors."""
+    """Return one column: its summary for a reader, then its vectors."""
     schema = reference.schema
     numeric = position < len(schema.numeric)
     head: dict[str, Json] = {
@@ -141,11 +141,11 @@ def _column(reference: Reference, pane: Pane, position: int) -> Json:
 
 
 def parse_reference(text: str | bytes, name: str) -> Reference:
-    """The reference that :func:`reference_text` wrote; ``name`` stands for the file in errors."""
+    """Return the reference that :func:`reference_text` wrote; errors call the file ``name``."""
     root = Node.parse(text, name)
-    found = root["format"].text()
-    if found != FORMAT:
-        root["format"].fail(f"is '{found}'; allowed: {FORMAT}")
+    version = root["format"].text()
+    if version != FORMAT:
+        root["format"].fail(f"is '{version}'; allowed: {FORMAT}")
     task = root["task"].text()
     if task and task not in TASKS:
         root["task"].fail(f"is '{task}'; allowed: {', '.join(TASKS)}")
@@ -183,11 +183,11 @@ _Nodes = list[tuple[ColumnSpec, Node]]
 
 
 def _ordered(root: Node) -> tuple[_Nodes, _Nodes]:
-    """All columns in the order of their positions, numeric and categorical ones."""
+    """Return the numeric and the categorical columns, in the order of their positions."""
     nodes: _Nodes = [(ColumnSpec("feature", name), node) for name, node in root[_FEATURES].items()]
     for name, node in root[_OUTPUTS].items():
         if name not in _ROLES:
-            node.fail(f"is no output; allowed: {', '.join(_ROLES)}")
+            node.fail(f"is not an output; allowed: {', '.join(_ROLES)}")
         nodes.append((ColumnSpec(_ROLES[name], name), node))
     last = len(nodes) - 1
     nodes.sort(key=lambda item: item[1]["position"].integer(0, last))
@@ -206,12 +206,12 @@ def _ordered(root: Node) -> tuple[_Nodes, _Nodes]:
 
 
 def _edges(nodes: list[Node]) -> tuple[F64, I32]:
-    """Edges and positions of the coarse ones, padded."""
+    """Return the edges, and the positions of the coarse ones, padded."""
     edges = [_checked_edges(node["edges"]) for node in nodes]
     coarse = [node["drift_edges"].integers(0, max(len(row) - 1, 0)) for node, row in zip(nodes, edges, strict=True)]
     for node, row in zip(nodes, coarse, strict=True):
         if len(row) != len(coarse[0]) or not len(row) or (np.diff(row) < 0).any():
-            node["drift_edges"].fail("must ascend, and be as many in every numeric column")
+            node["drift_edges"].fail("must ascend, and every numeric column must have equally many")
     padded = np.full((len(nodes), max([1, *map(len, edges)])), np.inf)
     for position, row in enumerate(edges):
         padded[position, : len(row)] = row
@@ -234,44 +234,44 @@ def _each(nodes: _Nodes, key: str) -> F64:
 
 
 def _table(node: Node, columns: list[str], pairs: list[tuple[int, str]]) -> Categories:
-    """An append-only table from its limit, columns and slots."""
+    """Return an append-only table from its limit, columns and slots."""
     limit = node["limit"].integer(0, _MAX_TABLE)
     if len(set(pairs)) != len(pairs) or any(not 0 <= owner < len(columns) for owner, _ in pairs):
-        node.fail("has a value twice, or one of a segment that is not there")
+        node.fail("has a value twice, or a value of an unknown segment")
     return Categories.from_pairs(columns, limit, pairs)
 
 
 def _pairs(node: Node) -> list[tuple[int, str]]:
-    found: list[tuple[int, str]] = []
+    pairs: list[tuple[int, str]] = []
     for item in node.array():
         match item:
             case [int(owner), str(name)]:
-                found.append((owner, name))
+                pairs.append((owner, name))
             case _:
                 node.fail("must be pairs of a segment's number and a value")
-    return found
+    return pairs
 
 
 def _categories(node: Node, columns: _Nodes) -> Categories:
-    """The table of categories; every slot must be taken exactly once."""
+    """Return the table of categories; every slot must be taken exactly once."""
     size = node["slots"].integer(len(columns), _MAX_TABLE * 10)
     pairs: list[tuple[int, str] | None] = [None] * size
     for column, (_, item) in enumerate(columns):
         names, slots = item["categories"].texts(), item["slots"].integers(0, size - 1).tolist()
         if len(slots) != len(names) + 1 or slots[0] != column:
-            item["slots"].fail(f"must be {column} and one for each category")
+            item["slots"].fail(f"must be {column}, then one slot for each category")
         for slot, name in zip(slots[1:], names, strict=True):
             if slot < len(columns) or pairs[slot] is not None:
                 item["slots"].fail(f"has {slot}, which is taken")
             pairs[slot] = (column, name)
     taken = [pair for pair in pairs[len(columns) :] if pair is not None]
     if len(taken) != size - len(columns):
-        node["slots"].fail("must be the number of categories and columns")
+        node["slots"].fail("must be the number of categories plus columns")
     return _table(node, [spec.name for spec, _ in columns], taken)
 
 
 def _pane(node: Node, schema: Schema, numeric: list[Node], categorical: list[Node]) -> Pane:
-    """The vectors, each in the extents that the schema asks for."""
+    """Return the vectors, each with the shape that the schema requires."""
     groups, classes = len(schema.groups) + 1, len(schema.classes)
     if groups * classes**2 > MAX_CELLS:
         node.fail(f"would have {groups} groups of {classes} classes, which are too many")

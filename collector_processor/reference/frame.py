@@ -1,4 +1,4 @@
-"""Columns of frames in memory, as pandas, polars, pyarrow and numpy hold them, as cells."""
+"""Read the columns of pandas, polars, pyarrow and numpy tables in memory as cells."""
 
 from __future__ import annotations
 
@@ -18,34 +18,33 @@ _ABSENT: Final = ("NA", "NaT")
 
 
 def frame_columns(frame: Any) -> dict[str, Any]:
-    """The columns of a frame of pandas or polars, a table of pyarrow, or a mapping of names to columns, by name.
+    """Return the columns of a pandas or polars frame, a pyarrow table, or a mapping of names to columns, by name.
 
     Raises ``ValueError`` for anything else, for names that occur twice and for columns of unequal length.
     """
-    found: Any = (
-        frame if isinstance(frame, Mapping) else getattr(frame, "column_names", getattr(frame, "columns", None))
-    )
-    if found is None or not hasattr(frame, "__getitem__"):
-        raise ValueError(f"a {type(frame).__name__} is no frame; allowed: a frame, a pyarrow table, columns by name")
-    names = [str(key) for key in found]
+    keys: Any = frame if isinstance(frame, Mapping) else getattr(frame, "column_names", getattr(frame, "columns", None))
+    if keys is None or not hasattr(frame, "__getitem__"):
+        allowed = "a pandas or polars frame, a pyarrow table, columns by name"
+        raise ValueError(f"frame: a {type(frame).__name__} is not a table; allowed: {allowed}")
+    names = [str(key) for key in keys]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
         raise ValueError(f"frame: has more than one column '{twice[0]}'")
-    columns: dict[str, Any] = {str(key): frame[key] for key in found}
+    columns: dict[str, Any] = {str(key): frame[key] for key in keys}
     lengths = {name: len(column) if hasattr(column, "__len__") else None for name, column in columns.items()}
     if len(set(lengths.values())) > 1 or None in lengths.values():
-        raise ValueError(f"frame: its columns are not of one length: {lengths}")
+        raise ValueError(f"frame: its columns have different lengths: {lengths}")
     return columns
 
 
 def column_cells(values: Any, where: str) -> Column:
-    """A column of a frame as cells: those that :func:`.arrow.cells` has for it in a file; ``where`` names it in errors.
+    """Return a column of a frame as cells, as :func:`.arrow_table.cells` does for a file; errors call it ``where``.
 
-    ``values`` is a series of pandas or polars, an array of pyarrow, or anything that ``pyarrow.array`` takes. Doubles
-    of numpy stay where they are, Arrow's texts and categories are read where they are, and texts that are Python
-    objects are numbered by their address where they share objects, as pandas mostly lets them.
+    ``values`` is a pandas or polars series, a pyarrow array, or anything that ``pyarrow.array`` accepts. NumPy doubles
+    are used in place, Arrow's texts and categories are read in place, and texts that are Python objects are numbered by
+    their address if they share objects, as they mostly do in pandas.
 
-    Raises ``ValueError`` for what is no column of numbers, texts, booleans, dates or times.
+    Raises ``ValueError`` for anything but a column of numbers, texts, booleans, dates or times.
 
     >>> column = column_cells(np.array(["UA", None, "AA", "UA"], object), "column 'carrier'")
     >>> column.codes.tolist(), column.categories
@@ -57,17 +56,17 @@ def column_cells(values: Any, where: str) -> Column:
     if array is not None and array.dtype == np.float64:
         return Column(array)
     if array is not None and array.dtype == np.object_ and built.texts is not None:
-        found = built.texts.texts_to_codes(array, _absent())
-        if found is not None and found[1]:  # a column of missing cells alone is one of numbers, as in a file
-            return Column(None, found[0], tuple(found[1]))
+        coded = built.texts.texts_to_codes(array, _absent())
+        if coded is not None and coded[1]:  # a column of only missing cells is numeric, as in a file
+            return Column(None, coded[0], tuple(coded[1]))
     try:
         return cells(_to_arrow(values if array is None else array), where)
     except (pa.ArrowException, UnicodeError, TypeError, OverflowError) as error:
-        raise ValueError(f"{where}: not readable as one kind of cells: {error}") from None
+        raise ValueError(f"{where}: cannot be read as one kind of cells: {error}") from None
 
 
 def _plain_array(values: Any) -> NDArray[Any] | None:
-    """The numpy array that a column is or is made of; None for other kinds, masked arrays too."""
+    """Return the numpy array that a column is or wraps; None for other kinds, including masked arrays."""
     of_pandas = type(values).__module__.partition(".")[0] == "pandas"
     if of_pandas and isinstance(getattr(values, "dtype", None), np.dtype):
         values = values.to_numpy()
@@ -85,6 +84,6 @@ def _to_arrow(values: Any) -> Any:
 
 
 def _absent() -> tuple[object, ...]:
-    """The objects that pandas has for missing cells, if it is loaded: else none can be in a column."""
+    """Return the objects that mean a missing cell in pandas; none if pandas is not loaded, since none can occur."""
     pandas = sys.modules.get("pandas")
     return tuple(getattr(pandas, name) for name in _ABSENT if hasattr(pandas, name))

@@ -1,4 +1,4 @@
-"""A reference learned while serving: the first rows of a model are kept, profiled, and given back to be counted."""
+"""Learn a reference while serving: keep the first rows of a model, profile them, and return them to be counted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Learner:
 
     def __init__(self, rows: int = DEFAULT_ROWS, max_bytes: int = DEFAULT_BYTES) -> None:
         if rows < 1 or max_bytes < 1:
-            raise ValueError(f"a reference needs rows and room to learn from, got rows={rows}, max_bytes={max_bytes}")
+            raise ValueError(f"rows and max_bytes must be at least 1, got rows={rows}, max_bytes={max_bytes}")
         self.wanted = rows
         self.max_bytes = max_bytes
         self.rows = 0
@@ -44,7 +44,7 @@ class Learner:
         return self.rows >= self.wanted or self.nbytes >= self.max_bytes
 
     def add(self, batch: PredictionBatch) -> bool:
-        """Keeps a batch and says so; a learner that was :attr:`ready` before refuses it."""
+        """Keep a batch and return True; a learner that is already :attr:`ready` returns False instead."""
         if self.ready:
             return False
         self.batches.append(owned(batch))
@@ -66,10 +66,10 @@ class Learner:
         max_classes: int = MAX_CLASSES,
         max_segment_values: int = MAX_SEGMENT_VALUES,
     ) -> Reference:
-        """The reference of the first rows wanted; :attr:`batches` keeps all rows, for the caller to count.
+        """Build the reference from the first rows wanted; :attr:`batches` keeps all rows for the caller to count.
 
-        Where settings and rows contradict each other the rows win: serving must go on. Raises ``ValueError`` without
-        rows.
+        If settings and rows contradict each other, the rows win: the service must continue. Raises ``ValueError``
+        without rows.
         """
         batch = concatenate(self.batches)
         rows = min(len(batch), self.wanted)

@@ -1,4 +1,4 @@
-"""The rows that a reference is being learned from, in a snapshot: they survive a restart."""
+"""Save the rows from which a reference is being learned in a snapshot, so that they survive a restart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collector_processor.columns.parts import check, plain_of, restored
 
 
 def batches_state(batches: Sequence[PredictionBatch]) -> Any:
-    """Batches of one model as JSON with arrays in it; together, for a batch of a few rows costs as much as a large one.
+    """Return batches of one model as JSON with arrays; combined, because a small batch costs as much as a large one.
 
     >>> import numpy as np
     >>> from collector_processor.columns.batch import ModelKey
@@ -27,9 +27,9 @@ def batches_state(batches: Sequence[PredictionBatch]) -> Any:
 
 
 def batches_from_state(state: Any) -> Iterator[PredictionBatch]:
-    """The batches that :func:`batches_state` was given, each with the columns that any had.
+    """Yield the batches that :func:`batches_state` was given, each with the columns that any of them had.
 
-    ``ValueError``, ``KeyError`` or ``TypeError`` where something is missing or is something else.
+    Raises ``ValueError``, ``KeyError`` or ``TypeError`` for a missing or unexpected value.
     """
     if state is None:
         return
@@ -37,6 +37,6 @@ def batches_from_state(state: Any) -> Iterator[PredictionBatch]:
     check(whole)
     ends = [*accumulate(state["lengths"], initial=0)]
     if ends != sorted(ends) or ends[-1] != len(whole):
-        raise ValueError("the rows kept for learning are not whole")
+        raise ValueError("the rows kept for learning are incomplete")
     for begin, end in pairwise(ends):
         yield whole.take(slice(begin, end))

@@ -1,4 +1,4 @@
-"""The reference rows' own labels, joined to their predictions: what the model was worth when all was well."""
+"""Join the labels of reference rows to their predictions: the model's performance when all was well."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from collector_processor.statistics.texts import as_texts
 
 
 def reference_outcomes(schema: Schema, batch: PredictionBatch, labels: Labels) -> OutcomeBatch | None:
-    """One outcome a row, without a delay; None without labels. Failed rows have no prediction and no score.
+    """Return one outcome a row, without a delay; None without labels. Failed rows have no prediction and no score.
 
-    The probability of the label is looked up in ``batch.scores``; in a binary task the score tells it as well.
+    The probability of the label comes from ``batch.scores``, or in a binary task from the score.
     """
     if labels.classes is None and labels.values is None:
         return None
@@ -45,14 +45,15 @@ def _predicted(schema: Schema, prediction: Column | None, failed: Mask) -> I32 |
 
 
 def _label_probability(schema: Schema, batch: PredictionBatch, scores: F64, slots: I32 | None) -> F64:
-    found = np.full(len(batch), np.nan)
+    probability_of_label = np.full(len(batch), np.nan)
     if slots is None:
-        return found
+        return probability_of_label
     for name, probability in batch.scores.items():
         rows = slots == schema.classes.find(0, name)
-        found[rows] = probability[rows]
+        probability_of_label[rows] = probability[rows]
     if schema.positive_class:
         positive = slots == schema.classes.find(0, schema.positive_class)
-        told = np.where(positive, scores, 1.0 - scores)
-        found = np.where(np.isnan(found) & (slots >= 0), told, found)
-    return found
+        by_score = np.where(positive, scores, 1.0 - scores)
+        unknown = np.isnan(probability_of_label) & (slots >= 0)
+        probability_of_label = np.where(unknown, by_score, probability_of_label)
+    return probability_of_label

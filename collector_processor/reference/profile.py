@@ -1,4 +1,4 @@
-"""The reference: what the model's inputs and outputs looked like when all was well. A profile, never data."""
+"""The reference: a profile of the model's inputs and outputs when all was well, without any rows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference profile: the meaning of the vectors, and the vectors of the reference rows themselves.
+    """A reference profile: a schema that defines the vectors, and the vectors of the reference rows.
 
-    ``spread`` float64 ``[F]`` is each numeric column's standard deviation. ``source`` says in words what it was built
+    ``spread`` float64 ``[F]`` is each numeric column's standard deviation. ``source`` describes what it was built
     from (``"train.parquet"``, ``"the first 5000 rows"``), ``built_at`` when (ISO 8601, UTC). ``estimator`` is the
     estimator part (:mod:`.estimator`), None without one.
     """
@@ -35,9 +35,9 @@ class Reference:
     )
 
     def prepared(self, prepare: Callable[[Reference], T]) -> T:
-        """What a function makes of this reference, made once, for all monitors and versions of the model.
+        """Return a function's result for this reference, computed once for all monitors and versions of the model.
 
-        The function is the key, so give one of a module, not a lambda; what it returns must not be changed.
+        The function is the key, so pass a module's function, not a lambda; do not change what it returns.
         """
         if prepare not in self._prepared:
             self._prepared[prepare] = prepare(self)

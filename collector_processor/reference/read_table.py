@@ -1,4 +1,4 @@
-"""Training or validation tables as predictions and labels, ready to build a reference from."""
+"""Read training or validation tables as predictions and labels, to build a reference from."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from otel_ml.semconv import (
 )
 
 Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what is being worked on)."""
+"""Called with (done, total, current step)."""
 MAX_CLASS_VALUES: Final = 20
-"""Most distinct integers that are taken for classes where neither a task nor a score says what they are."""
+"""Most distinct integers that are taken for classes if neither a task nor a score decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnMapping:
-    """Which column of a table is what; columns with the contract's names (``ml.feature.age``) need no mapping.
+    """Maps the columns of a table; columns with the contract's names (``ml.feature.age``) need no mapping.
 
-    ``features`` None means every column that is nothing else here, or those under the contract's names if there are
-    any. A column named as feature and as segment is both. ``prediction`` and ``label`` are classes or values, see
+    ``features`` None means every column that is not mapped otherwise, or only those with the contract's names if there
+    are any. A column named as feature and as segment is both. ``prediction`` and ``label`` are classes or values, see
     :func:`read_table`. ``id`` only keeps its column from being a feature; ``time`` is the time of the prediction.
     """
 
@@ -56,7 +56,7 @@ class ColumnMapping:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTable:
-    """The rows of a table; at most one of ``label_classes`` and ``label_values`` is there."""
+    """The rows of a table; at most one of ``label_classes`` and ``label_values`` is set."""
 
     predictions: PredictionBatch
     label_classes: Column | None = None
@@ -79,7 +79,7 @@ _CONTRACT: Final[dict[str, Part]] = {
 
 @dataclass(slots=True)
 class _Parts:
-    """Positions of the columns by what they are for; keys of features and segments."""
+    """Positions of the columns by their part; features and segments by name."""
 
     features: dict[str, int] = field(default_factory=dict[str, int])
     segments: dict[str, int] = field(default_factory=dict[str, int])
@@ -94,13 +94,13 @@ def read_table(
     task: str = "",
     progress: Progress | None = None,
 ) -> ReferenceTable:
-    """Reads a Parquet, CSV or Arrow file, one column at a time where the format allows.
+    """Read a Parquet, CSV or Arrow file, one column at a time where the format allows.
 
-    Predictions and labels of numbers are values when the task is regression and classes (``1.0`` is ``"1"``) in
-    classification. Without a ``task`` a score says classification; else numbers are classes where they are at most
-    :data:`MAX_CLASS_VALUES` distinct integers. Rows without a time get 0, all ids are 0.
+    Numeric predictions and labels are values in regression and classes (``1.0`` is ``"1"``) in classification. Without
+    a ``task``, a score means classification; otherwise numbers are classes if they are at most :data:`MAX_CLASS_VALUES`
+    distinct integers. Rows without a time get 0; all ids are 0.
 
-    Raises ``ValueError`` that names the file, and the columns that it has where one is missing; ``OSError``.
+    Raises ``ValueError`` with the file's name, and its columns if one is missing; and ``OSError``.
     """
     table = open_table(path)
     source = _Source(str(path), table.names, partial(read_cells, table))
@@ -115,11 +115,10 @@ def read_frame(
     task: str = "",
     progress: Progress | None = None,
 ) -> ReferenceTable:
-    """What :func:`read_table` gives for a table in memory: a frame of pandas or polars, a table of pyarrow, or arrays
-    by name.
+    """Read a table in memory as :func:`read_table` does: a pandas or polars frame, a pyarrow table, or arrays by name.
 
     Texts that are Python objects are numbered without a copy, see :func:`.column_cells`. Raises ``ValueError`` for
-    what is no frame, names that occur twice, columns of unequal length, and as :func:`read_table` does.
+    anything else, duplicate names, columns of different lengths, and as :func:`read_table` does.
 
     >>> table = read_frame({"carrier": ["UA", "AA"], "hour": [6.0, 7.0], "late": [True, False]},
     ...                    ColumnMapping(prediction="late"))
@@ -134,7 +133,7 @@ def read_frame(
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A table as what errors call it, the names of its columns, and what reads one, given how errors call that."""
+    """A table: its name in errors, its column names, and a function of position and error name that reads one."""
 
     where: str
     names: list[str]
@@ -142,7 +141,7 @@ class _Source:
 
 
 def _read(source: _Source, mapping: ColumnMapping, model: str, task: str, progress: Progress | None) -> ReferenceTable:
-    """The rows of a table, each column that is needed read once."""
+    """Return the rows of a table; read each needed column once."""
     path = source.where
     parts = _parts(path, source.names, mapping)
     read = _Reader(source, len(set(_positions(parts))), progress)
@@ -175,7 +174,7 @@ def _read(source: _Source, mapping: ColumnMapping, model: str, task: str, progre
 
 
 class _Reader:
-    """Reads each column once, whatever it is used for, and tells how far it is."""
+    """Reads each column once, however often it is used, and reports progress."""
 
     def __init__(self, source: _Source, total: int, progress: Progress | None) -> None:
         self._source, self._total, self._progress = source, total, progress
@@ -195,11 +194,11 @@ class _Reader:
 
 
 _INDEX: Final = re.compile(r"__index_level_\d+__")
-"""What pandas calls a nameless index in a file: row numbers, not a feature."""
+"""The column that pandas writes for an unnamed index: row numbers, not a feature."""
 
 
 def _parts(path: str, names: Sequence[str], mapping: ColumnMapping) -> _Parts:
-    """What each column is for: as mapped, else by the contract's names, else a feature."""
+    """Return the part of each column: as mapped, else by the contract's names, else a feature."""
     places = {name: position for position, name in enumerate(names)}
 
     def place(name: str, what: str) -> int:
@@ -218,7 +217,7 @@ def _parts(path: str, names: Sequence[str], mapping: ColumnMapping) -> _Parts:
             parts.single[part] = place(name, part)
     for name in mapping.segments:
         parts.segments[name] = place(name, "segments")
-    # A segment is a feature as well, as it is when a reference is learned; `features` says otherwise.
+    # A segment is a feature as well, as in a learned reference, unless `features` is given.
     taken = set(parts.single.values())
     if mapping.id is not None:
         taken.add(place(mapping.id, "id"))
@@ -234,7 +233,7 @@ def _parts(path: str, names: Sequence[str], mapping: ColumnMapping) -> _Parts:
 
 
 def _by_contract(parts: _Parts, places: dict[str, int], taken: set[int]) -> dict[str, int]:
-    """Takes columns under the contract's names for what they are; returns the features among them."""
+    """Assign columns with the contract's names to their parts; return the features among them."""
     features: dict[str, int] = {}
     for name, position in places.items():
         if name.startswith(FEATURE):
@@ -257,7 +256,7 @@ def _positions(parts: _Parts) -> list[int]:
 
 
 def _is_regression(task: str, single: dict[Part, Column]) -> bool:
-    """Whether numbers under ``prediction`` and ``label`` are values."""
+    """Return whether numbers under ``prediction`` and ``label`` are values."""
     if task:
         return task == "regression"
     if "value" in single or "label value" in single:
@@ -280,7 +279,7 @@ def _looks_continuous(column: Column) -> bool:
 def _classes_and_values(
     path: str, single: dict[Part, Column], mapped: Part, regression: bool, contract: tuple[Part, Part]
 ) -> tuple[Column | None, F64 | None]:
-    """The mapped column as whichever of the two it is, then those under the contract's names."""
+    """Return classes and values: the mapped column as one of them, and columns with the contract's names."""
     classes, values = (single.get(part) for part in contract)
     if mapped in single and regression and values is None:
         values = single[mapped]
@@ -308,7 +307,7 @@ def _weights(path: str, column: Column | None, rows: int) -> F64:
 
 
 def _time_ns(column: Column | None, rows: int) -> I64:
-    """Unix nanoseconds of Unix seconds; a missing or impossible time is 0."""
+    """Convert Unix seconds to Unix nanoseconds; a missing or impossible time is 0."""
     if column is None or column.numbers is None:
         return np.zeros(rows, np.int64)
     possible = np.abs(column.numbers) < 9.2e9

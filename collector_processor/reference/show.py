@@ -1,4 +1,4 @@
-"""Prints a reference for a person."""
+"""Show a reference in the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collector_processor.reference.task import listed
 
 
 def describe(reference: Reference) -> Group:
-    """What a reference was built from, and a table with a line for every column; names are never read as markup."""
+    """Return what a reference was built from, and a table with a line per column; names are never read as markup."""
     schema = reference.schema
     rows = reference.pane.rows
     facts = [
@@ -51,7 +51,7 @@ def _columns(reference: Reference) -> Table:
 
 
 def _values(summary: Summary) -> str:
-    """The range of a numeric column, the top categories of the other."""
+    """Return the range of a numeric column, or the top categories of a categorical one."""
     if summary.top is None:
         return "no values" if summary.low is None else f"{_figure(summary.low)} … {_figure(summary.high)}"
     shown = ", ".join(f"{name} {share:.1%}" for name, share in summary.top)

@@ -1,4 +1,4 @@
-"""What a column of a reference looks like, in a few numbers that a person can check."""
+"""Summarize a column of a reference in a few numbers that a person can check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collector_processor.statistics.bins import finite_edges
 from collector_processor.statistics.schema import OTHER
 
 TOP = 5
-"""How many of the most frequent categories are told."""
+"""How many of the most frequent categories are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Summary:
     categories: int = 0
 
     def as_mapping(self) -> Mapping[str, object]:
-        """For a file, rounded to what a person reads."""
+        """Return the summary for a file, rounded for people."""
         if self.top is None:
             named = {"min": self.low, "max": self.high, "mean": self.mean, "std": self.std}
             rounded = {name: None if value is None else float(f"{value:.6g}") for name, value in named.items()}
@@ -40,7 +40,7 @@ class Summary:
 
 
 def column_summary(reference: Reference, position: int) -> Summary:
-    """The summary of the column at a position of ``schema.columns``."""
+    """Return the summary of the column at a position of ``schema.columns``."""
     schema, pane = reference.schema, reference.pane
     missing, wrong = float(pane.missing[position]), float(pane.wrong_type[position])
     if position >= len(schema.numeric):
@@ -48,10 +48,10 @@ def column_summary(reference: Reference, position: int) -> Summary:
         slots = schema.categories.column_slots(column)
         counts = np.zeros(len(schema.categories))
         counts[: len(pane.category_counts)] = pane.category_counts
-        found, total = counts[slots], float(counts[slots].sum())
-        order = [place for place in np.argsort(-found, kind="stable")[:TOP].tolist() if found[place] > 0.0]
+        by_category, total = counts[slots], float(counts[slots].sum())
+        order = [place for place in np.argsort(-by_category, kind="stable")[:TOP].tolist() if by_category[place] > 0.0]
         names = [OTHER, *schema.categories.names(column)]
-        top = tuple((names[place], float(found[place]) / total) for place in order)
+        top = tuple((names[place], float(by_category[place]) / total) for place in order)
         return Summary(_share(missing, missing + wrong + total), top=top, categories=len(slots) - 1)
     counts = pane.counts[position]
     total = float(counts.sum())

@@ -1,4 +1,4 @@
-"""What a model is for, told from its rows where nobody said it: the task and the positive class."""
+"""Infer a model's task and positive class from its rows if they are not given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from otel_ml.semconv import TASKS, Task
 
 POSITIVE_WORDS: Final = ("1", "true", "yes", "positive", "y")
-"""Classes that are the positive one by convention, in any case of letters."""
+"""Classes that are positive by convention, in upper or lower case."""
 _BINARY: Final[Task] = "binary_classification"
 _MULTICLASS: Final[Task] = "multiclass_classification"
 _REGRESSION: Final[Task] = "regression"
@@ -18,7 +18,7 @@ _BY_NAME: Final[dict[str, Task]] = {task: task for task in TASKS}
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the rows have: classes of predictions and labels, a score, values of predictions or labels."""
+    """The outputs in the rows: classes of predictions and labels, a score, values of predictions or labels."""
 
     classes: tuple[str, ...]
     has_score: bool
@@ -26,21 +26,21 @@ class Outputs:
 
 
 def task_of(model_name: str, given: str, sent: str, outputs: Outputs, strict: bool) -> Task | None:
-    """The task: what was ``given``, else what the rows were ``sent`` with, else what their outputs look like.
+    """Return the task: the ``given`` one, else the one ``sent`` with the rows, else what their outputs suggest.
 
-    Values mean regression, up to two classes or a score alone binary, more classes multiclass; no outputs, no task.
-    A ``given`` task that the outputs contradict raises ``ValueError`` when ``strict`` and is passed over otherwise.
+    Values mean regression; up to two classes, or only a score, binary; more classes, multiclass; no outputs, no task.
+    A ``given`` task that the outputs contradict raises ``ValueError`` if ``strict``, and is ignored otherwise.
 
     >>> task_of("m", "", "", Outputs(("no", "yes"), has_score=True, has_value=False), strict=True)
     'binary_classification'
     """
-    for told, binding in ((given, strict), (sent, False)):
-        if not told:
+    for named, binding in ((given, strict), (sent, False)):
+        if not named:
             continue
-        task = _BY_NAME.get(told)
+        task = _BY_NAME.get(named)
         if task is None:
             if binding:
-                raise ValueError(f"model '{model_name}': unknown task '{told}'; allowed: {', '.join(TASKS)}")
+                raise ValueError(f"model '{model_name}': unknown task '{named}'; allowed: {', '.join(TASKS)}")
             continue
         contradiction = _contradiction(task, outputs)
         if not contradiction:
@@ -55,7 +55,7 @@ def task_of(model_name: str, given: str, sent: str, outputs: Outputs, strict: bo
 
 
 def _contradiction(task: Task, outputs: Outputs) -> str:
-    """Why the outputs cannot be of this task; empty if they can."""
+    """Return why the outputs cannot be of this task; empty if they can."""
     if task == _BINARY and len(outputs.classes) > 2:
         return f"there are {len(outputs.classes)} classes: {listed(outputs.classes)}"
     if task == _REGRESSION and outputs.classes and not outputs.has_value:
@@ -68,11 +68,11 @@ def _contradiction(task: Task, outputs: Outputs) -> str:
 def positive_of(
     model_name: str, task: Task | None, given: str, classes: Sequence[str], strict: bool
 ) -> tuple[str, tuple[str, ...]]:
-    """The positive class and all classes in order; no positive class unless the task is binary classification.
+    """Return the positive class and all classes in order; no positive class unless the task is binary classification.
 
-    What is not ``given`` is a class that says so (:data:`POSITIVE_WORDS`), else the last in sorted order. A class that
-    is ``given`` but not among the ``classes`` raises ``ValueError`` when ``strict``; otherwise it joins them: the first
-    rows of a model may well have no positive one.
+    Without a ``given`` class, it is one with a conventional name (:data:`POSITIVE_WORDS`), else the last in sorted
+    order. A class that is ``given`` but not among the ``classes`` raises ``ValueError`` if ``strict``; otherwise it is
+    added to them: the first rows of a model may contain no positive one.
 
     >>> positive_of("m", "binary_classification", "", ("No", "Yes"), strict=True)
     ('Yes', ('No', 'Yes'))
@@ -90,7 +90,7 @@ def positive_of(
         if given in known or not known:
             return given, known
         if strict:
-            raise ValueError(f"model '{model_name}': no class '{given}'; there are: {listed(known)}")
+            raise ValueError(f"model '{model_name}': no class '{given}'; available: {listed(known)}")
         return (given, tuple(sorted((*known, given)))) if len(known) < 2 else (_conventional(known), known)
     return (_conventional(known) if known else ""), known
 
@@ -101,7 +101,7 @@ def _conventional(classes: tuple[str, ...]) -> str:
 
 
 def listed(names: Sequence[str], limit: int = 20) -> str:
-    """Names for a message, cut after ``limit``.
+    """Return names for a message, shortened after ``limit``.
 
     >>> listed(["a", "b", "c"], limit=2)
     'a, b and 1 more'

@@ -339,8 +339,8 @@ def test_a_regression_is_told_by_its_values(tmp_path: Path) -> None:
         (("--segments", "area"), "no column 'area' for segments; it has: age, plan"),
         (("--features", "age,height"), "no column 'height' for features; it has: age, plan"),
         (("--score", "plan"), "score must be numbers, has texts such as"),
-        ((*OUTPUTS, "--positive-class", "gone"), "no class 'gone'; there are: leaves, stays"),
-        ((*OUTPUTS, "--categorical", "weight"), "no feature 'weight'; there are: age, plan, region"),
+        ((*OUTPUTS, "--positive-class", "gone"), "no class 'gone'; available: leaves, stays"),
+        ((*OUTPUTS, "--categorical", "weight"), "no feature 'weight'; available: age, plan, region"),
     ],
 )
 def test_a_reference_that_cannot_be_built_is_told_in_the_users_words(
@@ -362,7 +362,7 @@ def test_a_table_that_is_not_there_and_a_place_to_write_that_is_none_are_told(
     assert f"--out: folder {tmp_path / 'nowhere'} does not exist" in capsys.readouterr().err
     (tmp_path / "table.xlsx").write_text("x")
     assert main(["reference", "build", str(tmp_path / "table.xlsx"), "--model", "m", "--out", missing]) == 2
-    assert "cannot tell the format; allowed: .parquet" in capsys.readouterr().err
+    assert "unknown format; allowed: .parquet" in capsys.readouterr().err
 
 
 def test_showing_what_is_no_reference_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

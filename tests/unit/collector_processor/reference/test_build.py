@@ -50,7 +50,7 @@ class TestKinds:
 
     @pytest.mark.parametrize("kind", ["categorical", "numeric"])
     def test_an_unknown_name_is_refused_with_the_features_there_are(self, kind):
-        with pytest.raises(ValueError, match=r"model 'm': no feature 'aeg'; there are: age, plan"):
+        with pytest.raises(ValueError, match=r"model 'm': no feature 'aeg'; available: age, plan"):
             build_reference("m", batch(1, features={"age": numbers(1), "plan": texts("a")}), **{kind: ["aeg"]})
 
     def test_one_feature_has_one_kind(self):
@@ -85,7 +85,7 @@ class TestTask:
         assert (schema.task, schema.positive_class) == (task, positive)
 
     def test_a_positive_class_must_be_among_the_classes(self):
-        with pytest.raises(ValueError, match="model 'm': no class 'late'; there are: delayed, on time"):
+        with pytest.raises(ValueError, match="model 'm': no class 'late'; available: delayed, on time"):
             build_reference("m", batch(2, prediction=texts("on time", "delayed")), positive_class="late")
 
     def test_a_positive_class_needs_a_binary_task(self):
@@ -248,7 +248,7 @@ class TestRefusals:
             build_reference("m", batch(3), label_values=np.ones(2))
 
     def test_an_unknown_segment(self):
-        with pytest.raises(ValueError, match="no segment or feature 'carier'; there are: region, carrier"):
+        with pytest.raises(ValueError, match="no segment or feature 'carier'; available: region, carrier"):
             build_reference(
                 "m", batch(1, features={"carrier": texts("UA")}, segments={"region": texts("n")}), segments=["carier"]
             )

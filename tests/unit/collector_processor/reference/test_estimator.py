@@ -86,18 +86,18 @@ def nested(levels: int) -> dict[str, Any]:
         ({"version": 2}, "x.json: estimator.version: must be an integer from 1 to 1"),
         ({"version": True}, "x.json: estimator.version: must be an integer from 1 to 1"),
         ({"version": 1, "a": {"b": float("nan")}}, "x.json: estimator.a.b: must be a finite number"),
-        ({"version": 1, "a": [1.0, float("inf")]}, "x.json: estimator.a: must hold finite numbers only"),
-        ({"version": 1, "a": ["NaN"]}, "x.json: estimator.a: must hold finite numbers only"),
-        ({"version": 1, "a": [[1.0]]}, "x.json: estimator.a: must hold finite numbers only"),
-        ({"version": 1, "a": [{"b": 1}]}, "x.json: estimator.a: must hold finite numbers only"),
+        ({"version": 1, "a": [1.0, float("inf")]}, "x.json: estimator.a: must contain only finite numbers"),
+        ({"version": 1, "a": ["NaN"]}, "x.json: estimator.a: must contain only finite numbers"),
+        ({"version": 1, "a": [[1.0]]}, "x.json: estimator.a: must contain only finite numbers"),
+        ({"version": 1, "a": [{"b": 1}]}, "x.json: estimator.a: must contain only finite numbers"),
         ({"version": 1, "a": None}, "x.json: estimator.a: must be a finite number"),
         ({"version": 1, "a": False}, "x.json: estimator.a: must be a finite number"),
         ({"version": 1, "a": 10**400}, "x.json: estimator.a: must be a finite number"),
         ({"version": 1, "a": "x" * 257}, "x.json: estimator.a: has 257 bytes; allowed: 256"),
-        ({"version": 1, "a": "\ud800"}, "x.json: estimator.a: has half a character"),
+        ({"version": 1, "a": "\ud800"}, "x.json: estimator.a: has an incomplete character"),
         ({"version": 1, "é" * 129: 1}, "x.json: estimator: has a name of 258 bytes; allowed: 1 to 256"),
         ({"version": 1, "": 1}, "x.json: estimator: has a name of 0 bytes"),
-        ({"version": 1, **nested(9)}, "x.x.x.x.x.x.x.x: is nested more than 8 deep"),
+        ({"version": 1, **nested(9)}, "x.x.x.x.x.x.x.x: is nested more than 8 levels deep"),
     ],
 )
 def test_what_is_not_plain_numbers_is_refused_with_its_place(part: object, message: str) -> None:
@@ -123,6 +123,6 @@ def test_too_many_values_and_too_many_bytes_are_refused(monkeypatch: pytest.Monk
 
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"the reference: estimator\.knots: must hold finite"):
+    with pytest.raises(ValueError, match=r"the reference: estimator\.knots: must contain only finite"):
         save_reference(replace(PLAIN, estimator={"version": 1, "knots": [float("nan")]}), tmp_path / "x.json")
     assert list(tmp_path.iterdir()) == []

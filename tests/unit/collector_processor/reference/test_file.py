@@ -184,7 +184,7 @@ def test_a_missing_folder_or_file_is_an_os_error(tmp_path):
 def test_a_huge_file_is_not_even_read(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "MAX_BYTES", 10)
     (tmp_path / "r.json").write_text("x" * 11)
-    with pytest.raises(ValueError, match=r"r\.json: 11 bytes are too many for a reference; allowed: 10"):
+    with pytest.raises(ValueError, match=r"r\.json: has 11 bytes, which is too many for a reference; allowed: 10"):
         load_reference(tmp_path / "r.json")
 
 
@@ -196,7 +196,7 @@ def test_a_huge_file_is_not_even_read(tmp_path, monkeypatch):
         ("[" * 100_000, "x.json: not JSON"),
         ("[]", "x.json: must be an object"),
         ("{}", "x.json: has no 'format'"),
-        ('{"format": 1}', "x.json: format: must be a text"),
+        ('{"format": 1}', "x.json: format: must be a string"),
         ('{"format": "otel-ml-reference/2"}', "x.json: format: is 'otel-ml-reference/2'; allowed: otel-ml-reference/1"),
         ('{"format": "otel-ml-reference/1"}', "x.json: has no 'task'"),
     ],
@@ -246,32 +246,32 @@ def changed(path, value):
         ("columns/age/drift_edges", [5] * 9 + [4], "columns.age.drift_edges: must ascend"),
         ("columns/age/drift_edges", [99999] * 10, "columns.age.drift_edges: must be an array of integers from 0 to"),
         ("columns/age/drift_edges", [], "columns.age.drift_edges: must ascend"),
-        ("columns/score/drift_edges", [0], "columns.score.drift_edges: must ascend, and be as many"),
+        ("columns/score/drift_edges", [0], "columns.score.drift_edges: must ascend, and every numeric column"),
         ("columns/age/counts", {"shape": [1], "at": [], "values": []}, "columns.age.counts.shape: must be"),
         ("columns/age/spread", "x", "columns.age.spread: must be a number"),
         ("columns/age/kind", "odd", "columns.age.kind: is 'odd'; allowed: numeric, categorical"),
         ("columns/age/position", 1, "columns.age.position: must be 0: positions number all columns from 0"),
         ("columns/age/position", -1, "columns.age.position: must be an integer from 0 to 6"),
-        ("columns/plan/slots", lambda slots: slots[:-1], "columns.plan.slots: must be 0 and one for each category"),
+        ("columns/plan/slots", lambda slots: slots[:-1], "columns.plan.slots: must be 0, then one slot for"),
         ("columns/plan/slots", lambda slots: [*slots[:-1], slots[1]], "columns.plan.slots: has 3, which is taken"),
-        ("columns/plan/categories", ["a", "a", "b"], "columns.plan.categories: has a text twice"),
-        ("columns/plan/categories", [1, 2, 3], "columns.plan.categories: must be an array of texts"),
-        ("outputs/odd", {}, "outputs.odd: is no output; allowed: prediction, score, label"),
+        ("columns/plan/categories", ["a", "a", "b"], "columns.plan.categories: has a string twice"),
+        ("columns/plan/categories", [1, 2, 3], "columns.plan.categories: must be an array of strings"),
+        ("outputs/odd", {}, "outputs.odd: is not an output; allowed: prediction, score, label"),
         ("columns", [], "columns: must be an object"),
-        ("categories/slots", 99, "categories.slots: must be the number of categories and columns"),
+        ("categories/slots", 99, "categories.slots: must be the number of categories plus columns"),
         ("categories/slots", 10**12, "categories.slots: must be an integer from 3 to"),
         ("task", "clustering", "task: is 'clustering'; allowed: binary_classification"),
         ("positive_class", "x", "positive_class: is 'x', which is not among classes.names"),
         ("classes/names", [*map(str, range(100_000)), "yes"], "vectors: would have 5 groups of 100002 classes"),
         ("classes/names", lambda names: [*names, "third"], r"vectors.outcomes.confusion"),
-        ("segments/values", [[5, "x"]], "segments: has a value twice, or one of a segment that is not there"),
+        ("segments/values", [[5, "x"]], "segments: has a value twice, or a value of an unknown segment"),
         ("segments/values", [[0, "x"], [0, "x"]], "segments: has a value twice"),
         ("segments/values", ["x"], "segments.values: must be pairs"),
         ("vectors/rows", REMOVED, "vectors: has no 'rows'"),
         ("vectors/rows", [1], r"vectors.rows: must have shape \[2\], has \[1\]"),
-        ("vectors/latency/at", [0, 0], "vectors.latency.at: must give each value a place of its own"),
+        ("vectors/latency/at", [0, 0], "vectors.latency.at: must give each value a different position"),
         ("vectors/latency/at", [10**9], "vectors.latency.at: must be an array of integers from 0"),
-        ("model", 5, "model: must be a text"),
+        ("model", 5, "model: must be a string"),
     ],
 )  # fmt: skip
 def test_a_bad_place_is_named_with_file_and_key(path, value, message):

@@ -120,7 +120,7 @@ class TestLearner:
     def test_without_rows_there_is_nothing_to_learn(self):
         with pytest.raises(ValueError, match="at least one batch"):
             Learner().finish("m")
-        with pytest.raises(ValueError, match="needs rows and room"):
+        with pytest.raises(ValueError, match="must be at least 1"):
             Learner(rows=0)
 
     def test_the_bytes_of_texts_count(self):
