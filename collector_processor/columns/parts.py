@@ -7,7 +7,7 @@ A new field is one line in its batch::
 It is then selected, concatenated, copied, measured, saved and handed over like the others.
 """
 
-# ruff: noqa: D102  # Kind documents each method once
+# ruff: noqa: D102  # PartKind documents each method once
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -27,7 +27,7 @@ _PART: Final = "part"
 _NO_NAMES: Final[Set[str]] = frozenset()
 
 
-class Kind(ABC):
+class PartKind(ABC):
     """One kind of part. ``value`` is the part of one batch, ``values`` are those of several batches."""
 
     def mapped(self, value: Any, of: Callable[[Array], Array]) -> Any:
@@ -63,7 +63,7 @@ class Kind(ABC):
 
 
 @dataclass(frozen=True)
-class Rows(Kind):
+class RowsPart(PartKind):
     """An array that every batch has: ``[n]``, or ``[n, axis]``."""
 
     dtype: np.dtype[Any]
@@ -82,7 +82,7 @@ class Rows(Kind):
         return value.nbytes
 
 
-class Numbers(Kind):
+class NumbersPart(PartKind):
     """float64 ``[n]``; NaN for a row without a number, None if no row has one."""
 
     def mapped(self, value: Array | None, of: Callable[[Array], Array]) -> Array | None:
@@ -98,7 +98,7 @@ class Numbers(Kind):
         return 0 if value is None else value.nbytes
 
 
-class Cells(Kind):
+class ColumnPart(PartKind):
     """A :class:`.Column`, or None if all its cells are missing."""
 
     def mapped(self, value: Column | None, of: Callable[[Array], Array]) -> Column | None:
@@ -135,10 +135,10 @@ class Cells(Kind):
 
 
 @dataclass(frozen=True)
-class ByName(Kind):
+class ByNamePart(PartKind):
     """A mapping from names, which the sender chose, to parts of another kind."""
 
-    kind: Kind
+    kind: PartKind
 
     def mapped(self, value: Mapping[str, Any], of: Callable[[Array], Array]) -> Mapping[str, Any]:
         return {name: self.kind.mapped(one, of) for name, one in value.items()}
@@ -171,7 +171,7 @@ class ByName(Kind):
         return sum(map(self.kind.nbytes, value.values()))
 
 
-class Text(Kind):
+class TextPart(PartKind):
     """One text for the whole batch, empty if the sender gave none; of several batches, the first one's that has it."""
 
     def concatenated(self, values: Sequence[str], lengths: Sequence[int]) -> str:
@@ -184,7 +184,7 @@ class Text(Kind):
         return 0
 
 
-class Model(Kind):
+class ModelPart(PartKind):
     """The model version, the same for all batches that are concatenated."""
 
     def concatenated(self, values: Sequence[ModelKey], lengths: Sequence[int]) -> ModelKey:
@@ -203,18 +203,18 @@ class Model(Kind):
 
 _F64: Final = np.dtype(np.float64)
 _I32: Final = np.dtype(np.int32)
-TIMES: Final = Rows(np.dtype(np.int64))
-IDS: Final = Rows(np.dtype(np.uint64), 2)
-WEIGHTS: Final = Rows(_F64)
-NUMBERS: Final = Numbers()
-COLUMN: Final = Cells()
-NUMBERS_BY_NAME: Final = ByName(NUMBERS)
-COLUMNS_BY_NAME: Final = ByName(COLUMN)
-TEXT: Final = Text()
-MODEL: Final = Model()
+TIMES: Final = RowsPart(np.dtype(np.int64))
+IDS: Final = RowsPart(np.dtype(np.uint64), 2)
+WEIGHTS: Final = RowsPart(_F64)
+NUMBERS: Final = NumbersPart()
+COLUMN: Final = ColumnPart()
+NUMBERS_BY_NAME: Final = ByNamePart(NUMBERS)
+COLUMNS_BY_NAME: Final = ByNamePart(COLUMN)
+TEXT: Final = TextPart()
+MODEL: Final = ModelPart()
 
 
-def part(kind: Kind | None) -> Mapping[str, Kind | None]:
+def part(kind: PartKind | None) -> Mapping[str, PartKind | None]:
     """Return the metadata of a batch's field; the kind is None for a field derived from the others, never copied."""
     return {_PART: kind}
 
@@ -229,9 +229,9 @@ class Batch:
 
 
 @cache
-def parts_of(batch_type: type[Batch]) -> tuple[tuple[str, Kind], ...]:
+def parts_of(batch_type: type[Batch]) -> tuple[tuple[str, PartKind], ...]:
     """Return the name and kind of each part, in the order of the fields; ``TypeError`` for a field without a kind."""
-    found: list[tuple[str, Kind]] = []
+    found: list[tuple[str, PartKind]] = []
     for each in fields(cast("Any", batch_type)):
         if _PART not in each.metadata:
             raise TypeError(f"{batch_type.__name__}.{each.name} has no kind; describe it by field(metadata=part(...))")

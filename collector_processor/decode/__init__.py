@@ -47,8 +47,8 @@ __all__ = [
     "concatenate",
     "decode",
     "decode_metrics",
-    "decoder_called",
     "decoder_name",
+    "decoder_named",
     "decoder_notice",
     "default_id",
     "default_ids",
@@ -86,12 +86,12 @@ DECODERS: Final = _installed()
 """The decoders that this installation has, the fastest first."""
 
 
-def decoder_called(name: str) -> Decoder:
+def decoder_named(name: str) -> Decoder:
     """Return the decoder with a name, the fastest for an empty name; raise ``ValueError`` if there is none.
 
-    >>> decoder_called("fallback").name
+    >>> decoder_named("fallback").name
     'fallback'
-    >>> decoder_called("fast")
+    >>> decoder_named("fast")
     Traceback (most recent call last):
     ValueError: OTEL_ML_DECODER is 'fast'; this installation has: ...fallback
     """
@@ -105,7 +105,7 @@ def decoder_called(name: str) -> Decoder:
 
 @cache
 def _chosen() -> Decoder:
-    return decoder_called(os.environ.get(DECODER_VARIABLE, ""))
+    return decoder_named(os.environ.get(DECODER_VARIABLE, ""))
 
 
 def decode(

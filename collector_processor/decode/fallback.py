@@ -34,21 +34,21 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from collector_processor.columns.batch import Decoded, MalformedRequestError
 from collector_processor.decode.arrow.stream import read_stream
 from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits, Tally
-from collector_processor.decode.request_rows import Request
-from collector_processor.decode.rules.attributes import Shaped, Value, batch_of, read, shaped
+from collector_processor.decode.request_rows import RequestRows
+from collector_processor.decode.rules.attributes import SpanCells, Value, arrow_stream_of, read, span_cells
 from collector_processor.decode.rules.cells import MAPS, Scalar, UnreadableError, text_of
 from collector_processor.decode.rules.identity import (
-    Defaults,
     Identity,
-    defaults_of,
+    ResourceModel,
     has_label,
     identity_of,
     is_prediction,
     may_be_label,
+    resource_model_of,
 )
 from collector_processor.decode.rules.ids import default_id
-from collector_processor.decode.rules.prediction_rows import Call, PredictionRows, Row
-from collector_processor.decode.rules.row_table import Table
+from collector_processor.decode.rules.prediction_rows import CallHeader, PredictionRows, Row
+from collector_processor.decode.rules.row_table import RowTable
 from collector_processor.decode.rules.sampling import weight
 from otel_ml import semconv
 
@@ -58,8 +58,8 @@ Known = dict[tuple[Value, Value, Value, Value], PredictionRows]
 
 Octets = bytes | memoryview
 _LATEST: Final = 2**63 - 1
-_NAME_TOLD: Final = 80
-_RECORD_TOLD: Final = f"log record {semconv.EVENT_LABEL!r}"
+_MAX_NAME: Final = 80
+_LABEL_RECORD: Final = f"log record {semconv.EVENT_LABEL!r}"
 _DEFAULT_ERROR: Final = "error"
 _EVENT_NAME: Final = "event.name"
 """Attribute that held a record's event name before the field of that name."""
@@ -73,17 +73,17 @@ def decode_traces(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_
     >>> decode_traces(b"", received_ns=0).items
     0
     """
-    request, items = Request(received_ns, limits), 0
+    request, items = RequestRows(received_ns, limits), 0
     message = parsed(ExportTraceServiceRequest, body)
     request.tally.take_items(len(message.resource_spans))
     for resource_spans in message.resource_spans:
-        defaults = defaults_of(resource_spans.resource.attributes)
+        resource_model = resource_model_of(resource_spans.resource.attributes)
         known: Known = {}
         request.tally.take_items(len(resource_spans.scope_spans))
         for scope_spans in resource_spans.scope_spans:
             items += request.tally.take_items(len(scope_spans.spans))
             for span in scope_spans.spans:
-                take_span(request, span, defaults, known)
+                take_span(request, span, resource_model, known)
     return request.decoded(items)
 
 
@@ -93,16 +93,16 @@ def decode_logs(body: bytes, received_ns: int, limits: DecodeLimits = DEFAULT_LI
     >>> decode_logs(b"", received_ns=0).items
     0
     """
-    request, items = Request(received_ns, limits), 0
+    request, items = RequestRows(received_ns, limits), 0
     message = parsed(ExportLogsServiceRequest, body)
     request.tally.take_items(len(message.resource_logs))
     for resource_logs in message.resource_logs:
-        defaults = defaults_of(resource_logs.resource.attributes)
+        resource_model = resource_model_of(resource_logs.resource.attributes)
         request.tally.take_items(len(resource_logs.scope_logs))
         for scope_logs in resource_logs.scope_logs:
             items += request.tally.take_items(len(scope_logs.log_records))
             for record in scope_logs.log_records:
-                take_record(request, record, defaults)
+                take_record(request, record, resource_model)
     return request.decoded(items)
 
 
@@ -119,36 +119,38 @@ def parsed(kind: type[_Request], body: bytes) -> _Request:
         raise MalformedRequestError(f"not an {kind.DESCRIPTOR.name}: {error}") from error
 
 
-def take_span(request: Request, span: Span, defaults: Defaults, known: Known) -> None:
+def take_span(request: RequestRows, span: Span, resource_model: ResourceModel, known: Known) -> None:
     """Add the span to the request if it is one of ours; the usual kind takes a short path."""
     values, nested = read(span.attributes)
     get = values.get
     naming = (get(semconv.MODEL_NAME), get(semconv.MODEL_VERSION), get(semconv.MODEL_TASK), get(semconv.MODEL_ROLE))
     if nested or not span.name.startswith(semconv.SPAN_PREDICT) or not _BEYOND_SCALARS.isdisjoint(values):
-        _take_any(request, span, values, defaults)
+        _take_any(request, span, values, resource_model)
     elif (rows := known.get(naming)) is not None:
         # One row, all scalars, of a model that an earlier span named with the same values.
         rows.add(cast("dict[str, Scalar | None]", values), _call(request, span, values))
     else:
-        rows = _take_any(request, span, values, defaults)
+        rows = _take_any(request, span, values, resource_model)
         # Only texts, because as keys the versions 1 and True would be equal.
         if rows is not None and all(text is None or isinstance(text, str) for text in naming):
             known[naming] = rows
 
 
-def _take_any(request: Request, span: Span, values: Mapping[str, Value], defaults: Defaults) -> PredictionRows | None:
+def _take_any(
+    request: RequestRows, span: Span, values: Mapping[str, Value], resource_model: ResourceModel
+) -> PredictionRows | None:
     """Add the span to the request if it is one of ours; return the rows it joined if it is a prediction."""
     name = span.name
     label = may_be_label(name, values)
-    if not label and not is_prediction(name, values, defaults):
+    if not label and not is_prediction(name, values, resource_model):
         return None
     try:
-        identity = identity_of(values, defaults, request.limits.text_length)
-        contents = _contents(batch_of(values), shaped(values, request.tally), request.tally)
+        identity = identity_of(values, resource_model, request.limits.text_length)
+        contents = _contents(arrow_stream_of(values), span_cells(values, request.tally), request.tally)
         if contents is None:
             return None
         call = _call(request, span, values)
-        if label and has_label(contents.places() if isinstance(contents, Table) else contents):
+        if label and has_label(contents.places() if isinstance(contents, RowTable) else contents):
             _add_labels(request, identity.name, contents, call.time_ns)
             return None
         rows = request.predictions_of(identity)
@@ -156,37 +158,37 @@ def _take_any(request: Request, span: Span, values: Mapping[str, Value], default
             _add_predictions(request, rows, contents, values, call)
         return rows
     except UnreadableError as error:
-        request.tally.reject(_span_told(name, span.span_id), str(error))
+        request.tally.reject(_span_description(name, span.span_id), str(error))
         return None
 
 
 def take_stream(
-    request: Request, stream: Octets, scalars: Row, identity: Identity, call: Call, name: str, span_id: bytes
+    request: RequestRows, stream: Octets, scalars: Row, identity: Identity, call: CallHeader, name: str, span_id: bytes
 ) -> None:
     """Add a span of which everything is known except the content of its Arrow stream."""
     try:
-        contents = _contents(stream, Shaped(dict(scalars)), request.tally)
-        if not isinstance(contents, Table):
+        contents = _contents(stream, SpanCells(dict(scalars)), request.tally)
+        if not isinstance(contents, RowTable):
             return
         if name.startswith(semconv.SPAN_LABEL) and has_label(contents.places()):
             _add_labels(request, identity.name, contents, call.time_ns)
         elif (rows := request.predictions_of(identity)) is not None:
             rows.add_table(contents, call)
     except UnreadableError as error:
-        request.tally.reject(_span_told(name, span_id), str(error))
+        request.tally.reject(_span_description(name, span_id), str(error))
 
 
-def take_label_stream(request: Request, stream: Octets, scalars: Row, identity: Identity, time_ns: int) -> None:
+def take_label_stream(request: RequestRows, stream: Octets, scalars: Row, identity: Identity, time_ns: int) -> None:
     """Add a log record of which everything is known except the content of its Arrow stream."""
     try:
-        contents = _contents(stream, Shaped(dict(scalars)), request.tally)
+        contents = _contents(stream, SpanCells(dict(scalars)), request.tally)
         if contents is not None:
             _add_labels(request, identity.name, contents, time_ns)
     except UnreadableError as error:
-        request.tally.reject(_RECORD_TOLD, str(error))
+        request.tally.reject(_LABEL_RECORD, str(error))
 
 
-def take_record(request: Request, record: LogRecord, defaults: Defaults) -> None:
+def take_record(request: RequestRows, record: LogRecord, resource_model: ResourceModel) -> None:
     """Add the record's labels to the request, if it has any."""
     if record.event_name != semconv.EVENT_LABEL and not any(
         attribute.key == _EVENT_NAME and attribute.value.string_value == semconv.EVENT_LABEL
@@ -195,23 +197,23 @@ def take_record(request: Request, record: LogRecord, defaults: Defaults) -> None
         return
     values, _ = read(record.attributes)
     try:
-        identity = identity_of(values, defaults, request.limits.text_length)
-        contents = _contents(batch_of(values), shaped(values, request.tally), request.tally)
+        identity = identity_of(values, resource_model, request.limits.text_length)
+        contents = _contents(arrow_stream_of(values), span_cells(values, request.tally), request.tally)
         if contents is not None:
             time_ns = _first_time(record.time_unix_nano, record.observed_time_unix_nano, request.received_ns)
             _add_labels(request, identity.name, contents, time_ns)
     except UnreadableError as error:
-        request.tally.reject(_RECORD_TOLD, str(error))
+        request.tally.reject(_LABEL_RECORD, str(error))
 
 
-def _span_told(name: str, span_id: bytes) -> str:
-    return f"span {name[:_NAME_TOLD]!r} (span_id {span_id.hex()})"
+def _span_description(name: str, span_id: bytes) -> str:
+    return f"span {name[:_MAX_NAME]!r} (span_id {span_id.hex()})"
 
 
-def _contents(stream: Octets | None, shape: Shaped, tally: Tally) -> Table | Row | None:
+def _contents(stream: Octets | None, shape: SpanCells, tally: Tally) -> RowTable | Row | None:
     """Return the cells of many rows, or of one plain row; None if a limit dropped them all."""
     if stream is None:
-        return shape.scalars if shape.rows is None else Table(shape.rows, {}, shape.lists, shape.scalars)
+        return shape.scalars if shape.rows is None else RowTable(shape.rows, {}, shape.lists, shape.scalars)
     arrow = read_stream(stream, tally)
     if arrow is None:
         return None
@@ -219,13 +221,13 @@ def _contents(stream: Octets | None, shape: Shaped, tally: Tally) -> Table | Row
         raise UnreadableError(
             f"{semconv.BATCH} has {arrow.rows} rows, but the arrays next to it have {shape.rows} values"
         )
-    return Table(arrow.rows, arrow.columns, shape.lists, shape.scalars)
+    return RowTable(arrow.rows, arrow.columns, shape.lists, shape.scalars)
 
 
 def _add_predictions(
-    request: Request, rows: PredictionRows, contents: Table | Row, values: Mapping[str, Value], call: Call
+    request: RequestRows, rows: PredictionRows, contents: RowTable | Row, values: Mapping[str, Value], call: CallHeader
 ) -> None:
-    if isinstance(contents, Table):
+    if isinstance(contents, RowTable):
         rows.add_table(contents, call)
         return
     count = _row_count(values.get(semconv.PREDICTION_ROWS), request.tally)
@@ -250,11 +252,11 @@ def _row_count(value: Value, tally: Tally) -> int:
     return 1
 
 
-def _add_labels(request: Request, model_name: str, contents: Table | Row, time_ns: int) -> None:
+def _add_labels(request: RequestRows, model_name: str, contents: RowTable | Row, time_ns: int) -> None:
     rows = request.labels_of(model_name)
     if rows is None:
         return
-    if isinstance(contents, Table):
+    if isinstance(contents, RowTable):
         if not has_label(contents.places()):
             raise UnreadableError(f"has neither {semconv.LABEL_CLASS} nor {semconv.LABEL_VALUE}")
         rows.add_table(contents, time_ns)
@@ -271,7 +273,7 @@ def _add_labels(request: Request, model_name: str, contents: Table | Row, time_n
     rows.add(prediction_id, time_ns, label_class, value)
 
 
-def _call(request: Request, span: Span, values: Mapping[str, Value]) -> Call:
+def _call(request: RequestRows, span: Span, values: Mapping[str, Value]) -> CallHeader:
     start, end = span.start_time_unix_nano, span.end_time_unix_nano
     duration_s = (end - start) / 1e9 if 0 < start < end <= _LATEST else math.nan
     prediction_id, error = values.get(semconv.PREDICTION_ID), None
@@ -279,7 +281,7 @@ def _call(request: Request, span: Span, values: Mapping[str, Value]) -> Call:
         kind = values.get(semconv.ERROR_TYPE)
         error = (None if isinstance(kind, AnyValue) else text_of(kind)) or _DEFAULT_ERROR
     has_id = isinstance(prediction_id, str) and prediction_id
-    return Call(
+    return CallHeader(
         start if 0 < start <= _LATEST else _first_time(end, request.received_ns),
         weight(span.trace_state),
         duration_s,

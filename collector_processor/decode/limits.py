@@ -8,7 +8,7 @@ from typing import Final
 from collector_processor.columns.batch import MalformedRequestError
 from collector_processor.own.drops import DecodeReason
 
-_REASONS_TOLD: Final = 3
+_MAX_REASONS: Final = 3
 """Number of rejections whose reasons are in the message to the sender."""
 
 
@@ -95,7 +95,7 @@ class Tally:
     def reject(self, what: str, reason: str) -> None:
         """Count one span or record that could not be read."""
         self.rejected += 1
-        if len(self._reasons) < _REASONS_TOLD:
+        if len(self._reasons) < _MAX_REASONS:
             # The sender chooses the names; they must not break lines in the logs that show this text.
             self._reasons.append("".join(c if c.isprintable() else "?" for c in f"{what}: {reason}"))
 

@@ -9,7 +9,7 @@ from collector_processor.decode.rules.label_rows import LabelRows
 from collector_processor.decode.rules.prediction_rows import PredictionRows
 
 
-class Request:
+class RequestRows:
     """Predictions by model, version, task and role, labels by model, and the tally of what was left out.
 
     ``received_ns`` (Unix) is the event time of spans and records without one.

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.method import Comparison, Kind
+from collector_processor.drift.method import ColumnKind, Comparison
 from collector_processor.drift.proportions import chi_square_quantile, whole
 
 
@@ -51,7 +51,7 @@ class ChiSquare:
     """
 
     name: str = "chi2"
-    kinds: tuple[Kind, ...] = ("numeric", "categorical")
+    kinds: tuple[ColumnKind, ...] = ("numeric", "categorical")
     threshold: float = 0.0
 
     def score(self, comparison: Comparison) -> F64:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.method import Comparison, Kind
+from collector_processor.drift.method import ColumnKind, Comparison
 from collector_processor.drift.proportions import proportions, quadratic_noise
 
 
@@ -30,7 +30,7 @@ class HellingerDistance:
     """Hellinger distance over coarse bins or categories."""
 
     name: str = "hellinger"
-    kinds: tuple[Kind, ...] = ("numeric", "categorical")
+    kinds: tuple[ColumnKind, ...] = ("numeric", "categorical")
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:

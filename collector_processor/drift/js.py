@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import xlog1py
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.method import Comparison, Kind
+from collector_processor.drift.method import ColumnKind, Comparison
 from collector_processor.drift.proportions import proportions, quadratic_noise
 
 
@@ -37,7 +37,7 @@ class JensenShannonDistance:
     """Base-2 Jensen–Shannon distance over coarse bins or categories."""
 
     name: str = "js"
-    kinds: tuple[Kind, ...] = ("numeric", "categorical")
+    kinds: tuple[ColumnKind, ...] = ("numeric", "categorical")
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import kolmogorov
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.method import Comparison, Kind
+from collector_processor.drift.method import ColumnKind, Comparison
 from collector_processor.drift.proportions import fine_of, inverse_sizes
 
 
@@ -33,7 +33,7 @@ class KolmogorovSmirnov:
     """The two-sample Kolmogorov–Smirnov statistic over fine bins."""
 
     name: str = "ks"
-    kinds: tuple[Kind, ...] = ("numeric",)
+    kinds: tuple[ColumnKind, ...] = ("numeric",)
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:

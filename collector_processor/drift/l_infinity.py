@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.method import Comparison, Kind
+from collector_processor.drift.method import ColumnKind, Comparison
 from collector_processor.drift.proportions import inverse_sizes, proportions, whole
 
 
@@ -28,7 +28,7 @@ class LInfinityDistance:
     """L∞ distance, the largest difference of shares, over coarse bins or categories."""
 
     name: str = "l_infinity"
-    kinds: tuple[Kind, ...] = ("numeric", "categorical")
+    kinds: tuple[ColumnKind, ...] = ("numeric", "categorical")
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:

@@ -10,7 +10,7 @@ import numpy as np
 
 from collector_processor.columns.batch import F64
 
-Kind = Literal["numeric", "categorical"]
+ColumnKind = Literal["numeric", "categorical"]
 
 
 def cumulated_gap(reference: F64, current: F64) -> F64:
@@ -60,7 +60,7 @@ class Comparison:
     categories of categorical ones, padded with bins that are empty on both sides. Only numeric ones have ``fine``.
     """
 
-    kind: Kind
+    kind: ColumnKind
     reference: F64
     current: F64
     fine: Fine | None = None
@@ -80,7 +80,7 @@ class DriftMethod(Protocol):
         ...
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
+    def kinds(self) -> tuple[ColumnKind, ...]:
         """The kinds of columns that it works on."""
         ...
 

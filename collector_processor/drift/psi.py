@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.method import Comparison, Kind
+from collector_processor.drift.method import ColumnKind, Comparison
 from collector_processor.drift.proportions import proportions, quadratic_noise
 
 FLOOR = 1e-4
@@ -32,7 +32,7 @@ class PopulationStabilityIndex:
     """Population stability index (PSI) over coarse bins or categories."""
 
     name: str = "psi"
-    kinds: tuple[Kind, ...] = ("numeric", "categorical")
+    kinds: tuple[ColumnKind, ...] = ("numeric", "categorical")
     threshold: float = 0.2
 
     def score(self, comparison: Comparison) -> F64:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.method import Comparison, Kind
+from collector_processor.drift.method import ColumnKind, Comparison
 from collector_processor.drift.proportions import inverse_sizes, proportions, whole
 
 
@@ -30,7 +30,7 @@ class TotalVariationDistance:
     """Total variation over coarse bins or categories."""
 
     name: str = "tvd"
-    kinds: tuple[Kind, ...] = ("numeric", "categorical")
+    kinds: tuple[ColumnKind, ...] = ("numeric", "categorical")
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:

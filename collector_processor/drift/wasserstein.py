@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from collector_processor.columns.batch import F64
-from collector_processor.drift.method import Comparison, Fine, Kind
+from collector_processor.drift.method import ColumnKind, Comparison, Fine
 from collector_processor.drift.proportions import fine_of, inverse_sizes
 
 LARGEST = float(np.finfo(np.float64).max)
@@ -113,7 +113,7 @@ class Wasserstein:
     """Wasserstein distance W₁ over fine bins, divided by the reference's standard deviation."""
 
     name: str = "wasserstein"
-    kinds: tuple[Kind, ...] = ("numeric",)
+    kinds: tuple[ColumnKind, ...] = ("numeric",)
     threshold: float = 0.1
 
     def score(self, comparison: Comparison) -> F64:

@@ -10,8 +10,8 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I32, U64, Column, LabelBatch, Mask
 from collector_processor.labels.generation import Defaults, Values
-from collector_processor.labels.generations import Dropped, Found, Generations
-from collector_processor.labels.truth import cells
+from collector_processor.labels.generations import Dropped, Generations, Places
+from collector_processor.labels.truth import label_cells
 from collector_processor.statistics.groups import cell_slots
 from collector_processor.statistics.schema import Categories
 
@@ -42,25 +42,25 @@ class EarlyLabels:
         classes, values = self._encoded(labels)
         return self.store.insert(labels.ids, labels.time_ns, {"class": classes, "value": values})
 
-    def find(self, ids: U64) -> Found:
+    def find(self, ids: U64) -> Places:
         """Return the places of the labels of ids uint64 ``[n, 2]``."""
         return self.store.find(ids)
 
-    def equals(self, found: Found, labels: LabelBatch) -> Mask:
+    def equals(self, found: Places, labels: LabelBatch) -> Mask:
         """Return which of the labels equal those kept at their places, bool ``[n]``."""
         classes, values = self._encoded(labels)
         kept: F64 = self.store.take("value", found)
         same_value = (kept == values) | (np.isnan(kept) & np.isnan(values))
         return same_value & (self.store.take("class", found) == classes)
 
-    def replace(self, found: Found, labels: LabelBatch) -> None:
+    def replace(self, found: Places, labels: LabelBatch) -> None:
         """Replace the labels kept at their places."""
         classes, values = self._encoded(labels)
         self.store.put("class", found, classes)
         self.store.put("value", found, values)
         self.store.put("time_ns", found, labels.time_ns)
 
-    def at(self, found: Found, ids: U64) -> LabelBatch:
+    def at(self, found: Places, ids: U64) -> LabelBatch:
         """Return the labels at places that are all hits, and which belong to ``ids``."""
         slots, codes = np.unique(self.store.take("class", found), return_inverse=True)
         names = tuple("" if slot < 0 else self._classes.name(slot) for slot in slots.tolist())
@@ -90,7 +90,7 @@ class EarlyLabels:
 
     def _encoded(self, labels: LabelBatch) -> tuple[I32, F64]:
         """Return the class slots (−1 for none) and values (NaN for none) of labels."""
-        cell = cells(labels)
+        cell = label_cells(labels)
         numbers = cell.numbers
         if labels.values is not None:
             numbers = np.where(np.isfinite(labels.values), labels.values, numbers)

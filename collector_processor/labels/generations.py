@@ -33,7 +33,7 @@ class Dropped(NamedTuple):
         return Dropped(self.waiting + other.waiting, self.settled + other.settled)
 
 
-class Found:
+class Places:
     """The places of the rows of ``n`` ids, valid until the next insert or expiry: int32 ``[n]`` each, −1 if absent."""
 
     __slots__ = ("_parts", "generation", "row")
@@ -47,9 +47,9 @@ class Found:
         """Return which ids have a row, bool ``[n]``."""
         return self.generation >= 0
 
-    def take(self, which: I64 | Mask) -> Found:
+    def take(self, which: I64 | Mask) -> Places:
         """Return the places of some of the ids."""
-        return Found(self.generation[which], self.row[which])
+        return Places(self.generation[which], self.row[which])
 
     def parts(self) -> list[tuple[int, I64, I32]]:
         """Return places that are all hits, by generation: its position, which of the ids are in it, and their rows."""
@@ -122,9 +122,9 @@ class Generations:
                 dropped = dropped.plus(self.evict_oldest())
         return dropped
 
-    def find(self, ids: U64) -> Found:
+    def find(self, ids: U64) -> Places:
         """Return the row of each id: the settled one, else the newest."""
-        found = Found(np.full(len(ids), -1, np.int32), np.full(len(ids), -1, np.int32))
+        found = Places(np.full(len(ids), -1, np.int32), np.full(len(ids), -1, np.int32))
         wanted, hashes = np.arange(len(ids)), hashed(ids)
         for position in range(len(self._generations) - 1, -1, -1):
             generation = self._generations[position]
@@ -141,7 +141,7 @@ class Generations:
                 ids, hashes, wanted = ids[~final], hashes[~final], wanted[~final]
         return found
 
-    def take(self, name: str, found: Found, width: int | None = None) -> Values:
+    def take(self, name: str, found: Places, width: int | None = None) -> Values:
         """Return a column's values at places that are hits: ``[n]``, or ``[n, width]`` for a two-dimensional column."""
         default = self._defaults[name]
         values = np.full(len(found.row) if width is None else (len(found.row), width), default)
@@ -154,19 +154,19 @@ class Generations:
                 values[which, : part.shape[1]] = part[:, :width]
         return values
 
-    def put(self, name: str, found: Found, values: Values) -> None:
+    def put(self, name: str, found: Places, values: Values) -> None:
         """Set a column's values at places that are hits."""
         for position, which, rows in found.parts():
             self._generations[position].put(name, rows, values[which])
 
-    def settled(self, found: Found) -> Mask:
+    def settled(self, found: Places) -> Mask:
         """Return which of the places, all hits, are settled, bool ``[n]``."""
         settled = np.zeros(len(found.row), np.bool_)
         for position, which, rows in found.parts():
             settled[which] = self._generations[position].settled(rows)
         return settled
 
-    def settle(self, found: Found) -> None:
+    def settle(self, found: Places) -> None:
         """Settle places that are hits: later rows with their ids do not supersede them."""
         for position, _, rows in found.parts():
             self._generations[position].settle(rows)

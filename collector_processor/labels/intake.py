@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, I64, U64, PredictionBatch
-from collector_processor.labels.pending import SCORES_LIMIT, Rows
+from collector_processor.labels.pending import SCORES_LIMIT, PendingRows
 from collector_processor.statistics.accumulate import score_cells
 from collector_processor.statistics.groups import cell_slots, segment_groups
 from collector_processor.statistics.schema import Schema
@@ -15,7 +15,7 @@ DECISION_THRESHOLD = 0.5
 """From this score on, a binary prediction that names no class counts as positive."""
 
 
-def pending_rows(schema: Schema, batch: PredictionBatch) -> Rows:
+def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     """Return the rows of a batch as they are kept, without failed ones.
 
     A binary prediction without a class is positive if its score is at least 0.5; a multiclass one gets its most likely
@@ -27,17 +27,17 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> Rows:
             batch = batch.take(done)
     groups = segment_groups(schema, batch)
     if schema.task == "regression":
-        return Rows(batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value)
+        return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value)
     predicted = np.full(len(batch), -1, np.int32)
     if batch.prediction is not None:
         predicted = cell_slots(schema.classes, 0, as_texts(batch.prediction))
     scores = score_cells(batch, schema.positive_class)
     if schema.task == "binary_classification":
         predicted = _decided(schema, predicted, scores)
-        return Rows(batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores)
+        return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores)
     class_scores = _class_scores(schema, batch)
     predicted = _likeliest(predicted, class_scores)
-    return Rows(batch.ids, batch.time_ns, batch.weights, groups, predicted, None, scores, class_scores)
+    return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, None, scores, class_scores)
 
 
 def latest_rows(ids: U64) -> I64:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from collector_processor.columns.batch import I64, U64, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.labels.early import EarlyLabels
-from collector_processor.labels.generations import Dropped, Found
+from collector_processor.labels.generations import Dropped, Places
 from collector_processor.labels.intake import latest_rows, pending_rows
 from collector_processor.labels.pending import PendingPredictions
-from collector_processor.labels.truth import Truth, cells, same_labels, truth
+from collector_processor.labels.truth import Truth, label_cells, same_labels, truth
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
@@ -230,7 +230,7 @@ class LabelJoin:
             early.replace(places.take(~same), labels.take(~same))
             seen = np.where(same, _DUPLICATE, _CORRECTED)
             fates[there] = np.where(fates[there] == _NONE, seen, fates[there])
-        unmet, empty = (fates == _NONE) & ~there, cells(batch).empty()
+        unmet, empty = (fates == _NONE) & ~there, label_cells(batch).empty()
         fates[unmet & empty] = _WRONG_KIND
         fates[unmet & ~empty] = _EARLY
         left = (~there if awaited else unmet) & ~empty
@@ -333,7 +333,7 @@ def _join(
     return taken_back.plus(outcomes) if len(taken_back) else outcomes
 
 
-def _settle(pending: PendingPredictions, at: Found, said: Truth, label_ns: I64, not_before_ns: int) -> None:
+def _settle(pending: PendingPredictions, at: Places, said: Truth, label_ns: I64, not_before_ns: int) -> None:
     """Give predictions their labels, with the time when the truth became known."""
     predicted_ns = pending.time_ns(at)
     outcome_ns = np.maximum(np.maximum(label_ns, predicted_ns), not_before_ns)

@@ -10,7 +10,7 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I32, I64, U64, Mask
 from collector_processor.labels.generation import Defaults, Values
-from collector_processor.labels.generations import Dropped, Found, Generations
+from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import Truth
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
@@ -34,7 +34,7 @@ _SLOTS: Final = "score_slots"
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class PendingRows:
     """Predictions as they are kept: ``n`` rows; a field that is None is unknown in every row.
 
     ``predicted`` are slots of ``schema.classes`` (−1 unknown), ``groups`` ``[n, s]`` rows of the grouped vectors,
@@ -61,7 +61,8 @@ class PendingPredictions:
 
     >>> pending = PendingPredictions(capacity=100, wait_ns=10)
     >>> ids = np.array([[1, 1], [2, 2]], np.uint64)
-    >>> pending.insert(Rows(ids, np.array([5, 6]), np.ones(2), np.empty((2, 0), np.int32), np.array([1, 2], np.int32)))
+    >>> predicted = np.array([1, 2], np.int32)
+    >>> pending.insert(PendingRows(ids, np.array([5, 6]), np.ones(2), np.empty((2, 0), np.int32), predicted))
     Dropped(waiting=0, settled=0)
     >>> pending.find(ids[1:]).row.tolist(), len(pending)
     ([1], 2)
@@ -80,7 +81,7 @@ class PendingPredictions:
         """Memory in bytes."""
         return self.store.nbytes
 
-    def insert(self, rows: Rows) -> Dropped:
+    def insert(self, rows: PendingRows) -> Dropped:
         """Keep predictions; return what was evicted for lack of capacity."""
         values: dict[str, Values] = {"weight": rows.weights}
         if rows.groups.shape[1]:
@@ -95,25 +96,25 @@ class PendingPredictions:
             values["class_scores"] = self._matrix(rows.class_scores, len(rows.ids))
         return self.store.insert(rows.ids, rows.time_ns, values)
 
-    def find(self, ids: U64) -> Found:
+    def find(self, ids: U64) -> Places:
         """Return the places of the predictions of ids uint64 ``[n, 2]``."""
         return self.store.find(ids)
 
-    def time_ns(self, found: Found) -> I64:
+    def time_ns(self, found: Places) -> I64:
         """Return the event time of predictions, int64 ``[n]``."""
         return self.store.take("time_ns", found)
 
-    def settled(self, found: Found) -> Mask:
+    def settled(self, found: Places) -> Mask:
         """Return which predictions have a label, bool ``[n]``."""
         return self.store.settled(found)
 
-    def truth(self, found: Found, schema: Schema) -> Truth:
+    def truth(self, found: Places, schema: Schema) -> Truth:
         """Return the labels of settled predictions."""
         if schema.task == "regression":
             return Truth(values=self.store.take("label_value", found))
         return Truth(labels=self.store.take("label", found).astype(np.int32))
 
-    def settle(self, found: Found, truth: Truth, outcome_ns: I64, delay_s: F64) -> None:
+    def settle(self, found: Places, truth: Truth, outcome_ns: I64, delay_s: F64) -> None:
         """Set or replace the labels of predictions, each named once."""
         if truth.labels is not None:
             self.store.put("label", found, truth.labels)
@@ -123,7 +124,7 @@ class PendingPredictions:
         self.store.put("delay_s", found, delay_s.astype(np.float32))
         self.store.settle(found)
 
-    def outcomes(self, found: Found, schema: Schema, sign: float = 1.0) -> OutcomeBatch:
+    def outcomes(self, found: Places, schema: Schema, sign: float = 1.0) -> OutcomeBatch:
         """Return the outcomes of settled predictions; with ``sign`` −1, their retractions."""
         take, truth = self.store.take, self.truth(found, schema)
         scores: F64 = take("score", found)
@@ -166,7 +167,7 @@ class PendingPredictions:
                     matrix[:, column] = class_scores[slot]
         return matrix
 
-    def _label_probability(self, found: Found, schema: Schema, labels: I32 | None, scores: F64) -> F64:
+    def _label_probability(self, found: Places, schema: Schema, labels: I32 | None, scores: F64) -> F64:
         """Return the model's probability of the true class, ``[n]``; NaN where unknown."""
         if labels is None:
             return np.full(len(scores), np.nan)

@@ -14,7 +14,7 @@ from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 
 
-class Cells(NamedTuple):
+class LabelCells(NamedTuple):
     """Labels as cells that are a text, a number or empty: ``numbers`` ``[n]`` (NaN), ``codes`` ``[n]`` (−1)."""
 
     numbers: F64
@@ -63,18 +63,18 @@ def truth(schema: Schema, labels: LabelBatch) -> Truth:
     """
     if schema.task == "regression":
         return Truth(values=_values(labels))
-    cell = cells(labels)
+    cell = label_cells(labels)
     texts = cell_slots(schema.classes, 0, Column(None, cell.codes, cell.categories))
     numbers = cell_slots(schema.classes, 0, as_texts(Column(cell.numbers)))
     return Truth(labels=np.where(texts >= 0, texts, numbers).astype(np.int32))
 
 
-def cells(labels: LabelBatch) -> Cells:
+def label_cells(labels: LabelBatch) -> LabelCells:
     """Return each label as one cell, a number or a text: its class, else its value; missing if absent or infinite.
 
     >>> both = LabelBatch("m", np.zeros(2, np.int64), np.zeros((2, 2), np.uint64),
     ...                   Column(None, np.array([0, -1], np.int32), ("yes",)), np.array([np.nan, 2.0]))
-    >>> cells(both).numbers.tolist(), cells(both).codes.tolist()
+    >>> label_cells(both).numbers.tolist(), label_cells(both).codes.tolist()
     ([nan, 2.0], [0, -1])
     """
     classes = labels.classes
@@ -86,13 +86,13 @@ def cells(labels: LabelBatch) -> Cells:
         numbers = np.where(absent, labels.values, numbers)
     numbers = np.where(np.isinf(numbers), np.nan, numbers)
     if classes is None or classes.codes is None:
-        return Cells(numbers, np.full(len(numbers), -1, np.int32), ())
-    return Cells(numbers, classes.codes, classes.categories)
+        return LabelCells(numbers, np.full(len(numbers), -1, np.int32), ())
+    return LabelCells(numbers, classes.codes, classes.categories)
 
 
 def _values(labels: LabelBatch) -> F64:
     """Return each label as a number ``[n]``: its value, else its class parsed as a number; NaN if that fails."""
-    cell = cells(labels)
+    cell = label_cells(labels)
     read = np.array([*map(_number, cell.categories), math.nan])  # the last is for code −1
     numbers = np.where(cell.codes >= 0, read[cell.codes], cell.numbers)
     if labels.values is None:

@@ -11,7 +11,7 @@ from collector_processor.columns.batch import PredictionBatch
 from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
 from collector_processor.window.closed import ClosedPane, Window
 from collector_processor.window.compact_panes import Array
-from collector_processor.window.line import Json, Setting, add_rows, by_pane, integer, integers
+from collector_processor.window.line import Json, WindowedModel, add_rows, by_pane, integer, integers
 from collector_processor.window.panes import Panes
 from collector_processor.window.watermark import believed
 
@@ -23,9 +23,9 @@ class CountedWindows:
     later than it begins, so that windows follow each other in time although rows come in any order.
     """
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
-        self.panes = Panes(setting.schema)
+    def __init__(self, model: WindowedModel) -> None:
+        self._model = model
+        self.panes = Panes(model.schema)
         self._current = 0
         self._filled = 0
         self._span: tuple[int, int] | None = None
@@ -45,19 +45,19 @@ class CountedWindows:
 
     def add(self, batch: PredictionBatch, now_ns: int) -> int:
         """Add rows, split where a pane is full; return 0, because no row is ever late."""
-        setting = self._setting
-        times, clamped = believed(batch.time_ns, now_ns, setting.policy.max_clock_ahead_ns)
-        setting.telemetry.clamped("window", "clock_ahead", clamped)
-        self._believed_ns = min(now_ns + setting.policy.max_clock_ahead_ns, int(np.iinfo(np.int64).max) - 1)
+        model = self._model
+        times, clamped = believed(batch.time_ns, now_ns, model.policy.max_clock_ahead_ns)
+        model.telemetry.clamped("window", "clock_ahead", clamped)
+        self._believed_ns = min(now_ns + model.policy.max_clock_ahead_ns, int(np.iinfo(np.int64).max) - 1)
         begin = 0
         while begin < len(batch):
-            end = min(begin + setting.policy.pane_rows - self._filled, len(batch))
+            end = min(begin + model.policy.pane_rows - self._filled, len(batch))
             whole = begin == 0 and end == len(batch)
-            add_rows(setting, self.panes, self._current, batch if whole else batch.take(slice(begin, end)))
+            add_rows(model, self.panes, self._current, batch if whole else batch.take(slice(begin, end)))
             start, newest = self._saw(int(times[begin:end].min()), int(times[begin:end].max()))
             self._filled += end - begin
             begin = end
-            if self._filled == setting.policy.pane_rows:
+            if self._filled == model.policy.pane_rows:
                 self._turn(start, max(start, newest) + 1)
         return 0
 
@@ -89,7 +89,7 @@ class CountedWindows:
         of_time = oldest + np.searchsorted(np.array(self._ends, np.int64), outcomes.time_ns, side="right")
         numbers = np.where(joined, self._current, of_time)
         expired = ~joined & (outcomes.time_ns < self._oldest_ns())
-        self._setting.telemetry.dropped(("window", "retraction_expired"), int(np.count_nonzero(expired)))
+        self._model.telemetry.dropped(("window", "retraction_expired"), int(np.count_nonzero(expired)))
         if expired.any():
             outcomes, numbers, joined = outcomes.take(~expired), numbers[~expired], joined[~expired]
         if joined.any():
@@ -100,7 +100,7 @@ class CountedWindows:
         for number, rows in by_pane(numbers):
             part = outcomes if rows is None else outcomes.take(rows)
             pane = self.panes.to_amend(number) if self.panes.is_closed(number) else self.panes.to_add(number)
-            accumulate_outcomes(pane, self._setting.schema, part)
+            accumulate_outcomes(pane, self._model.schema, part)
             if self.panes.is_closed(number):
                 self.panes.amend(number, pane)
 
@@ -117,7 +117,7 @@ class CountedWindows:
 
     def _window(self, last: int) -> Window:
         """Return the window that ends with a pane; forget the panes that no later window needs."""
-        size = self._setting.policy.panes
+        size = self._model.policy.panes
         oldest = self._current - len(self._ends)
         first = max(last - size + 1, oldest)
         pane = self.panes.total(first, last)
@@ -127,12 +127,12 @@ class CountedWindows:
         gone = max(last - size + 2 - oldest, 0)
         self.panes.forget_before(oldest + gone)
         del self._starts[:gone], self._ends[:gone]
-        return Window(self._setting.key, start_ns, end_ns, self._setting.schema, pane, newest)
+        return Window(self._model.key, start_ns, end_ns, self._model.schema, pane, newest)
 
     def state(self) -> dict[str, Json]:
         """Return the state as JSON, without the vectors."""
         return {
-            "pane_rows": self._setting.policy.pane_rows,
+            "pane_rows": self._model.policy.pane_rows,
             "current": self._current,
             "filled": self._filled,
             "span": None if self._span is None else [*self._span],
@@ -144,16 +144,16 @@ class CountedWindows:
         }
 
     @classmethod
-    def from_state(cls, setting: Setting, state: Mapping[str, Json], arrays: Mapping[str, Array]) -> CountedWindows:
+    def from_state(cls, model: WindowedModel, state: Mapping[str, Json], arrays: Mapping[str, Array]) -> CountedWindows:
         """Rebuild the windows from :meth:`state` and the panes' arrays; raise ``ValueError`` if these do not fit."""
-        if state.get("pane_rows") != setting.policy.pane_rows:
+        if state.get("pane_rows") != model.policy.pane_rows:
             raise ValueError("the saved panes have a different number of rows: window.every was changed")
-        windows = cls(setting)
+        windows = cls(model)
         windows._current, windows._filled = integer(state, "current"), integer(state, "filled")
         if state.get("span") is not None:
             start_ns, newest_ns = integers(state, "span")
             windows._span = (start_ns, newest_ns)
         windows._starts, windows._ends = integers(state, "starts"), integers(state, "ends")
         windows._ready = deque(integers(state, "ready"))
-        windows.panes = Panes.from_arrays(setting.schema, integers(state, "open"), integers(state, "closed"), arrays)
+        windows.panes = Panes.from_arrays(model.schema, integers(state, "open"), integers(state, "closed"), arrays)
         return windows

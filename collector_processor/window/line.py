@@ -22,7 +22,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class WindowedModel:
     """What windows need to know about their model."""
 
     key: ModelKey
@@ -58,10 +58,10 @@ class Line(Protocol):
         ...
 
 
-def add_rows(setting: Setting, panes: Panes, number: int, batch: PredictionBatch) -> None:
+def add_rows(model: WindowedModel, panes: Panes, number: int, batch: PredictionBatch) -> None:
     """Add rows to one pane and count the cells that were dropped."""
-    for reason, cells in accumulate(panes.to_add(number), setting.schema, batch).items():
-        setting.telemetry.dropped(("statistics", reason), cells)
+    for reason, cells in accumulate(panes.to_add(number), model.schema, batch).items():
+        model.telemetry.dropped(("statistics", reason), cells)
 
 
 def by_pane(numbers: I64) -> Iterator[tuple[int, I64 | None]]:

@@ -11,7 +11,7 @@ from collector_processor.columns.batch import PredictionBatch
 from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
 from collector_processor.window.closed import ClosedPane, Window
 from collector_processor.window.compact_panes import Array
-from collector_processor.window.line import Json, Setting, add_rows, by_pane, integer, integer_or_none, integers
+from collector_processor.window.line import Json, WindowedModel, add_rows, by_pane, integer, integer_or_none, integers
 from collector_processor.window.panes import Panes
 from collector_processor.window.policy import MAX_PANES
 from collector_processor.window.watermark import Watermark, believed
@@ -27,11 +27,11 @@ class TimedWindows:
     last of ``policy.open_panes`` counted back from the newest, whichever is higher.
     """
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
-        self._every = setting.policy.every_ns
-        self.panes = Panes(setting.schema)
-        self.watermark = Watermark(setting.policy.allowed_lateness_ns)
+    def __init__(self, model: WindowedModel) -> None:
+        self._model = model
+        self._every = model.policy.every_ns
+        self.panes = Panes(model.schema)
+        self.watermark = Watermark(model.policy.allowed_lateness_ns)
         self._boundary: int | None = None
         self._newest: int | None = None
         self._trailing = False
@@ -48,12 +48,12 @@ class TimedWindows:
 
     def _lowest(self, newest: int) -> int:
         """Return the lowest pane that takes rows when the newest row is in pane ``newest``."""
-        lowest = max(newest - self._setting.policy.open_panes + 1, _LOWEST)
+        lowest = max(newest - self._model.policy.open_panes + 1, _LOWEST)
         return lowest if self._boundary is None else max(lowest, self._boundary)
 
     def add(self, batch: PredictionBatch, now_ns: int) -> int:
         """Add rows and return how many were late."""
-        policy, telemetry = self._setting.policy, self._setting.telemetry
+        policy, telemetry = self._model.policy, self._model.telemetry
         times, clamped = believed(batch.time_ns, now_ns, policy.max_clock_ahead_ns)
         telemetry.clamped("window", "clock_ahead", clamped)
         numbers = times // self._every
@@ -68,16 +68,16 @@ class TimedWindows:
             return count
         self.watermark.observe(int(times.max()), now_ns)
         for number, rows in by_pane(numbers):
-            add_rows(self._setting, self.panes, number, batch if rows is None else batch.take(rows))
+            add_rows(self._model, self.panes, number, batch if rows is None else batch.take(rows))
         self._evict()
         return count
 
     def _evict(self) -> None:
         """Evict the oldest panes that wait to be closed if :meth:`close` is never called."""
-        limit = max(MAX_PANES, 2 * self._setting.policy.open_panes)
+        limit = max(MAX_PANES, 2 * self._model.policy.open_panes)
         while self.panes.open_count > limit:
             rows = self.panes.discard(self.panes.open[0])
-            self._setting.telemetry.evicted("panes", "limit", rows)
+            self._model.telemetry.evicted("panes", "limit", rows)
 
     def add_outcomes(self, outcomes: OutcomeBatch) -> None:
         """Add outcomes of predictions; see :meth:`.ModelWindows.add_outcomes`."""
@@ -85,14 +85,14 @@ class TimedWindows:
         floor = self._floor()
         if floor is not None:
             joined = outcomes.weights >= 0
-            ceiling = min(floor + self._setting.policy.open_panes - 1, _HIGHEST)
+            ceiling = min(floor + self._model.policy.open_panes - 1, _HIGHEST)
             numbers[joined] = np.clip(numbers[joined], floor, ceiling)
         lost = 0
         for number, rows in by_pane(numbers):
             part = outcomes if rows is None else outcomes.take(rows)
             if self.panes.is_closed(number):
                 pane = self.panes.to_amend(number)
-                accumulate_outcomes(pane, self._setting.schema, part)
+                accumulate_outcomes(pane, self._model.schema, part)
                 self.panes.amend(number, pane)
                 continue
             if not self.panes.is_open(number):
@@ -100,8 +100,8 @@ class TimedWindows:
                 lost += len(kept) - int(np.count_nonzero(kept))
                 part = part.take(kept)
             if len(part.time_ns):
-                accumulate_outcomes(self.panes.to_add(number), self._setting.schema, part)
-        self._setting.telemetry.dropped(("window", "retraction_expired"), lost)
+                accumulate_outcomes(self.panes.to_add(number), self._model.schema, part)
+        self._model.telemetry.dropped(("window", "retraction_expired"), lost)
         self._evict()
 
     def close(self, now_ns: int) -> Iterator[Window]:
@@ -128,7 +128,7 @@ class TimedWindows:
 
     def _closed_at(self, number: int) -> Window:
         """Close a pane and return the window that ends with it."""
-        first = number - self._setting.policy.panes + 1
+        first = number - self._model.policy.panes + 1
         self.panes.close(number)
         self.panes.forget_before(first)
         self._boundary = number + 1
@@ -138,7 +138,7 @@ class TimedWindows:
         start_ns, end_ns = first * self._every, (number + 1) * self._every
         pane = self.panes.total(first, number)
         self.panes.forget_before(first + 1)
-        return Window(self._setting.key, start_ns, end_ns, self._setting.schema, pane, newest)
+        return Window(self._model.key, start_ns, end_ns, self._model.schema, pane, newest)
 
     def state(self) -> dict[str, Json]:
         """Return the state as JSON, without the vectors."""
@@ -155,19 +155,19 @@ class TimedWindows:
 
     @classmethod
     def from_state(
-        cls, setting: Setting, state: Mapping[str, Json], arrays: Mapping[str, Array], now_ns: int
+        cls, model: WindowedModel, state: Mapping[str, Json], arrays: Mapping[str, Array], now_ns: int
     ) -> TimedWindows:
         """Rebuild the windows from :meth:`state` and the panes' arrays; raise ``ValueError`` if these do not fit."""
-        if state.get("pane_ns") != setting.policy.every_ns:
+        if state.get("pane_ns") != model.policy.every_ns:
             raise ValueError("the saved panes have a different width: window.every was changed")
-        windows = cls(setting)
+        windows = cls(model)
         windows._boundary, windows._newest = integer_or_none(state, "boundary"), integer_or_none(state, "newest")
         windows._trailing = bool(integer(state, "trailing"))
         windows.watermark = Watermark.resumed(
-            setting.policy.allowed_lateness_ns,
+            model.policy.allowed_lateness_ns,
             integer_or_none(state, "newest_event_ns"),
             integer_or_none(state, "reached_ns"),
             now_ns,
         )
-        windows.panes = Panes.from_arrays(setting.schema, integers(state, "open"), integers(state, "closed"), arrays)
+        windows.panes = Panes.from_arrays(model.schema, integers(state, "open"), integers(state, "closed"), arrays)
         return windows

@@ -14,7 +14,7 @@ from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
 from collector_processor.window.compact_panes import Array
 from collector_processor.window.counted import CountedWindows
-from collector_processor.window.line import Json, Line, Setting
+from collector_processor.window.line import Json, Line, WindowedModel
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.timed import TimedWindows
 
@@ -37,11 +37,11 @@ class ModelWindows:
     """
 
     def __init__(self, key: ModelKey, schema: Schema, policy: WindowPolicy, telemetry: Telemetry) -> None:
-        setting = Setting(key, schema, policy, telemetry)
+        model = WindowedModel(key, schema, policy, telemetry)
         self.key = key
         self.schema = schema
         self.policy = policy
-        self._line: Line = CountedWindows(setting) if policy.by_rows else TimedWindows(setting)
+        self._line: Line = CountedWindows(model) if policy.by_rows else TimedWindows(model)
 
     @property
     def not_before_ns(self) -> int:
@@ -115,12 +115,12 @@ class ModelWindows:
         of traffic.
         """
         windows = cls(key, schema, policy, telemetry)
-        setting = Setting(key, schema, policy, telemetry)
+        model = WindowedModel(key, schema, policy, telemetry)
         try:
             if policy.by_rows:
-                windows._line = CountedWindows.from_state(setting, state, arrays)
+                windows._line = CountedWindows.from_state(model, state, arrays)
             else:
-                windows._line = TimedWindows.from_state(setting, state, arrays, now_ns)
+                windows._line = TimedWindows.from_state(model, state, arrays, now_ns)
         except (KeyError, ValueError) as error:
             raise ValueError(f"model '{key}': {error}") from error
         return windows

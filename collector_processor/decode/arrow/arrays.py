@@ -14,7 +14,7 @@ from collector_processor.columns.batch import F64, I64, U64, Column, Mask
 from collector_processor.decode.arrow.direct import Codes, Numbers
 from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cell_columns import compacted, joined
-from collector_processor.decode.rules.cells import Kind, Scalar, text_of
+from collector_processor.decode.rules.cells import CellKind, Scalar, text_of
 from collector_processor.decode.rules.ids import hash_ids, hash_packed
 
 Array: TypeAlias = Any
@@ -26,7 +26,7 @@ _UNITS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_S: Final = 86_400
 
 
-def column_of_arrow(array: Array, kind: Kind, tally: Tally) -> Column | None:
+def column_of_arrow(array: Array, kind: CellKind, tally: Tally) -> Column | None:
     """Return the column of an array, by the same rules as :func:`.cell_columns.column_of`.
 
     >>> from collector_processor.decode.limits import DecodeLimits

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from collector_processor.columns.batch import F64, I32, Mask
 from collector_processor.decode.arrow.flatbuffer import number, root, scalar, structs, table
-from collector_processor.decode.arrow.plan import MESSAGE_HEADER, SCHEMA_LIMIT, Field, Plan, plan_of
+from collector_processor.decode.arrow.plan import MESSAGE_HEADER, SCHEMA_LIMIT, ColumnPlan, Plan, plan_of
 
 _PREFIX: Final = 8
 _WORD: Final = 8
@@ -81,7 +81,7 @@ class _Records(NamedTuple):
     begin: int
 
 
-class Usual:
+class UsualStream:
     """A usual stream whose headers are read, but not its columns.
 
     Raises :class:`NotUsualError` for any other stream, and for more than ``most`` messages.
@@ -158,7 +158,7 @@ class Usual:
         if self._records is None:
             raise NotUsualError
         sizes = [size for _, size in self._records.header.buffers]
-        items = [self.plan.fields[position] for position in wanted]
+        items = [self.plan.columns[position] for position in wanted]
         return sum(sum(sizes[item.buffer : item.buffer + item.buffers]) for item in items)
 
     def columns(self, wanted: Sequence[int]) -> DirectTable:
@@ -168,14 +168,14 @@ class Usual:
             raise NotUsualError
         found = DirectTable(records.header.rows)
         for position in wanted:
-            item = self.plan.fields[position]
+            item = self.plan.columns[position]
             length, nulls = records.header.nodes[item.node]
             if length != records.header.rows or not 0 <= nulls <= length:
                 raise NotUsualError
             found.columns[item.name] = self._column(records, item, nulls, found)
         return found
 
-    def _column(self, records: _Records, item: Field, nulls: int, found: DirectTable) -> Numbers | Codes | Any:
+    def _column(self, records: _Records, item: ColumnPlan, nulls: int, found: DirectTable) -> Numbers | Codes | Any:
         if item.layout == "array":
             return self._array(records, item, nulls, found)
         cells = self._cells(records, item.buffer + 1, item.dtype, records.header.rows)
@@ -234,7 +234,7 @@ class Usual:
         found.nbytes += len(octets) + len(offsets)
         return (_known_texts if len(octets) + len(offsets) <= _TEXTS_KEPT else _texts)(octets, offsets)
 
-    def _array(self, records: _Records, item: Field, nulls: int, found: DirectTable) -> Any:
+    def _array(self, records: _Records, item: ColumnPlan, nulls: int, found: DirectTable) -> Any:
         """Return the array that pyarrow makes of the buffers, fully validated."""
         places = [self._buffer(records, item.buffer + index) for index in range(item.buffers)]
         buffers = [pa.py_buffer(aligned(self._octets[begin : begin + size])) for begin, size in places]

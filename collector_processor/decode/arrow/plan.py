@@ -34,7 +34,7 @@ _LITTLE: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ColumnPlan:
     """One column: its position among the nodes, its first buffer, and the layout of its cells.
 
     ``numbers``: cells of ``dtype``. ``codes``: indices of ``dtype`` into the texts of dictionary ``dictionary``.
@@ -55,7 +55,7 @@ class Field:
 class Plan:
     """All columns in order, the number of nodes and buffers of a batch of them, and pyarrow's schema."""
 
-    fields: tuple[Field, ...]
+    columns: tuple[ColumnPlan, ...]
     nodes: int
     buffers: int
     schema: Any
@@ -77,25 +77,25 @@ def plan_of(message: bytes) -> Plan | None:
 
 
 def _plan(schema: Any, ids: list[int | None]) -> Plan | None:
-    fields: list[Field] = []
+    columns: list[ColumnPlan] = []
     buffers = 0
     for node, (field, dictionary) in enumerate(zip(schema, ids, strict=True)):
-        found = _field(field.name, node, buffers, field.type, dictionary)
-        if found is None:
+        column = _column_plan(field.name, node, buffers, field.type, dictionary)
+        if column is None:
             return None
-        fields.append(found)
-        buffers += found.buffers
-    known = [item.dictionary for item in fields if item.layout == "codes"]
+        columns.append(column)
+        buffers += column.buffers
+    known = [item.dictionary for item in columns if item.layout == "codes"]
     if len(set(known)) != len(known):  # several columns share a dictionary
         return None
-    return Plan(tuple(fields), len(fields), buffers, schema)
+    return Plan(tuple(columns), len(columns), buffers, schema)
 
 
-def _field(name: str, node: int, buffer: int, kind: DataType, dictionary: int | None) -> Field | None:
+def _column_plan(name: str, node: int, buffer: int, kind: DataType, dictionary: int | None) -> ColumnPlan | None:
     if types.is_dictionary(kind):
         if dictionary is None or not types.is_string(kind.value_type):
             return None
-        return Field(
+        return ColumnPlan(
             name, node, buffer, "codes", np.dtype(kind.index_type.to_pandas_dtype()), kind, dictionary=dictionary
         )
     if dictionary is not None:
@@ -103,12 +103,12 @@ def _field(name: str, node: int, buffer: int, kind: DataType, dictionary: int | 
     place = place_of(name)
     exact = place is not None and place.kind == "text"  # a float cannot give the text of a large integer
     if not exact and (types.is_float64(kind) or types.is_float32(kind) or types.is_integer(kind)):
-        return Field(name, node, buffer, "numbers", _little(kind), kind)
+        return ColumnPlan(name, node, buffer, "numbers", _little(kind), kind)
     if exact and types.is_integer(kind):
-        return Field(name, node, buffer, "array", np.dtype(np.uint8), kind)
+        return ColumnPlan(name, node, buffer, "array", np.dtype(np.uint8), kind)
     if types.is_string(kind) or types.is_large_string(kind):
-        return Field(name, node, buffer, "array", np.dtype(np.uint8), kind, buffers=3)
-    return Field(name, node, buffer, "array", np.dtype(np.uint8), kind) if types.is_boolean(kind) else None
+        return ColumnPlan(name, node, buffer, "array", np.dtype(np.uint8), kind, buffers=3)
+    return ColumnPlan(name, node, buffer, "array", np.dtype(np.uint8), kind) if types.is_boolean(kind) else None
 
 
 def _little(kind: DataType) -> np.dtype[Any]:

@@ -25,7 +25,7 @@ from pyarrow import types
 
 from collector_processor.columns.batch import I64
 from collector_processor.decode.arrow.arrays import Array, DataType, encoded, is_scalar, is_string_view, is_text
-from collector_processor.decode.arrow.direct import NotUsualError, Usual, aligned
+from collector_processor.decode.arrow.direct import NotUsualError, UsualStream, aligned
 from collector_processor.decode.arrow.plan import PLANS_LIMIT, Plan
 from collector_processor.decode.arrow.size import unpacked_size
 from collector_processor.decode.limits import Tally
@@ -37,7 +37,7 @@ Table: TypeAlias = Any
 
 _ERRORS: Final = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, MemoryError)
 """Errors that pyarrow, and extension types registered with it, raise for bytes that are not a valid stream."""
-_NAMES_TOLD: Final = 5
+_MAX_NAMES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def read_stream(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
 
 def _read_directly(stream: bytes | memoryview, tally: Tally) -> ArrowTable:
     """Do the same for the usual stream; raise :class:`NotUsualError`, with nothing counted, for others."""
-    usual = Usual(stream, tally.limits.arrow_messages)
+    usual = UsualStream(stream, tally.limits.arrow_messages)
     if usual.body_bytes > tally.arrow_bytes_left:
         raise NotUsualError
     wanted, unreadable = _wanted(usual.plan)
@@ -130,7 +130,7 @@ def _columns_of_interest(schema: Any) -> tuple[list[int], int]:
     readable = [index for index in ours if _is_readable(schema.names[index], schema.types[index])]
     if not readable:
         # Arrow's reader would take an empty list to mean every column.
-        names = ", ".join(f"{field.name} ({field.type})"[:80] for field in list(schema)[:_NAMES_TOLD])
+        names = ", ".join(f"{field.name} ({field.type})"[:80] for field in list(schema)[:_MAX_NAMES])
         raise UnreadableError(f"{semconv.BATCH} has no readable column; it has: {names or 'none'}")
     for index in ours:
         if schema.names[index] == semconv.PREDICTION_ID and index not in readable:

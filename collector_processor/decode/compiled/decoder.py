@@ -32,12 +32,12 @@ from collector_processor.decode.compiled.walked import (
 )
 from collector_processor.decode.compiled.wire import walk
 from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits
-from collector_processor.decode.request_rows import Request
+from collector_processor.decode.request_rows import RequestRows
 from collector_processor.decode.rules.cells import Place, place_of
-from collector_processor.decode.rules.identity import Defaults, Identity
+from collector_processor.decode.rules.identity import Identity, ResourceModel
 from collector_processor.decode.rules.ids import default_id
 from collector_processor.decode.rules.label_rows import LabelRows
-from collector_processor.decode.rules.prediction_rows import Call, PredictionRows, batch_of
+from collector_processor.decode.rules.prediction_rows import CallHeader, PredictionRows, prediction_batch
 from collector_processor.decode.rules.sampling import weight
 from collector_processor.own.drops import DecodeReason
 from otel_ml import semconv
@@ -94,7 +94,7 @@ def _walked(body: bytes, received_ns: int, limits: DecodeLimits, *, logs: bool) 
     )
     if walked is None or not _is_worth_it(walked, limits):
         return None
-    return _Decoding(body, walked, Request(received_ns, limits), logs=logs).decoded()
+    return _Decoding(body, walked, RequestRows(received_ns, limits), logs=logs).decoded()
 
 
 def _is_worth_it(walked: WalkedRequest, limits: DecodeLimits) -> bool:
@@ -119,7 +119,7 @@ def _is_worth_it(walked: WalkedRequest, limits: DecodeLimits) -> bool:
 class _Decoding:
     """Combines the walk's rows with those left to the fallback, in the order of the request."""
 
-    def __init__(self, body: bytes, walked: WalkedRequest, request: Request, *, logs: bool) -> None:
+    def __init__(self, body: bytes, walked: WalkedRequest, request: RequestRows, *, logs: bool) -> None:
         self._body = body
         self._walked = walked
         self._request = request
@@ -154,13 +154,14 @@ class _Decoding:
 
     def _take_other(self, other: Other) -> None:
         self._labels.add_until(other.ordinal)
-        octets, defaults = self._body[other.begin : other.end], Defaults(*self._walked.resources[other.resource])
+        octets = self._body[other.begin : other.end]
+        resource_model = ResourceModel(*self._walked.resources[other.resource])
         if self._logs:
-            fallback.take_record(self._request, LogRecord.FromString(octets), defaults)
+            fallback.take_record(self._request, LogRecord.FromString(octets), resource_model)
             return
         if not other.label:
             self._models.add_until(other.ordinal)
-        fallback.take_span(self._request, Span.FromString(octets), defaults, self._known[other.resource])
+        fallback.take_span(self._request, Span.FromString(octets), resource_model, self._known[other.resource])
 
     def _take_stream(self, stream: WalkedStream) -> None:
         request, identity = self._request, Identity(*stream.names)
@@ -171,7 +172,7 @@ class _Decoding:
             fallback.take_label_stream(request, octets, stream.scalars, identity, stream.time_ns)
             return
         self._models.add_until(stream.ordinal, identity)
-        call = Call(
+        call = CallHeader(
             stream.time_ns,
             self._weights[stream.state],
             stream.duration_s,
@@ -239,7 +240,7 @@ class _Rows(ABC, Generic[_Key]):
 
 
 class _Model(_Rows[Identity]):
-    def __init__(self, walked: WalkedModel, weights: list[float], request: Request) -> None:
+    def __init__(self, walked: WalkedModel, weights: list[float], request: RequestRows) -> None:
         super().__init__(Identity(*walked.names), int(walked.ordinals[0]), walked.ordinals)
         self._walked = walked
         self._weights = weights
@@ -254,7 +255,7 @@ class _Model(_Rows[Identity]):
         if rows is None:
             return
         if self._batch is None:
-            self._batch = _batch_of(walked, rows, self._weights, self._request)
+            self._batch = _walked_batch(walked, rows, self._weights, self._request)
         added = part.stop - part.start
         batch = self._batch if added == len(self._batch) else self._batch.take(part)
         cells = walked.cells * added // len(walked.ordinals)
@@ -262,7 +263,7 @@ class _Model(_Rows[Identity]):
 
 
 class _Labels(_Rows[str]):
-    def __init__(self, walked: WalkedLabels, request: Request) -> None:
+    def __init__(self, walked: WalkedLabels, request: RequestRows) -> None:
         super().__init__(walked.name, walked.first, walked.ordinals)
         self._walked = walked
         self._request = request
@@ -285,10 +286,12 @@ class _Labels(_Rows[str]):
         )
 
 
-def _batch_of(walked: WalkedModel, rows: PredictionRows, weights: list[float], request: Request) -> PredictionBatch:
+def _walked_batch(
+    walked: WalkedModel, rows: PredictionRows, weights: list[float], request: RequestRows
+) -> PredictionBatch:
     for column in walked.columns:
         request.tally.drop("unsupported_value", column.unsupported)
-    return batch_of(
+    return prediction_batch(
         rows.identity,
         ((place, column) for place, column in _columns(walked) if rows.admits(place, column)),
         walked.time_ns,

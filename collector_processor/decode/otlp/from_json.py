@@ -48,7 +48,7 @@ def json_to_protobuf(signal: Signal, body: bytes) -> bytes:
     except RecursionError as error:
         raise MalformedRequestError("the JSON is nested too deeply") from error
     except (json_format.ParseError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
-        raise MalformedRequestError(f"not the JSON of an {kind.DESCRIPTOR.name}: {_told(error)}") from error
+        raise MalformedRequestError(f"not the JSON of an {kind.DESCRIPTOR.name}: {_innermost_reason(error)}") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _ids_to_base64(holder: dict[str, Any]) -> None:
         holder[name] = base64.b64encode(bytes.fromhex(text)).decode()
 
 
-def _told(error: BaseException) -> str:
+def _innermost_reason(error: BaseException) -> str:
     """Return the innermost reason: protobuf adds a prefix for each level."""
     reason = " ".join(str(error).split()).rpartition("Failed to parse ")[2].rstrip(".")
     return reason[:200] or type(error).__name__

@@ -47,7 +47,7 @@ def _rare(value: AnyValue) -> Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Shaped:
+class SpanCells:
     """The cells of one span by flat name: shared by all rows, or one for each of ``rows`` rows (None means one row)."""
 
     scalars: dict[str, Scalar | None]
@@ -55,7 +55,7 @@ class Shaped:
     rows: int | None = None
 
 
-def shaped(values: Mapping[str, Value], tally: Tally) -> Shaped:
+def span_cells(values: Mapping[str, Value], tally: Tally) -> SpanCells:
     """Flatten maps, turn arrays into lists, and count nested values in place of scalars as ``unsupported_value``.
 
     A flat attribute, even a missing one, takes precedence over a map's entry. Attributes that are not cells are left
@@ -76,7 +76,7 @@ def shaped(values: Mapping[str, Value], tally: Tally) -> Shaped:
             raise UnreadableError(f"{name} is {kind_of(value)}, not a string")
         else:
             scalars[name] = _scalar(value, tally)
-    return Shaped(scalars, lists, _rows(lists))
+    return SpanCells(scalars, lists, _rows(lists))
 
 
 def _rows(lists: Mapping[str, Cells]) -> int | None:
@@ -103,7 +103,7 @@ def _scalar(value: Value, tally: Tally) -> Scalar | None:
     return value
 
 
-def batch_of(values: Mapping[str, Value]) -> bytes | None:
+def arrow_stream_of(values: Mapping[str, Value]) -> bytes | None:
     """Return the Arrow stream in ``ml.batch``; None without one. Raises :class:`UnreadableError` if it is not bytes."""
     value = values.get(semconv.BATCH)
     if value is None:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from collector_processor.columns.batch import F64, I32, Column
 from collector_processor.decode.compiled import built
 from collector_processor.decode.limits import Tally
-from collector_processor.decode.rules.cells import Kind, Scalar, shorten, text_of
+from collector_processor.decode.rules.cells import CellKind, Scalar, shorten, text_of
 
 _NUMBERS: Final = frozenset((float, int, type(None)))
 _TEXTS: Final = frozenset((str, type(None)))
 
 
-def column_of(cells: Sequence[Scalar | None], kind: Kind, tally: Tally) -> Column | None:
+def column_of(cells: Sequence[Scalar | None], kind: CellKind, tally: Tally) -> Column | None:
     """Return the column of a list of cells, by the rules of :mod:`.cells`; None if every cell is missing.
 
     A part of the column (numbers, codes) exists only if it has a cell. Categories are in order of first appearance,

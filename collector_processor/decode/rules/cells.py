@@ -23,7 +23,7 @@ from typing import Final, Literal, TypeAlias
 from otel_ml import semconv
 
 Scalar: TypeAlias = float | int | bool | str
-Kind = Literal["mixed", "text", "number"]
+CellKind = Literal["mixed", "text", "number"]
 Part = Literal[
     "feature", "segment", "attribution", "scores", "class", "score", "value", "id", "label_class", "label_value"
 ]
@@ -42,7 +42,7 @@ class Place:
     """Where a contract name belongs in a batch, and the kind of its cells; ``key`` is empty except for templates."""
 
     part: Part
-    kind: Kind
+    kind: CellKind
     key: str = ""
 
 
@@ -56,7 +56,7 @@ _EXACT: Final[dict[str, Place]] = {
 }
 SCORES: Final = semconv.PREDICTION_SCORES + "."
 """Prefix of a class's probability as attribute or column: the flat form of the map ``ml.prediction.scores``."""
-_TEMPLATES: Final[tuple[tuple[str, Part, Kind], ...]] = (
+_TEMPLATES: Final[tuple[tuple[str, Part, CellKind], ...]] = (
     (semconv.FEATURE, "feature", "mixed"),
     (semconv.SEGMENT, "segment", "text"),
     (semconv.ATTRIBUTION, "attribution", "number"),

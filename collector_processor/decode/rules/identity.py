@@ -42,23 +42,23 @@ class Identity(NamedTuple):
     role: str
 
 
-class Defaults(NamedTuple):
+class ResourceModel(NamedTuple):
     """The model that a resource names; empty if it names none."""
 
     name: str = ""
     version: str = ""
 
 
-def defaults_of(attributes: Iterable[KeyValue]) -> Defaults:
+def resource_model_of(attributes: Iterable[KeyValue]) -> ResourceModel:
     """Return the model of a resource; attributes that are not strings are ignored.
 
     >>> from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-    >>> defaults_of([KeyValue(key="ml.model.name", value=AnyValue(string_value="fraud"))])
-    Defaults(name='fraud', version='')
+    >>> resource_model_of([KeyValue(key="ml.model.name", value=AnyValue(string_value="fraud"))])
+    ResourceModel(name='fraud', version='')
     """
     values, _ = read(attributes)
     name, version = values.get(semconv.MODEL_NAME), values.get(semconv.MODEL_VERSION)
-    return Defaults(name if isinstance(name, str) else "", version if isinstance(version, str) else "")
+    return ResourceModel(name if isinstance(name, str) else "", version if isinstance(version, str) else "")
 
 
 def may_be_label(name: str, values: Mapping[str, Value]) -> bool:
@@ -71,34 +71,34 @@ def has_label(names: Iterable[str]) -> bool:
     return not _LABELS.isdisjoint(names)
 
 
-def is_prediction(name: str, values: Mapping[str, Value], defaults: Defaults) -> bool:
+def is_prediction(name: str, values: Mapping[str, Value], resource_model: ResourceModel) -> bool:
     """Return whether a span that is not a label is a prediction.
 
-    >>> is_prediction("GET /", {"ml.feature.age": 3}, Defaults())
+    >>> is_prediction("GET /", {"ml.feature.age": 3}, ResourceModel())
     True
-    >>> is_prediction("GET /", {"ml.prediction.id": "7"}, Defaults())
+    >>> is_prediction("GET /", {"ml.prediction.id": "7"}, ResourceModel())
     False
     """
     if name.startswith(semconv.SPAN_PREDICT) and (
-        defaults.name or semconv.MODEL_NAME in values or any(key.startswith(_NAMESPACE) for key in values)
+        resource_model.name or semconv.MODEL_NAME in values or any(key.startswith(_NAMESPACE) for key in values)
     ):
         return True
     return any(key in _SIGNS or (key.startswith(_TEMPLATES) and key != semconv.PREDICTION_ID) for key in values)
 
 
-def identity_of(values: Mapping[str, Value], defaults: Defaults, longest: int) -> Identity:
+def identity_of(values: Mapping[str, Value], resource_model: ResourceModel, longest: int) -> Identity:
     """Return the model, task and role of a span or record; ``UnreadableError`` if any is invalid or the name absent.
 
-    >>> identity_of({"ml.model.name": "fraud", "ml.model.version": 7}, Defaults(), 256)
+    >>> identity_of({"ml.model.name": "fraud", "ml.model.version": 7}, ResourceModel(), 256)
     Identity(name='fraud', version='7', task='', role='champion')
-    >>> identity_of({"ml.model.name": True}, Defaults(), 256)
+    >>> identity_of({"ml.model.name": True}, ResourceModel(), 256)
     Traceback (most recent call last):
     collector_processor.decode.rules.cells.UnreadableError: ml.model.name is a bool, not a string
     """
-    name = _text(values, semconv.MODEL_NAME, longest) or defaults.name
+    name = _text(values, semconv.MODEL_NAME, longest) or resource_model.name
     if not name:
         raise UnreadableError(f"{semconv.MODEL_NAME} is missing")
-    default_version = defaults.version if defaults.name in ("", name) else ""
+    default_version = resource_model.version if resource_model.name in ("", name) else ""
     return Identity(
         name,
         _text(values, semconv.MODEL_VERSION, longest) or default_version,

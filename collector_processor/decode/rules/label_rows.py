@@ -10,7 +10,7 @@ from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cell_columns import column_of
 from collector_processor.decode.rules.cells import Scalar
 from collector_processor.decode.rules.ids import hash_ids
-from collector_processor.decode.rules.row_table import Table
+from collector_processor.decode.rules.row_table import RowTable
 from otel_ml import semconv
 
 
@@ -35,7 +35,7 @@ class LabelRows:
         self._classes.append(label_class)
         self._values.append(value)
 
-    def add_table(self, table: Table, time_ns: int) -> None:
+    def add_table(self, table: RowTable, time_ns: int) -> None:
         """Add the labels of one table; rows without an id or a label are counted as dropped."""
         if not self._tally.take_rows(table.rows) or not self._tally.take_cells(table.rows, 2):
             return

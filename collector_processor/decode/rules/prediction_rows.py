@@ -14,7 +14,7 @@ from collector_processor.decode.rules.cell_columns import column_of
 from collector_processor.decode.rules.cells import Place, Scalar, place_of, text_of
 from collector_processor.decode.rules.identity import Identity
 from collector_processor.decode.rules.ids import hash_ids
-from collector_processor.decode.rules.row_table import Admission, Table
+from collector_processor.decode.rules.row_table import ColumnQuota, RowTable
 from otel_ml import semconv
 
 BLOCK_ROWS: Final = 16_384
@@ -28,7 +28,7 @@ _FREE_CELLS: Final = 65_536
 _CELLS_PER_ATTRIBUTE: Final = 4
 
 
-class Call(NamedTuple):
+class CallHeader(NamedTuple):
     """One call of the model, as its span describes it, without the cells."""
 
     time_ns: int
@@ -48,12 +48,12 @@ class PredictionRows:
     def __init__(self, identity: Identity, tally: Tally) -> None:
         self.identity = identity
         self._tally = tally
-        self._admission = Admission(tally)
-        self._calls: list[Call] = []
+        self._quota = ColumnQuota(tally)
+        self._calls: list[CallHeader] = []
         self._rows: list[Row] = []
         self._parts: list[tuple[PredictionBatch, int]] = []
 
-    def add(self, row: Row, call: Call) -> None:
+    def add(self, row: Row, call: CallHeader) -> None:
         """Add one row as its attributes by name, which need not all be cells; drop it if it exceeds the limit."""
         if not self._tally.take_rows(1):
             return
@@ -62,7 +62,7 @@ class PredictionRows:
         if len(self._rows) >= BLOCK_ROWS:
             self._flush()
 
-    def add_table(self, table: Table, call: Call) -> None:
+    def add_table(self, table: RowTable, call: CallHeader) -> None:
         """Add the rows of one call: all of them, or none if they exceed a limit."""
         columns = len(table.places())
         if not table.rows or not self._tally.take_rows(table.rows) or not self._tally.take_cells(table.rows, columns):
@@ -83,7 +83,7 @@ class PredictionRows:
 
     def admits(self, place: Place, column: Column) -> bool:
         """Return whether a column is kept within the limits."""
-        return self._admission.admits(place, column)
+        return self._quota.admits(place, column)
 
     def add_batch(self, batch: PredictionBatch, columns: int, attributes: int) -> None:
         """Add rows that came as ``columns`` columns from ``attributes`` attributes; drop them if over a limit."""
@@ -103,7 +103,7 @@ class PredictionRows:
         for begin, end, attributes in _dense_runs(rows):
             self._add_rows(rows[begin:end], calls[begin:end], attributes)
 
-    def _add_rows(self, rows: list[Row], calls: list[Call], attributes: int) -> None:
+    def _add_rows(self, rows: list[Row], calls: list[CallHeader], attributes: int) -> None:
         names: Row = {}
         for row in rows:
             names.update(row)
@@ -113,7 +113,7 @@ class PredictionRows:
         times, weights, durations, defaults, errors = zip(*calls, strict=True)
         ids = [text_of(row.get(semconv.PREDICTION_ID)) or default for row, default in zip(rows, defaults, strict=True)]
         batch = self._batch(
-            Table(len(rows), lists={name: [row.get(name) for row in rows] for name in ours}),
+            RowTable(len(rows), lists={name: [row.get(name) for row in rows] for name in ours}),
             np.array(times, np.int64),
             hash_ids(ids),
             np.array(weights, np.float64),
@@ -123,13 +123,13 @@ class PredictionRows:
         self._parts.append((batch, attributes))
 
     def _batch(
-        self, table: Table, times: I64, ids: U64, weights: F64, durations: F64, error: Column | None
+        self, table: RowTable, times: I64, ids: U64, weights: F64, durations: F64, error: Column | None
     ) -> PredictionBatch:
-        columns = self._admission.columns(table)
-        return batch_of(self.identity, columns, times, ids, weights, durations, error)
+        columns = self._quota.columns(table)
+        return prediction_batch(self.identity, columns, times, ids, weights, durations, error)
 
 
-def batch_of(
+def prediction_batch(
     identity: Identity,
     columns: Iterable[tuple[Place, Column]],
     times: I64,

@@ -11,7 +11,7 @@ from collector_processor.columns.batch import U64, Column, Mask
 from collector_processor.decode.arrow.arrays import Array, column_of_arrow, hash_arrow
 from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cell_columns import column_of
-from collector_processor.decode.rules.cells import Kind, Place, Scalar, place_of, text_of
+from collector_processor.decode.rules.cells import CellKind, Place, Scalar, place_of, text_of
 from collector_processor.decode.rules.ids import hash_ids, row_ids
 from collector_processor.own.drops import DecodeReason
 from otel_ml import semconv
@@ -20,7 +20,7 @@ Cells = Sequence[Scalar | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RowTable:
     """``rows`` rows: Arrow arrays, lists with a cell for each row, and scalars that every row shares, each by name.
 
     A name may be in several: an Arrow column takes precedence over a list, and a list over a scalar, in all rows.
@@ -36,11 +36,11 @@ class Table:
         names = dict.fromkeys((*self.arrays, *self.lists, *self.scalars))
         return {name: place for name in names if (place := place_of(name)) is not None}
 
-    def column(self, name: str, kind: Kind, tally: Tally) -> Column | None:
+    def column(self, name: str, kind: CellKind, tally: Tally) -> Column | None:
         """Return the column of a name; None if all its cells are missing.
 
         >>> from collector_processor.decode.limits import DecodeLimits
-        >>> table = Table(2, lists={"ml.feature.a": [1, 2]}, scalars={"ml.segment.s": True})
+        >>> table = RowTable(2, lists={"ml.feature.a": [1, 2]}, scalars={"ml.segment.s": True})
         >>> table.column("ml.segment.s", "text", Tally(DecodeLimits()))
         Column(numbers=None, codes=array([0, 0], dtype=int32), categories=('true',))
         """
@@ -72,13 +72,13 @@ class Table:
         return np.where(named[:, None], own, row_ids(shared, self.rows)), np.ones(self.rows, np.bool_)
 
 
-class Admission:
+class ColumnQuota:
     """Decides which templated columns of one model fit into the request's limits; first come, first served.
 
     >>> from collector_processor.decode.limits import DecodeLimits
     >>> tally = Tally(DecodeLimits(features=1))
-    >>> admission, column = Admission(tally), Column(np.array([1.0, np.nan]))
-    >>> [admission.admits(Place("feature", "mixed", key), column) for key in ("a", "b", "a")], dict(tally.dropped)
+    >>> quota, column = ColumnQuota(tally), Column(np.array([1.0, np.nan]))
+    >>> [quota.admits(Place("feature", "mixed", key), column) for key in ("a", "b", "a")], dict(tally.dropped)
     ([True, False, True], {'features_over_limit': 1})
     """
 
@@ -114,7 +114,7 @@ class Admission:
         keys.add(place.key)
         return True
 
-    def columns(self, table: Table) -> Iterator[tuple[Place, Column]]:
+    def columns(self, table: RowTable) -> Iterator[tuple[Place, Column]]:
         """Yield the columns of a table, except ids, that have any cell and are kept."""
         for name, place in table.places().items():
             if place.part == "id":

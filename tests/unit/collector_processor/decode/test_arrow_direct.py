@@ -12,7 +12,7 @@ from collector_processor.columns.batch import Column
 from collector_processor.decode.arrow import direct as arrow_direct
 from collector_processor.decode.arrow import stream as arrow
 from collector_processor.decode.arrow.arrays import column_of_arrow, hash_arrow
-from collector_processor.decode.arrow.direct import NotUsualError, Usual
+from collector_processor.decode.arrow.direct import NotUsualError, UsualStream
 from collector_processor.decode.arrow.stream import ArrowTable, read_stream
 from collector_processor.decode.limits import DecodeLimits, Tally
 from collector_processor.decode.rules.cells import UnreadableError, place_of
@@ -82,18 +82,18 @@ def answer(stream: bytes, limits: DecodeLimits) -> Answer:
 
 
 def by_pyarrow(stream: bytes, limits: DecodeLimits) -> Answer:
-    def refuse(*_: object) -> Usual:
+    def refuse(*_: object) -> UsualStream:
         raise NotUsualError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrow, "Usual", refuse)
+        patch.setattr(arrow, "UsualStream", refuse)
         return answer(stream, limits)
 
 
 def is_usual(stream: bytes) -> bool:
     try:
-        usual = Usual(stream, 100)
-        usual.columns(range(len(usual.plan.fields)))
+        usual = UsualStream(stream, 100)
+        usual.columns(range(len(usual.plan.columns)))
     except NotUsualError:
         return False
     return True
@@ -133,10 +133,10 @@ def test_no_more_messages_are_looked_at_than_are_allowed(monkeypatch: pytest.Mon
         arrow_direct, "_known_header", lambda head: looked_at.append(head) or arrow_direct._header(head)
     )
     stream = stream_of(usual_columns())
-    found = Usual(stream, 100).messages
+    found = UsualStream(stream, 100).messages
     looked_at.clear()
     with pytest.raises(NotUsualError):
-        Usual(stream, found - 1)
+        UsualStream(stream, found - 1)
     assert len(looked_at) == found - 2  # all but the schema and the one too many
 
 
@@ -206,7 +206,7 @@ def test_a_stream_with_changed_bytes_never_gives_other_cells_than_pyarrow() -> N
 def test_columns_that_share_their_buffers_are_refused_before_anything_is_made_of_them() -> None:
     rows, numbers = 1000, pa.array(np.arange(1000, dtype=np.int8))
     stream = bytearray(stream_of({f"ml.feature.{i:03}": numbers for i in range(100)}))
-    usual = Usual(bytes(stream), 100)
+    usual = UsualStream(bytes(stream), 100)
     wanted = range(100)
     assert usual.rows == rows
     assert usual.buffer_bytes(wanted) == 100 * rows

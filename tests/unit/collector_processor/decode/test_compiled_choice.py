@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from collector_processor.decode import DECODER_VARIABLE, DECODERS, decoder_called
+from collector_processor.decode import DECODER_VARIABLE, DECODERS, decoder_named
 
 SHOW = "from collector_processor.decode import decoder_name, decoder_notice; print(decoder_name(), decoder_notice())"
 
@@ -19,7 +19,7 @@ def shown(choice: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_a_choice_the_first_decoder_runs() -> None:
-    assert decoder_called("") is DECODERS[0]
+    assert decoder_named("") is DECODERS[0]
 
 
 def test_the_environment_chooses_and_the_slow_choice_is_told() -> None:

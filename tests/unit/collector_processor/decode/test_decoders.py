@@ -13,14 +13,14 @@ from collector_processor.decode import (
     DecodeLimits,
     MalformedRequestError,
     decode,
-    decoder_called,
     decoder_name,
+    decoder_named,
 )
 
 
 def test_the_first_decoder_is_used() -> None:
-    assert decoder_called(os.environ.get(DECODER_VARIABLE, "")).name == decoder_name()
-    assert decoder_called("") is DECODERS[0]
+    assert decoder_named(os.environ.get(DECODER_VARIABLE, "")).name == decoder_name()
+    assert decoder_named("") is DECODERS[0]
     assert len({decoder.name for decoder in DECODERS}) == len(DECODERS)
     assert DECODERS[-1].name == "fallback"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector_processor.labels.generations import MOST_GENERATIONS, PARTS, Dropped, Found, Generations
+from collector_processor.labels.generations import MOST_GENERATIONS, PARTS, Dropped, Generations, Places
 
 DEFAULTS = {
     "small": np.array(-1, np.int16),
@@ -215,7 +215,7 @@ def test_nothing_in_nothing_out():
     assert store.expire(5) == Dropped()
     assert len(store.find(ids_of([])).row) == 0
     assert known(store, [1]) == [False]
-    none = Found(np.empty(0, np.int32), np.empty(0, np.int32))
+    none = Places(np.empty(0, np.int32), np.empty(0, np.int32))
     assert len(store.take("real", none)) == 0
     store.settle(none)
     assert (store.waiting, store.nbytes, store.oldest_ns) == (0, 0, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collector_processor.labels.pending import SCORES_LIMIT, PendingPredictions, Rows
+from collector_processor.labels.pending import SCORES_LIMIT, PendingPredictions, PendingRows
 from collector_processor.labels.truth import Truth
 from collector_processor.statistics.schema import Categories, Schema
 
@@ -35,7 +35,7 @@ def rows_of(numbers, **columns):
     count = len(numbers)
     groups = columns.pop("groups", np.empty((count, 0), np.int32))
     weights = columns.pop("weights", np.ones(count))
-    return Rows(ids_of(numbers), np.arange(count), weights, groups, **columns)
+    return PendingRows(ids_of(numbers), np.arange(count), weights, groups, **columns)
 
 
 def pending_of(capacity=1000):
@@ -135,7 +135,9 @@ def test_scores_and_times_keep_all_their_digits():
     schema, pending = schema_of(), pending_of()
     scores = np.nextafter(np.array([0.1, 0.5, 0.01]), 1.0)
     time_ns = 1_700_000_000_123_456_789
-    pending.insert(Rows(ids_of([1, 2, 3]), np.full(3, time_ns), np.ones(3), np.empty((3, 0), np.int32), scores=scores))
+    pending.insert(
+        PendingRows(ids_of([1, 2, 3]), np.full(3, time_ns), np.ones(3), np.empty((3, 0), np.int32), scores=scores)
+    )
     found = settle(pending, [1, 2, 3], Truth(labels=np.ones(3, np.int32)))
     assert pending.outcomes(found, schema).scores.tolist() == scores.tolist()
     assert pending.time_ns(found).tolist() == [time_ns] * 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collector_processor.columns.batch import Column, LabelBatch
-from collector_processor.labels.truth import Truth, cells, same_labels, truth
+from collector_processor.labels.truth import Truth, label_cells, same_labels, truth
 from collector_processor.statistics.schema import Categories, Schema
 
 
@@ -57,7 +57,7 @@ def test_a_regression_takes_no_infinite_value():
 
 def test_a_label_with_neither_class_nor_value_is_missing():
     nothing = LabelBatch("m", np.zeros(2, np.int64), np.zeros((2, 2), np.uint64))
-    assert cells(nothing).empty().tolist() == [True, True]
+    assert label_cells(nothing).empty().tolist() == [True, True]
     for task in ("regression", "binary_classification"):
         assert truth(schema_of(task), nothing).known().tolist() == [False, False]
 
