@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from pydantic import BaseModel, ConfigDict
@@ -26,8 +26,9 @@ class Settings(BaseModel):
         >>> class Outer(Settings):
         ...     one: Inner = Inner()
         ...     many: dict[str, Inner] = {"a": Inner()}
+        ...     listed: tuple[Inner, ...] = (Inner(),)
         >>> [key for key, _ in Outer().parts("outer")]
-        ['outer', 'outer.one', 'outer.many.a']
+        ['outer', 'outer.one', 'outer.many.a', 'outer.listed.0']
         """
         yield key, self
         for name, field in type(self).model_fields.items():
@@ -64,3 +65,6 @@ def _parts(key: str, value: object) -> Iterator[tuple[str, Settings]]:
     elif isinstance(value, Mapping):
         for name, item in cast("Mapping[object, object]", value).items():
             yield from _parts(f"{key}.{name}", item)
+    elif isinstance(value, (list, tuple)):
+        for position, item in enumerate(cast("Sequence[object]", value)):
+            yield from _parts(f"{key}.{position}", item)
