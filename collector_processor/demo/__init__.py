@@ -1,4 +1,4 @@
-"""The demo: a model in its serving app, a year of real flights, and the service that watches it."""
+"""The demo: a model in a serving app, a year of real flights, and the service that monitors it."""
 
 from collector_processor.demo.run import run_demo
 

@@ -1,7 +1,7 @@
 """The serving app of the demo: FastAPI and scikit-learn, started under ``opentelemetry-instrument``.
 
-Nothing in it is about monitoring but one line: it returns the ids of its predictions, so that whoever learns the truth
-can say which prediction it belongs to.
+Only one line of it is about monitoring: it returns the ids of its predictions, so that the label job can say which
+prediction a label belongs to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ app = FastAPI()
 
 @lru_cache(maxsize=1)
 def loaded_model() -> Any:
-    """The fitted model."""
+    """Return the fitted model."""
     # The demo's own file, written a moment ago by its parent process.
     return pickle.loads(Path(os.environ["FLIGHT_MODEL"]).read_bytes())  # noqa: S301
 
@@ -36,14 +36,14 @@ class Departures(BaseModel):
 
 @app.get("/ready")
 def ready() -> Response:
-    """Says that the model is loaded."""
+    """Answer once the model is loaded."""
     loaded_model()
     return Response(status_code=204)
 
 
 @app.post("/predict")
 def predict(departures: Departures) -> dict[str, object]:
-    """The probability of a delay for each flight."""
+    """Return the probability of a delay for each flight."""
     model = loaded_model()
     frame = pd.DataFrame(departures.columns)
     probability = model.predict_proba(frame)[:, list(model.classes_).index("delayed")]

@@ -1,4 +1,4 @@
-"""What the service says, read as Prometheus would read it."""
+"""Reads the metrics of the service as Prometheus would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The derived figures at one moment."""
+    """The measurements at one moment."""
 
     rows: float = 0.0
     accuracy: float | None = None
@@ -25,7 +25,7 @@ class Figures:
 
 
 def scrape(url: str) -> list[tuple[str, Mapping[str, str], float]]:
-    """All samples of a metrics page: name, labels, value."""
+    """Return all samples of a metrics page: name, labels, value."""
     page = requests.get(url, timeout=5)
     page.raise_for_status()
     return [
@@ -36,7 +36,7 @@ def scrape(url: str) -> list[tuple[str, Mapping[str, str], float]]:
 
 
 def read_figures(url: str) -> Figures:
-    """The latest window's figures, those of segments left out."""
+    """Return the measurements of the latest window, without those of segments."""
     single: dict[str, float] = {}
     scores: dict[str, float] = {}
     thresholds: dict[str, float] = {}
@@ -62,7 +62,7 @@ def read_figures(url: str) -> Figures:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What went through the service since it started."""
+    """What the service has processed since it started."""
 
     decoded: int
     joined: int
@@ -70,7 +70,7 @@ class Totals:
 
 
 def read_totals(url: str, model: str) -> Totals:
-    """The service's own counters for one model."""
+    """Return the service's own counters for one model."""
     decoded = joined = rejected = 0
     for name, labels, value in scrape(url):
         if name == "otel_ml_rows_total" and labels["model"] == model:

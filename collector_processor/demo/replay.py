@@ -1,4 +1,4 @@
-"""The traffic of the demo: predictions as HTTP requests in the flights' order, labels when each flight has landed."""
+"""The traffic of the demo: prediction requests in the order of the flights, and a label when each flight has landed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REQUESTS_PER_S = 20
 
 @dataclass(slots=True)
 class Progress:
-    """How far the replay is; written by its thread, read by the screen."""
+    """The progress of the replay; written by its thread, read by the screen."""
 
     predictions: int = 0
     labels: int = 0
@@ -32,7 +32,7 @@ class Progress:
 
 
 class Replay:
-    """Replays flights over ``duration_s`` seconds: ``app_url`` predicts, ``otlp`` (host:port) takes the labels."""
+    """Replays flights over ``duration_s`` seconds: ``app_url`` predicts, ``otlp`` (host:port) receives the labels."""
 
     def __init__(self, flights: Flights, app_url: str, otlp: str, duration_s: float) -> None:
         self.progress = Progress()
@@ -40,7 +40,7 @@ class Replay:
         self._app_url = app_url
         self._duration_s = duration_s
         self._requests = max(1, min(len(flights), int(duration_s * _REQUESTS_PER_S)))
-        # The label job's own telemetry: in production another process, often on another day.
+        # The telemetry of the label job; in production that is a separate process, often on another day.
         self._provider = TracerProvider(resource=Resource.create({"service.name": "label-job"}))
         self._provider.add_span_processor(
             BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp, insecure=True), schedule_delay_millis=200)
@@ -52,11 +52,11 @@ class Replay:
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
 
     def start(self) -> None:
-        """Begins the replay in a thread of its own."""
+        """Start the replay in a separate thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends it, early if need be, and sends what is queued."""
+        """Stop the replay, early if needed, and send what is queued."""
         self._stop.set()
         self._thread.join(30)
         self._provider.shutdown()
@@ -99,7 +99,7 @@ class Replay:
         self._send_labels(self.progress.now)
 
     def _send_labels(self, now: pd.Timestamp | None) -> None:
-        """Sends the labels of all flights that have landed by ``now``; of all that are left without."""
+        """Send the labels of all flights that have landed by ``now``; of all remaining flights if it is None."""
         ids: list[str] = []
         classes: list[str] = []
         while self._airborne and (now is None or self._airborne[0][0] <= now):

@@ -1,4 +1,4 @@
-"""Runs the demo: trains, serves, replays, watches, and checks that nothing was lost on the way."""
+"""Runs the demo: trains, serves, replays, monitors, and checks that nothing was lost."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ class _Ports:
 
 
 def run_demo(duration_s: float, *, live: bool = True, port: int = 9464) -> int:
-    """Replays April to December in ``duration_s`` seconds; 0 when all that was sent was decoded and joined.
+    """Replay April to December in ``duration_s`` seconds; return 0 if everything sent was decoded and joined.
 
-    ``live`` shows a screen and then leaves the Prometheus endpoint up until Ctrl-C.
+    ``live`` shows a live screen, and leaves the Prometheus endpoint up until Ctrl-C.
     """
     if duration_s < 10:
-        raise ValueError(f"--duration: {duration_s:g}s is too short for a year; allowed: 10s and more")
-    # Said before the training, not after it.
+        raise ValueError(f"--duration: {duration_s:g}s is too short for a year; allowed: at least 10s")
+    # Checked before the training, not after it.
     check_free(f"localhost:{port}", "--port")
     console = Console()
     ports = _Ports(port, *_free_ports(4))
@@ -108,7 +108,7 @@ def run_demo(duration_s: float, *, live: bool = True, port: int = 9464) -> int:
 
 
 def _reference(model: Pipeline, flights: Flights):
-    """What the first quarter looked like: features, the model's outputs, and the truth."""
+    """Return the reference profile of the first quarter: features, outputs of the model, and labels."""
     probability = model.predict_proba(flights.features)[:, list(model.classes_).index(DELAYED)]
     features = {name: Column(numbers=flights.features[name].to_numpy(np.float64)) for name in NUMERIC}
     features |= {name: _texts(flights.features[name].to_numpy(object)) for name in CATEGORICAL}
@@ -182,7 +182,7 @@ def _app(directory: Path, ports: _Ports):
 
 @contextlib.contextmanager
 def _running(command: list[str], log: Path, ready_url: str, environment: dict[str, str]) -> Generator[None, None, None]:
-    """A child process that answers at ``ready_url``, ended with the demo; its log is in the error if it fails."""
+    """Run a child process that answers at ``ready_url``, until the demo ends; if it fails, the error has its log."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 -- our own programs
@@ -219,10 +219,10 @@ def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def _watch(replay: Replay, flights: Flights, ports: _Ports, console: Console, live: bool) -> dict[str, Figures]:
-    """Follows the replay to its end; the last figures of each month."""
+    """Follow the replay to its end; return the last measurements of each month."""
     url = f"http://localhost:{ports.prometheus}/metrics"
     months: dict[str, Figures] = {}
-    told = ""
+    printed_month = ""
     with Live(console=console, refresh_per_second=4, transient=True) if live else contextlib.nullcontext() as screen:
         while not replay.progress.done:
             time.sleep(0.5)
@@ -230,9 +230,9 @@ def _watch(replay: Replay, flights: Flights, ports: _Ports, console: Console, li
             if now is None:
                 continue
             latest, month = read_figures(url), now.strftime("%B")
-            if screen is None and month != told:
+            if screen is None and month != printed_month:
                 console.print(f"  {month}")
-                told = month
+                printed_month = month
             if latest.rows:
                 months[month] = latest
             if screen is not None:
@@ -242,7 +242,7 @@ def _watch(replay: Replay, flights: Flights, ports: _Ports, console: Console, li
 
 
 def _finish(replay: Replay, months: dict[str, Figures], ports: _Ports, console: Console, live: bool) -> int:
-    """Prints the year, compares what was sent with what arrived, and stays up if someone is watching."""
+    """Print the year, compare what was sent with what arrived, and stay up if ``live``."""
     own_url = f"http://localhost:{ports.own}/metrics"
     sent = replay.progress
 
@@ -253,7 +253,7 @@ def _finish(replay: Replay, months: dict[str, Figures], ports: _Ports, console: 
         totals = arrived()
         return totals.decoded >= sent.predictions and totals.joined >= sent.labels
 
-    with console.status("waiting for the last spans"):
+    with console.status("Waiting for the last spans"):
         _until(complete, _SETTLE_TIMEOUT_S)
     totals = arrived()
     months[next(reversed(months), "December")] = read_figures(f"http://localhost:{ports.prometheus}/metrics")
@@ -263,11 +263,11 @@ def _finish(replay: Replay, months: dict[str, Figures], ports: _Ports, console: 
         f"labels: {sent.labels:,} sent, {totals.joined:,} joined; {totals.rejected:,} refused"
     )
     if sent.failure or totals.decoded != sent.predictions or totals.joined != sent.labels:
-        console.print(sent.failure or "These do not add up: something was lost.", style="red")
+        console.print(sent.failure or "These numbers do not match: something was lost.", style="red")
         return 1
     console.print("Everything that was sent arrived.", style="green")
     if live:
-        console.print(f"Still up until Ctrl-C: http://localhost:{ports.prometheus}/metrics")
+        console.print(f"Running until Ctrl-C: http://localhost:{ports.prometheus}/metrics")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)

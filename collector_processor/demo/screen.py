@@ -1,4 +1,4 @@
-"""What a person sees of the demo: the year so far, month by month, and the features that drift now."""
+"""The screen of the demo: the year so far, by month, and the features that drift now."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def _percent(value: float | None) -> str:
 
 
 def year_table(months: Mapping[str, Figures]) -> Table:
-    """One line a month: the figures at its end."""
+    """Return a table with one line per month: the measurements at its end."""
     table = Table(
-        title="Windows of about a month of flights, against the first quarter", box=None, padding=(0, 2, 0, 0)
+        title="Windows of about a month of flights, compared with the first quarter", box=None, padding=(0, 2, 0, 0)
     )
     for heading in ("until", "accuracy", "recall", "AUC", "drifted", "strongest drift (PSI)"):
         left = heading in ("until", "strongest drift (PSI)")
@@ -42,21 +42,23 @@ def year_table(months: Mapping[str, Figures]) -> Table:
 
 
 def drift_table(figures: Figures) -> Table:
-    """The features by drift, a bar each; red in breach."""
+    """Return a table of the features by drift, with a bar for each; red if in breach."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, (score, threshold) in sorted(figures.drift.items(), key=lambda item: -item[1][0]):
         breached = score > threshold
-        filled = min(_BAR_WIDTH, round(math.sqrt(score) * _BAR_WIDTH / 3))  # a root: 0.2 is drift, 8 happens
+        filled = min(
+            _BAR_WIDTH, round(math.sqrt(score) * _BAR_WIDTH / 3)
+        )  # a square root, because scores range from 0.2 to 8
         bar = Text("█" * filled + "·" * (_BAR_WIDTH - filled), style="red" if breached else "green")
         table.add_row(name, bar, f"{score:.3f}", "drift" if breached else "")
     return table
 
 
 def live_screen(share: float, now: str, months: Mapping[str, Figures], latest: Figures, url: str) -> RenderableType:
-    """The whole screen at one moment; ``share`` of the replay is done."""
+    """Return the whole screen at one moment; ``share`` of the replay is done."""
     head = Table.grid(padding=(0, 2))
     latency = "" if latest.latency_p95_s is None else f"p95 {latest.latency_p95_s * 1000:.0f} ms a call"
     bar = ProgressBar(total=1.0, completed=share, width=30)
     head.add_row(Text(f"2013 in fast motion: {now}", style="bold"), bar, Text(latency, style="dim"))
-    panel = Panel(drift_table(latest), title=f"drift now, against the first quarter ({latest.rows:,.0f} flights)")
+    panel = Panel(drift_table(latest), title=f"drift now, compared with the first quarter ({latest.rows:,.0f} flights)")
     return Group(head, year_table(months), panel, Text(f"Prometheus scrapes {url}", style="dim"))

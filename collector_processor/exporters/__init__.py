@@ -1,1 +1,1 @@
-"""Where measurements and originals go."""
+"""Exporters, which send measurements, alerts and originals."""

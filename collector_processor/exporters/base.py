@@ -1,4 +1,4 @@
-"""Where measurements go."""
+"""The interface of exporters of measurements."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class Exporter(Protocol):
         ...
 
     def start(self) -> None:
-        """Opens what it needs; raises ``OSError`` with the address when that cannot be had."""
+        """Open what it needs; ``OSError`` with the address if that is not possible."""
         ...
 
     def export(self, measurements: Sequence[Measurement]) -> None:
-        """Takes measurements over; what does not fit a full queue is dropped and counted."""
+        """Queue or publish measurements; drop and count those that do not fit."""
         ...
 
     def shutdown(self, timeout_s: float) -> None:
-        """Sends what is queued within the time and lets go of everything; safe to call without start."""
+        """Send what is queued within the time, then close everything; safe to call without start."""
         ...
 
 
 @runtime_checkable
 class Listening(Protocol):
-    """An exporter that is asked for its measurements, at an address of its own."""
+    """An exporter that others query for measurements, at its own address."""
 
     @property
     def name(self) -> str:

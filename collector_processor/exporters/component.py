@@ -1,4 +1,4 @@
-"""What the folder of an exporter says of itself: its settings, what it takes, and how it is built."""
+"""The description that an exporter gives of itself: its settings, what it accepts, and how it is built."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from collector_processor.security.authentication import Authenticator, Authentic
 from collector_processor.status.board import Board
 
 Flow = Literal["measurements", "alerts", "originals"]
-"""What can go to an exporter: figures of windows, notices of alerts, requests as they came."""
+"""What an exporter can accept: measurements of windows, notices of alerts, original requests."""
 
 
 class Forwarder(Protocol):
-    """Sends requests on as they came; it reads them from the journal."""
+    """Forwards original requests from the journal."""
 
     def start(self) -> None:
-        """Subscribes to the journal and starts to forward."""
+        """Subscribe to the journal and start to forward."""
         ...
 
     def shutdown(self, timeout_s: float) -> None:
-        """Sends what is in the journal within the time; safe to call without start."""
+        """Send what is in the journal within the time; safe to call without start."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ExporterContext:
-    """What an exporter is built with, beside its settings.
+    """What an exporter is built with, besides its settings.
 
-    ``id`` is its component id, ``expiration_s`` how long a figure holds without a newer one, ``descriptions`` are texts
-    by metric name. ``built`` is the exporter of measurements of the same id, where there is one already.
+    ``id`` is its component id, ``expiration_s`` is how long a value holds without a newer one, and ``descriptions`` are
+    texts by metric name. ``built`` is the exporter of measurements with the same id, if it has been built.
     ``board`` has the state of every model.
     """
 
@@ -52,13 +52,13 @@ class ExporterContext:
 
     @property
     def key(self) -> str:
-        """Where the configuration has the exporter."""
+        """The path of the exporter in the configuration."""
         return f"exporters.{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class ExporterComponent(Component[S]):
-    """One type of exporter: for each flow that it takes, what builds its end of it."""
+    """One type of exporter, with a function that builds its end of each flow that it accepts."""
 
     kind: ClassVar[str] = "exporter"
     section: ClassVar[str] = "exporters"
@@ -69,7 +69,7 @@ class ExporterComponent(Component[S]):
 
     @property
     def takes(self) -> tuple[Flow, ...]:
-        """The flows that it takes."""
+        """The flows that it accepts."""
         flows: dict[Flow, object] = {
             "measurements": self.measurements, "alerts": self.alerts, "originals": self.originals
         }  # fmt: skip

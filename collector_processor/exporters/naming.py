@@ -1,7 +1,7 @@
-"""Names as Prometheus knows them: the standard translation of OTLP, so that scraped and pushed series are the same.
+"""Names in Prometheus: the standard translation of OTLP names, so that scraped and pushed series are the same.
 
-Follows the OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility", with unit and type suffixes, as
-Prometheus's own OTLP endpoint and the Collector's exporters do by default.
+This follows the OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility", with unit and type suffixes,
+as Prometheus's own OTLP endpoint and the Collector's exporters do by default.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NOT_IN_A_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 @lru_cache(maxsize=4096)
 def prometheus_name(name: str, unit: str, kind: Literal["gauge", "counter"]) -> str:
-    """The series name of a metric, ``_total`` of counters included; ``ValueError`` when no letter or digit is left.
+    """Return the series name of a metric, with the ``_total`` of counters; ``ValueError`` without a letter or digit.
 
-    Dots and all other foreign characters become one ``_``; the unit's word is appended unless the name holds it, a unit
-    in braces has none; counters end in ``_total``, gauges of unit 1 in ``_ratio``.
+    Dots and all other invalid characters become one ``_``. The word of the unit is appended unless the name contains
+    it; a unit in braces has none. Counters end in ``_total``, gauges of unit 1 in ``_ratio``.
 
     >>> prometheus_name("ml.latency.p50", "s", "gauge"), prometheus_name("ml.predictions", "{prediction}", "counter")
     ('ml_latency_p50_seconds', 'ml_predictions_total')
@@ -44,12 +44,12 @@ def prometheus_name(name: str, unit: str, kind: Literal["gauge", "counter"]) -> 
         words = [word for word in words if word != "ratio"] + ["ratio"]
     joined = "_".join(words)
     if not _NOT_IN_A_NAME.sub("", name):
-        raise ValueError(f"metric {name!r} has no letter or digit to make a name of")
+        raise ValueError(f"metric {name!r} has no letter or digit, so it has no name in Prometheus")
     return f"_{joined}" if joined[0].isdigit() else joined
 
 
 def _unit_words(unit: str) -> tuple[str, str]:
-    """The words of a UCUM unit: of what is measured, and ``per_…`` of what it is divided by."""
+    """Return the words of a UCUM unit: of its numerator, and ``per_…`` of its denominator."""
     main, _, per = (part.strip() for part in unit.partition("/"))
     main_word = "" if "{" in main or "}" in main else _UNITS.get(main, main)
     per_word = "" if "{" in per or "}" in per else _PER.get(per, per)
@@ -62,7 +62,7 @@ def _cleaned(word: str) -> str:
 
 @lru_cache(maxsize=4096)
 def label_name(key: str) -> str:
-    """The label name of an attribute.
+    """Return the label name of an attribute.
 
     >>> label_name("ml.model.name"), label_name("2nd"), label_name("_hidden"), label_name("größe")
     ('ml_model_name', 'key_2nd', 'key_hidden', 'gr__e')
@@ -74,9 +74,9 @@ def label_name(key: str) -> str:
 
 
 def labels(attributes: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Attributes as sorted labels; values of keys that become one label are joined with ``;`` in the keys' order.
+    """Return attributes as sorted labels; the values of keys that become one label are joined by ``;`` in key order.
 
-    An empty value is the same as no label in Prometheus, so it is left out.
+    In Prometheus an empty value is the same as no label, so it is left out.
 
     >>> labels([("ml.model.name", "fraud"), ("a.b", "2"), ("a-b", "1"), ("ml.model.version", "")])
     (('a_b', '1;2'), ('ml_model_name', 'fraud'))

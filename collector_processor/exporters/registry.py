@@ -1,4 +1,4 @@
-"""All exporters, a line each."""
+"""All exporters, one line each."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What serves the service beside its pipelines."""
+"""Extensions: services beside the pipelines."""

@@ -1,4 +1,4 @@
-"""What the folder of an extension says of itself: its settings, and what it provides to the service."""
+"""The description that an extension gives of itself: its settings, and what it provides to the service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collector_processor.security.authentication import Authenticator
 
 
 class Server(Protocol):
-    """What answers on an address of its own while the service runs."""
+    """Answers on its own address while the service runs."""
 
     @property
     def port(self) -> int:
@@ -22,17 +22,17 @@ class Server(Protocol):
         ...
 
     def start(self) -> None:
-        """Begins to answer; ``OSError`` with the configuration key when the address cannot be had."""
+        """Start to answer; ``OSError`` with the configuration key if the address is not available."""
         ...
 
     def stop(self) -> None:
-        """Stops answering; safe to call without start."""
+        """Stop answering; safe to call without start."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A folder for the state, and how often it is written there."""
+    """The folder of the state, and how often the state is saved."""
 
     directory: Path
     interval_s: float
@@ -40,10 +40,10 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class ExtensionContext:
-    """What an extension is built with, beside its settings.
+    """What an extension is built with, besides its settings.
 
-    ``status`` returns the empty string while all is well with the service, else what is wrong; ``counts`` returns how
-    much of what it has at the moment.
+    ``status`` returns the empty string while the service is healthy, and the problem otherwise; ``counts`` returns
+    counts to show, such as the number of models.
     """
 
     id: str
@@ -53,13 +53,13 @@ class ExtensionContext:
 
     @property
     def key(self) -> str:
-        """Where the configuration has the extension."""
+        """The path of the extension in the configuration."""
         return f"extensions.{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class ExtensionComponent(Component[S]):
-    """One type of extension: what builds each thing that it provides."""
+    """One type of extension, with a function that builds each thing that it provides."""
 
     kind: ClassVar[str] = "extension"
     section: ClassVar[str] = "extensions"

@@ -1,4 +1,4 @@
-"""All extensions, a line each."""
+"""All extensions, one line each."""
 
 from __future__ import annotations
 

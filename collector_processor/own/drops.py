@@ -1,7 +1,7 @@
-"""Every reason for a drop, and whether it is intended: the only place that says so.
+"""Every reason for a drop, and whether it is intentional; this is defined only here.
 
-A drop is *intended* when a policy or a limit asks for it, and not when an error causes it: input that cannot be used,
-state that does not fit, a failure of ours. The alert ``service_drops`` fires on what is not intended.
+A drop is *intentional* if a policy or a limit asks for it. It is not if an error causes it: input that cannot be used,
+state that does not fit, a bug. The alert ``service_drops`` fires on drops that are not intentional.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Drop = (
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """Whether a policy or limit asked for a drop, and what is left out."""
+    """Whether a policy or a limit asked for a drop, and what is left out."""
 
     intentional: bool
     left_out: str
@@ -62,8 +62,10 @@ def _by_error(left_out: str) -> Meaning:
 
 DROPS: Final[Mapping[Drop, Meaning]] = {
     ("receiver", "loop"): _asked_for("metrics and alerts that this service sent itself"),
-    ("journal", "destination_lagging"): _asked_for("spans, records or points for one destination of originals"),
-    ("journal", "no_consumer"): _asked_for("spans, records or points of a signal that no pipeline reads"),
+    ("journal", "destination_lagging"): _asked_for(
+        "spans, log records or points for one slow destination of originals"
+    ),
+    ("journal", "no_consumer"): _asked_for("spans, log records or points of a signal that no pipeline reads"),
     ("decode", "models_over_limit"): _asked_for("spans of more than 1,000 models in one request"),
     ("decode", "rows_over_limit"): _asked_for("rows of spans or batches beyond 1,000,000 rows in one request"),
     ("decode", "cells_over_limit"): _asked_for("rows of batches beyond 20,000,000 cells in one request"),
@@ -71,24 +73,28 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
     ("decode", "attributions_over_limit"): _asked_for("attributions of features beyond `limits.features`"),
     ("decode", "segments_over_limit"): _asked_for("cells beyond 100 segments"),
     ("decode", "classes_over_limit"): _asked_for("probabilities beyond 1,000 classes"),
-    ("decode", "categories_over_limit"): _asked_for("texts beyond 100,000 different ones in a column of one request"),
-    ("decode", "name_too_long"): _asked_for("cells under a name of over 256 bytes"),
-    ("decode", "text_truncated"): _asked_for("the rest of a text of over 256 bytes"),
-    ("decode", "unsupported_value"): _by_error("lists, maps and bytes where one value is expected"),
-    ("decode", "label_without_id"): _by_error("rows of a batch of labels that name no prediction"),
-    ("decode", "label_without_value"): _by_error("rows of a batch of labels that have neither class nor value"),
+    ("decode", "categories_over_limit"): _asked_for("texts beyond 100,000 distinct ones in a column of one request"),
+    ("decode", "name_too_long"): _asked_for("cells whose name is longer than 256 bytes"),
+    ("decode", "text_truncated"): _asked_for("the end of a text longer than 256 bytes"),
+    ("decode", "unsupported_value"): _by_error("lists, maps and bytes where a single value is expected"),
+    ("decode", "label_without_id"): _by_error("rows of a label batch without the id of a prediction"),
+    ("decode", "label_without_value"): _by_error("rows of a label batch with neither class nor value"),
     ("models", "limit"): _asked_for("rows of models beyond `limits.models` while no model is idle"),
     ("statistics", "unknown_feature"): _asked_for("cells of features that the reference does not have"),
-    ("statistics", "failed"): _by_error("rows that an unexpected failure left uncounted; the log has the failure"),
-    ("labels", "failed"): _by_error("labels that an unexpected failure left unjoined; the log has the failure"),
-    ("window", "late"): _asked_for("rows that came after `allowed_lateness`"),
-    ("window", "retraction_expired"): _asked_for("corrections of outcomes that have left all windows"),
+    ("statistics", "failed"): _by_error(
+        "rows that were not counted because of an unexpected error; the log has the traceback"
+    ),
+    ("labels", "failed"): _by_error(
+        "labels that were not joined because of an unexpected error; the log has the traceback"
+    ),
+    ("window", "late"): _asked_for("rows that arrived after `allowed_lateness`"),
+    ("window", "retraction_expired"): _asked_for("corrections of outcomes that are no longer in any window"),
     ("export", "series_limit"): _asked_for("points of new series beyond `limits.series`"),
     ("status", "series_limit"): _asked_for("series beyond `limits.series` in what the console and `/status` read"),
     ("export", "delta_series_limit"): _asked_for("points of new counters beyond those that delta temporality tracks"),
     ("export", "name"): _by_error("points whose name is not valid in Prometheus"),
-    ("export", "kind_conflict"): _by_error("points whose Prometheus name belongs to a metric of another kind"),
+    ("export", "kind_conflict"): _by_error("points whose Prometheus name is taken by a metric of another kind"),
     ("alerts", "limit"): _asked_for("series beyond `alerts.series` while all others fire"),
     ("state", "limit"): _asked_for("models of a snapshot beyond `limits.models`"),
-    ("state", "does_not_fit"): _by_error("models of a snapshot, or its alerts, that the configuration does not fit"),
+    ("state", "does_not_fit"): _by_error("models or alerts of a snapshot that do not fit the configuration"),
 }

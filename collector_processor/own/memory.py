@@ -1,7 +1,7 @@
-"""A soft limit on resident memory: above it requests are refused, retryably, until it falls again.
+"""A soft limit on resident memory: above it, requests are refused, and senders can retry them.
 
-Unless told otherwise it is four fifths of what the process may have: the container's limit (cgroup v2 or v1, the
-tightest of all that are around it) or the machine's memory, whichever is less. The rest is for what is under way.
+By default it is 80% of the memory that the process may use: the limit of the container (cgroup v2 or v1, the lowest of
+all enclosing groups) or the memory of the machine, whichever is less. The rest is for requests in progress.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ _CHECK_INTERVAL_S: Final = 1.0
 _SHARE: Final = 0.8
 _KEPT_BYTES: Final = 128 * 2**20
 _MAPPED_BYTES: Final = 16 * 2**20
-"""What is larger goes back to the system as soon as it is freed: the large arrays of the join."""
+"""Larger blocks go back to the system as soon as they are freed, such as the large arrays of the join."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _CGROUPS: Final = (("", "memory.max"), ("memory", "memory.limit_in_bytes"))
-"""Controller in ``/proc/self/cgroup`` (v2 has none) and file of the limit."""
+"""The controller in ``/proc/self/cgroup`` (none in v2), and the file of its limit."""
 
 
 def default_limit_bytes(root: Path = Path("/")) -> int | None:
-    """Four fifths of the memory that this process may have; None where the system does not tell.
+    """Return 80% of the memory that this process may use; None if the system does not report it.
 
-    ``root`` is where ``proc`` and ``sys`` are.
+    ``root`` is the folder of ``proc`` and ``sys``.
     """
     limits = [*_container_limits(root), *_machine(root)]
     return int(min(limits) * _SHARE) if limits else None
 
 
 def _container_limits(root: Path) -> Iterator[int]:
-    """The limits of this process's cgroups and of all that they are in; of a v1 without one it is absurdly large."""
+    """Yield the limits of this process's cgroups and their parents; a v1 group without a limit has a huge one."""
     for controller, name in _CGROUPS:
         mount = root / "sys/fs/cgroup" / controller
         for path in _paths(root, controller):
-            # Inside a container the path may be the host's, of which only the end is mounted here, at the top.
+            # Inside a container the path may be that of the host; only its end is mounted here, at the top.
             for folder in (path, *path.parents):
                 with suppress(OSError, ValueError):
                     yield int((mount / folder.relative_to("/") / name).read_text(encoding="ascii"))
@@ -63,7 +63,7 @@ def _machine(root: Path) -> Iterator[int]:
 
 
 def resident_bytes(process: int | None = None) -> int | None:
-    """Resident memory of a process, this one by default; None where the kernel does not tell (no ``/proc``)."""
+    """Return the resident memory of a process, by default this one; None if there is no ``/proc``."""
     try:
         statm = Path(f"/proc/{process or 'self'}/statm").read_text(encoding="ascii")
         return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -72,7 +72,7 @@ def resident_bytes(process: int | None = None) -> int | None:
 
 
 def give_back() -> None:
-    """Collects garbage and returns free pages to the system: an allocator that keeps them would keep the limit shut."""
+    """Collect garbage and return free pages to the system: if the allocator kept them, the limit would stay reached."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -80,10 +80,10 @@ def give_back() -> None:
 
 
 def keep_freed(limit_bytes: int | None = None) -> bool:
-    """Has the allocator keep up to 128 MiB that were freed, an eighth of ``limit_bytes`` at most; whether it does.
+    """Let the allocator keep up to 128 MiB of freed memory, at most 1/8 of ``limit_bytes``; return whether it does.
 
-    Bodies come and go by the megabyte, and to have the system clear new pages for each costs more than to receive it.
-    Does nothing where the environment has settings of its own for the allocator, or where this is not glibc.
+    Bodies of a megabyte are allocated and freed all the time; clearing new pages for each would cost more than
+    receiving it. This does nothing if the environment configures the allocator, or without glibc.
     """
     if any(name == "GLIBC_TUNABLES" or (name.startswith("MALLOC_") and name.endswith("_")) for name in os.environ):
         return False
@@ -95,7 +95,7 @@ def keep_freed(limit_bytes: int | None = None) -> bool:
 
 
 class MemoryLimit:
-    """Whether the process is over ``limit_bytes``, looked up at most once a second; no limit when None.
+    """Checks at most once a second whether the process is over ``limit_bytes``; None means no limit.
 
     >>> MemoryLimit(None).exceeded(), MemoryLimit(1).exceeded()
     (False, True)
@@ -118,7 +118,7 @@ class MemoryLimit:
         self._exceeded = False
 
     def exceeded(self) -> bool:
-        """Whether requests are to be refused now."""
+        """Return whether requests must be refused now."""
         if self._limit is None:
             return False
         with self._lock:

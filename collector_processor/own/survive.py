@@ -1,4 +1,4 @@
-"""What keeps the service up: an unexpected failure of one stage is counted and logged, and the stage goes on."""
+"""Keeps the service up: an unexpected error in one stage is counted and logged, and the stage continues."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _log = logging.getLogger(__name__)
 def survived(
     stage: str, telemetry: Telemetry, *, drop: Drop | None = None, items: int = 0
 ) -> Generator[None, None, None]:
-    """Counts (``otel_ml_errors_total{stage=…}``) and logs whatever the block raises, and goes on behind it.
+    """Count (``otel_ml_errors_total{stage=…}``) and log any exception that the block raises, and continue after it.
 
-    ``drop`` is what the failure then leaves out, ``items`` how much of it.
+    ``drop`` is what the error causes to be dropped, and ``items`` how much of it.
 
     >>> telemetry = Telemetry()
     >>> logging.disable(); _ = None
@@ -34,4 +34,4 @@ def survived(
         telemetry.errors.labels(stage).inc()
         if drop is not None:
             telemetry.dropped(drop, items)
-        _log.exception("%s failed and goes on", stage)
+        _log.exception("%s failed; the service continues", stage)

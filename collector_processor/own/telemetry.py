@@ -1,6 +1,6 @@
-"""The service's own metrics (:data:`.OWN_METRICS`), in a registry of their own.
+"""The service's own metrics (:data:`.OWN_METRICS`) in a separate registry.
 
-Everything that is refused, dropped, evicted or late is counted here.
+They count everything that is refused, dropped, evicted or late.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Transport = Literal["grpc", "http"]
 
 
 class Telemetry:
-    """All own metrics of one service; every method is safe to call from any thread.
+    """All of the own metrics of one service; every method is safe to call from any thread.
 
     >>> telemetry = Telemetry()
     >>> telemetry.dropped(("window", "late"), 3)
@@ -71,32 +71,32 @@ class Telemetry:
         return Histogram(name, OWN_METRICS[name].description, OWN_METRICS[name].labels, registry=self.registry)
 
     def received(self, verb: str, signal: str, transport: str, items: int) -> None:
-        """Counts items that a receiver ``accepted``, ``refused`` or ``failed``."""
+        """Count items that a receiver ``accepted``, ``refused`` or ``failed``."""
         self._received[verb, signal].labels("otlp", transport).inc(items)
 
     def exported(self, verb: str, signal: str, exporter: str, items: int) -> None:
-        """Counts items that an exporter ``sent``, ``send_failed`` or ``enqueue_failed``."""
+        """Count items that an exporter ``sent``, ``send_failed`` or ``enqueue_failed``."""
         self._exported[verb, signal].labels(exporter).inc(items)
 
     def dropped(self, drop: Drop, count: float) -> None:
-        """Counts what a stage left out, and why; whether it was intended is in :data:`.DROPS`."""
+        """Count items that a stage dropped, by reason; :data:`.DROPS` says whether that is intentional."""
         intentional = DROPS[drop].intentional
         if count:
             self._dropped.labels(*drop, str(intentional).lower()).inc(count)
 
     def clamped(self, stage: str, reason: str, count: float) -> None:
-        """Counts values that a stage set to a limit instead of dropping their rows."""
+        """Count values that a stage set to a limit instead of dropping their rows."""
         if count:
             self._clamped.labels(stage, reason).inc(count)
 
     def evicted(self, store: str, reason: str, count: float) -> None:
-        """Counts entries that a bounded store pushed out."""
+        """Count entries that a bounded store evicted."""
         if count:
             self._evicted.labels(store, reason).inc(count)
 
 
 class _Process(Collector):
-    """The Collector's own process metrics."""
+    """The metrics of the process, as the Collector has them."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()

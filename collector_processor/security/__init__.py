@@ -1,1 +1,1 @@
-"""Credentials, guards and TLS."""
+"""Credentials, authentication and TLS."""

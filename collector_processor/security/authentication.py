@@ -1,4 +1,4 @@
-"""Who may send, or as whom to send."""
+"""Authentication of senders, and towards destinations."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from collector_processor.settings.base import Settings
 
 
 class Authentication(Settings):
-    """Who may send, or as whom to send."""
+    """Authentication of senders, or towards a destination."""
 
     authenticator: str = Field(description="id of a `bearertokenauth` extension, such as `bearertokenauth/apps`")
 
     def authenticators(self, key: str) -> Iterator[tuple[str, str]]:
-        """The extension that checks tokens, or gives one."""
+        """Return the extension that checks tokens, or provides one."""
         yield f"{key}.authenticator", self.authenticator
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """What an extension that authenticates provides: tokens, and the word that stands before them."""
+    """Tokens, and the word before them, which an authenticating extension provides."""
 
     tokens: Tokens
     scheme: str = "Bearer"
 
     def guard(self, telemetry: Telemetry, key: str, what: str = "receiver") -> Guard:
-        """What stands before a listener; ``key`` is where the configuration has it, ``what`` what a client sees."""
+        """Return the guard of a listener; ``key`` is its path in the configuration, ``what`` its name for clients."""
         return Guard(self.tokens, telemetry, scheme=self.scheme, key=key, what=what)
 
 
@@ -46,5 +46,5 @@ def guard_of(
     key: str,
     what: str = "receiver",
 ) -> Guard | None:
-    """The guard that a listener's ``auth`` asks for, if it asks for any."""
+    """Return the guard that the ``auth`` of a listener requires; None if it requires none."""
     return None if auth is None else authenticators[auth.authenticator].guard(telemetry, key, what)

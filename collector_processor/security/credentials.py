@@ -1,4 +1,4 @@
-"""Secrets that live in files: read within limits, and looked at again when the files change."""
+"""Secrets in files: read within limits, and read again when the files change."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Final
 _MAX_FILE_BYTES: Final = 2**20
 _MAX_TOKENS: Final = 100
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,4096}")
-"""What fits a header and the 8 KiB that gRPC takes of them all."""
+"""Fits a header, and the 8 KiB that gRPC allows for all headers."""
 _SETTLED_S: Final = 2.0
-"""A file this young may change again without a sign: file systems tell times apart by milliseconds only."""
+"""A file this new may change again without a new time stamp: some file systems only store milliseconds."""
 _log = logging.getLogger(__name__)
 
 
 class Watched:
-    """Whether some files have got other contents since they were last asked about.
+    """Detects whether the contents of files have changed since the last check.
 
-    The file system is asked at most every ``interval_s``, and a file is read only when its time, size or inode says
-    that it may have changed. A file that cannot be read just now has not changed. Safe to use from several threads.
+    It checks at most every ``interval_s``, and reads a file only if its time, size or inode is different. A file that
+    cannot be read at the moment counts as unchanged. Safe to use from several threads.
     """
 
     def __init__(self, files: Iterable[Path], interval_s: float = 0.0) -> None:
@@ -36,7 +36,7 @@ class Watched:
         self._digest = self._read()
 
     def changed(self) -> bool:
-        """Whether the contents are other ones than at the last call (or when this was made)."""
+        """Return whether the contents have changed since the last call (or since this was created)."""
         with self._lock:
             now = time.monotonic()
             if now < self._next_look:
@@ -52,14 +52,14 @@ class Watched:
             return digest != before
 
     def _stamped(self) -> tuple[object, ...] | None:
-        """What tells one version of the files from the next; None where one is missing."""
+        """Return what differs between versions of the files; None if one is missing."""
         try:
-            found = [file.stat() for file in self._files]
+            stats = [file.stat() for file in self._files]
         except OSError:
             return None
-        young = any(time.time() - stat.st_mtime < _SETTLED_S for stat in found)
+        young = any(time.time() - stat.st_mtime < _SETTLED_S for stat in stats)
         unsettled = (object(),) if young else ()
-        return (*((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found), *unsettled)
+        return (*((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats), *unsettled)
 
     def _read(self) -> bytes | None:
         digest = hashlib.sha256()
@@ -73,11 +73,11 @@ class Watched:
 
 
 class Tokens:
-    """Bearer tokens from the configuration, and those of a file, one a line, as the file has them now.
+    """Bearer tokens from the configuration and from the current contents of a file, one per line.
 
-    ``key`` is where the configuration has them, for error texts, which never hold a token. Raises ``OSError`` or
-    ``ValueError`` when the file cannot be used at the start; later on the tokens that were valid stay valid until the
-    file can be used again, so a file that is being replaced locks nobody out.
+    ``key`` is their path in the configuration, for error texts, which never contain a token. Raises ``OSError`` or
+    ``ValueError`` if the file cannot be used at start. Later, the tokens that were valid stay valid until the file can
+    be used again, so that replacing the file locks no one out.
     """
 
     def __init__(self, key: str, fixed: Sequence[str] = (), file: Path | None = None) -> None:
@@ -87,45 +87,45 @@ class Tokens:
         self._watched = None if file is None else Watched([file])
         self._current = (*self._fixed, *(() if file is None else read_tokens(file, key)))
         if not self._current:
-            raise ValueError(f"{key}: there is no token")
+            raise ValueError(f"{key}: no token is configured")
 
     @property
     def current(self) -> tuple[str, ...]:
-        """The tokens that hold now, the same object for as long as they do; never empty."""
+        """The tokens that are valid now, the same object as long as they do not change; never empty."""
         if self._watched is not None and self._file is not None and self._watched.changed():
             try:
                 self._current = (*self._fixed, *read_tokens(self._file, self._key))
-                _log.info("%s: the tokens were read again", self._key)
+                _log.info("%s: reloaded the tokens", self._key)
             except (OSError, ValueError) as error:
-                _log.error("%s; the tokens from before stay valid", error)
+                _log.error("%s; the previous tokens stay valid", error)
         return self._current
 
 
 def read_tokens(file: Path, key: str) -> tuple[str, ...]:
-    """The tokens of a file, one a line; ``OSError`` and ``ValueError`` name key, file and line, never a token."""
+    """Return the tokens of a file, one per line; ``OSError`` and ``ValueError`` name only key, file and line."""
     try:
         lines = _bounded(file).decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise OSError(f"{key}: cannot read {file}: {error.strerror or error}") from None
-    found: list[str] = []
+    tokens: list[str] = []
     for number, line in enumerate(lines, 1):
         token = line.strip()
         if token and not is_token(token):
-            raise ValueError(f"{key}: {file}, line {number}: not a token: {WHAT_FITS}")
+            raise ValueError(f"{key}: {file}, line {number}: not a valid token; write {WHAT_FITS}")
         if token:
-            found.append(token)
-    if not found:
-        raise ValueError(f"{key}: {file} holds no token; write one a line")
-    if len(found) > _MAX_TOKENS:
-        raise ValueError(f"{key}: {file} holds {len(found)} tokens; allowed are {_MAX_TOKENS}")
-    return tuple(found)
+            tokens.append(token)
+    if not tokens:
+        raise ValueError(f"{key}: {file} contains no token; put each token on its own line")
+    if len(tokens) > _MAX_TOKENS:
+        raise ValueError(f"{key}: {file} contains {len(tokens)} tokens; allowed: at most {_MAX_TOKENS}")
+    return tuple(tokens)
 
 
 WHAT_FITS: Final = "1 to 4096 visible ASCII characters without spaces"
 
 
 def is_token(text: str) -> bool:
-    """Whether a text can be sent as a token.
+    """Return whether a text can be sent as a token.
 
     >>> is_token("c2VjcmV0"), is_token("two words"), is_token("")
     (True, False, False)

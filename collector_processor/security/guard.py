@@ -1,4 +1,4 @@
-"""Who may send: bearer tokens, asked for before a body is read, the same way on both transports."""
+"""Authentication of senders by bearer tokens, before a body is read, the same on both transports."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _log = logging.getLogger(__name__)
 
 
 class Guard:
-    """Lets through requests that carry one of the tokens, and counts the others.
+    """Admits requests with one of the tokens, and counts the others.
 
-    ``key`` is where the configuration has the listener, for the log, and ``what`` it is to a client. What a client
-    is told says how to do it right, and nothing about the tokens. Tokens are compared by their hashes, all of them,
-    in constant time.
+    ``key`` is the path of the listener in the configuration, for the log, and ``what`` its name for clients. The
+    message to a client says how to send a token, and nothing about the tokens themselves. The hash of the token is
+    compared with all hashes in constant time.
     """
 
     def __init__(
@@ -46,23 +46,23 @@ class Guard:
         self._next_complaint_s = 0.0
 
     def refusal(self, sent: Sequence[str | bytes], transport: Transport, signal: str, peer: str) -> str | None:
-        """What is wrong with the authorization headers that a request came with, counted; None lets it in."""
+        """Return what is wrong with the authorization headers of a request, and count it; None admits the request."""
         reason = self._reason(sent)
         if reason is None:
             return None
-        told = {
-            "missing": "there is none",
+        problem = {
+            "missing": "the request has no token",
             "malformed": f"the header is not one '{self.scheme} <token>'",
-            "unknown": "the token is not valid here",
+            "unknown": "the token is not valid",
         }[reason]
-        message = f"this {self._what} asks for a bearer token; send '{HEADER}: {self.scheme} <token>': {told}"
+        message = f"this {self._what} requires a bearer token; send '{HEADER}: {self.scheme} <token>': {problem}"
         self._telemetry.unauthenticated.labels(transport, reason).inc()
         if signal in ITEMS:
             self._telemetry.received("refused", signal, transport, 1)
         now_s = time.monotonic()
         if now_s >= self._next_complaint_s:
             self._next_complaint_s = now_s + _COMPLAINT_INTERVAL_S
-            _log.warning("%s: a request from %s was turned away: authorization: %s", self._key, peer, told)
+            _log.warning("%s: refused a request from %s: authorization: %s", self._key, peer, problem)
         return message
 
     def _reason(self, sent: Sequence[str | bytes]) -> Reason | None:
@@ -73,7 +73,7 @@ class Guard:
         if len(sent) > 1 or scheme.lower() != self.scheme.lower().encode() or not token.strip():
             return "malformed"
         offered = hashlib.sha256(token.strip()).digest()
-        # First all, then any: every token is compared, whichever fits.
+        # A list first, then any(): every token is compared, even after one that matches.
         fits = [hmac.compare_digest(offered, valid) for valid in self._valid()]
         return None if any(fits) else "unknown"
 

@@ -1,6 +1,6 @@
-"""TLS of the receivers, with certificates that can be replaced while the service runs.
+"""TLS of listeners, with certificates that can be replaced while the service runs.
 
-A connection that stands keeps the certificates it began with; each new one gets those that the files hold by then.
+An open connection keeps its certificates; each new connection gets those that are in the files at that time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration
 
 HANDSHAKE_TIMEOUT_S: Final = 20.0
-"""How long a client may take over its part of the handshake (gRPC; asyncio gives it a minute)."""
+"""How long a client may take for its part of the handshake (gRPC; asyncio allows a minute)."""
 TlsVersion = Literal["1.2", "1.3"]
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _log = logging.getLogger(__name__)
@@ -31,15 +31,15 @@ class ServerTls(Settings):
     cert_file: Path = Field(description="certificate chain, PEM")
     key_file: Path = Field(description="private key, PEM, not encrypted")
     client_ca_file: Path | None = Field(
-        default=None, description="CA that client certificates must come from (mutual TLS)"
+        default=None, description="CA that must have signed client certificates (mutual TLS)"
     )
-    min_version: TlsVersion = Field(default="1.2", description="oldest version of TLS: 1.2 | 1.3 (HTTP only)")
+    min_version: TlsVersion = Field(default="1.2", description="lowest version of TLS: 1.2 | 1.3 (HTTP only)")
     reload_interval: Duration | None = Field(
-        default=None, description="how often to look whether the files have changed; only at the start when absent"
+        default=None, description="how often to check whether the files have changed; default: only at start"
     )
 
     def problems(self, key: str) -> Iterator[str]:
-        """Return why the certificates cannot be used, if they cannot."""
+        """Return the reason why the certificates cannot be used, if there is one."""
         try:
             check_tls(self, key.removesuffix(".tls"))
         except OSError as error:
@@ -47,16 +47,16 @@ class ServerTls(Settings):
 
 
 def server_context(tls: ServerTls, key: str) -> ssl.SSLContext:
-    """A context for asyncio and for sockets; ``OSError`` names ``key`` and the file that cannot be used."""
+    """Return a context for asyncio and sockets; ``OSError`` names ``key`` and the file that cannot be used."""
     check_tls(tls, key)
     reload_s = _reload_s(tls)
     return _load(tls) if reload_s is None else _Reloading.of(tls, key, reload_s)
 
 
 def check_tls(tls: ServerTls, key: str) -> None:
-    """Raises ``OSError`` that names ``key`` and the file when certificates cannot be read or do not fit."""
+    """Check the certificates; ``OSError`` names ``key`` and the file that cannot be read or does not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # An encrypted key would be asked for at the terminal, and hold up the start.
+    # Without this, OpenSSL would prompt for the password of an encrypted key, and block the start.
     no_password = ""
     try:
         for path in (tls.cert_file, tls.key_file, tls.client_ca_file):
@@ -73,7 +73,7 @@ def check_tls(tls: ServerTls, key: str) -> None:
 
 
 def grpc_credentials(tls: ServerTls, key: str) -> grpc.ServerCredentials:
-    """The same for gRPC, which asks for the certificates at every handshake."""
+    """Return the same for gRPC, which asks for the certificates at every handshake."""
     check_tls(tls, key)
     mutual = tls.client_ca_file is not None
     reload_s = _reload_s(tls)
@@ -86,7 +86,7 @@ def grpc_credentials(tls: ServerTls, key: str) -> grpc.ServerCredentials:
     def fetch() -> grpc.ServerCertificateConfiguration | None:
         return _certificates(tls) if _usable(watched, tls, key) else None
 
-    # None stands for no change, which the annotations leave out.
+    # None means no change; the annotations do not have it.
     fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", fetch)
     return grpc.dynamic_ssl_server_credentials(_certificates(tls), fetcher, require_client_authentication=mutual)
 
@@ -100,15 +100,15 @@ def _files(tls: ServerTls) -> Iterator[Path]:
 
 
 def _usable(watched: Watched, tls: ServerTls, key: str) -> bool:
-    """Whether there are new files and they fit together; those that do not are told, and the old ones stay."""
+    """Return whether there are new files that fit together; if they do not fit, log it and keep the old ones."""
     if not watched.changed():
         return False
     try:
         check_tls(tls, key)
     except OSError as error:
-        _log.error("%s; the certificates from before stay in use", error)
+        _log.error("%s; the previous certificates stay in use", error)
         return False
-    _log.info("%s.tls: the certificates were read again", key)
+    _log.info("%s.tls: reloaded the certificates", key)
     return True
 
 
@@ -129,7 +129,7 @@ def _load(tls: ServerTls) -> ssl.SSLContext:
 
 
 class _Reloading(ssl.SSLContext):
-    """Hands every new connection to a context made of the files as they are; never used for a handshake itself."""
+    """Gives every new connection to a context built from the current files; it performs no handshake itself."""
 
     _tls: ServerTls
     _key: str
@@ -138,7 +138,7 @@ class _Reloading(ssl.SSLContext):
 
     @classmethod
     def of(cls, tls: ServerTls, key: str, interval_s: float) -> _Reloading:
-        """A context that looks at its files every ``interval_s`` at most."""
+        """Return a context that checks its files at most every ``interval_s``."""
         made = cls(ssl.PROTOCOL_TLS_SERVER)
         made._tls, made._key = tls, key
         made._watched = Watched(_files(tls), interval_s)
@@ -146,11 +146,11 @@ class _Reloading(ssl.SSLContext):
         return made
 
     def wrap_bio(self, *arguments: Any, **keywords: Any) -> ssl.SSLObject:
-        """For asyncio."""
+        """Wrap a connection of asyncio."""
         return self._current().wrap_bio(*arguments, **keywords)
 
     def wrap_socket(self, *arguments: Any, **keywords: Any) -> ssl.SSLSocket:
-        """For threads."""
+        """Wrap a connection of a thread."""
         return self._current().wrap_socket(*arguments, **keywords)
 
     def _current(self) -> ssl.SSLContext:

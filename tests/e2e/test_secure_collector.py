@@ -85,7 +85,7 @@ def test_a_collector_sends_with_certificate_and_token_and_takes_what_we_send(sta
     stranger = {"exporter": "otlp_http/stranger"}
     collector.wait(lambda: collector.counted("otelcol_exporter_send_failed_spans_total", **stranger) == ROWS)
     assert service.counted("otel_ml_unauthenticated_total", transport="http", reason="missing") >= 1
-    assert "this receiver asks for a bearer token" in collector.log_text(100_000)
+    assert "this receiver requires a bearer token" in collector.log_text(100_000)
     for transport in ("grpc", "http"):
         collector.wait(
             lambda transport=transport: collector.counted(

@@ -1,4 +1,4 @@
-"""Alerts for Alertmanager: its v2 API, sent again and again as Prometheus does it."""
+"""Alerts for Alertmanager, over its v2 API, resent regularly as Prometheus does."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from otel_ml import semconv
 RESEND_S: Final = 60.0
 """How often a firing alert is sent again by default."""
 ENDS_AFTER: Final = 4
-"""An alert ends by itself when it has not been resent for this many times ``resend``: then the service is gone."""
+"""An alert ends by itself if it is not resent for this many times ``resend``, because then the service is gone."""
 _PATH: Final = "/api/v2/alerts"
 
 
 class AlertmanagerExporter(DeliveryLoop[Round]):
-    """Keeps one Alertmanager up to date about what fires; safe to restart on either side.
+    """Keeps one Alertmanager up to date about firing alerts; safe to restart on either side.
 
-    What is sent is the state, not a message: every alert that fires is sent when it changes and every ``resend_s``;
-    :class:`.AlertMailbox` is the source. At shutdown, what Alertmanager does not know yet is sent once. ``headers``
-    gives those of the current credentials; it is called again when ``changed`` says that they are others now.
+    It sends states, not messages: every firing alert when it changes and after every ``resend_s``;
+    :class:`.AlertMailbox` is the source. At shutdown, alerts that Alertmanager does not have yet are sent once.
+    ``headers`` returns those with the current credentials; it is called again when ``changed`` returns true.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class AlertmanagerExporter(DeliveryLoop[Round]):
         self._mailbox.put(notices)
 
     def probe(self, notice: Notice) -> Sequence[str]:
-        """Send one alert now; return what went wrong, nothing if all went well."""
+        """Send one alert now; return a text for each problem."""
         delivery = self._send([notice], self._timeout_s)
         return () if delivery.outcome == "sent" else (delivery.message,)
 
@@ -107,7 +107,7 @@ def _post(client: HttpClient, body: bytes, timeout_s: float) -> Delivery:
 
 
 def alert(notice: Notice, ends_ns: int, extra: Mapping[str, str], url: str) -> dict[str, Any]:
-    """A notice in the words of ``POST /api/v2/alerts``; the same labels as long as it is the same alert."""
+    """Return a notice in the form of ``POST /api/v2/alerts``; the same alert always has the same labels."""
     rule, model = notice.rule, notice.model
     own = [("alertname", rule.name), ("severity", rule.severity), ("service", "otel-ml")]
     own += [(semconv.MODEL_NAME, model.name), (semconv.MODEL_VERSION, model.version)]
@@ -126,7 +126,7 @@ def alert(notice: Notice, ends_ns: int, extra: Mapping[str, str], url: str) -> d
         "labels": {**dict(labels(own)), **dict(labels(extra.items()))},
         "annotations": {key: value for key, value in annotations.items() if value},
         "startsAt": _rfc3339(notice.started_ns),
-        # Alertmanager refuses an end before the start.
+        # Alertmanager rejects an end before the start.
         "endsAt": _rfc3339(max(notice.ended_ns if notice.state == "resolved" else ends_ns, notice.started_ns)),
     }
     if url:
@@ -135,7 +135,7 @@ def alert(notice: Notice, ends_ns: int, extra: Mapping[str, str], url: str) -> d
 
 
 def _rfc3339(time_ns: int) -> str:
-    """A time with milliseconds.
+    """Return a time with milliseconds.
 
     >>> _rfc3339(1_750_000_000_250_000_000)
     '2025-06-15T15:06:40.250Z'

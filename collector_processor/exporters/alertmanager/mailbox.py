@@ -1,4 +1,4 @@
-"""The newest state of every alert, for a destination that is sent states again and again, not messages."""
+"""The newest state of every alert, for a destination that gets states regularly, not messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collector_processor.exporters.delivery.retry import Delivery
 from collector_processor.own.telemetry import Telemetry
 
 KEPT_S: Final = 900.0
-"""How long a resolved alert is still resent, for an Alertmanager that was away when it resolved."""
+"""How long a resolved alert is resent, for an Alertmanager that was unreachable when it resolved."""
 PART: Final = 256
 """Alerts in one request."""
 LIMIT: Final = 20_000
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Alert:
-    """The newest state of one alert; ``counted`` once the outcome of its first delivery was."""
+    """The newest state of one alert; ``counted`` is whether the outcome of its first delivery has been counted."""
 
     notice: Notice
     counted: bool = False
@@ -32,7 +32,7 @@ class Alert:
 
 @dataclass(slots=True)
 class Round:
-    """One request. What is in it is decided at each try, so that a retry carries the newest state."""
+    """One request. Its alerts are chosen at each try, so that a retry has the newest state."""
 
     waiting: Sequence[Alert] = ()
 
@@ -43,10 +43,10 @@ class Round:
 
 
 class AlertMailbox:
-    """A :class:`.Source` of rounds: an alert waits when its state changes, and all of them wait every ``resend_s``.
+    """A :class:`.Source` of rounds: an alert is queued when its state changes, and all are queued every ``resend_s``.
 
-    So a try that fails loses nothing: the alerts of a round that is given up count as ``failed``, and wait again with
-    the next resend. Of at most ``limit`` alerts the newest state is kept; a new one beyond is ``dropped``.
+    So a failed try loses nothing: the alerts of a round that is given up count as ``failed``, and are queued again with
+    the next resend. The newest state of at most ``limit`` alerts is kept; a new alert beyond that is ``dropped``.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class AlertMailbox:
             self._changed.notify()
 
     def take(self) -> Round | None:
-        """Return a round once an alert waits or the next resend has come; None once it is closed and none waits."""
+        """Return a round once an alert waits or the next resend is reached; None once it is closed and none waits."""
         with self._changed:
             while not self._waiting and not self._closed:
                 now_s = time.monotonic()
@@ -97,20 +97,20 @@ class AlertMailbox:
             return Round() if self._waiting else None
 
     def fill(self, item: Round) -> None:
-        """Put into a round what waits now."""
+        """Put the alerts that wait now into a round."""
         with self._changed:
             item.waiting = tuple(self._waiting.values())
 
     def settle(self, item: Round, delivery: Delivery) -> None:
-        """Count what became of a round; if it was given up, what waited with it waits for the next resend."""
+        """Count the outcome of a round; if it was given up, everything in it waits for the next resend."""
         if delivery.outcome == "sent":
             self._settle(item.alerts, "sent")
             return
         self._settle(item.waiting, "failed")
-        _log.error("exporters.%s: %d alerts given up: %s", self._name, len(item.waiting), delivery.message)
+        _log.error("exporters.%s: gave up on %d alerts: %s", self._name, len(item.waiting), delivery.message)
 
     def close(self) -> None:
-        """Accept nothing more; what Alertmanager has already is not resent."""
+        """Accept nothing more; alerts that Alertmanager has are not resent."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -127,7 +127,7 @@ class AlertMailbox:
                 self._resend_at = None
             for alert in alerts:
                 key = alert.notice.key
-                # One that has changed in the meantime waits with its new state.
+                # An alert that has changed in the meantime waits with its new state.
                 if self._waiting.get(key) is alert:
                     del self._waiting[key]
                 if not alert.counted:
@@ -135,7 +135,7 @@ class AlertMailbox:
                     self._count(outcome)
 
     def _forget(self) -> None:
-        """Let go of alerts that resolved long ago."""
+        """Forget alerts that resolved long ago."""
         before_ns = self._clock() - int(KEPT_S * 1e9)
         for key, alert in [*self._alerts.items()]:
             if alert.notice.state == "resolved" and alert.notice.ended_ns < before_ns:

@@ -17,10 +17,10 @@ class AlertmanagerSettings(ClientSettings):
     endpoint: Destination = Field(description="base URL such as `http://localhost:9093`; /api/v2/alerts is appended")
     resend: Duration = Field(
         default=round(RESEND_S * _S),
-        description="firing alerts are sent again after this; without news for four times it they end",
+        description="firing alerts are resent after this; without a resend, they end after four times it",
     )
-    labels: dict[str, str] = Field(default_factory=dict, description="labels added to every alert, to route by")
-    generator_url: str = Field(default="", description="where an alert's link leads, such as a dashboard")
+    labels: dict[str, str] = Field(default_factory=dict, description="labels added to every alert, for routing")
+    generator_url: str = Field(default="", description="target of the link in each alert, such as a dashboard")
 
     @field_validator("endpoint")
     @classmethod

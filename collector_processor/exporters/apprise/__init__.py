@@ -1,1 +1,1 @@
-"""Alerts to the services that Apprise knows."""
+"""Alerts to the services that Apprise supports."""

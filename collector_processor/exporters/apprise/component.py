@@ -1,4 +1,4 @@
-"""Alerts to the services that Apprise knows."""
+"""Alerts to the services that Apprise supports."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Alerts for people, through Apprise: Slack, PagerDuty, e-mail, Teams and over a hundred services more.
+"""Alerts for people, through Apprise: Slack, PagerDuty, e-mail, Teams and more than a hundred other services.
 
-The addresses hold tokens and passwords. They are neither logged nor printed, by us or by the libraries underneath:
-Apprise's own log is off, and the libraries below it log errors only: their other lines contain paths.
+The addresses contain tokens and passwords. They are never logged or printed, by us or by the libraries underneath:
+Apprise's own log is off, and the libraries below it log only errors, because their other lines contain paths.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SERVICE_TIMEOUT_S: Final = 10.0
 INSTALL: Final = "needs the package apprise; install it with: pip install 'otel-ml[notify]'"
 _TALKATIVE: Final = ("urllib3", "requests", "requests_oauthlib", "oauthlib", "paho", "slixmpp", "smtplib")
 _MENTIONS: Final[Mapping[int, str]] = {ord("<"): "‹", ord(">"): "›", ord("@"): "＠"}
-"""Names come from the network: none of them may call a channel (``<!here>``, ``@everyone``) or be a link."""
+"""Names come over the network: none of them may notify a channel (``<!here>``, ``@everyone``) or be a link."""
 
 
 def _apprise() -> Any:
-    """The library, made silent; ``OSError`` with what to install."""
+    """Return the library with its log turned off; ``OSError`` says what to install if it is missing."""
     with warnings.catch_warnings():
-        # The first address makes it load all its plugins, some of which use what Python deprecates.
+        # The first address makes it load all its plugins, and some of them use deprecated parts of Python.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             library = importlib.import_module("apprise")
@@ -51,14 +51,14 @@ def check_urls(path: str, urls: Sequence[str]) -> Sequence[str]:
     """What is wrong with addresses, naming them by position only."""
     library = _apprise()
     return tuple(
-        f"{path}.urls.{position}: not an address that Apprise knows; its list: https://appriseit.com/services/"
+        f"{path}.urls.{position}: not an address that Apprise supports; see https://appriseit.com/services/"
         for position, url in enumerate(urls)
         if _service(library, url, 1.0) is None
     )
 
 
 def _service(library: Any, url: str, timeout_s: float) -> Any:
-    """What speaks to the service of an address; None where Apprise knows none."""
+    """Return Apprise's client for an address; None if Apprise does not support it."""
     asset = library.AppriseAsset(app_id="otel-ml", app_desc="otel-ml", app_url="", secure_logging=True)
     service = library.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if service is not None:
@@ -69,9 +69,9 @@ def _service(library: Any, url: str, timeout_s: float) -> Any:
 class AppriseExporter:
     """Sends alerts to services by their Apprise URLs; each has its own queue and its own thread.
 
-    So a slow or failing service slows no other. What waits for it and has the same rule is one message; see
-    :class:`.NoticeQueue` and :class:`.DeliveryLoop`. There the services have the names ``apprise[0]``, ``apprise[1]``,
-    … in the order of the configuration.
+    So a slow or failing service does not slow down the others. Waiting notices of the same rule become one message; see
+    :class:`.NoticeQueue` and :class:`.DeliveryLoop`. There, the services are named ``apprise[0]``, ``apprise[1]``, …
+    in the order of the configuration.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class AppriseExporter:
         for position, url in enumerate(urls):
             service = _service(self._library, url, timeout_s)
             if service is None:
-                raise ValueError(f"exporters.{name}.urls.{position}: not an address that Apprise knows")
+                raise ValueError(f"exporters.{name}.urls.{position}: not an address that Apprise supports")
             self._attempts[f"{name}[{position}]"] = partial(self._attempt, service)
         self._queues = {
             label: NoticeQueue(label, telemetry, together=True, queue_size=queue_size) for label in self._attempts
@@ -115,12 +115,12 @@ class AppriseExporter:
         return self._name
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start to deliver."""
         for delivery in self._deliveries:
             delivery.start()
 
     def notify(self, notices: Sequence[Notice]) -> None:
-        """Queue notices, without those that only update what is shown."""
+        """Queue notices, except for those that only update a display."""
         for queue in self._queues.values():
             queue.put(notices)
 
@@ -156,4 +156,4 @@ class AppriseExporter:
         )
         if sent:
             return Delivery("sent")
-        return Delivery("retry", f"{service.service_name or 'the service'} did not take it; is its address right?")
+        return Delivery("retry", f"{service.service_name or 'the service'} did not accept it; check its address")

@@ -15,13 +15,15 @@ _S = 1e9
 
 
 class AppriseSettings(Settings):
-    """Sends alerts to Slack, PagerDuty, e-mail, Teams and the other services that Apprise knows."""
+    """Sends alerts to Slack, PagerDuty, e-mail, Teams and the other services that Apprise supports."""
 
-    urls: tuple[SecretStr, ...] = Field(min_length=1, description="Apprise's URLs, one a service; never printed")
-    timeout: Duration = Field(default=round(SERVICE_TIMEOUT_S * _S), description="of one try")
-    retry_on_failure: RetrySettings = Field(default_factory=RetrySettings, description="retries, service by service")
+    urls: tuple[SecretStr, ...] = Field(min_length=1, description="Apprise URLs, one per service; never printed")
+    timeout: Duration = Field(default=round(SERVICE_TIMEOUT_S * _S), description="timeout of one try")
+    retry_on_failure: RetrySettings = Field(
+        default_factory=RetrySettings, description="retries, separate for each service"
+    )
     sending_queue: QueueSettings = Field(default_factory=QueueSettings, description="queue of notifications")
 
     def problems(self, key: str) -> Iterator[str]:
-        """Return the URLs that Apprise does not know, by their position."""
+        """Return a line for each URL that Apprise does not support, by its position."""
         yield from check_urls(key, [url.get_secret_value() for url in self.urls])

@@ -1,4 +1,4 @@
-"""Prints measurements and alerts, to see what comes out without any backend."""
+"""Prints measurements and alerts, to see the output without a backend."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _log = logging.getLogger(__name__)
 
 
 class DebugExporter:
-    """Writes text to ``stream``, the standard output when None: a head for each model and window, then aligned lines.
+    """Writes a heading for each model and window, and aligned lines, to ``stream`` (None: standard output).
 
-    ``basic``: a line for each metric, with the number of its series and the range of their values. ``detailed``: a
-    line for each measurement, with its attributes. The head says why a model has no figures yet, as ``board`` has
-    it. What is not printable in names and values is escaped.
+    ``basic``: one line for each metric, with the number of its series and the range of their values. ``detailed``: one
+    line for each measurement, with its attributes. The heading says why a model has no measurements yet, according to
+    ``board``. Unprintable characters in names and values are escaped.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class DebugExporter:
         return self._name
 
     def start(self) -> None:
-        """Needs nothing."""
+        """Do nothing: printing needs no connection."""
 
     def export(self, measurements: Sequence[Measurement]) -> None:
-        """Prints measurements; goes quiet for good when the output is closed."""
+        """Print measurements; if the output is closed, only log that."""
         windows: dict[tuple[ModelKey, int], list[Measurement]] = {}
         for item in measurements:
             windows.setdefault((_model(item), item.time_ns), []).append(item)
@@ -64,13 +64,13 @@ class DebugExporter:
         )
 
     def _head(self, model: ModelKey) -> str:
-        """The model, and why it has no figures yet."""
+        """Return the name of a model, and the reason why it has no measurements yet."""
         state = self._board.state.models.get(model)
         reason = "" if state is None else state.reason
         return _printable(str(model)) + (f" ({reason})" if reason else "")
 
     def notify(self, notices: Sequence[Notice]) -> None:
-        """Prints alerts: their title, then the rest, line by line."""
+        """Print alerts: the title, then the body, indented."""
         self._print(
             "".join(
                 f"{_time(notice.time_ns)} ALERT {title(notice)}\n{indent(body(notice), '  ')}\n"
@@ -80,7 +80,7 @@ class DebugExporter:
         )
 
     def probe(self, notice: Notice) -> Sequence[str]:
-        """Prints one alert now."""
+        """Print one alert now."""
         self.notify([notice])
         return ()
 
@@ -94,7 +94,7 @@ class DebugExporter:
                 _log.warning("exporters.%s: cannot print: %s", self._name, error)
 
     def shutdown(self, timeout_s: float) -> None:
-        """Everything has been printed already."""
+        """Do nothing: everything has been printed."""
 
     def _rows(self, items: Sequence[Measurement]) -> Iterator[tuple[str, ...]]:
         if self._detailed:
@@ -116,7 +116,7 @@ def _model(item: Measurement) -> ModelKey:
 
 
 def _time(time_ns: int) -> str:
-    """A time in ISO 8601, or its number where the calendar has none.
+    """Return a time in ISO 8601, or its number if the calendar cannot represent it.
 
     >>> _time(1_750_000_000_250_000_000), _time(-1)
     ('2025-06-15T15:06:40.250Z', '-1 ns')
@@ -138,12 +138,12 @@ def _attributes(attributes: Iterable[tuple[str, str]]) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text, quoted and escaped where it would tear the line apart."""
+    """Return the text, quoted and escaped if it would break the line."""
     return text if text.isprintable() and " " not in text and text else repr(text)
 
 
 def _aligned(rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
-    """Lines with columns of equal width, the second (a number) to the right."""
+    """Yield lines with aligned columns, the second one (a number) to the right."""
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:

@@ -10,6 +10,8 @@ from collector_processor.settings.base import Settings
 
 
 class DebugSettings(Settings):
-    """Prints measurements."""
+    """Prints measurements and alerts to standard output."""
 
-    verbosity: Literal["basic", "detailed"] = Field(default="basic", description="basic | detailed")
+    verbosity: Literal["basic", "detailed"] = Field(
+        default="basic", description="basic (one line per metric) | detailed (one line per series)"
+    )

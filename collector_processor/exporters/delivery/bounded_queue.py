@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class BoundedQueue(Generic[T]):
-    """Items that wait for the exporter ``name``; a new one that does not fit is turned away.
+    """Items that wait for the exporter ``name``; a new one that does not fit is rejected.
 
     At most ``size`` items wait, and their weights add up to at most ``max_weight``. ``kind`` is the ``data_type`` of
     the queue's own metrics. ``joins``, if given, returns for an item a test of which later ones are taken with it.

@@ -14,10 +14,10 @@ _log = logging.getLogger(__name__)
 
 
 class Client(Protocol):
-    """What speaks to a destination with one set of credentials."""
+    """A client of a destination with one set of credentials."""
 
     def close(self) -> None:
-        """Close it; what is being sent is given up."""
+        """Close it and give up what is being sent."""
         ...
 
 
@@ -26,7 +26,7 @@ C = TypeVar("C", bound=Client)
 
 @dataclass(slots=True)
 class _Held(Generic[C]):
-    """A client, the number of sends that use it, and whether the last of them has to close it."""
+    """A client, the number of sends that use it, and whether the last of them must close it."""
 
     client: C
     sends: int = 0
@@ -34,11 +34,11 @@ class _Held(Generic[C]):
 
 
 class Connection(Generic[C]):
-    """The client from ``make``, replaced by another one when ``changed`` says that its credentials are old.
+    """The client from ``make``, replaced when ``changed`` returns true because its credentials are old.
 
-    What is under way ends on the client that it began on. A request that was refused while the credentials changed is
-    sent once more with the new ones. When there is no new client the old one stays in use. ``name`` is the exporter's
-    id. Safe to use from several threads.
+    A request in progress finishes on its client. A request that was refused while the credentials changed is sent once
+    more with the new ones. If no new client can be made, the old one stays in use. ``name`` is the exporter's id. Safe
+    to use from several threads.
     """
 
     def __init__(self, name: str, make: Callable[[], C], changed: Callable[[], bool] = lambda: False) -> None:
@@ -55,7 +55,7 @@ class Connection(Generic[C]):
             self._newest()
 
     def use(self, send: Callable[[C], Delivery]) -> Delivery:
-        """Send once through the client; twice, if it was refused with credentials that are old by now."""
+        """Send once through the client, and again if it was refused with credentials that have since changed."""
         first, delivery = self._use(send)
         if delivery.outcome != "refused":
             return delivery
@@ -64,7 +64,7 @@ class Connection(Generic[C]):
         return self._use(send)[1] if renewed else delivery
 
     def close(self) -> None:
-        """Close the client; what is being sent is given up."""
+        """Close the client and give up what is being sent."""
         with self._lock:
             self._closed = True
             if self._held is not None:
@@ -98,5 +98,5 @@ class Connection(Generic[C]):
         old.retired = True
         if not old.sends:
             old.client.close()
-        _log.info("exporters.%s: sends with new credentials", self._name)
+        _log.info("exporters.%s: using new credentials", self._name)
         return self._held

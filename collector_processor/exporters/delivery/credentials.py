@@ -1,4 +1,4 @@
-"""What an exporter shows of itself: its headers, the token among them."""
+"""The credentials of an exporter: its headers, including the token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Credentials:
         self._files = _watched(settings) if settings.secure else None
 
     def headers(self) -> dict[str, str]:
-        """Return the headers as of now; a token replaces an ``authorization`` of the configuration."""
+        """Return the current headers; a token replaces an ``authorization`` header of the configuration."""
         if self._authenticator is None:
             return dict(self._headers)
         self._in_use = self._authenticator.tokens.current
@@ -27,8 +27,8 @@ class Credentials:
         return {**others, "authorization": f"{self._authenticator.scheme} {self._in_use[0]}"}
 
     def changed(self) -> bool:
-        """Whether the token that :meth:`headers` gave, or a certificate, has changed."""
-        # Both are asked, so that neither reports the same change twice.
+        """Return whether the token that :meth:`headers` returned, or a certificate, has changed."""
+        # Both are checked, so that neither reports the same change twice.
         files_changed = self._files is not None and self._files.changed()
         tokens = None if self._authenticator is None else self._authenticator.tokens
         return files_changed or (tokens is not None and tokens.current is not self._in_use)

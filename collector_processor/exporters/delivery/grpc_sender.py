@@ -30,9 +30,9 @@ _RETRYABLE: Final = frozenset(
         grpc.StatusCode.DATA_LOSS,
     }
 )
-"""As OTLP has it; RESOURCE_EXHAUSTED besides, when the server says when to come back."""
+"""As defined by OTLP; RESOURCE_EXHAUSTED is retryable too, if the server says when to retry."""
 _OPTIONS: Final = (
-    # gRPC's own back-off from a dead server goes up to two minutes; ours is the one that counts.
+    # gRPC's own back-off grows to two minutes; ours must decide.
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 5000),
     ("grpc.use_local_subchannel_pool", 1),
@@ -41,11 +41,11 @@ _OPTIONS: Final = (
 
 
 class GrpcSender:
-    """Sends to ``endpoint`` (``host:port``; a leading ``http://`` or ``https://`` is left off).
+    """Sends to ``endpoint`` (``host:port``; a leading ``http://`` or ``https://`` is removed).
 
-    ``tls`` None is plain text. Header names go in lower case, as gRPC wants them. Connects on the first send.
-    With a ``compression`` of None a request is compressed if it came in compressed: it is compressed again, because
-    grpcio takes plain messages only.
+    Without ``tls`` it sends in plain text. Header names are sent in lower case, as gRPC requires. It connects on the
+    first send. If ``compression`` is None, a request is compressed if it was compressed when it arrived: it must be
+    compressed again, because grpcio only accepts plain messages.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class GrpcSender:
         self._calls = {signal: self._channel.unary_unary(method) for signal, method in _METHODS.items()}
 
     def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
-        """Tries once to deliver a request."""
+        """Try once to deliver a request."""
         compress = self._compression == "gzip" or (self._compression is None and bool(gzipped))
         used = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
         try:
@@ -74,12 +74,12 @@ class GrpcSender:
         except grpc.RpcError as error:
             return _failure(error)
         except ValueError as error:
-            # The channel was closed under our hands.
+            # The channel was closed in the meantime.
             return Delivery("retry", str(error))
         return Delivery("sent", rejected=rejected_items(signal, answer))
 
     def close(self) -> None:
-        """Closes the channel and cancels what is being sent."""
+        """Close the channel and cancel what is being sent."""
         self._channel.close()
 
 
@@ -95,7 +95,7 @@ def _failure(error: grpc.RpcError) -> Delivery:
 
 
 def _asked_s(trailers: Mapping[str, str | bytes]) -> float | None:
-    """The wait that a server asks for, from either of the two places where one may stand."""
+    """Return the wait that a server asks for, from either of the two places that may have it."""
     direct, details = trailers.get("google.rpc.retryinfo-bin"), trailers.get("grpc-status-details-bin")
     try:
         if isinstance(direct, bytes):

@@ -1,7 +1,7 @@
-"""POSTs over kept connections with as little as possible between a body and the socket: it is not copied, nor framed.
+"""POSTs over persistent connections with little work between a body and the socket: it is not copied or framed.
 
-``http.client`` connects (TLS, and the proxies of the environment as ``requests`` reads them); the body goes out as it
-is, and httptools, which the receiver uses as well, parses the answer. It costs a fifth of what ``requests`` does.
+``http.client`` connects (with TLS, and the proxies of the environment as ``requests`` reads them); the body is sent
+as it is, and httptools, which the receiver also uses, parses the answer. It takes a fifth of the time of ``requests``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from urllib3.util.wait import wait_for_read
 from collector_processor.security.client_tls import ClientTls, client_context
 
 MAX_ANSWER_BYTES: Final = 64 * 2**10
-"""Of an answer's body; what is longer is cut off, and so is the connection."""
+"""The limit of an answer's body; a longer one is cut, and its connection is closed."""
 _MAX_HEAD_BYTES: Final = 64 * 2**10
 _MAX_RECEIVED_BYTES: Final = 2**20
-"""Of one answer with all that frames it: chunks of one byte take sixfold, trailers as much as they like."""
+"""The limit of one answer with its framing: chunks of one byte take six bytes each, and trailers have no limit."""
 _SEND_BYTES: Final = 2**20
 _RECEIVE_BYTES: Final = 16 * 2**10
 _PATH_CHARACTERS: Final = "/%:@!$&'()*+,;=~"
@@ -34,7 +34,7 @@ _PATH_CHARACTERS: Final = "/%:@!$&'()*+,;=~"
 
 @dataclass(slots=True)
 class Answer:
-    """What came back: header names in lower case, the body as far as it was read."""
+    """The answer: header names in lower case, and as much of the body as was read."""
 
     status: int = 0
     reason: str = ""
@@ -45,8 +45,8 @@ class Answer:
 class HttpClient:
     """POSTs to paths below ``url`` with the same ``headers`` each time; safe to use from several threads.
 
-    One connection is kept open between requests. Redirects are not followed, cookies not kept, and the
-    certificates are those of ``tls.ca_file``, or the system's.
+    One connection stays open between requests. Redirects are not followed and cookies are not kept. The certificates
+    are those of ``tls.ca_file``, or of the system.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], *, tls: ClientTls | None) -> None:
@@ -57,10 +57,10 @@ class HttpClient:
         self._closed = False
 
     def post(self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str]) -> Answer:
-        """Sends once and waits for the answer, ``timeout_s`` in all.
+        """Send once and wait for the answer, ``timeout_s`` in total.
 
-        Raises :class:`OSError` for what another try may not meet, :class:`ValueError` for what it must (an URL or a
-        header that cannot be).
+        Raises :class:`OSError` if another try might succeed, and :class:`ValueError` if it cannot (an invalid URL or
+        header).
         """
         deadline = time.monotonic() + timeout_s
         target = _target(self._url)
@@ -78,13 +78,13 @@ class HttpClient:
         return answer
 
     def close(self) -> None:
-        """Closes the idle connections; a request under way comes to its end."""
+        """Close the idle connections; a request in progress finishes."""
         self._closed = True
         while self.idle:
             self.idle.pop().close()
 
     def _kept(self) -> _Connection | None:
-        """An idle connection that the other side has not closed in the meantime."""
+        """Return an idle connection that the other side has not closed; None if there is none."""
         while True:
             try:
                 connection = self.idle.pop()
@@ -111,7 +111,7 @@ class HttpClient:
             made.connect()
         except HTTPException as error:
             raise ConnectionError(str(error)) from error
-        # Through a proxy, plain HTTP names the whole URL and TLS a tunnel.
+        # Through a proxy, plain HTTP sends the whole URL, and TLS uses a tunnel.
         prefix = f"http://{target.netloc.rpartition('@')[2]}" if proxy and not secure else ""
         return _Connection(made.sock, prefix, proxy_headers if prefix else {})
 
@@ -137,12 +137,12 @@ class HttpClient:
         lines = [f"POST {where} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
         for line in lines:
             if not line.isprintable():
-                raise ValueError(f"header '{line.partition(':')[0]}' has characters that no header may have")
+                raise ValueError(f"header '{line.partition(':')[0]}' has characters that are not allowed in a header")
         return "\r\n".join([*lines, "", ""]).encode()
 
 
 class _Connection:
-    """One open connection. As the parser's protocol it has the ``on_…`` methods, which httptools calls."""
+    """One open connection. httptools calls its ``on_…`` methods while it parses an answer."""
 
     def __init__(self, sock: socket, prefix: str, proxy_headers: Mapping[str, str]) -> None:
         self.sock = sock
@@ -161,7 +161,7 @@ class _Connection:
         self._more = False
 
     def exchange(self, head: bytes, body: bytes, deadline: float) -> Answer:
-        """Sends a request and reads the answer."""
+        """Send a request and read the answer."""
         self.reusable = False
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
@@ -170,7 +170,7 @@ class _Connection:
         try:
             self._send(head, body, deadline)
         except (BrokenPipeError, ConnectionResetError) as error:
-            # A destination that does not want to read it all may have said why.
+            # A destination that stops reading may have sent the reason.
             broken = error
         try:
             self._receive(deadline)
@@ -183,7 +183,7 @@ class _Connection:
 
     def _send(self, head: bytes, body: bytes, deadline: float) -> None:
         self.sock.sendall(head)
-        # In pieces: larger ones fall out of the processor's cache, and smaller ones wake the other side too often.
+        # In pieces: larger ones do not fit the processor's cache, and smaller ones wake the other side too often.
         octets = memoryview(body)
         for start in range(0, len(octets), _SEND_BYTES):
             self._wait_at_most(deadline)
@@ -197,12 +197,12 @@ class _Connection:
             if not piece:
                 if self._in_body and not {"content-length", "transfer-encoding"} & self._answer.headers.keys():
                     return
-                raise ConnectionError("the connection was closed before the answer was whole")
+                raise ConnectionError("the connection was closed before the answer was complete")
             received += len(piece)
             if not self._in_body and received > _MAX_HEAD_BYTES:
-                raise ConnectionError("the head of the answer has no end")
+                raise ConnectionError("the head of the answer is too long")
             if received > _MAX_RECEIVED_BYTES:
-                raise ConnectionError("the answer has no end")
+                raise ConnectionError("the answer is too long")
             try:
                 self._parser.feed_data(piece)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -215,41 +215,41 @@ class _Connection:
         self.sock.settimeout(left_s)
 
     def close(self) -> None:
-        """Closes it."""
+        """Close the connection."""
         self.sock.close()
 
     def on_message_begin(self) -> None:
-        """An answer begins; one behind the whole one answers nothing that was asked, and is passed over."""
+        """Note that an answer begins; a second one answers no request, and is ignored."""
         self._more = self._whole
 
     def on_status(self, status: bytes) -> None:
-        """A piece of the reason phrase."""
+        """Add a piece of the reason phrase."""
         if self._more:
             return
         self._answer.reason += status.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; a trailer, which comes behind the body, is none."""
+        """Store one header; ignore trailers, which follow the body."""
         if self._in_body:
             return
         self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Note that the head is complete."""
         if self._more:
             return
         self._answer.status = self._parser.get_status_code()
         self._in_body = True
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Add a piece of the body."""
         if self._more:
             return
         self._length += len(body)
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """The answer is whole, unless it is an interim one (100 Continue)."""
+        """Note that the answer is complete, unless it is an interim one (100 Continue)."""
         if self._more:
             return
         if 100 <= self._answer.status < 200:
@@ -260,7 +260,7 @@ class _Connection:
 
 
 def _target(url: str) -> SplitResult:
-    """The parts of an address; ``ValueError`` without the address, which may hold a password."""
+    """Return the parts of an address; the ``ValueError`` does not show it, because it may contain a password."""
     try:
         target = urlsplit(url)
         if target.scheme in ("http", "https") and target.hostname and (target.port or 1) > 0:
@@ -271,7 +271,7 @@ def _target(url: str) -> SplitResult:
 
 
 def _authorization(name: str, url: SplitResult) -> dict[str, str]:
-    """The header that says who we are, if the URL does."""
+    """Return the header with the credentials of the URL, if it has any."""
     if url.username is None:
         return {}
     pair = f"{unquote(url.username)}:{unquote(url.password or '')}"

@@ -21,14 +21,14 @@ _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 _PLAIN: Final[Mapping[str, str]] = {}
 _GZIP: Final[Mapping[str, str]] = {"Content-Encoding": "gzip"}
 _GZIP_LEVEL: Final = 1
-"""The fastest: telemetry shrinks tenfold at any level, and the higher ones take several times as long."""
+"""The fastest level: telemetry shrinks tenfold at any level, and higher ones take several times as long."""
 
 
 class HttpSender:
-    """Sends to ``{endpoint}/v1/…``; an endpoint without a scheme is ``https://`` if it has TLS, else ``http://``.
+    """Sends to ``{endpoint}/v1/…``; the scheme of an endpoint without one is ``https://`` with TLS, else ``http://``.
 
-    Redirects are not followed and cookies not kept. With a ``compression`` of None
-    a request goes out compressed if it came in so; what came in as gzip is never compressed again.
+    Redirects are not followed and cookies are not kept. If ``compression`` is None, a request is sent as it arrived,
+    compressed or not; what arrived as gzip is never compressed again.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class HttpSender:
         self._client = HttpClient(url, named, tls=tls)
 
     def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
-        """Tries once to deliver a request, within ``timeout_s``."""
+        """Try once to deliver a request, within ``timeout_s``."""
         sent, coding = body, _PLAIN
         if gzipped and self._compression != "none":
             sent, coding = gzipped, _GZIP
@@ -66,12 +66,12 @@ class HttpSender:
         return Delivery("refused", message)
 
     def close(self) -> None:
-        """Closes the idle connections; a try under way ends with its time-out."""
+        """Close the idle connections; a try in progress ends with its timeout."""
         self._client.close()
 
 
 def _asked_s(value: str | None) -> float | None:
-    """Seconds of a ``Retry-After`` header, a number or a date.
+    """Return the seconds of a ``Retry-After`` header, which is a number or a date.
 
     >>> _asked_s("3"), _asked_s("Thu, 01 Jan 1970 00:00:00 GMT"), _asked_s("soon")
     (3.0, 0.0, None)
@@ -87,7 +87,7 @@ def _asked_s(value: str | None) -> float | None:
 
 
 def _text(answer: bytes) -> str:
-    """What an error body says, if it is the ``google.rpc.Status`` that OTLP asks for."""
+    """Return the message of an error body, if it is a ``google.rpc.Status`` as OTLP requires."""
     try:
         return Status.FromString(answer).message
     except DecodeError:

@@ -1,8 +1,7 @@
 """The loop that delivers everything that leaves the service: it takes, tries, retries, and drains at shutdown.
 
-The parts are those of the Collector's exporterhelper. A *source* (a queue, the journal, the alerts that fire) gives
-what is next and records what became of it. An *attempt* tries once to deliver it. A retry policy says when to try
-again.
+The parts are those of the Collector's exporterhelper. A *source* (a queue, the journal, the firing alerts) returns the
+next item and records its outcome. An *attempt* tries once to deliver it. A retry policy says when to try again.
 """
 
 from __future__ import annotations
@@ -23,40 +22,40 @@ Stage = Literal["export", "notify", "originals"]
 """Where an unexpected error is counted, in ``otel_ml_errors_total``."""
 T = TypeVar("T")
 _PAUSE_S: Final = 0.25
-"""After a source failed, so that one that keeps failing does not spin."""
+"""The pause after a source failed, so that a source that keeps failing does not use all of the CPU."""
 _CLOSE_S: Final = 1.0
-"""How long a thread may take to notice that its connection was closed."""
+"""How long a thread can take to notice that its connection was closed."""
 _NO_TIME: Final = Delivery("retry", "no time left at shutdown")
 _log = logging.getLogger(__name__)
 
 
 class Source(Protocol[T]):
-    """What is to be delivered to one destination. Only the loop's thread calls :meth:`take`."""
+    """The items to deliver to one destination. Only the thread of the loop calls :meth:`take`."""
 
     def take(self) -> T | None:
-        """Return what to deliver next, waiting for it; None once the source is closed and nothing waits."""
+        """Wait for the next item and return it; None once the source is closed and empty."""
         ...
 
     def settle(self, item: T, delivery: Delivery) -> None:
-        """Record what became of an item: ``sent``, ``refused``, or ``retry`` if the shutdown came first."""
+        """Record the outcome of an item: ``sent``, ``refused``, or ``retry`` if the shutdown came first."""
         ...
 
     def close(self) -> None:
-        """Accept nothing more and wake :meth:`take`; what waits can still be taken."""
+        """Accept nothing more and wake :meth:`take`; waiting items can still be taken."""
         ...
 
     def abandon(self) -> None:
-        """Count everything that still waits as given up; safe to call twice."""
+        """Count all waiting items as given up; safe to call twice."""
         ...
 
 
 class DeliveryLoop(Generic[T]):
-    """Deliver what a source gives, one item after another, on a thread.
+    """Delivers the items of a source, one after another, on a thread.
 
-    ``attempt`` tries once to deliver an item within a number of seconds, at most ``timeout_s``. When it answers
-    ``retry`` the item is tried again as the policy ``retry`` says, or after the wait that the destination asked for;
-    when the policy gives up, the item is settled as ``refused``. ``connection``, if attempts need one, is opened at the
-    start, and closed at shutdown to end what is being sent. ``name`` is the exporter's id.
+    ``attempt`` tries once to deliver an item within a number of seconds, at most ``timeout_s``. If it returns
+    ``retry``, the item is tried again according to the policy ``retry``, or after the wait that the destination asked
+    for; when the policy gives up, the item is settled as ``refused``. ``connection``, if attempts need one, is opened
+    at the start, and closed at shutdown to end what is being sent. ``name`` is the exporter's id.
     """
 
     def __init__(
@@ -91,20 +90,20 @@ class DeliveryLoop(Generic[T]):
         return self._name
 
     def start(self) -> None:
-        """Start to deliver what waits and what will come; ``OSError`` names what the connection cannot use."""
+        """Start to deliver; ``OSError`` names what the connection cannot use."""
         if self._connection is not None:
             self._connection.open()
         self._thread = threading.Thread(target=self._run, name=f"{self._stage}-{self._name}", daemon=True)
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
-        """Accept nothing more; what waits is tried once more each within the time. :meth:`shutdown` waits for it."""
+        """Accept nothing more; try each waiting item once more within the time. :meth:`shutdown` waits for that."""
         self._deadline = min(self._deadline, time.monotonic() + timeout_s)
         self._closing.set()
         self._source.close()
 
     def shutdown(self, timeout_s: float) -> None:
-        """Deliver what waits within the time; give up and count the rest. Safe to call without start."""
+        """Deliver waiting items within the time; give up and count the rest. Safe to call without start."""
         self.close(timeout_s)
         if self._thread is not None:
             self._thread.join(max(0.0, self._time_left()))
@@ -112,7 +111,7 @@ class DeliveryLoop(Generic[T]):
             self._connection.close()
         if self._thread is not None:
             self._thread.join(_CLOSE_S)
-        # A try that nothing can end is counted now: nobody reads the counters later.
+        # A try that cannot be ended is counted now, because no one reads the counters later.
         self._settle(_NO_TIME)
         self._source.abandon()
 
@@ -125,7 +124,7 @@ class DeliveryLoop(Generic[T]):
                 with self._claim:
                     self._current = item
                 self._settle(self._deliver(item))
-            except Exception:  # noqa: BLE001 -- a journal that fails for now must not end the delivery for good
+            except Exception:  # noqa: BLE001 -- a journal that fails temporarily must not end the delivery
                 self._telemetry.errors.labels(self._stage).inc()
                 _log.exception("exporters.%s: delivery failed and continues", self._name)
                 if self._closing.wait(_PAUSE_S):
@@ -157,7 +156,7 @@ class DeliveryLoop(Generic[T]):
             return self._attempt(item, timeout_s)
         except Exception as error:  # noqa: BLE001 -- one item must not end the thread
             self._telemetry.errors.labels(self._stage).inc()
-            # Where, but not the error's own text: it could contain an address with a password in it.
+            # The place, but not the text of the error: it could contain an address with a password.
             unexpected = f"unexpected {type(error).__name__}"
             where = "".join(traceback.format_tb(error.__traceback__))
             _log.error("exporters.%s: %s\n%s", self._name, unexpected, where)

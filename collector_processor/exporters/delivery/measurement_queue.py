@@ -1,4 +1,4 @@
-"""Measurements that wait for a destination, and the requests that are made of them."""
+"""Measurements that wait for a destination, and the requests that are built from them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 
 QUEUE_POINTS: Final = 1_000_000
-"""How many measurements may wait, whatever the number of batches: some hundred MB."""
+"""The maximum number of waiting measurements, in any number of batches: a few hundred MB."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One request: its protobuf bytes, the metric points in it, and what to do once the destination has it."""
+    """One request: its protobuf bytes, its number of metric points, and what to call once it is delivered."""
 
     body: bytes
     points: int
@@ -29,7 +29,7 @@ class Part:
 
 @dataclass(slots=True)
 class _Batch:
-    """The batch that is being delivered: its requests, and its points that are in none of those taken so far."""
+    """The batch that is being delivered: its requests, and the number of its points that have not been taken."""
 
     parts: Iterator[Part]
     points: int
@@ -38,9 +38,9 @@ class _Batch:
 class MeasurementQueue:
     """A :class:`.Source` of requests, from batches of measurements.
 
-    ``encode`` gives the requests of a batch; the delivery's thread calls it, and asks for the next one only after
-    the one before was delivered or given up. Metric points are counted as ``sent``, ``send_failed`` or, when the queue
-    is full, ``enqueue_failed``: the newest batch is dropped then, as in the Collector.
+    ``encode`` returns the requests of a batch; the delivery thread calls it, and gets the next request only after the
+    one before it was delivered or given up. Metric points are counted as ``sent``, ``send_failed`` or, if the queue is
+    full, ``enqueue_failed``: then the newest batch is dropped, as in the Collector.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class MeasurementQueue:
             self._count("enqueue_failed", len(measurements))
 
     def take(self) -> Part | None:
-        """Return the next request; None once the queue is closed and all is taken."""
+        """Return the next request; None once the queue is closed and empty."""
         while (batch := self._current_batch()) is not None:
             part: Part | None = None
             failed = False
             try:
                 part = next(batch.parts, None)
-            except Exception:  # noqa: BLE001 -- what cannot be encoded is lost, the rest is not
+            except Exception:  # noqa: BLE001 -- only the part that cannot be encoded is lost
                 failed = True
                 self._telemetry.errors.labels("export").inc()
                 _log.exception("exporters.%s: %d metric points could not be encoded", self._name, batch.points)
@@ -89,24 +89,24 @@ class MeasurementQueue:
         return None
 
     def settle(self, item: Part, delivery: Delivery) -> None:
-        """Count what became of a request."""
+        """Count the outcome of a request."""
         if delivery.outcome != "sent":
             self._count("send_failed", item.points)
-            _log.error("exporters.%s: %d metric points given up: %s", self._name, item.points, delivery.message)
+            _log.error("exporters.%s: gave up on %d metric points: %s", self._name, item.points, delivery.message)
             return
         item.delivered()
         rejected = min(delivery.rejected, item.points)
         self._count("sent", item.points - rejected)
         self._count("send_failed", rejected)
         if rejected:
-            _log.warning("exporters.%s: %d metric points rejected by the destination", self._name, rejected)
+            _log.warning("exporters.%s: the destination rejected %d metric points", self._name, rejected)
 
     def close(self) -> None:
         """Accept nothing more."""
         self._queue.close()
 
     def abandon(self) -> None:
-        """Count what still waits as failed."""
+        """Count everything that still waits as failed."""
         with self._lock:
             batch, self._batch = self._batch, None
         points = sum(map(len, self._queue.clear()))

@@ -15,13 +15,13 @@ _log = logging.getLogger(__name__)
 
 
 class NoticeQueue:
-    """A :class:`.Source` of notices that each make one message.
+    """A :class:`.Source` of notices, each of which becomes one message.
 
-    With ``together``, those of one rule and one state that wait at the same time make one message, so that a thousand
-    models that go silent at once are a few messages. None overtakes another of the same rule and model.
+    With ``together``, waiting notices of the same rule and state become one message, so that a thousand models that go
+    silent at once cause only a few messages. No notice overtakes another of the same rule and model.
 
-    ``name`` stands in logs and as ``exporter`` in ``otel_ml_notifications_total``: ``sent``, ``failed`` (given up), or
-    ``dropped`` when the queue was full; the newest is dropped then.
+    ``name`` is the name in logs, and ``exporter`` in ``otel_ml_notifications_total``: ``sent``, ``failed`` (given up),
+    or ``dropped`` if the queue was full; then the newest notice is dropped.
     """
 
     def __init__(
@@ -34,27 +34,27 @@ class NoticeQueue:
         )
 
     def put(self, notices: Sequence[Notice]) -> None:
-        """Add notices without waiting; leave out those that only update what is shown."""
+        """Add notices without waiting; skip those that only update a display."""
         for notice in notices:
             if notice.reason not in QUIET and not self._queue.put(notice):
                 self._count("dropped", 1)
 
     def take(self) -> Sequence[Notice] | None:
-        """Return the notices of the next message; None once the queue is closed and all is taken."""
+        """Return the notices of the next message; None once the queue is closed and empty."""
         return self._queue.take() or None
 
     def settle(self, item: Sequence[Notice], delivery: Delivery) -> None:
-        """Count what became of a message."""
+        """Count the outcome of a message."""
         self._count("sent" if delivery.outcome == "sent" else "failed", len(item))
         if delivery.outcome != "sent":
-            _log.error("exporters.%s: given up: %s: %s", self._name, title_of(item), delivery.message)
+            _log.error("exporters.%s: gave up on '%s': %s", self._name, title_of(item), delivery.message)
 
     def close(self) -> None:
         """Accept nothing more."""
         self._queue.close()
 
     def abandon(self) -> None:
-        """Count what still waits as failed."""
+        """Count everything that still waits as failed."""
         self._count("failed", len(self._queue.clear()))
 
     def _count(self, outcome: str, notices: int) -> None:
@@ -63,7 +63,7 @@ class NoticeQueue:
 
 
 def _joins(first: Notice) -> Callable[[Notice], bool]:
-    """Return a test, to be called with each later notice in order, of which go out together with the first."""
+    """Return a test that accepts later notices, called in order, that can go out together with the first one."""
     passed = {first.key}
 
     def joins(notice: Notice) -> bool:

@@ -1,4 +1,4 @@
-"""What a destination did not take of a request that it answered with success."""
+"""The number of items that a destination rejected in a request that it answered with success."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collector_processor.journal.base import Signal
 
 
 def rejected_items(signal: Signal, answer: bytes) -> int:
-    """How many items an ``Export…ServiceResponse`` says were rejected; 0 for bytes that are none.
+    """Return the number of rejected items in an ``Export…ServiceResponse``; 0 for any other bytes.
 
     >>> rejected_items("traces", b""), rejected_items("logs", b"<html>")
     (0, 0)

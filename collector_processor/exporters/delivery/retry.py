@@ -1,4 +1,4 @@
-"""What became of a try to deliver a request, and when to try again."""
+"""The outcome of one try to deliver a request, and when to try again."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ TIMEOUT_S: Final = 5.0
 QUEUE_SIZE: Final = 1000
 """How many deliveries may wait by default."""
 _LONGEST_ASKED_S: Final = 3600.0
-"""No destination puts us off for longer."""
+"""The longest wait that a destination can ask for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a destination answered to one try.
+    """The answer of a destination to one try.
 
-    - ``sent``: it has the request; ``rejected`` of its items it did not take (partial success).
-    - ``retry``: not now; ``retry_after_s`` is the wait that it asked for, if it did.
-    - ``refused``: never; sending it again cannot help.
+    - ``sent``: it accepted the request, except for ``rejected`` of its items (partial success).
+    - ``retry``: not now; ``retry_after_s`` is the wait that it asked for, if any.
+    - ``refused``: never; sending the request again cannot help.
     """
 
     outcome: Literal["sent", "retry", "refused"]
@@ -37,20 +37,20 @@ class Sender(Protocol):
     """One connection to a destination; :meth:`send` may be called from several threads and never raises."""
 
     def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
-        """Tries once to deliver a request's protobuf bytes, unchanged; ``gzipped`` are the same, if they came so."""
+        """Try once to deliver the unchanged protobuf bytes of a request; ``gzipped`` is how they arrived, if so."""
         ...
 
     def close(self) -> None:
-        """Lets go of the connection; what is being sent is given up."""
+        """Close the connection and give up what is being sent."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Waits that grow from ``initial_s`` by ``multiplier`` up to ``max_s``, for ``max_elapsed_s`` in all (0: for ever).
+    """Waits that grow from ``initial_s`` by ``multiplier`` up to ``max_s``, ``max_elapsed_s`` in total (0: forever).
 
-    Each wait is drawn from ``1 ± jitter`` times its length, so that senders that failed together do not come back
-    together. A wait that the destination asks for is kept to exactly, up to an hour.
+    Each wait is drawn from ``1 ± jitter`` times its length, so that senders that failed together do not retry
+    together. A wait that the destination asks for is kept exactly, up to an hour.
     """
 
     enabled: bool = True
@@ -67,7 +67,7 @@ class RetryPolicy:
         asked_s: float | None = None,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> float | None:
-        """How long to wait after the ``tries``-th failed try, ``elapsed_s`` after the first began; None to give up.
+        """Return how long to wait after failed try number ``tries``, ``elapsed_s`` after the start; None to give up.
 
         >>> policy = RetryPolicy(jitter=0.0)
         >>> [policy.wait_s(tries, 0.0) for tries in (1, 2, 3, 4, 5, 6)]

@@ -36,9 +36,9 @@ _TEXTS: Final = {
 class AlertEvents(DeliveryLoop[Sequence[Notice]]):
     """One OTLP destination of alerts; :class:`.NoticeQueue` is its source.
 
-    A firing alert is INFO, WARN or ERROR for ``info``,
-    ``warning`` and ``critical``, a resolved one INFO. Scope and the resource's ``service.instance.id`` are those of
-    the service's measurements, by which its own receivers refuse what would be a loop.
+    A firing alert has the severity INFO, WARN or ERROR for ``info``, ``warning`` and ``critical``; a resolved one has
+    INFO. The scope and the resource's ``service.instance.id`` are those of the service's measurements, so that its own
+    receivers detect a loop.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class AlertEvents(DeliveryLoop[Sequence[Notice]]):
         )
 
     def notify(self, notices: Sequence[Notice]) -> None:
-        """Queue notices, without those that only update what is shown."""
+        """Queue notices, except for those that only update a display."""
         self._queue.put(notices)
 
     def probe(self, notice: Notice) -> Sequence[str]:
@@ -84,7 +84,7 @@ class AlertEvents(DeliveryLoop[Sequence[Notice]]):
 
 
 def event_request(notice: Notice, instance_id: str) -> bytes:
-    """The bytes of an OTLP logs request with one event."""
+    """Return the bytes of an OTLP logs request with one event."""
     firing = notice.state == "firing"
     severity = _SEVERITIES[notice.rule.severity] if firing else SeverityNumber.SEVERITY_NUMBER_INFO
     record = LogRecord(

@@ -18,7 +18,7 @@ Protocol = Literal["grpc", "http"]
 
 
 def _measurements(protocol: Protocol, settings: OtlpSettings, context: ExporterContext) -> OtlpExporter:
-    # Measurements are ours to compress; originals go as they came.
+    # Measurements are compressed by default; originals are forwarded as they arrived.
     compressing = settings.model_copy(update={"compression": settings.compression or "gzip"})
     return OtlpExporter(
         context.id,

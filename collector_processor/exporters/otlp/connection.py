@@ -1,4 +1,4 @@
-"""The connection of an OTLP exporter, made again when its token or its certificates change."""
+"""The connection of an OTLP exporter, which is renewed when its token or its certificates change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counters as increases: what has been added since the destination last took a point of the series."""
+"""Counters as increases: what has been added since the destination last accepted a point of the series."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 
 SERIES_LIMIT: Final = 100_000
-"""Series that are remembered; new ones beyond are dropped and counted."""
+"""The maximum number of tracked series; new ones beyond it are dropped and counted."""
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """One point of a series as the running total that it is."""
+    """One point of a series as a running total."""
 
     value: float
     start_ns: int
@@ -24,7 +24,7 @@ class Total:
 
 
 class Deltas:
-    """Turns running totals into increases; nothing is lost when a delivery fails, the next point carries it.
+    """Turns running totals into increases; if a delivery fails, the next point includes its increase.
 
     >>> deltas = Deltas(Telemetry())
     >>> total = Measurement("ml.predictions", 5.0, "{prediction}", (), time_ns=60, kind="counter", start_ns=10)
@@ -42,9 +42,9 @@ class Deltas:
         self._last: dict[Series, Total] = {}
 
     def of(self, measurements: Sequence[Measurement]) -> tuple[list[Measurement], Mapping[Series, Total]]:
-        """The same measurements with counters as increases, and what to give to :meth:`delivered` once they arrived.
+        """Return the measurements with counters as increases, and the totals for :meth:`delivered` once they arrived.
 
-        Points that are not newer than the last one of their series are left out; the next one covers them.
+        Points that are not newer than the last one of their series are left out; the next one includes them.
         """
         totals: dict[Series, Total] = {}
         points: list[Measurement] = []
@@ -58,11 +58,11 @@ class Deltas:
             if last is None and len(self._last) + len(totals) >= self._limit:
                 over_limit += 1
                 continue
-            goes_on = last is not None and last.start_ns == item.start_ns and last.value <= item.value
-            if last is not None and goes_on and item.time_ns <= last.time_ns:
+            continues = last is not None and last.start_ns == item.start_ns and last.value <= item.value
+            if last is not None and continues and item.time_ns <= last.time_ns:
                 continue
             totals[series] = Total(item.value, item.start_ns, item.time_ns)
-            if last is not None and goes_on:
+            if last is not None and continues:
                 points.append(replace(item, value=item.value - last.value, start_ns=last.time_ns))
             else:
                 points.append(item)
@@ -70,5 +70,5 @@ class Deltas:
         return points, totals
 
     def delivered(self, totals: Mapping[Series, Total]) -> None:
-        """Takes note that the destination knows these totals."""
+        """Record that the destination has these totals."""
         self._last.update(totals)

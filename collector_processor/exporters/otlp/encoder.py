@@ -1,4 +1,4 @@
-"""OTLP requests of measurements: the SDK's metric data, encoded by the official encoder."""
+"""OTLP requests of measurements: metric data of the SDK, encoded by the official encoder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from otel_ml.semconv import PROCESSOR_SCOPE, SCHEMA_URL
 
 Temporality = Literal["cumulative", "delta"]
 REQUEST_BYTES: Final = 3 * 2**20
-"""Estimated size up to which measurements go into one request; gRPC servers refuse more than 4 MiB by default."""
+"""The maximum estimated size of one request; gRPC servers reject more than 4 MiB by default."""
 _SCOPE: Final = InstrumentationScope(PROCESSOR_SCOPE, version("otel-ml"), SCHEMA_URL)
 _POINT_BYTES: Final = 48
 _ATTRIBUTE_BYTES: Final = 12
@@ -37,10 +37,10 @@ _TEMPORALITIES: Final = {"cumulative": AggregationTemporality.CUMULATIVE, "delta
 
 
 class MetricsEncoder:
-    """Turns measurements into OTLP requests; for ``delta`` it remembers what was delivered.
+    """Turns measurements into OTLP requests; for ``delta`` it tracks what was delivered.
 
-    Every request carries the resource ``service.name`` = ``otel-ml`` and ``service.instance.id``, and the scope
-    :data:`.PROCESSOR_SCOPE`, by which the service's own receivers refuse a loop. ``descriptions`` are texts by metric
+    Every request has the resource ``service.name`` = ``otel-ml`` and ``service.instance.id``, and the scope
+    :data:`.PROCESSOR_SCOPE`, so that the service's own receivers detect a loop. ``descriptions`` are texts by metric
     name.
     """
 
@@ -53,7 +53,7 @@ class MetricsEncoder:
         self._deltas = Deltas(telemetry)
 
     def parts(self, measurements: Sequence[Measurement]) -> Iterator[Part]:
-        """Yield the requests of a batch, each encoded when it is asked for."""
+        """Yield the requests of a batch, each encoded only when it is needed."""
         for request in _split(measurements):
             if self._temporality == "cumulative":
                 yield Part(self._body(request), len(request))
@@ -66,7 +66,7 @@ class MetricsEncoder:
         return encode_metrics(self._metrics(measurements)).SerializeToString()
 
     def _metrics(self, measurements: Sequence[Measurement]) -> MetricsData:
-        """One metric a name, unit and kind, in order of appearance."""
+        """Return one metric for each name, unit and kind, in order of appearance."""
         grouped: dict[tuple[str, str, str], list[NumberDataPoint]] = {}
         for item in measurements:
             # OTLP has no times before 1970.
@@ -88,7 +88,7 @@ class MetricsEncoder:
 
 
 def _split(measurements: Sequence[Measurement]) -> Iterator[Sequence[Measurement]]:
-    """The measurements in their order, cut so that each part makes a request of about ``REQUEST_BYTES`` at most."""
+    """Yield the measurements in order, in parts that each make a request of at most about ``REQUEST_BYTES``."""
     start, size = 0, 0
     for position, item in enumerate(measurements):
         cost = _POINT_BYTES + sum(
@@ -103,5 +103,5 @@ def _split(measurements: Sequence[Measurement]) -> Iterator[Sequence[Measurement
 
 
 def _utf8_bytes(text: str) -> int:
-    """An upper bound of a text's length in UTF-8."""
+    """Return an upper bound of the length of a text in UTF-8."""
     return len(text) if text.isascii() else 4 * len(text)

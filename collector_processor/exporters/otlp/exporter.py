@@ -18,8 +18,8 @@ from collector_processor.own.telemetry import Telemetry
 class OtlpExporter(DeliveryLoop[Part]):
     """One OTLP destination of measurements; :class:`.MeasurementQueue` is its source.
 
-    ``temporality`` is that of counters, ``timestamps`` are those of gauges: when the window was closed (``emitted``),
-    or when it ended. For ``instance_id`` and ``descriptions`` see :class:`.MetricsEncoder`.
+    ``temporality`` is for counters. ``timestamps`` are for gauges: when the window was closed (``emitted``), or when it
+    ended. For ``instance_id`` and ``descriptions``, see :class:`.MetricsEncoder`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class OtlpExporter(DeliveryLoop[Part]):
         )
 
     def export(self, measurements: Sequence[Measurement]) -> None:
-        """Queue measurements; what does not fit is dropped and counted."""
-        # Stamped now, not when a destination that is down is back.
+        """Queue measurements; drop and count those that do not fit."""
+        # Stamped now, not when an unreachable destination is back.
         stamps = self._stamps
         self._queue.put(measurements if stamps is None else stamps.stamped(measurements, time.time_ns()))

@@ -1,7 +1,7 @@
 """Forwards the original requests, byte for byte, with one journal cursor for each destination.
 
-A destination that is slow or down lags alone: its cursor stands still while the others' move on, and when the journal
-is full it loses its oldest, counted as ``enqueue_failed`` there. Its queue gauges are its lag in the journal.
+A slow or unreachable destination does not affect others: only its own cursor stops. When the journal is full, it loses
+its oldest requests, which count as ``enqueue_failed``. Its queue gauges show its lag in the journal.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class JournalCursor:
         self._next_complaint = 0.0
 
     def take(self) -> Entry | None:
-        """Return the next entry; None once it drains and the journal has no more."""
+        """Return the next entry; None once it is draining and the journal has no more."""
         while not self._ended:
             draining = self._draining.is_set()
             started = time.monotonic()
@@ -50,12 +50,12 @@ class JournalCursor:
             if draining:
                 break
             if time.monotonic() - started < wait_s:
-                # A closed journal answers at once.
+                # A closed journal returns immediately.
                 self._draining.wait(_POLL_S)
         return None
 
     def settle(self, item: Entry, delivery: Delivery) -> None:
-        """Count what became of a request, and commit it unless the shutdown came first."""
+        """Count the outcome of a request, and commit it unless the shutdown came first."""
         request = item.request
         if delivery.outcome == "retry":
             self._ended = True
@@ -65,22 +65,22 @@ class JournalCursor:
         if delivery.outcome == "sent":
             rejected = min(max(0, delivery.rejected), request.items)
         else:
-            self._complain(f"{request.items} {ITEMS[request.signal]} given up: {delivery.message}")
+            self._complain(f"gave up on {request.items} {ITEMS[request.signal]}: {delivery.message}")
         self._telemetry.exported("sent", request.signal, self._name, request.items - rejected)
         self._telemetry.exported("send_failed", request.signal, self._name, rejected)
         self._journal.commit(self._name, item.offset)
 
     def close(self) -> None:
-        """Wait for no more entries."""
+        """Stop waiting for new entries."""
         self._draining.set()
 
     def abandon(self) -> None:
-        """Leave what is in the journal uncommitted; its lag shows it."""
+        """Leave the rest of the journal uncommitted, which its lag shows."""
 
     def _complain(self, text: str) -> None:
         now_s = time.monotonic()
         if now_s >= self._next_complaint:
-            # A destination that refuses everything would otherwise fill the log; the counter shows how often.
+            # Otherwise a destination that refuses everything would fill the log; the counter shows how often it does.
             self._next_complaint = now_s + _COMPLAINT_INTERVAL_S
             _log.error("exporters.%s: %s", self._name, text)
 
@@ -88,8 +88,8 @@ class JournalCursor:
 class OriginalsForwarder(DeliveryLoop[Entry]):
     """Delivers every request of ``signals`` (all when empty) to one destination, in the journal's order.
 
-    ``name`` is the exporter's id, and its consumer name in the journal. What fails for good is given up, counted as
-    ``send_failed``. At shutdown the first request that cannot be delivered ends it, and stays uncommitted.
+    ``name`` is the exporter's id, and its consumer name in the journal. Requests that fail permanently are given up and
+    counted as ``send_failed``. At shutdown, the first request that cannot be delivered ends it, and stays uncommitted.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class OriginalsForwarder(DeliveryLoop[Entry]):
         )
 
     def start(self) -> None:
-        """Subscribe to the journal and start to forward what is appended from here on."""
+        """Subscribe to the journal and start to forward what is appended from now on."""
         self._journal.subscribe(self.name, signals=self._signals)
         super().start()
 

@@ -1,4 +1,4 @@
-"""The time of a gauge: when its window was closed, so that a query for the present includes it."""
+"""The time of a gauge is when its window was closed, so that a query for the present includes it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ STEP_NS: Final = 1_000_000
 
 
 class EmissionStamps:
-    """Gives gauges the time of their emission instead of their window's end; one for each destination.
+    """Gives gauges the time of their emission instead of the end of their window; one object for each destination.
 
-    A window closes ``allowed_lateness`` after its end. Prometheus looks back five minutes for what is now, Datadog
-    takes nothing older than an hour: stamped with the window's end, figures would be late for both, and alerts blind.
-    Stamps of one destination grow from window to window, whatever the clock does. Counters keep their time, which is
-    now already.
+    A window closes ``allowed_lateness`` after its end. Prometheus looks back five minutes, and Datadog rejects values
+    older than an hour. Stamped with the end of the window, values would be too late for both, and alerts would miss
+    them. The stamps of one destination always increase from window to window, even if the clock goes back. Counters
+    keep their time, which is the present.
     """
 
     def __init__(self) -> None:
         self._last_ns = 0
 
     def stamped(self, measurements: Sequence[Measurement], now_ns: int) -> list[Measurement]:
-        """The measurements with new times: the newest window's is now, earlier ones' a millisecond before each.
+        """Return the measurements with new times: now for the newest window, one millisecond less for each before it.
 
         >>> two = [Measurement("m", 1.0, "1", (), end_ns) for end_ns in (60, 120)]
         >>> [item.time_ns for item in EmissionStamps().stamped(two, 10**12)]

@@ -1,4 +1,4 @@
-"""Measurements for Prometheus to scrape."""
+"""Publishes measurements for Prometheus to scrape."""
 
 from __future__ import annotations
 

@@ -22,17 +22,17 @@ from collector_processor.serving.routes import Routes
 from otel_ml.semconv import MODEL_NAME, MODEL_VERSION
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
-"""Name and labels as Prometheus has them."""
+"""Name and labels in Prometheus."""
 
 
 @dataclass(slots=True)
 class _Shown:
-    """What is shown of one model: gauges of its newest window, and counters; each with its time.
+    """The published series of one model: gauges of its newest window, and counters; each with its time.
 
-    ``heard_s`` is when anything came last, ``closed_s`` when gauges of its newest window did.
+    ``updated_s`` is when anything last arrived, ``closed_s`` when gauges of the newest window did.
     """
 
-    heard_s: float
+    updated_s: float
     closed_s: float
     window_ns: int | None = None
     gauges: dict[Series, tuple[float, int]] = field(default_factory=dict["Series", "tuple[float, int]"])
@@ -43,13 +43,13 @@ class _Shown:
 
 
 class PrometheusExporter:
-    """Answers ``GET /metrics`` on ``endpoint`` (``host:port``), as text or OpenMetrics, gzipped where asked for.
+    """Answers ``GET /metrics`` on ``endpoint`` (``host:port``) in text or OpenMetrics format, gzipped on request.
 
-    A model (name and version) shows the gauges of its newest window and nothing older: a series that the newest window
-    does not have is gone at once. Gauges go when no window came for ``expiration_s``, which has to be longer than
-    windows of the model are apart, and counters when no count came for that time. ``max_series`` bounds all models
-    together; new series beyond are dropped and counted. Samples carry no time stamps unless ``send_timestamps`` asks
-    for them: with stamps, Prometheus does not notice when a series ends. ``descriptions`` are help texts by metric
+    A model (name and version) has the gauges of its newest window only: a series that is not in the newest window
+    disappears immediately. Gauges expire when no window has closed for ``expiration_s``, which must be longer than the
+    time between windows, and counters when no count has arrived for that time. ``max_series`` bounds all models
+    together; new series beyond it are dropped and counted. Samples have no time stamps unless ``send_timestamps`` is
+    set: with stamps, Prometheus does not notice when a series ends. ``descriptions`` are help texts by metric
     name. ``secure`` gives the context of TLS, ``guard`` says who may scrape.
     """
 
@@ -77,7 +77,7 @@ class PrometheusExporter:
         self._lock = threading.Lock()
         self._models: dict[tuple[str, str], _Shown] = {}
         self._families: dict[str, tuple[str, str]] = {}
-        """Kind and help text of every name that was ever shown; the monitors' names are a closed set."""
+        """Kind and help text of every name that was ever published; the monitors' names are a closed set."""
         self._count = 0
         registry = CollectorRegistry()
         registry.register(_Families(self._collect))
@@ -92,15 +92,15 @@ class PrometheusExporter:
 
     @property
     def port(self) -> int:
-        """The port that is listened on; 0 before the start."""
+        """The port that it listens on; 0 before the start."""
         return self._server.port
 
     def start(self) -> None:
-        """Begins to answer; ``OSError`` names address and configuration key when the address cannot be had."""
+        """Start to answer; ``OSError`` names the address and its configuration key if it is not available."""
         self._server.start()
 
     def export(self, measurements: Sequence[Measurement]) -> None:
-        """Shows these measurements from now on, as far as they belong to the newest window of their model."""
+        """Publish those of the measurements that belong to the newest window of their model."""
         by_model: dict[tuple[str, str], list[Measurement]] = {}
         for item in measurements:
             attributes = dict(item.attributes)
@@ -111,13 +111,13 @@ class PrometheusExporter:
                 self._show(model, items)
 
     def shutdown(self, timeout_s: float) -> None:
-        """Stops answering; safe to call without start."""
+        """Stop answering; safe to call without start."""
         self._server.stop(timeout_s)
 
     def _show(self, model: tuple[str, str], items: Sequence[Measurement]) -> None:
         now_s = self._clock()
         shown = self._models.setdefault(model, _Shown(now_s, now_s))
-        shown.heard_s = now_s
+        shown.updated_s = now_s
         ends_ns = [item.time_ns for item in items if item.kind == "gauge"]
         if ends_ns:
             shown.closed_s = now_s
@@ -134,7 +134,7 @@ class PrometheusExporter:
                 self._put(shown.gauges, (name, labels(item.attributes)), item)
 
     def _clear(self, shown: _Shown) -> None:
-        """Forgets the gauges of a window."""
+        """Remove the gauges of a window."""
         self._count -= len(shown.gauges)
         shown.gauges.clear()
 
@@ -150,7 +150,7 @@ class PrometheusExporter:
         kind[series] = (item.value, item.time_ns)
 
     def _name_of(self, item: Measurement) -> str | None:
-        """The name to show, unless there is none or it is taken by a metric of the other kind."""
+        """Return the name to publish; None if it is not valid, or taken by a metric of another kind."""
         try:
             name = prometheus_name(item.name, item.unit, item.kind)
         except ValueError:
@@ -164,14 +164,14 @@ class PrometheusExporter:
 
     def _expire(self) -> None:
         limit = self._clock() - self._expiration_s
-        for model in [model for model, shown in self._models.items() if shown.heard_s < limit]:
+        for model in [model for model, shown in self._models.items() if shown.updated_s < limit]:
             self._count -= len(self._models.pop(model))
         for shown in self._models.values():
             if shown.closed_s < limit:
                 self._clear(shown)
 
     def _collect(self) -> Iterator[Family]:
-        """All families that have a series, each in one piece as the format wants it."""
+        """Yield all families that have a series, each in one piece, as the format requires."""
         families: dict[str, Family] = {}
         with self._lock:
             self._expire()
@@ -180,7 +180,7 @@ class PrometheusExporter:
                     family = families.get(name)
                     if family is None:
                         kind, text = self._families[name]
-                        # The format adds a counter's suffix to the family's name by itself.
+                        # The format adds the suffix of a counter to the name of its family.
                         own_name = name.removesuffix("_total") if kind == "counter" else name
                         family = families[name] = Family(own_name, text, kind)
                     stamp = time_ns / 1e9 if self._send_timestamps else None
@@ -189,7 +189,7 @@ class PrometheusExporter:
 
 
 class _Families(Collector):
-    """A registry's view of the exporter."""
+    """Gives a registry the families of the exporter."""
 
     def __init__(self, collect: Callable[[], Iterator[Family]]) -> None:
         self._collect = collect

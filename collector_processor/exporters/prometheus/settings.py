@@ -9,11 +9,11 @@ from collector_processor.settings.values import Duration, Endpoint
 
 
 class PrometheusSettings(ReadListener):
-    """Serves measurements for Prometheus to scrape."""
+    """Publishes measurements for Prometheus to scrape."""
 
     endpoint: Endpoint = Field(default="localhost:9464", description="address to listen on")
     metric_expiration: Duration | None = Field(
         default=None,
-        description="a series without news goes after this; default: three windows and the allowed lateness, at least "
-        "`5m`, and `7d` where windows are cut by rows",
+        description="a series without new values is removed after this; default: three windows plus the allowed "
+        "lateness, at least `5m`, or `7d` with windows of rows",
     )

@@ -1,4 +1,4 @@
-"""Bearer tokens: what receivers ask for and exporters send."""
+"""Bearer tokens, which receivers require and exporters send."""
 
 from __future__ import annotations
 

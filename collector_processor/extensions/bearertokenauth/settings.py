@@ -12,35 +12,35 @@ from collector_processor.settings.base import Settings
 
 
 class BearerTokenSettings(Settings):
-    """Bearer tokens: a receiver takes any of them, an exporter sends the first."""
+    """Bearer tokens: a receiver accepts any of them, an exporter sends the first one."""
 
     scheme: str = Field(default="Bearer", pattern=r"^[A-Za-z][A-Za-z0-9._~+-]*$", description="word before the token")
     token: SecretStr | None = Field(default=None, description="a token; never printed")
-    tokens: tuple[SecretStr, ...] = Field(default=(), max_length=100, description="several; never printed")
-    filename: Path | None = Field(
-        default=None, description="file with a token a line, instead; read again when it changes"
-    )
+    tokens: tuple[SecretStr, ...] = Field(default=(), max_length=100, description="several tokens; never printed")
+    filename: Path | None = Field(default=None, description="file with one token per line; reloaded when it changes")
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """The tokens that stand in the configuration itself."""
+        """The tokens in the configuration itself."""
         return tuple(item.get_secret_value() for item in (*((self.token,) if self.token else ()), *self.tokens))
 
     @model_validator(mode="after")
     def _some(self) -> BearerTokenSettings:
         given = [name for name in ("token", "tokens", "filename") if getattr(self, name)]
         if len(given) != 1:
-            raise ValueError(f"give one of token, tokens, filename; there is: {', '.join(given) or 'none of them'}")
+            raise ValueError(
+                f"set exactly one of token, tokens, filename; set now: {', '.join(given) or 'none of them'}"
+            )
         if not all(map(is_token, self.fixed)):
-            raise ValueError(f"{given[0]}: not a token: {WHAT_FITS}")
+            raise ValueError(f"{given[0]}: not a valid token; write {WHAT_FITS}")
         return self
 
     def read(self, key: str) -> Tokens:
-        """Return the tokens; ``OSError`` and ``ValueError`` name what is wrong with their file."""
+        """Return the tokens; ``OSError`` and ``ValueError`` say what is wrong with their file."""
         return Tokens(key, self.fixed, self.filename)
 
     def problems(self, key: str) -> Iterator[str]:
-        """Return why the file of tokens cannot be used, if it cannot."""
+        """Return the reason why the file of tokens cannot be used, if there is one."""
         try:
             self.read(key)
         except (OSError, ValueError) as error:

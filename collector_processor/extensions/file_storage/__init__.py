@@ -1,1 +1,1 @@
-"""The state on disk."""
+"""Storage of the state on disk."""

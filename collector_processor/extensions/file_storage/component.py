@@ -1,4 +1,4 @@
-"""The folder that keeps the state across restarts."""
+"""Keeps the state across restarts in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the state on disk."""
+"""Settings of the storage of the state on disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class FileStorageSettings(Settings):
     """Keeps the state across restarts."""
 
     directory: FilePath = Field(description="folder for snapshots and learned references")
-    interval: Duration = Field(default=_MINUTE_NS, description="how often a snapshot is written")
+    interval: Duration = Field(default=_MINUTE_NS, description="time between snapshots")
 
     @field_validator("interval")
     @classmethod
     def _is_some_time(cls, value: int) -> int:
         if value < 10**8:
-            raise ValueError("must be at least 100ms; 1m is usual")
+            raise ValueError("must be at least 100ms; 1m is typical")
         return value

@@ -1,4 +1,4 @@
-"""The health check: answers 200 while every part of the service is alive, 503 with the reason otherwise."""
+"""The health check: answers 200 while every part of the service is alive, and 503 with the reason otherwise."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ class _ProbeHttp(AdminHttp):
 class HealthServer:
     """Serves the status at every path of one address.
 
-    ``status`` returns the empty string when all is well, else what is wrong; ``counts`` are figures to show with it.
-    Both are asked at each request and must not wait. Anyone may ask, so neither may name anything.
+    ``status`` returns the empty string while the service is healthy, and the problem otherwise; ``counts`` returns
+    counts to show with it. Both are called at each request and must not wait. Anyone can read the answer, so it must
+    not contain names.
     """
 
     def __init__(
@@ -38,15 +39,15 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on; 0 before the start."""
+        """The port that it listens on; 0 before the start."""
         return self._server.port
 
     def start(self) -> None:
-        """Begins to answer; ``OSError`` with the configuration key when the address cannot be had."""
+        """Start to answer; ``OSError`` with the configuration key if the address is not available."""
         self._server.start()
 
     def stop(self) -> None:
-        """Stops answering; safe to call without start."""
+        """Stop answering; safe to call without start."""
         self._server.stop(_STOP_S)
 
     def _answer(self, _: HttpRequest) -> HttpAnswer:

@@ -267,7 +267,7 @@ def test_certificates_that_cannot_be_used_leave_the_ones_from_before(
     else:
         own.server.cert_file.unlink()
     assert delivered(service, transport, ClientTls(ca_file=own.ca_file)).outcome == "sent"
-    assert ("the certificates from before stay in use" in caplog.text) == (broken != "gone")
+    assert ("the previous certificates stay in use" in caplog.text) == (broken != "gone")
     own.pair("server", own.strange_ca.issue_cert("localhost", "127.0.0.1"))
     assert delivered(service, transport, ClientTls(ca_file=own.strange_ca_file)).outcome == "sent"
 

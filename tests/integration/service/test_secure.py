@@ -181,7 +181,7 @@ def test_a_service_with_a_wrong_token_is_refused_for_good_and_says_so(
                 send(model, 20)
             front.wait(lambda: front.counted("otelcol_exporter_send_failed_spans_total") == 20)
         assert behind.counted("otel_ml_unauthenticated_total", transport=protocol, reason="unknown") >= 1
-    assert "this receiver asks for a bearer token" in caplog.text
+    assert "this receiver requires a bearer token" in caplog.text
     assert "wr0ng-token" not in caplog.text
     assert TOKEN not in caplog.text
 
@@ -204,7 +204,7 @@ def test_validate_prints_no_token_whatever_is_wrong(
     files.write_token(f"{TOKEN} and more")
     said = told()
     assert "extensions.bearertokenauth: " in said
-    assert "line 1: not a token" in said
+    assert "line 1: not a valid token" in said
     assert TOKEN not in said
 
 
@@ -230,7 +230,7 @@ def test_figures_are_shown_only_to_who_has_a_token_and_health_to_anyone(run: Run
             url = f"https://localhost:{port}{path}"
             stranger = session.get(url, verify=str(files.ca), timeout=10)
             assert (stranger.status_code, stranger.headers["www-authenticate"]) == (401, 'Bearer realm="otel-ml"')
-            assert stranger.text.startswith("this address asks for a bearer token")
+            assert stranger.text.startswith("this address requires a bearer token")
             known = session.get(url, verify=str(files.ca), headers={"authorization": f"Bearer {TOKEN}"}, timeout=10)
             assert known.status_code == 200
         files.write_token("another")

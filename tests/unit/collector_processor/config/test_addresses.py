@@ -77,7 +77,7 @@ def test_an_alertmanager_without_a_scheme_is_told_what_to_write_and_not_what_was
 
 def test_credentials_in_an_address_are_for_http() -> None:
     found = problems("otlp_grpc", f"user:{SECRET}@collector:4317")
-    assert "exporters.otlp_grpc.endpoint: gRPC takes no user name in an address" in found
+    assert "exporters.otlp_grpc.endpoint: gRPC does not support a user name in an address" in found
     assert SECRET not in found
 
 

@@ -61,18 +61,18 @@ def test_authenticators_are_read_and_their_tokens_hidden() -> None:
             "'bearertokenauth/apps' is not a configured bearertokenauth; "
             "available: bearertokenauth, bearertokenauth/app",
         ),
-        (f"{{ token: {SECRET} }}", "{}", "give one of token, tokens, filename; there is: none of them"),
-        (f"token: {SECRET} ", f"token: {SECRET}, filename: x ", "give one of token, tokens, filename; there is: token"),
-        (f"token: {SECRET} ", f"token: '{SECRET} x' ", "extensions.bearertokenauth: token: not a token: 1 to 4096"),
+        (f"{{ token: {SECRET} }}", "{}", "set exactly one of token, tokens, filename; set now: none of them"),
+        (f"token: {SECRET} ", f"token: {SECRET}, filename: x ", "one of token, tokens, filename; set now: token"),
+        (f"token: {SECRET} ", f"token: '{SECRET} x' ", "bearertokenauth: token: not a valid token; write 1 to 4096"),
         (f"token: {SECRET} ", "token: 12345 ", "extensions.bearertokenauth.token: expected a string"),
         ("scheme: Token", "scheme: 'To ken'", "extensions.bearertokenauth/apps.scheme: String should match pattern"),
-        ("{ insecure: true }", "{ min_version: '1.3' }", "exporters.otlp_grpc.tls.min_version: gRPC's library has no"),
+        ("{ insecure: true }", "{ min_version: '1.3' }", "exporters.otlp_grpc.tls.min_version: not supported for"),
         ("{ insecure: true }", "{ insecure_skip_verify: true }", "exporters.otlp_grpc.tls.insecure_skip_verify: "),
-        ("{ insecure: true }", "{ cert_file: c.pem }", "cert_file and key_file are needed together"),
+        ("{ insecure: true }", "{ cert_file: c.pem }", "cert_file and key_file must be set together"),
         (
             '"0.0.0.0:4317",',
             '"0.0.0.0:4317", tls: { cert_file: a, key_file: b, min_version: "1.3" },',
-            "receivers.otlp.protocols.grpc.tls.min_version: gRPC's library has no such switch",
+            "receivers.otlp.protocols.grpc.tls.min_version: not supported for gRPC, whose library",
         ),
         ("server_name_override: otel", "server_name: otel", "allowed: insecure, insecure_skip_verify, server_name"),
     ],
@@ -95,7 +95,7 @@ def test_tokens_that_leave_the_machine_in_plain_text_are_told() -> None:
 
 def test_a_server_that_is_not_verified_is_told() -> None:
     config = parse_config(changed(("server_name_override: otel", "insecure_skip_verify: true")))
-    assert "exporters.otlp_http.tls.insecure_skip_verify: sends to whoever answers" in list(exposures(config))
+    assert "exporters.otlp_http.tls.insecure_skip_verify: accepts any server certificate" in list(exposures(config))
 
 
 def problems(config: Config) -> list[str]:

@@ -24,7 +24,7 @@ def test_a_failure_is_counted_by_stage_told_with_its_trace_and_survived(
     assert reached == ["before"] * 2
     assert failures(telemetry, "evaluate") == 2
     assert failures(telemetry, "snapshot") is None
-    assert caplog.messages == ["evaluate failed and goes on"] * 2
+    assert caplog.messages == ["evaluate failed; the service continues"] * 2
     assert all(record.levelname == "ERROR" and record.exc_info for record in caplog.records)
 
 

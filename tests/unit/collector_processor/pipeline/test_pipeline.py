@@ -337,7 +337,7 @@ def test_a_batch_that_fails_takes_no_other_of_its_request_along(caplog: pytest.L
     line.feed(broken_rows(V1, 10), rows(other, 200), labels("churn", range(10)))
     assert line.counted("otel_ml_errors_total", stage="statistics") == 1
     assert line.counted("otel_ml_dropped_total", stage="statistics", reason="failed", intentional="false") == 10
-    assert "statistics failed and goes on" in caplog.messages
+    assert "statistics failed; the service continues" in caplog.messages
     assert value(line.tick(), "ml.window.rows", ml_model_name="churn") == 200
 
 

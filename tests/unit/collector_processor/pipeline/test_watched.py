@@ -114,7 +114,7 @@ def test_a_monitor_that_raises_is_counted_and_told_and_the_others_go_on(caplog: 
     found = replace(model.watch, monitors=(first, Broken(), *others)).evaluate(window)
     assert found == expected
     assert telemetry.registry.get_sample_value("otel_ml_errors_total", {"stage": "monitor_broken"}) == 1
-    assert "monitor_broken failed and goes on" in caplog.messages
+    assert "monitor_broken failed; the service continues" in caplog.messages
     assert caplog.records[-1].exc_info is not None
     assert telemetry.registry.get_sample_value("otel_ml_evaluate_seconds_count") == 2
 

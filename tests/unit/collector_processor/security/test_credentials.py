@@ -92,7 +92,7 @@ def test_a_broken_file_leaves_the_tokens_from_before(file: Path, broken: str, ca
     tokens = Tokens("extensions.bearertokenauth", file=file)
     file.write_text(broken, encoding="utf-8")
     assert tokens.current == ("one",)
-    assert "the tokens from before stay valid" in caplog.text
+    assert "the previous tokens stay valid" in caplog.text
     assert "one" not in caplog.text.replace("one a line", "")
     file.write_text("three")
     assert tokens.current == ("three",)
@@ -101,11 +101,11 @@ def test_a_broken_file_leaves_the_tokens_from_before(file: Path, broken: str, ca
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "holds no token; write one a line"),
-        (b"fine\nse cret\n", "line 2: not a token: 1 to 4096 visible ASCII characters without spaces"),
-        (b"s\xffcret", "line 1: not a token"),
-        (b"s\x00cret", "line 1: not a token"),
-        (b"t\n" * 101, "holds 101 tokens; allowed are 100"),
+        (b"", "contains no token; put each token on its own line"),
+        (b"fine\nse cret\n", "line 2: not a valid token; write 1 to 4096 visible ASCII characters without spaces"),
+        (b"s\xffcret", "line 1: not a valid token"),
+        (b"s\x00cret", "line 1: not a valid token"),
+        (b"t\n" * 101, "contains 101 tokens; allowed: at most 100"),
         (b"t\n" * 2**20, "is larger than 1048576 bytes"),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_no_token_at_all_is_refused() -> None:
-    with pytest.raises(ValueError, match="there is no token"):
+    with pytest.raises(ValueError, match="no token is configured"):
         Tokens("extensions.b")
 
 
