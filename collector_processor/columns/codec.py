@@ -95,13 +95,13 @@ class _Arrays:
         self._size = len(block)
         self._copy = copy
 
-    def replaced(self, found: dict[str, Any]) -> Any:
+    def replaced(self, members: dict[str, Any]) -> Any:
         """Return the array that an object stands for, or the object itself."""
-        if len(found) != 1 or _KEY not in found:
-            return found
-        place = found[_KEY]
+        if len(members) != 1 or _KEY not in members:
+            return members
+        place = members[_KEY]
         if type(place) is not list or not place or type(place[0]) is not str:
-            return found
+            return members
         try:
             name, begin, *shape = cast("list[Any]", place)
             # What else may be wrong with a place numpy finds itself, but not a begin that overflows.

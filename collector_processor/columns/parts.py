@@ -231,14 +231,14 @@ class Batch:
 @cache
 def parts_of(batch_type: type[Batch]) -> tuple[tuple[str, PartKind], ...]:
     """Return the name and kind of each part, in the order of the fields; ``TypeError`` for a field without a kind."""
-    found: list[tuple[str, PartKind]] = []
+    parts: list[tuple[str, PartKind]] = []
     for each in fields(cast("Any", batch_type)):
         if _PART not in each.metadata:
             raise TypeError(f"{batch_type.__name__}.{each.name} has no kind; describe it by field(metadata=part(...))")
         kind = each.metadata[_PART]
         if kind is not None:
-            found.append((each.name, kind))
-    return tuple(found)
+            parts.append((each.name, kind))
+    return tuple(parts)
 
 
 def mapped(batch: B, of: Callable[[Array], Array]) -> B:
@@ -271,10 +271,12 @@ def restored(batch_type: type[B], plain: Any) -> B:
 
     A part that is absent gets the default of its field, so that batches saved before the part existed can be read.
     """
-    rows, found = _checked(plain, list)
-    kinds, found = parts_of(batch_type), _checked(found, dict)
+    rows, plain_parts = _checked(plain, list)
+    kinds, plain_parts = parts_of(batch_type), _checked(plain_parts, dict)
     try:
-        return batch_type(**{name: kind.restored(found[name], rows) for name, kind in kinds if name in found})
+        return batch_type(
+            **{name: kind.restored(plain_parts[name], rows) for name, kind in kinds if name in plain_parts}
+        )
     except TypeError as error:
         raise ValueError(f"a batch is incomplete: {error}") from None
 

@@ -46,32 +46,32 @@ class EarlyLabels:
         """Return the places of the labels of ids uint64 ``[n, 2]``."""
         return self.store.find(ids)
 
-    def equals(self, found: Places, labels: LabelBatch) -> Mask:
+    def equals(self, places: Places, labels: LabelBatch) -> Mask:
         """Return which of the labels equal those kept at their places, bool ``[n]``."""
         classes, values = self._encoded(labels)
-        kept: F64 = self.store.take("value", found)
+        kept: F64 = self.store.take("value", places)
         same_value = (kept == values) | (np.isnan(kept) & np.isnan(values))
-        return same_value & (self.store.take("class", found) == classes)
+        return same_value & (self.store.take("class", places) == classes)
 
-    def replace(self, found: Places, labels: LabelBatch) -> None:
+    def replace(self, places: Places, labels: LabelBatch) -> None:
         """Replace the labels kept at their places."""
         classes, values = self._encoded(labels)
-        self.store.put("class", found, classes)
-        self.store.put("value", found, values)
-        self.store.put("time_ns", found, labels.time_ns)
+        self.store.put("class", places, classes)
+        self.store.put("value", places, values)
+        self.store.put("time_ns", places, labels.time_ns)
 
-    def at(self, found: Places, ids: U64) -> LabelBatch:
+    def at(self, places: Places, ids: U64) -> LabelBatch:
         """Return the labels at places that are all hits, and which belong to ``ids``."""
-        slots, codes = np.unique(self.store.take("class", found), return_inverse=True)
+        slots, codes = np.unique(self.store.take("class", places), return_inverse=True)
         names = tuple("" if slot < 0 else self._classes.name(slot) for slot in slots.tolist())
         known = codes.astype(np.int32)
         known[slots[codes] < 0] = -1
         return LabelBatch(
             self.model_name,
-            self.store.take("time_ns", found),
+            self.store.take("time_ns", places),
             ids,
             Column(None, known, names),
-            self.store.take("value", found),
+            self.store.take("value", places),
         )
 
     def arrays(self) -> dict[str, Values]:

@@ -91,10 +91,10 @@ class Generation:
         """Return the row of each id, int32 ``[n]``; −1 if absent."""
         if self._filter is None:
             return self._table.find(self._ids, ids, hashes)
-        found = np.full(len(ids), -1, np.int32)
+        rows = np.full(len(ids), -1, np.int32)
         likely = np.flatnonzero(self._filter.may_hold(hashes))
-        found[likely] = self._table.find(self._ids, ids[likely], hashes[likely])
-        return found
+        rows[likely] = self._table.find(self._ids, ids[likely], hashes[likely])
+        return rows
 
     def take(self, name: str, rows: I32) -> Values:
         """Return the values of a column in some rows, ``[n]`` or ``[n, k]``; ``time_ns`` is a column too."""
@@ -143,10 +143,10 @@ class Generation:
     def arrays(self) -> dict[str, Values]:
         """Return the rows that can be found as arrays by name."""
         rows = self._table.rows()
-        found: dict[str, Values] = {"ids": self._ids[rows], "time_ns": self._time_ns[rows]}
+        arrays: dict[str, Values] = {"ids": self._ids[rows], "time_ns": self._time_ns[rows]}
         if self._settled is not None:
-            found["settled"] = self._settled[rows]
-        return found | {name: column[rows] for name, column in self._columns.items()}
+            arrays["settled"] = self._settled[rows]
+        return arrays | {name: column[rows] for name, column in self._columns.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Values], defaults: Defaults, limit: int, opened_ns: int) -> Generation:

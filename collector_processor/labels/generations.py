@@ -124,7 +124,7 @@ class Generations:
 
     def find(self, ids: U64) -> Places:
         """Return the row of each id: the settled one, else the newest."""
-        found = Places(np.full(len(ids), -1, np.int32), np.full(len(ids), -1, np.int32))
+        places = Places(np.full(len(ids), -1, np.int32), np.full(len(ids), -1, np.int32))
         wanted, hashes = np.arange(len(ids)), hashed(ids)
         for position in range(len(self._generations) - 1, -1, -1):
             generation = self._generations[position]
@@ -134,18 +134,18 @@ class Generations:
                 continue
             final = np.zeros(len(ids), np.bool_)
             final[hit] = generation.settled(row[hit])
-            better = hit & (final | (found.row[wanted] < 0))
-            found.generation[wanted[better]] = position
-            found.row[wanted[better]] = row[better]
+            better = hit & (final | (places.row[wanted] < 0))
+            places.generation[wanted[better]] = position
+            places.row[wanted[better]] = row[better]
             if final.any():
                 ids, hashes, wanted = ids[~final], hashes[~final], wanted[~final]
-        return found
+        return places
 
-    def take(self, name: str, found: Places, width: int | None = None) -> Values:
+    def take(self, name: str, places: Places, width: int | None = None) -> Values:
         """Return a column's values at places that are hits: ``[n]``, or ``[n, width]`` for a two-dimensional column."""
         default = self._defaults[name]
-        values = np.full(len(found.row) if width is None else (len(found.row), width), default)
-        for position, which, rows in found.parts():
+        values = np.full(len(places.row) if width is None else (len(places.row), width), default)
+        for position, which, rows in places.parts():
             part = self._generations[position].take(name, rows)
             values = values.astype(np.promote_types(values.dtype, part.dtype), copy=False)
             if part.ndim == 1:
@@ -154,21 +154,21 @@ class Generations:
                 values[which, : part.shape[1]] = part[:, :width]
         return values
 
-    def put(self, name: str, found: Places, values: Values) -> None:
+    def put(self, name: str, places: Places, values: Values) -> None:
         """Set a column's values at places that are hits."""
-        for position, which, rows in found.parts():
+        for position, which, rows in places.parts():
             self._generations[position].put(name, rows, values[which])
 
-    def settled(self, found: Places) -> Mask:
+    def settled(self, places: Places) -> Mask:
         """Return which of the places, all hits, are settled, bool ``[n]``."""
-        settled = np.zeros(len(found.row), np.bool_)
-        for position, which, rows in found.parts():
+        settled = np.zeros(len(places.row), np.bool_)
+        for position, which, rows in places.parts():
             settled[which] = self._generations[position].settled(rows)
         return settled
 
-    def settle(self, found: Places) -> None:
+    def settle(self, places: Places) -> None:
         """Settle places that are hits: later rows with their ids do not supersede them."""
-        for position, _, rows in found.parts():
+        for position, _, rows in places.parts():
             self._generations[position].settle(rows)
 
     def expire(self, now_ns: int) -> Dropped:
@@ -196,11 +196,11 @@ class Generations:
 
     def arrays(self) -> dict[str, Values]:
         """Return all rows that can be found as arrays by name, for a snapshot; independent copies."""
-        found: dict[str, Values] = {}
+        arrays: dict[str, Values] = {}
         for position, generation in enumerate(self._generations):
-            found[f"{position}.opened_ns"] = np.array(generation.opened_ns, np.int64)
-            found |= {f"{position}.{name}": values for name, values in generation.arrays().items()}
-        return found
+            arrays[f"{position}.opened_ns"] = np.array(generation.opened_ns, np.int64)
+            arrays |= {f"{position}.{name}": values for name, values in generation.arrays().items()}
+        return arrays
 
     def load(self, arrays: Mapping[str, Values]) -> Dropped:
         """Fill an empty store from :meth:`arrays`; return what no longer fits into a smaller capacity."""

@@ -93,7 +93,7 @@ class LabelJoin:
         if pending is None:
             pending = self._pending[key] = PendingPredictions(capacity=self.capacity, wait_ns=self.wait_ns)
         early = self._early.get(key.name)
-        new_ids = None if early is None else _unlabelled(pending, early, rows.ids)
+        new_ids = None if early is None else _unlabeled(pending, early, rows.ids)
         self._drop_predictions("capacity", pending.insert(rows))
         outcomes = None
         if early is not None and new_ids is not None and len(new_ids):
@@ -199,12 +199,12 @@ class LabelJoin:
         labels = early.at(places, ids)
         taken = early.store.settled(places)
         early.store.settle(places)
-        said, at = truth(schema, labels), pending.find(ids)
-        usable = said.known() & at.hits()
+        truths, at = truth(schema, labels), pending.find(ids)
+        usable = truths.known() & at.hits()
         self._count(early.model_name, "joined_early", int(np.count_nonzero(usable & ~taken)))
-        self._count(early.model_name, "wrong_kind", int(np.count_nonzero(~said.known() & ~taken)))
+        self._count(early.model_name, "wrong_kind", int(np.count_nonzero(~truths.known() & ~taken)))
         at = at.take(usable)
-        _settle(pending, at, said.take(usable), labels.time_ns[usable], not_before_ns)
+        _settle(pending, at, truths.take(usable), labels.time_ns[usable], not_before_ns)
         return pending.outcomes(at, schema) if len(at.row) else None
 
     def _last_labels(self, batch: LabelBatch) -> LabelBatch:
@@ -221,24 +221,24 @@ class LabelJoin:
     def _keep_early(self, batch: LabelBatch, fates: Fates, awaited: bool) -> None:
         """Keep the labels that met no prediction, and replace those that wait for a prediction of another version."""
         early = self._early.get(batch.model_name)
-        there = np.zeros(len(batch), np.bool_)
+        known_early = np.zeros(len(batch), np.bool_)
         if early is not None:
             places = early.find(batch.ids)
-            there = places.hits()
-            places, labels = places.take(there), batch.take(there)
+            known_early = places.hits()
+            places, labels = places.take(known_early), batch.take(known_early)
             same = early.equals(places, labels)
             early.replace(places.take(~same), labels.take(~same))
             seen = np.where(same, _DUPLICATE, _CORRECTED)
-            fates[there] = np.where(fates[there] == _NONE, seen, fates[there])
-        unmet, empty = (fates == _NONE) & ~there, label_cells(batch).empty()
+            fates[known_early] = np.where(fates[known_early] == _NONE, seen, fates[known_early])
+        unmet, empty = (fates == _NONE) & ~known_early, label_cells(batch).empty()
         fates[unmet & empty] = _WRONG_KIND
         fates[unmet & ~empty] = _EARLY
-        left = (~there if awaited else unmet) & ~empty
-        if not left.any():
+        to_keep = (~known_early if awaited else unmet) & ~empty
+        if not to_keep.any():
             return
         if early is None:
             early = self._early_labels(batch.model_name)
-        self._drop_early(batch.model_name, "evicted", early.insert(batch.take(left)))
+        self._drop_early(batch.model_name, "evicted", early.insert(batch.take(to_keep)))
         while sum(map(len, self._early.values())) > self.early_capacity:
             self._evict_early()
 
@@ -295,49 +295,49 @@ class LabelJoin:
         return _OTHER
 
 
-def _unlabelled(pending: PendingPredictions, early: EarlyLabels, ids: U64) -> U64:
+def _unlabeled(pending: PendingPredictions, early: EarlyLabels, ids: U64) -> U64:
     """Return the distinct ids that have an early label and whose earlier prediction, if any, has no label yet."""
     hits = np.flatnonzero(early.find(ids).hits())
     ids = ids[hits]
     ids = ids[latest_rows(ids) == np.arange(len(ids))]
     known = pending.find(ids)
-    labelled = known.hits()
-    labelled[labelled] = pending.settled(known.take(labelled))
-    return ids[~labelled]
+    labeled = known.hits()
+    labeled[labeled] = pending.settled(known.take(labeled))
+    return ids[~labeled]
 
 
 def _join(
     pending: PendingPredictions, schema: Schema, batch: LabelBatch, not_before_ns: int, fates: Fates
 ) -> OutcomeBatch | None:
     """Join labels, one for each id, with one version's predictions, and record the fate of each in ``fates``."""
-    found = pending.find(batch.ids)
-    rows = np.flatnonzero(found.hits())
+    places = pending.find(batch.ids)
+    rows = np.flatnonzero(places.hits())
     if not len(rows):
         return None
-    said = truth(schema, batch.take(rows))
-    known = said.known()
+    truths = truth(schema, batch.take(rows))
+    known = truths.known()
     fates[rows[~known]] = np.maximum(fates[rows[~known]], _WRONG_KIND)
-    rows, said = rows[known], said.take(known)
-    at = found.take(rows)
-    labelled = pending.settled(at)
-    same = labelled & said.equals(pending.truth(at, schema))
-    changed = labelled & ~same
+    rows, truths = rows[known], truths.take(known)
+    at = places.take(rows)
+    labeled = pending.settled(at)
+    same = labeled & truths.equals(pending.truth(at, schema))
+    changed = labeled & ~same
     fate = np.where(same, _DUPLICATE, np.where(changed, _CORRECTED, _JOINED))
     fates[rows] = np.maximum(fates[rows], fate)
     if same.all():
         return None
     taken_back = pending.outcomes(at.take(changed), schema, -1.0)
     at = at.take(~same)
-    _settle(pending, at, said.take(~same), batch.time_ns[rows[~same]], not_before_ns)
+    _settle(pending, at, truths.take(~same), batch.time_ns[rows[~same]], not_before_ns)
     outcomes = pending.outcomes(at, schema)
     return taken_back.plus(outcomes) if len(taken_back) else outcomes
 
 
-def _settle(pending: PendingPredictions, at: Places, said: Truth, label_ns: I64, not_before_ns: int) -> None:
+def _settle(pending: PendingPredictions, at: Places, truths: Truth, label_ns: I64, not_before_ns: int) -> None:
     """Give predictions their labels, with the time when the truth became known."""
     predicted_ns = pending.time_ns(at)
     outcome_ns = np.maximum(np.maximum(label_ns, predicted_ns), not_before_ns)
-    pending.settle(at, said, outcome_ns, np.maximum(label_ns - predicted_ns, 0) / 1e9)
+    pending.settle(at, truths, outcome_ns, np.maximum(label_ns - predicted_ns, 0) / 1e9)
 
 
 def _age(oldest_ns: int | None) -> float:

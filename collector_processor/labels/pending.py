@@ -100,46 +100,46 @@ class PendingPredictions:
         """Return the places of the predictions of ids uint64 ``[n, 2]``."""
         return self.store.find(ids)
 
-    def time_ns(self, found: Places) -> I64:
+    def time_ns(self, places: Places) -> I64:
         """Return the event time of predictions, int64 ``[n]``."""
-        return self.store.take("time_ns", found)
+        return self.store.take("time_ns", places)
 
-    def settled(self, found: Places) -> Mask:
+    def settled(self, places: Places) -> Mask:
         """Return which predictions have a label, bool ``[n]``."""
-        return self.store.settled(found)
+        return self.store.settled(places)
 
-    def truth(self, found: Places, schema: Schema) -> Truth:
+    def truth(self, places: Places, schema: Schema) -> Truth:
         """Return the labels of settled predictions."""
         if schema.task == "regression":
-            return Truth(values=self.store.take("label_value", found))
-        return Truth(labels=self.store.take("label", found).astype(np.int32))
+            return Truth(values=self.store.take("label_value", places))
+        return Truth(labels=self.store.take("label", places).astype(np.int32))
 
-    def settle(self, found: Places, truth: Truth, outcome_ns: I64, delay_s: F64) -> None:
+    def settle(self, places: Places, truth: Truth, outcome_ns: I64, delay_s: F64) -> None:
         """Set or replace the labels of predictions, each named once."""
         if truth.labels is not None:
-            self.store.put("label", found, truth.labels)
+            self.store.put("label", places, truth.labels)
         if truth.values is not None:
-            self.store.put("label_value", found, truth.values)
-        self.store.put("outcome_ns", found, outcome_ns)
-        self.store.put("delay_s", found, delay_s.astype(np.float32))
-        self.store.settle(found)
+            self.store.put("label_value", places, truth.values)
+        self.store.put("outcome_ns", places, outcome_ns)
+        self.store.put("delay_s", places, delay_s.astype(np.float32))
+        self.store.settle(places)
 
-    def outcomes(self, found: Places, schema: Schema, sign: float = 1.0) -> OutcomeBatch:
+    def outcomes(self, places: Places, schema: Schema, sign: float = 1.0) -> OutcomeBatch:
         """Return the outcomes of settled predictions; with ``sign`` −1, their retractions."""
-        take, truth = self.store.take, self.truth(found, schema)
-        scores: F64 = take("score", found)
+        take, truth = self.store.take, self.truth(places, schema)
+        scores: F64 = take("score", places)
         regression = schema.task == "regression"
         return OutcomeBatch(
-            time_ns=take("outcome_ns", found),
-            weights=sign * take("weight", found),
+            time_ns=take("outcome_ns", places),
+            weights=sign * take("weight", places),
             scores=scores,
-            label_probability=self._label_probability(found, schema, truth.labels, scores),
-            groups=take("groups", found, len(schema.groups.columns)).astype(np.int32),
-            delay_s=take("delay_s", found).astype(np.float64),
+            label_probability=self._label_probability(places, schema, truth.labels, scores),
+            groups=take("groups", places, len(schema.groups.columns)).astype(np.int32),
+            delay_s=take("delay_s", places).astype(np.float64),
             labels=truth.labels,
             label_values=truth.values,
-            predicted=None if regression else take("predicted", found).astype(np.int32),
-            predicted_values=take("predicted_value", found) if regression else None,
+            predicted=None if regression else take("predicted", places).astype(np.int32),
+            predicted_values=take("predicted_value", places) if regression else None,
         )
 
     def arrays(self) -> dict[str, Values]:
@@ -167,7 +167,7 @@ class PendingPredictions:
                     matrix[:, column] = class_scores[slot]
         return matrix
 
-    def _label_probability(self, found: Places, schema: Schema, labels: I32 | None, scores: F64) -> F64:
+    def _label_probability(self, places: Places, schema: Schema, labels: I32 | None, scores: F64) -> F64:
         """Return the model's probability of the true class, ``[n]``; NaN where unknown."""
         if labels is None:
             return np.full(len(scores), np.nan)
@@ -176,7 +176,7 @@ class PendingPredictions:
             return np.where(labels == (-1 if positive is None else positive), scores, 1.0 - scores)
         if not self._score_slots:
             return np.full(len(scores), np.nan)
-        matrix = self.store.take("class_scores", found, len(self._score_slots)).astype(np.float64)
+        matrix = self.store.take("class_scores", places, len(self._score_slots)).astype(np.float64)
         columns = np.full(max(len(schema.classes), *self._score_slots) + 1, -1)
         columns[self._score_slots] = np.arange(len(self._score_slots))
         column = columns[labels]

@@ -70,7 +70,7 @@ class SlotTable:
         """Return the row of each id, int32 ``[n]``; −1 if absent. ``stored`` ``[rows, 2]`` holds the rows' ids."""
         if built.slots is not None:
             return built.slots.find(self.slots, stored, np.ascontiguousarray(ids), hashes)
-        found = np.full(len(ids), _EMPTY, np.int32)
+        rows = np.full(len(ids), _EMPTY, np.int32)
         probe = _Probe(hashes, len(self.slots))
         while len(probe.index):
             row = self.slots[probe.slot]
@@ -78,10 +78,10 @@ class SlotTable:
             probe.keep(taken)
             row = row[taken]
             same = _equal(stored, row, ids, probe.index)
-            found[probe.index[same]] = row[same]
+            rows[probe.index[same]] = row[same]
             probe.keep(~same)
             probe.advance()
-        return found
+        return rows
 
     def insert(self, stored: U64, rows: I32, hashes: U64, settled: Mask | None = None) -> int:
         """Add rows of ``stored``, ascending; return how many rows, old or new, can no longer be found as a result.
@@ -99,17 +99,17 @@ class SlotTable:
             slot = probe.slot
             empty = self.slots[slot] == _EMPTY
             self.slots[slot[empty]] = rows[empty]  # of rows with equal ids, the last one written is the greatest
-            there = self.slots[slot]
-            same = (there != rows) & _equal(stored, there, stored, rows)
+            occupant = self.slots[slot]
+            same = (occupant != rows) & _equal(stored, occupant, stored, rows)
             if same.any():
                 superseded += int(np.count_nonzero(same))
-                later = same & (rows > there)
+                later = same & (rows > occupant)
                 if settled is not None:
-                    later &= ~settled[there]
+                    later &= ~settled[occupant]
                 self.slots[slot[later]] = rows[later]
-            left = (there != rows) & ~same
-            probe.keep(left)
-            rows = rows[left]
+            searching = (occupant != rows) & ~same
+            probe.keep(searching)
+            rows = rows[searching]
             probe.advance()
         return superseded
 
@@ -117,9 +117,9 @@ class SlotTable:
 class Filter:
     """Rules out most absent ids, by one bit each: with eight bits for each row, one absent id in eight passes.
 
-    >>> there, absent = (np.random.default_rng(seed).integers(0, 2**64, 5000, np.uint64) for seed in (1, 2))
-    >>> seen = Filter(there)
-    >>> bool(seen.may_hold(there).all()), round(float(seen.may_hold(absent).mean()), 1)
+    >>> present, absent = (np.random.default_rng(seed).integers(0, 2**64, 5000, np.uint64) for seed in (1, 2))
+    >>> seen = Filter(present)
+    >>> bool(seen.may_hold(present).all()), round(float(seen.may_hold(absent).mean()), 1)
     (True, 0.1)
     """
 

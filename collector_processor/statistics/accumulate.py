@@ -64,11 +64,11 @@ def accumulate_column(pane: Pane, schema: Schema, position: int, column: Column,
     """
     if not len(column):
         return
-    some_weights = None if (weights == 1.0).all() else weights
+    weights_or_none = None if (weights == 1.0).all() else weights
     if position < len(schema.numeric):
-        add_numbers(pane, schema, [column], len(column), some_weights, first=position)
+        add_numbers(pane, schema, [column], len(column), weights_or_none, first=position)
     else:
-        _add_texts(pane, schema, position, column, some_weights)
+        _add_texts(pane, schema, position, column, weights_or_none)
 
 
 def score_cells(batch: PredictionBatch, positive_class: str) -> F64 | None:
@@ -95,13 +95,13 @@ def _predicted_score(batch: PredictionBatch) -> F64 | None:
     if batch.prediction is None:
         return None
     predicted = as_texts(batch.prediction)
-    found = np.full(len(batch), np.nan)
+    scores_by_row = np.full(len(batch), np.nan)
     for code, category in enumerate(predicted.categories):
         scores = batch.scores.get(category)
         if scores is not None and predicted.codes is not None:
             rows = predicted.codes == code
-            found[rows] = scores[rows]
-    return found
+            scores_by_row[rows] = scores[rows]
+    return scores_by_row
 
 
 def _cells(schema: Schema, batch: PredictionBatch, spec: ColumnSpec, *, numeric: bool) -> Column | None:

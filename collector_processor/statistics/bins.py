@@ -42,8 +42,8 @@ def fine_edges(
     bins extend to the next value (at most ``2 / bins`` each). A column whose deciles are all one value has a separate
     coarse bin for that value. Without finite values there are no edges and the range is NaN.
 
-    >>> found = fine_edges(np.arange(11.0))
-    >>> found.edges[found.drift].tolist(), found.low, found.high
+    >>> bins = fine_edges(np.arange(11.0))
+    >>> bins.edges[bins.drift].tolist(), bins.low, bins.high
     ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 0.0, 10.0)
     >>> constant = fine_edges(np.full(100, 7.0))
     >>> constant.edges.tolist() == [7.0, np.nextafter(7.0, 8.0)], constant.drift.tolist()

@@ -50,8 +50,8 @@ class Guide:
         self.below = (np.cumsum(per_cell, axis=1) - per_cell).astype(np.int16).ravel()
         """Edges in lower cells, flat ``[F · cells]``."""
         self._passes = _passes(per_cell)
-        left = np.maximum(per_cell - self._passes, 0).astype(np.int16).ravel()
-        self._left = left if left.any() else None
+        remaining = np.maximum(per_cell - self._passes, 0).astype(np.int16).ravel()
+        self._remaining = remaining if remaining.any() else None
         # No value is greater than NaN, not even infinity: the bin after the last finite edge is the last.
         padded = np.where(np.isfinite(edges), edges, np.nan)
         self.following = np.concatenate((padded, np.full((columns, 1), np.nan)), axis=1).ravel()
@@ -82,17 +82,17 @@ class Guide:
         following = self.following[first * self.bins :]
         for _ in range(self._passes):
             index += values >= following.take(index)
-        if self._left is not None:
-            _search(values.reshape(-1), following, self._left[first * self.cells :].take(cell), index.reshape(-1))
+        if self._remaining is not None:
+            _search(values.reshape(-1), following, self._remaining[first * self.cells :].take(cell), index.reshape(-1))
         return index
 
 
-def _search(values: F64, following: F64, left: NDArray[np.int16], index: I64) -> None:
-    """Advance ``index`` by bisection for values whose cell has edges ``left`` after the passes."""
-    unsure = np.flatnonzero(left != 0)  # several times faster than np.flatnonzero(left)
+def _search(values: F64, following: F64, remaining: NDArray[np.int16], index: I64) -> None:
+    """Advance ``index`` by bisection for values whose cell has edges ``remaining`` after the passes."""
+    unsure = np.flatnonzero(remaining != 0)  # several times faster than np.flatnonzero(remaining)
     unsure = unsure[values.take(unsure) >= following.take(index.take(unsure))]  # these passed an edge in every pass
     wanted, low = values.take(unsure), index.take(unsure)
-    count = left.reshape(-1).take(unsure).astype(np.int64)
+    count = remaining.reshape(-1).take(unsure).astype(np.int64)
     while count.any():
         half = count >> 1
         beyond = (wanted >= following.take(low + half)) & (count > 0)

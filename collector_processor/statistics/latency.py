@@ -33,7 +33,7 @@ class LogBins:
         inside = np.clip(np.floor(place) + 1.0, 0.0, self.count - 1.0)
         return np.where(np.isnan(inside), -1.0, inside).astype(np.int32)
 
-    def centres(self) -> F64:
+    def centers(self) -> F64:
         """Return the value that represents each bin, ``[count]``: the harmonic mean of its edges.
 
         It is off by at most ``(ratio − 1) / (ratio + 1)`` of the true value at either edge, the least possible. The
@@ -48,7 +48,7 @@ LATENCY: Final = LogBins(1e-6, 1e3, LATENCY_BINS)
 """Bins of the duration of calls."""
 DELAY: Final = LogBins(1e-3, 1e8, DELAY_BINS)
 """Bins of the delay of labels."""
-_CENTRES: Final = {bins.count: bins.centres() for bins in (LATENCY, DELAY)}
+_CENTERS: Final = {bins.count: bins.centers() for bins in (LATENCY, DELAY)}
 
 
 def latency_bins(duration_s: F64) -> I32:
@@ -77,8 +77,8 @@ def quantile(counts: F64, q: float | Sequence[float]) -> F64:
     >>> quantile(counts, [0.5, 0.99]).round(3).tolist()
     [0.02, 0.03]
     """
-    centres = _CENTRES.get(counts.shape[-1])
-    if centres is None:
+    centers = _CENTERS.get(counts.shape[-1])
+    if centers is None:
         raise ValueError(
             f"counts have {counts.shape[-1]} bins; allowed: {LATENCY_BINS} (latency), {DELAY_BINS} (delay)"
         )
@@ -90,5 +90,5 @@ def quantile(counts: F64, q: float | Sequence[float]) -> F64:
     ranks = np.maximum(levels * total, np.nextafter(0.0, 1.0))
     # Rounding must not lift the rank of q = 1 above the total, nor q·total above the bin that it equals.
     reached = cumulative[..., None, :] >= (ranks * (1.0 - 1e-12))[..., :, None]
-    found = np.where(total > 0.0, centres[np.argmax(reached, axis=-1)], np.nan)
-    return found if np.ndim(q) else found[..., 0]
+    quantiles = np.where(total > 0.0, centers[np.argmax(reached, axis=-1)], np.nan)
+    return quantiles if np.ndim(q) else quantiles[..., 0]

@@ -50,7 +50,7 @@ class Categories:
     def slots(self, column: int, categories: Sequence[str]) -> I32:
         """Return the slot of each category, int32 ``[len(categories)]``; append unknown ones while the limit allows."""
         known = self._slot[column]
-        found = np.empty(len(categories), np.int32)
+        slots = np.empty(len(categories), np.int32)
         for position, category in enumerate(categories):
             slot = known.get(category)
             if slot is None:
@@ -60,8 +60,8 @@ class Categories:
                     self._name.append(category)
                 else:
                     slot = column
-            found[position] = slot
-        return found
+            slots[position] = slot
+        return slots
 
     def find(self, column: int, category: str) -> int | None:
         """Return the slot of a category, or None if it never came."""

@@ -56,14 +56,14 @@ class Vectors:
 
     def arrays(self, prefix: str = "") -> dict[str, F64]:
         """Return all arrays by dotted name, for a snapshot."""
-        found: dict[str, F64] = {}
+        arrays: dict[str, F64] = {}
         for item in fields(cast(Any, self)):
             value = getattr(self, item.name)
             if isinstance(value, Vectors):
-                found.update(value.arrays(f"{prefix}{item.name}."))
+                arrays.update(value.arrays(f"{prefix}{item.name}."))
             else:
-                found[prefix + item.name] = value
-        return found
+                arrays[prefix + item.name] = value
+        return arrays
 
     @classmethod
     def parts(cls) -> Mapping[str, type[Vectors]]:

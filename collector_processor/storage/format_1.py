@@ -40,16 +40,16 @@ def read(head: bytes, body: NDArray[np.uint8]) -> Flat:
 
 
 def _arrays(table: Any, body: NDArray[np.uint8], begin: int) -> dict[str, NDArray[Any]]:
-    found: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, kind, shape in table:
         if kind not in _TYPES or not all(type(axis) is int and axis >= 0 for axis in shape):
             raise ValueError(f"array {name!r} has type {kind} and shape {shape}")
         end = begin + math.prod(shape) * np.dtype(kind).itemsize
         if end > len(body):
             raise ValueError(f"array {name!r} is incomplete")
-        found[name] = body[begin:end].view(kind).reshape(shape).copy()
+        arrays[name] = body[begin:end].view(kind).reshape(shape).copy()
         begin = _aligned(end)
-    return found
+    return arrays
 
 
 def _aligned(offset: int) -> int:

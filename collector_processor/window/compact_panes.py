@@ -105,19 +105,19 @@ def to_arrays(panes: Sequence[CompactPane]) -> dict[str, Array]:
     For each array of a pane: ``<name>.layout`` int64 ``[panes, 3 + axes]`` with position in the widths ``u2``, ``f4``,
     ``f8``, whether it is sparse, number of values, and shape; ``<name>.index``; and ``<name>.<width>`` values.
     """
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for name in panes[0].parts if panes else ():
         parts = [pane.parts[name] for pane in panes]
         layout = [
             (_WIDTHS.index(part.values.dtype.str[1:]), part.index is not None, len(part.values), *part.shape)
             for part in parts
         ]
-        found[f"{name}.layout"] = np.array(layout, np.int64)
-        found[f"{name}.index"] = _joined([part.index for part in parts if part.index is not None], "u4")
+        arrays[f"{name}.layout"] = np.array(layout, np.int64)
+        arrays[f"{name}.index"] = _joined([part.index for part in parts if part.index is not None], "u4")
         for width in _WIDTHS:
             same = [part.values for part in parts if part.values.dtype.str[1:] == width]
-            found[f"{name}.{width}"] = _joined(same, width)
-    return found
+            arrays[f"{name}.{width}"] = _joined(same, width)
+    return arrays
 
 
 def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list[CompactPane]:

@@ -101,7 +101,7 @@ def integers(state: Mapping[str, Json], name: str) -> list[int]:
     value = state.get(name)
     if not isinstance(value, list):
         raise ValueError(f"the saved state has no list {name!r}")
-    found = [item for item in value if isinstance(item, int)]
-    if len(found) != len(value):
+    numbers = [item for item in value if isinstance(item, int)]
+    if len(numbers) != len(value):
         raise ValueError(f"the saved state has something other than integers in {name!r}")
-    return found
+    return numbers

@@ -80,14 +80,14 @@ class ModelWindows:
         traffic stops, windows continue to close until the last row has left them; the last one is empty, and no window
         closes after it until traffic resumes.
         """
-        found: list[Window] = []
+        windows: list[Window] = []
         size = 0
         for window in self._line.close(now_ns):
-            found.append(window)
+            windows.append(window)
             size += sum(values.nbytes for values in window.pane.arrays().values())
             if size >= limit_bytes:
                 break
-        return found
+        return windows
 
     def arrays(self) -> dict[str, Array]:
         """Return the vectors of all panes for a snapshot, closing none. Arrays may share memory with the panes."""

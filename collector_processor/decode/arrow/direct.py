@@ -135,18 +135,18 @@ class UsualStream:
 
     def _message(self, head: memoryview, begin: int) -> int:
         """Take a message whose body is at ``begin`` and return the body's size."""
-        found = _known_header(bytes(head)) if len(head) <= _HEADER_KEPT else _header(head)
-        if begin + found.size > len(self._octets) or self._records is not None:
+        header = _known_header(bytes(head)) if len(head) <= _HEADER_KEPT else _header(head)
+        if begin + header.size > len(self._octets) or self._records is not None:
             raise NotUsualError
-        records = _Records(found, begin)
-        if found.dictionary is None:
+        records = _Records(header, begin)
+        if header.dictionary is None:
             self._records = records
-        elif found.dictionary in self._dictionaries:
+        elif header.dictionary in self._dictionaries:
             raise NotUsualError
         else:
-            self._dictionaries[found.dictionary] = records
-        self.body_bytes += found.size
-        return found.size
+            self._dictionaries[header.dictionary] = records
+        self.body_bytes += header.size
+        return header.size
 
     @property
     def rows(self) -> int:
@@ -166,23 +166,23 @@ class UsualStream:
         records = self._records
         if records is None:
             raise NotUsualError
-        found = DirectTable(records.header.rows)
+        table = DirectTable(records.header.rows)
         for position in wanted:
             item = self.plan.columns[position]
             length, nulls = records.header.nodes[item.node]
             if length != records.header.rows or not 0 <= nulls <= length:
                 raise NotUsualError
-            found.columns[item.name] = self._column(records, item, nulls, found)
-        return found
+            table.columns[item.name] = self._column(records, item, nulls, table)
+        return table
 
-    def _column(self, records: _Records, item: ColumnPlan, nulls: int, found: DirectTable) -> Numbers | Codes | Any:
+    def _column(self, records: _Records, item: ColumnPlan, nulls: int, table: DirectTable) -> Numbers | Codes | Any:
         if item.layout == "array":
-            return self._array(records, item, nulls, found)
+            return self._array(records, item, nulls, table)
         cells = self._cells(records, item.buffer + 1, item.dtype, records.header.rows)
-        found.nbytes += cells.nbytes
+        table.nbytes += cells.nbytes
         null = self._null(records, item.buffer, nulls) if nulls else None
         if null is not None:
-            found.nbytes += -(-records.header.rows // 8)
+            table.nbytes += -(-records.header.rows // 8)
         if item.layout == "numbers":
             if null is None and item.dtype == _DOUBLE:
                 return Numbers(cells)
@@ -191,7 +191,7 @@ class UsualStream:
             if null is not None:
                 values[null] = np.nan
             return Numbers(values)
-        texts = self._texts(item.dictionary, found)
+        texts = self._texts(item.dictionary, table)
         codes = cells if null is None else np.where(null, 0, cells)
         if not 0 <= int(codes.min()) <= int(codes.max()) < len(texts):
             raise NotUsualError
@@ -220,7 +220,7 @@ class UsualStream:
             raise NotUsualError
         return null
 
-    def _texts(self, name: int, found: DirectTable) -> tuple[str, ...]:
+    def _texts(self, name: int, table: DirectTable) -> tuple[str, ...]:
         """Return the texts of a dictionary."""
         records = self._dictionaries.get(name)
         if records is None or len(records.header.nodes) != 1 or len(records.header.buffers) != _VARIABLE:
@@ -231,10 +231,10 @@ class UsualStream:
         offsets = self._cells(records, 1, _OFFSET, length + 1).tobytes()
         begin, size = self._buffer(records, 2)
         octets = bytes(self._octets[begin : begin + size])
-        found.nbytes += len(octets) + len(offsets)
+        table.nbytes += len(octets) + len(offsets)
         return (_known_texts if len(octets) + len(offsets) <= _TEXTS_KEPT else _texts)(octets, offsets)
 
-    def _array(self, records: _Records, item: ColumnPlan, nulls: int, found: DirectTable) -> Any:
+    def _array(self, records: _Records, item: ColumnPlan, nulls: int, table: DirectTable) -> Any:
         """Return the array that pyarrow makes of the buffers, fully validated."""
         places = [self._buffer(records, item.buffer + index) for index in range(item.buffers)]
         buffers = [pa.py_buffer(aligned(self._octets[begin : begin + size])) for begin, size in places]
@@ -247,7 +247,7 @@ class UsualStream:
             array.validate(full=True)
         except (pa.ArrowException, ValueError) as error:
             raise NotUsualError from error
-        found.nbytes += array.nbytes
+        table.nbytes += array.nbytes
         return array
 
 

@@ -49,11 +49,11 @@ def decode_metrics(body: bytes, own_instance_id: str = "") -> Decoded:
 
 
 def _instance_id(resource_metrics: ResourceMetrics) -> str:
-    found = ""
+    instance_id = ""
     for attribute in resource_metrics.resource.attributes:
         if attribute.key == INSTANCE_ID:
-            found = attribute.value.string_value
-    return found
+            instance_id = attribute.value.string_value
+    return instance_id
 
 
 def _points(metric: Metric) -> int:

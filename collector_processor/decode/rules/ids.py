@@ -181,12 +181,12 @@ def _hash_block(windows: Octets, starts: I64, lengths: I64, out: U64) -> None:
     """Hash the ids at ``starts`` into ``out`` ``[n, 2]``; one that is too long gets an invalid hash to be replaced."""
     a, b = _seeds(lengths.astype(np.uint64))
     for at in range(0, min(int(lengths.max(initial=0)), LONGEST_ID), _WORD):
-        left = lengths - at
-        if (left > 0).all():
-            a, b = _absorb(a, b, _words(windows, starts + at, left))
+        remaining = lengths - at
+        if (remaining > 0).all():
+            a, b = _absorb(a, b, _words(windows, starts + at, remaining))
             continue
-        live = np.flatnonzero(left > 0)
-        a[live], b[live] = _absorb(a[live], b[live], _words(windows, starts[live] + at, left[live]))
+        live = np.flatnonzero(remaining > 0)
+        a[live], b[live] = _absorb(a[live], b[live], _words(windows, starts[live] + at, remaining[live]))
     out[:, 0], out[:, 1] = _finish(a, b)
 
 
@@ -195,11 +195,11 @@ def _seeds(lengths: U64) -> tuple[U64, U64]:
     return _SEED_A ^ (lengths * _P), _SEED_B + lengths * _Q
 
 
-def _words(windows: Octets, starts: I64, left: I64) -> U64:
-    """Return the eight bytes at each start as a little-endian number; bytes beyond the ``left`` of the id are zero."""
+def _words(windows: Octets, starts: I64, remaining: I64) -> U64:
+    """Return eight bytes at each start as a little-endian number; bytes beyond the id's ``remaining`` ones are zero."""
     words = windows[starts].view("<u8")[:, 0].astype(np.uint64, copy=False)
-    if left.min() < _WORD:
-        surplus = (_WORD - np.minimum(left, _WORD)).astype(np.uint64) * np.uint64(8)
+    if remaining.min() < _WORD:
+        surplus = (_WORD - np.minimum(remaining, _WORD)).astype(np.uint64) * np.uint64(8)
         words &= _ONES >> surplus
     return words
 

@@ -43,13 +43,13 @@ class LabelRows:
         classes = table.column(semconv.LABEL_CLASS, "text", self._tally)
         values = table.column(semconv.LABEL_VALUE, "number", self._tally)
         ids, named = table.ids(None)
-        labelled = np.zeros(table.rows, np.bool_)
+        labeled = np.zeros(table.rows, np.bool_)
         for column in (classes, values):
             if column is not None:
-                labelled |= ~column.missing()
+                labeled |= ~column.missing()
         self._tally.drop("label_without_id", int((~named).sum()))
-        self._tally.drop("label_without_value", int((named & ~labelled).sum()))
-        keep = np.flatnonzero(named & labelled)
+        self._tally.drop("label_without_value", int((named & ~labeled).sum()))
+        keep = np.flatnonzero(named & labeled)
         self._parts.append(
             LabelBatch(
                 self._model_name,

@@ -58,18 +58,18 @@ class RowTable:
         no meaning.
         """
         if semconv.PREDICTION_ID in self.arrays:
-            own, named = hash_arrow(self.arrays[semconv.PREDICTION_ID])
+            hashes, named = hash_arrow(self.arrays[semconv.PREDICTION_ID])
         elif semconv.PREDICTION_ID in self.lists:
             texts = [text_of(cell) or "" for cell in self.lists[semconv.PREDICTION_ID]]
-            own, named = hash_ids(texts), np.array([bool(text) for text in texts], np.bool_)
+            hashes, named = hash_ids(texts), np.array([bool(text) for text in texts], np.bool_)
         else:
             shared = text_of(self.scalars.get(semconv.PREDICTION_ID)) or call_id
             named = np.full(self.rows, shared is not None)
             return np.zeros((self.rows, 2), np.uint64) if shared is None else row_ids(shared, self.rows), named
         shared = text_of(self.scalars.get(semconv.PREDICTION_ID)) or call_id
         if shared is None or named.all():
-            return own, named
-        return np.where(named[:, None], own, row_ids(shared, self.rows)), np.ones(self.rows, np.bool_)
+            return hashes, named
+        return np.where(named[:, None], hashes, row_ids(shared, self.rows)), np.ones(self.rows, np.bool_)
 
 
 class ColumnQuota:

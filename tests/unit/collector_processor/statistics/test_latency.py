@@ -26,9 +26,9 @@ def test_quantiles_of_latency_are_within_one_per_cent(durations, q):
 @pytest.mark.parametrize("bins", [LATENCY, DELAY])
 def test_the_value_of_a_bin_is_within_one_per_cent_of_both_its_edges(bins):
     lower = bins.low_s * bins.ratio ** np.arange(bins.count - 2)
-    centres = bins.centres()[1:-1]
-    assert (np.abs(centres / lower - 1.0) <= 0.01).all()
-    assert (np.abs(centres / (lower * bins.ratio) - 1.0) <= 0.01).all()
+    centers = bins.centers()[1:-1]
+    assert (np.abs(centers / lower - 1.0) <= 0.01).all()
+    assert (np.abs(centers / (lower * bins.ratio) - 1.0) <= 0.01).all()
 
 
 def test_bins_are_as_many_as_the_pane_has():
