@@ -49,6 +49,7 @@ ENFORCED = (
     "docs/runbooks",
     "docs/semantic-conventions.md",
     "docs/troubleshooting.md",
+    "collector_processor/monitors",
     "collector_processor/pipeline",
     "collector_processor/receivers",
     "collector_processor/reference",

@@ -1,10 +1,10 @@
-"""Monitors: from windows and references to measurements. They are of two kinds.
+"""Monitors: turn windows and references into measurements. There are two kinds.
 
 A :class:`.Monitor` is a pure function of a window and a reference. A :class:`.Sequential` is a fold over the closed
 panes of a model version, each exactly once and in order, with a state that survives a restart.
 
-A new monitor is one file with one class and its settings, and one entry in :data:`.registry.MONITOR_TYPES`: its
-sections of the configuration, its metrics in the docs, on the dashboards and in the alert rules follow from there.
+A new monitor is one file, with its class and its settings, and one entry in :data:`.registry.MONITOR_TYPES`: its
+sections of the configuration, its metrics in the docs, on the dashboards and in the alert rules follow from these.
 """
 
 from __future__ import annotations

@@ -10,16 +10,16 @@ from otel_ml import semconv
 
 Attributes = tuple[tuple[str, str], ...]
 MODEL_KEYS = (semconv.MODEL_NAME, semconv.MODEL_VERSION)
-"""What every measurement carries; an absent version is an empty value."""
+"""The keys of every measurement; an absent version is an empty value."""
 FEATURE_KEYS = (*MODEL_KEYS, semconv.FEATURE_NAME)
 SEGMENT_KEYS = (*MODEL_KEYS, semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE)
 DRIFT_KEYS = (*MODEL_KEYS, semconv.COLUMN_ROLE, semconv.FEATURE_NAME, semconv.DRIFT_METHOD)
 _CACHED = 256
-"""Lists kept, least recently used out first: one or a few a model version, a hundred bytes a column."""
+"""Number of cached tuples, the least recently used evicted: a few per model version, 100 bytes per column."""
 
 
 def model_attributes(model: ModelKey) -> Attributes:
-    """The pairs that name a model version.
+    """Return the pairs that name a model version.
 
     >>> model_attributes(ModelKey("fraud", "7"))
     (('ml.model.name', 'fraud'), ('ml.model.version', '7'))
@@ -28,7 +28,7 @@ def model_attributes(model: ModelKey) -> Attributes:
 
 
 def segment_attributes(model: ModelKey, segment: str, value: str) -> Attributes:
-    """The pairs of one value of one segment.
+    """Return the pairs of one value of one segment.
 
     >>> segment_attributes(ModelKey("fraud"), "region", "north")[2:]
     (('ml.segment.name', 'region'), ('ml.segment.value', 'north'))
@@ -38,7 +38,7 @@ def segment_attributes(model: ModelKey, segment: str, value: str) -> Attributes:
 
 @lru_cache(maxsize=_CACHED)
 def feature_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...]) -> tuple[Attributes, ...]:
-    """The pairs of each feature column.
+    """Return the pairs of each feature column.
 
     >>> feature_attributes(ModelKey("fraud"), (ColumnSpec("feature", "age"),))[0][2:]
     (('ml.feature.name', 'age'),)
@@ -49,7 +49,7 @@ def feature_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...]) -> tupl
 
 @lru_cache(maxsize=_CACHED)
 def drift_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...], method: str) -> tuple[Attributes, ...]:
-    """The pairs of each column under one drift method; only features have a name beside their role.
+    """Return the pairs of each column under one drift method; only features have a name in addition to their role.
 
     >>> columns = (ColumnSpec("feature", "age"), ColumnSpec("score", "score"))
     >>> for pairs in drift_attributes(ModelKey("fraud"), columns, "js"):

@@ -1,4 +1,4 @@
-"""What a monitor is, and the one thing it gives: measurements."""
+"""The two kinds of monitor, and what they return: measurements."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from collector_processor.settings.base import Settings
 from collector_processor.window.closed import Window
 
 WINDOW: str = "window"
-"""The section of the configuration that windows and monitors share."""
+"""The configuration section that windows and monitors share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One number about one window: a metric's data point, whatever the backend.
+    """One number about one window: a metric's data point, for any backend.
 
     ``attributes`` are (key, value) pairs in a fixed order, model name and version first. A ``counter`` is cumulative
     since ``start_ns``; a ``gauge`` holds for the window that ended at ``time_ns``.
@@ -35,7 +35,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """The description of one metric that a monitor may give: what docs, dashboards and rules are made from."""
+    """The description of one metric of a monitor, from which docs, dashboards and rules are generated."""
 
     name: str
     unit: str
@@ -45,26 +45,26 @@ class Metric:
 
 
 class OptIn(Settings):
-    """Base of the settings of a monitor that runs only where it is switched on."""
+    """Base of the settings of a monitor that runs only if it is enabled."""
 
-    enabled: bool = Field(default=False, description="whether it runs")
+    enabled: bool = Field(default=False, description="run this monitor")
 
 
 class Monitor(Protocol):
-    """A pure function from (window, reference) to measurements, with the list of metrics that it may give.
+    """A pure function of (window, reference) that returns measurements, with the list of its possible metrics.
 
-    A class is constructed with the settings of its ``sections``, one positional argument each, in their order.
+    A class is constructed with the settings of its ``sections``, one positional argument each, in that order.
     """
 
     name: ClassVar[str]
     """The key under which the monitor is registered and listed."""
     metrics: ClassVar[Sequence[Metric]]
-    """Every metric that :meth:`evaluate` may give."""
+    """Every metric that :meth:`evaluate` may return."""
     sections: ClassVar[Mapping[str, type[Settings]]]
-    """The sections of the configuration that hold its settings, with its keys in each; two monitors may share one."""
+    """The sections of the configuration that hold its settings, with its keys in each; monitors may share a section."""
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
-        """The window's measurements; what cannot be computed (no rows, no labels) is left out, never zero."""
+        """Return the window's measurements; what cannot be computed (no rows, no labels) is omitted, never zero."""
         ...
 
 
@@ -73,20 +73,20 @@ S = TypeVar("S")
 
 @runtime_checkable
 class Sequential(Protocol[S]):
-    """A fold over closed panes, for what does not add: detectors that look at one pane after another.
+    """A fold over closed panes, for detectors that do not add up: they look at one pane after another.
 
-    Each pane of a model version that anything came in is stepped over exactly once and in order, through restarts too;
-    :meth:`.Window.newest_pane` says what of it is final. A state is a frozen dataclass whose every field is an array of
-    numbers, of a type and shape that the reference alone decides. It is kept in the snapshot, and given up when the
-    settings, the reference, the width of panes or ``state_version`` have changed.
+    Each pane of a model version that is not empty is stepped over exactly once and in order, across restarts too;
+    :meth:`.Window.newest_pane` says which of its parts are final. A state is a frozen dataclass in which every field is
+    an array of numbers, with a type and shape that depend only on the reference. The snapshot keeps it; it is discarded
+    when the settings, the reference, the width of panes or ``state_version`` have changed.
 
-    A class is constructed as a :class:`Monitor` is.
+    A class is constructed like a :class:`Monitor`.
     """
 
     name: ClassVar[str]
     """The key under which the monitor is registered and listed."""
     metrics: ClassVar[Sequence[Metric]]
-    """Every metric that :meth:`step` may give."""
+    """Every metric that :meth:`step` may return."""
     sections: ClassVar[Mapping[str, type[Settings]]]
     """The sections of the configuration that hold its settings."""
     state_version: ClassVar[int]
@@ -98,9 +98,9 @@ class Sequential(Protocol[S]):
         ...
 
     def begin(self, reference: Reference) -> S:
-        """The state before the first pane."""
+        """Return the state before the first pane."""
         ...
 
     def step(self, pane: Window, reference: Reference, state: S) -> tuple[S, list[Measurement]]:
-        """The state after a pane, and what there is to say of it. A pure function: the state given stays as it is."""
+        """Return the state after a pane, and its measurements, as a pure function: ``state`` does not change."""
         ...

@@ -1,11 +1,11 @@
-"""From vectors to comparisons: the reference's side prepared once, the window's side block by block.
+"""Build comparisons from vectors: prepare the reference's side once, and the window's side block by block.
 
-Drift methods take a :class:`.drift.method.Comparison` of many columns at once. Blocks keep what they touch in the
-processor's cache and, for categories, keep padding from exploding when one column has very many.
+Drift methods take a :class:`.drift.method.Comparison` of many columns at once. Blocks keep their arrays in the
+processor's cache and, for categories, limit padding when one column has very many.
 
 Counts are scaled to the rows behind them. Sampled rows count with their weight, so that shares are right; but the
-noise of a score depends on how many rows were really seen, and a row of weight 10 is one row. Where all weights of a
-side are equal this is exact, else it takes the sample for somewhat larger than it effectively is.
+noise of a score depends on how many rows were really seen, and a row of weight 10 is one row. If all weights of a side
+are equal, this is exact; otherwise it treats the sample as somewhat larger than it effectively is.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from collector_processor.statistics.vectors import grown
 from collector_processor.window.closed import Window
 
 BLOCK = 128
-"""Numeric columns compared at once: their fine bins take about 1 MB a vector."""
+"""Numeric columns compared at once: their fine bins take about 1 MB per vector."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The reference's side of some numeric columns: what does not change from window to window."""
+    """The reference's side of a block of numeric columns, which does not change from window to window."""
 
     start: int
     stop: int
@@ -44,18 +44,18 @@ class Block:
 
 
 def rows_per_weight(pane: Pane) -> float:
-    """Rows seen for each row counted: 1 without sampling, 0.1 where every row stands for ten."""
+    """Return the rows seen per row counted: 1 without sampling, 0.1 if every row represents ten."""
     weighted, seen = pane.rows.tolist()
     return seen / weighted if weighted > 0 and seen > 0 else 1.0
 
 
 def scaled(values: F64, scale: float) -> F64:
-    """``values · scale``, without a copy where the scale is 1."""
+    """``values · scale``, without a copy if the scale is 1."""
     return values if scale == 1.0 else values * scale
 
 
 def reference_blocks(reference: Reference) -> tuple[Block, ...]:
-    """The numeric columns of a reference, at most :data:`BLOCK` at a time."""
+    """Return the numeric columns of a reference, at most :data:`BLOCK` at a time."""
     schema, pane = reference.schema, reference.pane
     scale = rows_per_weight(pane)
     blocks: list[Block] = []
@@ -78,10 +78,10 @@ def reference_blocks(reference: Reference) -> tuple[Block, ...]:
 
 
 def numeric_comparison(block: Block, window: Window) -> Comparison:
-    """A block of the reference against the same columns of the window.
+    """Return a block of the reference compared with the same columns of the window.
 
-    Coarse bins are the reference's deciles; strays outside its range are joined to their neighbour, so that one
-    outlier is no drift (:func:`.bins.merge_light`).
+    Coarse bins are the reference's deciles; a few values outside its range are merged into the neighboring bin, so that
+    one outlier does not count as drift (:func:`.bins.merge_light`).
     """
     part, scale = slice(block.start, block.stop), rows_per_weight(window.pane)
     counts, excess = scaled(window.pane.counts[part], scale), scaled(window.pane.excess[part], scale)
@@ -91,21 +91,21 @@ def numeric_comparison(block: Block, window: Window) -> Comparison:
 
 
 def categorical_comparisons(window: Window, reference: Reference) -> Iterator[tuple[I64, Comparison]]:
-    """Categorical columns by similar number of categories: their positions ``[F]`` and their comparison.
+    """Yield categorical columns with similar numbers of categories: their positions ``[F]`` and their comparison.
 
-    The reference's categories and those that came since, ``other`` among them, in the window's slots. Columns share a
-    block where their numbers of categories have the same power of two, so padding at most doubles the counts.
+    A comparison has the reference's categories and newer ones, including ``other``, in the window's slots. Columns
+    share a block if their numbers of categories have the same power of two, so padding at most doubles the counts.
     """
     categories = window.schema.categories
     slots = [categories.column_slots(column) for column in range(len(categories.columns))]
     if not slots:
         return
-    size = max(len(categories), 1 + max(int(found.max()) for found in slots))
+    size = max(len(categories), 1 + max(int(of_column.max()) for of_column in slots))
     sides = [
         np.append(grown(pane.category_counts, (size,)), 0.0) * rows_per_weight(pane)
         for pane in (reference.pane, window.pane)
     ]
-    magnitude = np.array([(len(found) - 1).bit_length() for found in slots])
+    magnitude = np.array([(len(of_column) - 1).bit_length() for of_column in slots])
     for group in np.unique(magnitude):
         columns = np.flatnonzero(magnitude == group)
         widest = max(len(slots[column]) for column in columns)
@@ -116,12 +116,12 @@ def categorical_comparisons(window: Window, reference: Reference) -> Iterator[tu
 
 
 def all_cells(pane: Pane, numbers: F64, texts: F64) -> F64:
-    """All cells of each column, missing ones included, from its numbers ``[F]`` and :func:`text_cells`."""
+    """Return all cells of each column, including missing ones, from its numbers ``[F]`` and :func:`text_cells`."""
     return np.concatenate((numbers, texts)) + pane.missing + pane.wrong_type
 
 
 def text_cells(pane: Pane, categories: Categories, first_slot: int = 0) -> F64:
-    """Texts in each categorical column from ``first_slot`` on, ``[columns]``; slots before it do not count."""
+    """Count the texts of each categorical column, ``[columns]``, in the slots from ``first_slot`` on."""
     used = np.flatnonzero(pane.category_counts[first_slot:]) + first_slot
     owners = np.fromiter(map(categories.owner, used.tolist()), np.int64, len(used))
     return np.bincount(owners, pane.category_counts[used], len(categories.columns)).astype(np.float64, copy=False)

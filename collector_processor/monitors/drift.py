@@ -1,4 +1,4 @@
-"""Drift of every column: how far its distribution in the window is from the reference's."""
+"""Drift of every column: how far its distribution in the window differs from the reference's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SCORE = Metric(
 )
 THRESHOLD = Metric(semconv.DRIFT_THRESHOLD, semconv.UNIT_SCORE, "score above which the column is in breach", DRIFT_KEYS)
 BREACHED = Metric(
-    semconv.DRIFT_BREACHED, semconv.UNIT_BREACH, "1 where the score is above the threshold, else 0", DRIFT_KEYS
+    semconv.DRIFT_BREACHED, semconv.UNIT_BREACH, "1 if the score is above the threshold, else 0", DRIFT_KEYS
 )
 P_VALUE = Metric(
     semconv.DRIFT_P_VALUE,
@@ -41,9 +41,11 @@ P_VALUE = Metric(
     "probability of such a score without drift (methods that test)",
     DRIFT_KEYS,
 )
-SHARE = Metric(semconv.DRIFT_SHARE, semconv.UNIT_RATIO, "share of the judged features that are in breach", MODEL_KEYS)
+SHARE = Metric(
+    semconv.DRIFT_SHARE, semconv.UNIT_RATIO, "share of the evaluated features that are in breach", MODEL_KEYS
+)
 LEAST_CELLS = 0.5
-"""A column with fewer cells is empty: retracted labels leave rounding errors behind."""
+"""A column with fewer cells is empty: retracted labels leave rounding errors."""
 
 
 def _above_zero(threshold: float) -> float:
@@ -53,17 +55,20 @@ def _above_zero(threshold: float) -> float:
 
 
 class DriftSettings(Settings):
-    """Which drift methods run and when they breach."""
+    """Which drift methods run, and when a column is in breach."""
 
     numeric: tuple[str, ...] = Field(
         default=("psi", "js", "ks", "wasserstein"), description="methods for numeric columns"
     )
     categorical: tuple[str, ...] = Field(default=("psi", "js", "l_infinity"), description="methods for categories")
     thresholds: dict[str, Annotated[float, AfterValidator(_above_zero)]] = Field(
-        default_factory=dict, description="threshold by method, instead of its default"
+        default_factory=dict, description="threshold by method, overriding its default"
     )
     alpha: float = Field(
-        default=0.001, gt=0, lt=1, description="false alarms tolerated; small windows get higher thresholds"
+        default=0.001,
+        gt=0,
+        lt=1,
+        description="tolerated probability of a false alarm; small windows get higher thresholds",
     )
 
     @field_validator("numeric", "categorical")
@@ -86,14 +91,14 @@ def _check_methods(names: Iterable[str], choices: Sequence[str]) -> None:
 
 
 class LeastRows(Settings):
-    """How many rows a window needs before drift is judged."""
+    """How many rows a window needs before drift is evaluated."""
 
-    min_rows: int = Field(default=500, ge=1, description="drift is judged from this many rows on")
+    min_rows: int = Field(default=500, ge=1, description="least rows for drift to be evaluated")
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What one method says of all columns of one kind, each ``[F]``; NaN where it says nothing."""
+    """The results of one method for all columns of one kind, each ``[F]``; NaN for a column without a result."""
 
     score: F64
     threshold: F64
@@ -101,11 +106,11 @@ class _Verdict:
 
     @classmethod
     def none(cls, columns: int) -> _Verdict:
-        """Nothing said yet."""
+        """Return a verdict without results."""
         return cls(*(np.full(columns, np.nan) for _ in range(3)))
 
     def breached(self) -> Mask:
-        """Which scores are above their threshold."""
+        """Return which scores are above their threshold."""
         with np.errstate(invalid="ignore"):
             return self.score > self.threshold
 
@@ -115,10 +120,11 @@ class DriftMonitor:
 
     Every feature, prediction, score and label column of the reference is compared by each method of its kind. The
     threshold is the larger of the method's (``thresholds`` by method name, else its default) and the score that chance
-    alone exceeds with probability ``alpha`` at the sizes of window and reference: small windows ring no false alarms.
+    alone exceeds with probability ``alpha`` at the sizes of window and reference: small windows raise no
+    false alarms.
 
-    Nothing is said of a window with fewer than ``min_rows`` rows (not weighted), of a label column with fewer labels,
-    of a column without cells on either side. ``ml.drift.share`` takes, for each feature, the first method of its kind.
+    A window with fewer than ``min_rows`` rows (not weighted), a label column with fewer labels, and a column without
+    cells on either side are not evaluated. ``ml.drift.share`` uses, for each feature, the first method of its kind.
     """
 
     name: ClassVar[str] = "drift"
@@ -132,9 +138,9 @@ class DriftMonitor:
         self._min_rows = least.min_rows
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
-        """The window's drift, method by method."""
-        found: list[Measurement] = []
-        judged = breached = 0
+        """Return the window's drift, method by method."""
+        measurements: list[Measurement] = []
+        evaluated = breached = 0
         enough = window.pane.rows[1] >= self._min_rows
         for columns, methods, cells, comparisons in (
             (reference.schema.numeric, self._numeric, window.pane.counts.sum(axis=1), _numeric_comparisons),
@@ -151,19 +157,21 @@ class DriftMonitor:
                 continue
             verdicts = self._verdicts(methods, allowed, comparisons(window, reference))
             for method, verdict in zip(methods, verdicts, strict=True):
-                found += _measurements(window, columns, method.name, verdict)
+                measurements += _measurements(window, columns, method.name, verdict)
             features = np.array([column.role == "feature" for column in columns], np.bool_)
-            judged += int(np.count_nonzero(features & np.isfinite(verdicts[0].score)))
+            evaluated += int(np.count_nonzero(features & np.isfinite(verdicts[0].score)))
             breached += int(np.count_nonzero(features & verdicts[0].breached()))
-        if judged:
-            share = breached / judged
-            found.append(Measurement(SHARE.name, share, SHARE.unit, model_attributes(window.model), window.end_ns))
-        return found
+        if evaluated:
+            share = breached / evaluated
+            measurements.append(
+                Measurement(SHARE.name, share, SHARE.unit, model_attributes(window.model), window.end_ns)
+            )
+        return measurements
 
     def _verdicts(
         self, methods: Sequence[DriftMethod], allowed: Mask, comparisons: Iterator[tuple[I64, Comparison]]
     ) -> list[_Verdict]:
-        """What each method says of each allowed column."""
+        """Return each method's result for each allowed column."""
         verdicts = [_Verdict.none(len(allowed)) for _ in methods]
         for positions, comparison in comparisons:
             if not allowed[positions].any():
@@ -180,7 +188,7 @@ class DriftMonitor:
 
 
 def _numeric_comparisons(window: Window, reference: Reference) -> Iterator[tuple[I64, Comparison]]:
-    """Numeric columns block by block: their positions and their comparison."""
+    """Yield numeric columns block by block: their positions and their comparison."""
     for block in reference.prepared(reference_blocks):
         yield np.arange(block.start, block.stop), numeric_comparison(block, window)
 
@@ -188,7 +196,7 @@ def _numeric_comparisons(window: Window, reference: Reference) -> Iterator[tuple
 def _measurements(
     window: Window, columns: tuple[ColumnSpec, ...], method: str, verdict: _Verdict
 ) -> Iterator[Measurement]:
-    """The data points of one method: all scores, all thresholds, all breaches, all p-values."""
+    """Return the measurements of one method: all scores, all thresholds, all breaches, all p-values."""
     attributes = drift_attributes(window.model, columns, method)
     for metric, values in (
         (SCORE, verdict.score),
@@ -208,5 +216,5 @@ def _measurements(
 
 
 def _methods(names: Sequence[str]) -> tuple[DriftMethod, ...]:
-    """The methods of those names, each once."""
+    """Return the methods with these names, each once."""
     return tuple(drift_method(name) for name in dict.fromkeys(names))

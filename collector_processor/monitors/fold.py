@@ -1,4 +1,4 @@
-"""A sequential monitor at work on one model version: its state, and how that survives a restart."""
+"""Run a sequential monitor on one model version, and keep its state across a restart."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Fold:
 
     @classmethod
     def begun(cls, monitor: Sequential[Any], reference: Reference) -> Fold:
-        """The fold before the first pane."""
+        """Return the fold before the first pane."""
         return cls(monitor, _frozen(monitor.begin(reference)))
 
     def step(self, pane: Window, reference: Reference) -> list[Measurement]:
-        """Steps over a pane, which must end after the one before it; ``ValueError`` otherwise."""
+        """Step over a pane; raise ``ValueError`` if it does not end after the previous one."""
         if self.stepped_ns is not None and pane.end_ns <= self.stepped_ns:
             raise ValueError(f"a pane that ends at {pane.end_ns} came after one that ends at {self.stepped_ns}")
-        state, found = self.monitor.step(pane, reference, self.state)
+        state, measurements = self.monitor.step(pane, reference, self.state)
         self.state, self.stepped_ns = _frozen(state), pane.end_ns
-        return found
+        return measurements
 
 
 def saved_folds(folds: Iterable[Fold], reference: Reference) -> dict[str, Any]:
-    """The states by monitor, for a snapshot: JSON with arrays in it."""
+    """Return the states by monitor, for a snapshot: JSON with arrays."""
     return {
         fold.monitor.name: {
             **_meaning(fold, reference),
@@ -52,9 +52,9 @@ def saved_folds(folds: Iterable[Fold], reference: Reference) -> dict[str, Any]:
 def restore_folds(
     folds: Iterable[Fold], reference: Reference, saved: Mapping[str, Any], not_before_ns: int
 ) -> Iterator[str]:
-    """Gives each fold the state that :func:`saved_folds` had of it; yields why one starts afresh instead.
+    """Restore each fold from the state of :func:`saved_folds`; yield why any of them starts over instead.
 
-    ``not_before_ns`` is the start of the earliest pane that is not closed: no fold can have stepped beyond it.
+    ``not_before_ns`` is the start of the earliest open pane: no fold can have stepped beyond it.
     """
     for fold in folds:
         name = fold.monitor.name
@@ -69,18 +69,18 @@ def restore_folds(
 
 
 def _meaning(fold: Fold, reference: Reference) -> dict[str, Json]:
-    """What a state must share with the monitor that goes on with it."""
+    """Return what a state must have in common with the monitor that continues with it."""
     settings = fold.monitor.settings.model_dump(mode="json", exclude={"enabled"})
     return {"version": fold.monitor.state_version, "settings": settings, "reference": reference.built_at}
 
 
 def _restored(fold: Fold, reference: Reference, saved: Any) -> object:
-    """The saved state; ``ValueError`` where it is not one of this monitor with these settings and this reference."""
+    """Return the saved state; raise ``ValueError`` unless monitor, settings and reference are the same."""
     if not isinstance(saved, dict):
         raise ValueError("its saved state has no description")
     then, now = cast("dict[str, Any]", saved), _meaning(fold, reference)
     if then.get("version") != now["version"]:
-        raise ValueError(f"its saved state is of version {then.get('version')}, this release has {now['version']}")
+        raise ValueError(f"its saved state is of version {then.get('version')}, but this release has {now['version']}")
     if then.get("settings") != now["settings"]:
         raise ValueError("its settings changed")
     if then.get("reference") != now["reference"]:
@@ -90,9 +90,9 @@ def _restored(fold: Fold, reference: Reference, saved: Any) -> object:
         raise ValueError("its saved state has no arrays")
     given = cast("dict[str, Array]", {name: np.asarray(values) for name, values in arrays.items()})
     for name, values in expected.items():
-        found = given.get(name)
-        if found is None or found.dtype != values.dtype or found.shape != values.shape:
-            shown = "nothing" if found is None else f"{found.dtype} {list(found.shape)}"
+        array = given.get(name)
+        if array is None or array.dtype != values.dtype or array.shape != values.shape:
+            shown = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
             raise ValueError(f"its saved {name} is {shown}, not {values.dtype} {list(values.shape)}")
     return type(fold.state)(**{name: given[name] for name in expected})
 
@@ -102,7 +102,7 @@ def _stepped_ns(head: Mapping[str, Any], not_before_ns: int) -> int | None:
     if stepped_ns is None:
         return None
     if not isinstance(stepped_ns, int) or stepped_ns > not_before_ns:
-        raise ValueError("the panes that it would go on with are not there")
+        raise ValueError("the panes to continue with are missing")
     return stepped_ns
 
 
@@ -111,9 +111,9 @@ def _arrays(state: Any) -> dict[str, Array]:
 
 
 def _frozen(state: Any) -> Any:
-    """The state with arrays that cannot be written to: a step that did would change what was saved or compared.
+    """Return the state with read-only arrays: a step that wrote to them would change what was saved or compared.
 
-    Arithmetic on an array without axes gives a number, which is made an array again.
+    Arithmetic on an array without axes returns a number, which is converted back to an array.
     """
     arrays = {name: np.asarray(values) for name, values in _arrays(state).items()}
     for values in arrays.values():

@@ -1,4 +1,4 @@
-"""When the share of missing cells of a feature began to rise or fall: Page and Hinkley's test, pane by pane."""
+"""Detect when a feature's share of missing cells begins to rise or fall: Page and Hinkley's test, pane by pane."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from otel_ml import semconv
 MISSING_SHIFT = Metric(
     semconv.QUALITY_MISSING_SHIFT,
     semconv.UNIT_RATIO,
-    "evidence that the share of missing cells has moved from its mean so far, as a share of what an alarm needs: "
+    "evidence that the share of missing cells has moved away from its mean so far, as a share of what an alarm needs: "
     "above 1 it rose, below -1 it fell",
     FEATURE_KEYS,
 )
@@ -32,17 +32,19 @@ class MissingShiftSettings(OptIn):
     """Page and Hinkley's test on the share of missing cells of each feature."""
 
     min_cells: int = Field(
-        default=500, ge=1, description="panes are joined until a feature has this many cells; their share is one step"
+        default=500, ge=1, description="panes are combined until a feature has this many cells; their share is one step"
     )
     min_steps: int = Field(default=30, ge=1, description="steps before the first alarm")
-    delta: float = Field(default=0.01, ge=0, lt=1, description="change of the share that is tolerated")
-    threshold: float = Field(default=0.5, gt=0, description="sum of changes beyond `delta` that is an alarm")
-    alpha: float = Field(default=1.0, gt=0, le=1, description="what is left of the sum at each step; 1 forgets nothing")
+    delta: float = Field(default=0.01, ge=0, lt=1, description="tolerated change of the share")
+    threshold: float = Field(default=0.5, gt=0, description="sum of changes beyond `delta` that raises an alarm")
+    alpha: float = Field(
+        default=1.0, gt=0, le=1, description="share of the sum that is kept at each step; 1 forgets nothing"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class MissingShiftState:
-    """One test a column, ``[C]`` each: the cells that wait for a step, and sums of the steps so far."""
+    """One test per column, ``[C]`` each: the cells waiting for a step, and the sums of the steps so far."""
 
     missing: F64
     cells: F64
@@ -57,25 +59,26 @@ class MissingShiftState:
 class MissingShiftMonitor:
     """Page and Hinkley's test for a shift of each feature's share of missing cells.
 
-    For a feed that breaks slowly or a little: three points more missing cells are found in about 25 steps, long before
-    a limit of ten points. It compares a feature with its own past, not with the reference, so a change of the app that
-    is meant is reported once; then the test starts again. Traffic that is different at night is a shift, too: use it
-    where shares are steady.
+    Use it for a feed that breaks slowly or slightly: it detects three points more missing cells in about 25 steps, long
+    before a limit of ten points would. It compares a feature with its own past, not with the reference, so an
+    intentional change of the application is reported once; then the test restarts. Traffic that differs at night is a
+    shift, too, so use it where shares are steady.
 
     With the share x of each step, x̄ its mean so far, m and M 0 at first:
 
         m ← α·m + x − x̄ − δ      rise = m − min m
         M ← α·M + x − x̄ + δ      fall = max M − M
 
-    The larger of the two over the threshold λ is given, with the sign of the change. Source: E. S. Page, "Continuous
-    inspection schemes", Biometrika 41, 1954; D. V. Hinkley, Biometrika 58, 1971. Equals ``river.drift.PageHinkley``
-    (mode ``both``) step by step with the same settings. River's own defaults (δ .005, λ 50, α .9999) are for 0/1
-    values, one row a step: on shares they take hundreds of steps, and with α < 1 the sums stop sinking, so that in the
-    long run chance alone raises alarms.
+    The measurement is the larger of the two, divided by the threshold λ, with the sign of the change. Source: E. S.
+    Page, "Continuous inspection schemes", Biometrika 41, 1954; D. V. Hinkley, Biometrika 58, 1971. Equals
+    ``river.drift.PageHinkley`` (mode ``both``) step by step with the same settings. River's own defaults (δ .005, λ 50,
+    α .9999) are for 0/1 values, one row per step: on shares they take hundreds of steps, and with α < 1 the sums stop
+    sinking, so that in the long run chance alone raises alarms.
 
     Measured on stationary independent rows, 200 features × 10,000 steps each for shares .01, .1 and .5 and 500, 1,000
-    and 5,000 cells a step: no false alarm (with α .9999: 7, at share .5 of 500). Where calls bring 10 rows that are
-    missing together, steps of 500 cells gave 0, 977 and 20,055, and steps of 5,000 none: raise ``min_cells`` there.
+    and 5,000 cells per step: no false alarm (with α .9999: 7, at share .5 of 500). With calls of 10
+    rows whose cells are missing together, steps of 500 cells gave 0, 977 and 20,055 false alarms, and steps of 5,000
+    none: raise ``min_cells`` there.
     """
 
     name: ClassVar[str] = "missing_shift"
@@ -87,7 +90,7 @@ class MissingShiftMonitor:
         self.settings = settings
 
     def begin(self, reference: Reference) -> MissingShiftState:
-        """No cells and no steps."""
+        """Return the state without cells and steps."""
         columns = len(reference.schema.columns)
         none = np.zeros(columns)
         return MissingShiftState(
@@ -98,7 +101,7 @@ class MissingShiftMonitor:
     def step(
         self, pane: Window, reference: Reference, state: MissingShiftState
     ) -> tuple[MissingShiftState, list[Measurement]]:
-        """Adds the pane's cells, and takes a step with each column that has enough of them."""
+        """Add the pane's cells, and take a step with each column that has enough of them."""
         del reference  # each column is compared with its own past
         scale = rows_per_weight(pane.pane)
         cells = all_cells(pane.pane, pane.pane.counts.sum(axis=1), text_cells(pane.pane, pane.schema.categories))
@@ -115,9 +118,9 @@ def page_hinkley(
     share: F64,
     due: np.ndarray[tuple[int], np.dtype[np.bool_]],
 ) -> tuple[MissingShiftState, F64]:
-    """One step of the columns that are due: their new sums, and the evidence, NaN where there is none yet.
+    """Return the new sums of the columns that take a step, and the evidence, NaN where there is none yet.
 
-    A column whose evidence is beyond ±1 has raised its alarm and starts again.
+    A column whose evidence is beyond ±1 has raised its alarm and restarts.
     """
     steps = state.steps + due
     mean = state.mean + np.where(due, (share - state.mean) / np.maximum(steps, 1), 0.0)

@@ -1,7 +1,7 @@
-"""Realised performance: what joined labels say about the predictions, for everything and for each segment.
+"""Realized performance: predictions compared with their joined labels, for all rows and for each segment.
 
-All formulas are scikit-learn's, read from sums that add (:mod:`.statistics.outcomes`), vectorised over groups. Two are
-approximate: the ROC AUC is as fine as the score's bins, and the calibration error has bins by definition.
+All formulas are scikit-learn's, computed from sums that add (:mod:`.statistics.outcomes`), vectorized over groups. Two
+are approximate: the ROC AUC is as fine as the score's bins, and the calibration error has bins by definition.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 ROUNDING: Final = 1e-9
-"""Share of all labels below which a count is what retractions left of rounding errors, and taken for zero."""
+"""Share of all labels below which a count is only the rounding error of retractions, and treated as zero."""
 AUC_TOLERANCE: Final = 0.01
-"""The ROC AUC is left out where the score's bins cannot tell it more exactly: when the scores drifted out of them."""
+"""The ROC AUC is omitted if the bins allow a larger error, which happens when the scores drift out of them."""
 VARIANCE_FLOOR: Final = 1e-10
-"""Least Σ(y − ȳ)² relative to Σ(y − c)²: below it labels are constant, or too far from c for R² to have digits."""
+"""Least Σ(y − ȳ)² relative to Σ(y − c)²: below it, labels are constant or too far from c for R² to be precise."""
 
 _KEYS: Final = (*MODEL_KEYS, semconv.PERFORMANCE_SOURCE, semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE)
 _AVERAGED: Final = (*_KEYS, semconv.PERFORMANCE_AVERAGE)
@@ -37,9 +37,9 @@ _RATIO: Final = semconv.UNIT_RATIO
 METRICS: Final = {
     name: Metric(semconv.PERFORMANCE + name, unit, description, keys)
     for name, unit, description, keys in (
-        ("accuracy", _RATIO, "share of right predictions", _KEYS),
-        ("precision", _RATIO, "share of right ones among the predictions of a class", _AVERAGED),
-        ("recall", _RATIO, "share of a class that was predicted as such", _AVERAGED),
+        ("accuracy", _RATIO, "share of correct predictions", _KEYS),
+        ("precision", _RATIO, "share of correct predictions among those of a class", _AVERAGED),
+        ("recall", _RATIO, "share of the rows of a class that were predicted as that class", _AVERAGED),
         ("f1", _RATIO, "harmonic mean of precision and recall", _AVERAGED),
         ("roc_auc", _RATIO, "probability that a positive row scores higher than a negative one", _KEYS),
         ("log_loss", _RATIO, "mean of −ln of the probability given to the true class", _KEYS),
@@ -48,24 +48,24 @@ METRICS: Final = {
         ("mae", semconv.UNIT_VALUE, "mean absolute error", _KEYS),
         ("rmse", semconv.UNIT_VALUE, "root of the mean squared error", _KEYS),
         ("mape", _RATIO, "mean absolute error relative to the label", _KEYS),
-        ("r2", _RATIO, "share of the label's variance that is explained", _KEYS),
+        ("r2", _RATIO, "share of the label's variance that the predictions explain", _KEYS),
     )
 }
 
 DROP: Final = Metric(
     semconv.PERFORMANCE_DROP,
     _RATIO,
-    "how much worse than in the reference, as a share of what it was there; negative where it is better",
+    "how much worse than in the reference, as a share of the reference's figure; negative if better",
     (*_AVERAGED, semconv.PERFORMANCE_METRIC),
 )
 LOWER_IS_BETTER: Final = frozenset({"log_loss", "brier", "calibration_error", "mae", "rmse", "mape"})
 DROP_LABELS: Final = 4
-"""A drop is told from this many times ``min_labels`` on, in the window and in the reference: it is a difference of two
-noisy figures, and rings bells."""
+"""A drop needs this many times ``min_labels`` labels, in the window and in the reference: a difference of two noisy
+figures raises false alarms."""
 
 
 class Score(NamedTuple):
-    """One metric for all groups: ``values`` ``[G]``, NaN where it is undefined; ``average`` for many classes."""
+    """One metric for all groups: ``values`` ``[G]``, NaN where undefined; ``average`` if there are many classes."""
 
     name: str
     values: F64
@@ -75,24 +75,25 @@ class Score(NamedTuple):
 class LeastLabels(Settings):
     """How many labels a window needs before its performance is reported."""
 
-    min_labels: int = Field(default=50, ge=1, description="performance is reported from this many labels on")
+    min_labels: int = Field(default=50, ge=1, description="least labels for performance to be reported")
 
 
 class PerformanceMonitor:
-    """Performance from labels, wherever at least ``min_labels`` of them (weighted) have come.
+    """Performance from labels, for all groups with at least ``min_labels`` of them (weighted).
 
     - Binary: accuracy, precision, recall and F1 of the positive class, ROC AUC, log loss, Brier score, expected
-      calibration error. Every class but the positive one counts as negative.
+      calibration error. Every class except the positive one counts as negative.
     - Multiclass: accuracy, log loss, and precision, recall and F1 as ``macro`` and ``weighted`` averages over the
       classes that were predicted or true. Classes beyond the model's limit are one class, ``other``.
     - Regression: MAE, RMSE, MAPE, R²; the first two in the unit of the value.
 
-    What is undefined is left out: precision without positive predictions, recall without positive labels, the ROC AUC
-    of one class alone, R² of constant labels. Inside an average an undefined precision or recall counts as 0
-    (scikit-learn's ``zero_division=0``). With segments, each value has its own measurements beside those for all rows.
+    Undefined figures are omitted: precision without positive predictions, recall without positive labels, the ROC AUC
+    of a single class, R² of constant labels. In an average, an undefined precision or recall counts as 0
+    (scikit-learn's ``zero_division=0``). With segments, each value has its own measurements, as
+    all rows together do.
 
-    Where the reference has labels, each metric also has a drop: (reference − now) / reference, or the other way round
-    for errors and losses, from four times ``min_labels`` on. A reference figure that is not above 0 is no yardstick.
+    Where the reference has labels, each metric also has a drop: (reference − now) / reference, or the opposite sign
+    for errors and losses, from four times ``min_labels`` on. It needs a reference figure above 0.
     """
 
     name: ClassVar[str] = "performance"
@@ -103,28 +104,28 @@ class PerformanceMonitor:
         self._min_labels = least.min_labels
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
-        """The window's performance, and how much worse it is than the reference's."""
+        """Return the window's performance, and how much worse it is than the reference's."""
         outcomes, schema = window.pane.outcomes, window.schema
         enough = outcomes.labels >= self._min_labels * (1.0 - ROUNDING)
         if not enough.any():
             return []
         groups = [(group, group_attributes(window.model, schema, group)) for group in np.flatnonzero(enough).tolist()]
-        found: list[Measurement] = []
+        measurements: list[Measurement] = []
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             scores = list(performance(schema, outcomes))
         for score in scores:
             metric = METRICS[score.name]
             unit = schema.unit if metric.unit == semconv.UNIT_VALUE else metric.unit
             average = ((semconv.PERFORMANCE_AVERAGE, score.average),) if score.average else ()
-            found += [
+            measurements += [
                 Measurement(metric.name, float(score.values[group]), unit, attributes + average, window.end_ns)
                 for group, attributes in groups
                 if np.isfinite(score.values[group])
             ]
-        return found + list(self._drops(window, reference, scores))
+        return measurements + list(self._drops(window, reference, scores))
 
     def _drops(self, window: Window, reference: Reference, scores: Sequence[Score]) -> Iterator[Measurement]:
-        """How much worse each score is than the reference's, for the groups that have enough labels on both sides."""
+        """Return how much worse each score is than the reference's, for groups with enough labels on both sides."""
         least = DROP_LABELS * self._min_labels * (1.0 - ROUNDING)
         then = reference.pane.outcomes.labels >= least
         if not then.any():
@@ -147,7 +148,7 @@ class PerformanceMonitor:
 
 
 def _reference_scores(reference: Reference) -> Mapping[tuple[str, str], F64]:
-    """The reference's scores ``[G]`` by (name, average), NaN where they are not above 0."""
+    """Return the reference's scores ``[G]`` by (name, average), NaN where they are not above 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return {
             (score.name, score.average): np.where(score.values > 0.0, score.values, np.nan)
@@ -156,7 +157,7 @@ def _reference_scores(reference: Reference) -> Mapping[tuple[str, str], F64]:
 
 
 def group_attributes(model: ModelKey, schema: Schema, group: int) -> Attributes:
-    """The pairs of one group: model and source, and the segment and its value unless it is the group of all rows."""
+    """Return the pairs of one group: model, source, segment and its value; the group of all rows has no segment."""
     pairs = (*model_attributes(model), (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS))
     if not group:
         return pairs
@@ -165,7 +166,7 @@ def group_attributes(model: ModelKey, schema: Schema, group: int) -> Attributes:
 
 
 def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
-    """Every metric of the model's task from its sums; divisions by zero give the NaN of what is left out."""
+    """Return every metric of the model's task from its sums; division by zero gives NaN, which is omitted later."""
     if schema.task == "regression":
         yield from regression(outcomes.errors)
         return
@@ -185,14 +186,14 @@ def binary(confusion: F64, positive: int | None) -> Iterator[Score]:
     """Metrics of the positive class (a slot) from ``confusion`` ``[G, K, K]``, rows labels, columns predictions."""
     total = confusion.sum(axis=(1, 2))
     if positive is None or positive >= confusion.shape[1]:
-        true_positive = predicted = labelled = np.zeros(len(total))
+        true_positive = predicted = labeled = np.zeros(len(total))
     else:
         true_positive = confusion[:, positive, positive]
-        predicted, labelled = confusion[:, :, positive].sum(axis=1), confusion[:, positive, :].sum(axis=1)
-    yield Score("accuracy", (total - predicted - labelled + 2.0 * true_positive) / total)
+        predicted, labeled = confusion[:, :, positive].sum(axis=1), confusion[:, positive, :].sum(axis=1)
+    yield Score("accuracy", (total - predicted - labeled + 2.0 * true_positive) / total)
     yield Score("precision", true_positive / predicted)
-    yield Score("recall", true_positive / labelled)
-    yield Score("f1", 2.0 * true_positive / (predicted + labelled))
+    yield Score("recall", true_positive / labeled)
+    yield Score("f1", 2.0 * true_positive / (predicted + labeled))
 
 
 def probabilistic(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
@@ -207,10 +208,10 @@ def probabilistic(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
 
 
 def roc_auc(hits: F64, edges: F64) -> F64:
-    """The area under the ROC curve ``[G]`` from fine bins ``[G, 2, B]`` of negative and positive rows.
+    """Return the area under the ROC curve ``[G]`` from fine bins ``[G, 2, B]`` of negative and positive rows.
 
-    Rows in one bin are taken for ties, which is exact for bins of a single value; NaN where other bins hold so many
-    pairs that the area could be wrong by more than :data:`AUC_TOLERANCE`, or where a class has no rows.
+    Rows in one bin count as ties, which is exact for bins of a single value. NaN if other bins hold enough pairs for
+    the area to be wrong by more than :data:`AUC_TOLERANCE`, or if a class has no rows.
 
     >>> hits = np.array([[[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]]])  # below one half, one half, above
     >>> roc_auc(hits, np.array([0.5, np.nextafter(0.5, 1.0)])).round(3).tolist()
@@ -228,16 +229,16 @@ def roc_auc(hits: F64, edges: F64) -> F64:
 
 def multiclass(confusion: F64) -> Iterator[Score]:
     """Accuracy and averages over classes from ``confusion`` ``[G, K, K]``, rows labels, columns predictions."""
-    right = np.diagonal(confusion, axis1=1, axis2=2)
-    labelled, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    correct = np.diagonal(confusion, axis1=1, axis2=2)
+    labeled, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
     yield Score("accuracy", _accuracy(confusion))
-    present = labelled + predicted > 0.0
+    present = labeled + predicted > 0.0
     by_class = {
-        "precision": _or_zero(right, predicted),
-        "recall": _or_zero(right, labelled),
-        "f1": _or_zero(2.0 * right, labelled + predicted),
+        "precision": _or_zero(correct, predicted),
+        "recall": _or_zero(correct, labeled),
+        "f1": _or_zero(2.0 * correct, labeled + predicted),
     }
-    weights: tuple[tuple[str, F64], ...] = (("macro", present.astype(np.float64)), ("weighted", labelled))
+    weights: tuple[tuple[str, F64], ...] = (("macro", present.astype(np.float64)), ("weighted", labeled))
     for name, values in by_class.items():
         for average, weight in weights:
             yield Score(name, (values * weight).sum(axis=1) / weight.sum(axis=1), average)
@@ -259,11 +260,11 @@ def _accuracy(confusion: F64) -> F64:
 
 
 def _or_zero(numerator: F64, denominator: F64) -> F64:
-    """The quotient, 0 where it is undefined."""
+    """Return the quotient, 0 where it is undefined."""
     return np.where(denominator > 0.0, numerator / np.where(denominator > 0.0, denominator, 1.0), 0.0)
 
 
 def _without_rounding(sums: F64) -> F64:
-    """Sums ``[G, …]`` of what is never negative, without the tiny remains of what was taken back."""
+    """Return sums ``[G, …]`` of values that are never negative, without the tiny remains of retractions."""
     largest = np.abs(sums).reshape(len(sums), -1).max(axis=1, initial=0.0)
     return np.where(sums > ROUNDING * largest.reshape(-1, *[1] * (sums.ndim - 1)), sums, 0.0)

@@ -1,4 +1,4 @@
-"""``ml.predictions``: how many predictions came, by class and error; the one figure that counts on for ever."""
+"""``ml.predictions``: number of predictions, by class and error; the only cumulative counter of a model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ OTHER = "other"
 PREDICTIONS = Metric(
     semconv.PREDICTIONS,
     semconv.UNIT_PREDICTION,
-    "predictions since the service started, sampling weights counted",
+    "predictions since the service started, with sampling weights",
     (semconv.MODEL_NAME, semconv.MODEL_VERSION, semconv.PREDICTION_CLASS, semconv.ERROR_TYPE),
     "counter",
 )
 
 
 class PredictionCounter:
-    """Counts one model's predictions by class and error type; ``limit`` bounds either, the rest is ``other``.
+    """Counts one model's predictions by class and error type, at most ``limit`` of each; the rest are ``other``.
 
     >>> counter = PredictionCounter(ModelKey("fraud"), start_ns=0, limit=10)
     >>> counter.add(PredictionBatch(
@@ -42,7 +42,7 @@ class PredictionCounter:
         return sum(self._totals.values())
 
     def add(self, batch: PredictionBatch) -> None:
-        """Counts a batch."""
+        """Count a batch."""
         classes, class_codes = _texts(batch.prediction, len(batch))
         errors, error_codes = _texts(batch.error, len(batch))
         pairs = class_codes * len(errors) + error_codes
@@ -59,22 +59,22 @@ class PredictionCounter:
         return OTHER
 
     def measurements(self, time_ns: int) -> list[Measurement]:
-        """The totals so far."""
+        """Return the totals so far."""
         model = ((semconv.MODEL_NAME, self._key.name), (semconv.MODEL_VERSION, self._key.version))
-        found: list[Measurement] = []
+        measurements: list[Measurement] = []
         for (class_, error), total in self._totals.items():
             extra = ((semconv.PREDICTION_CLASS, class_),) if class_ else ()
             extra += ((semconv.ERROR_TYPE, error),) if error else ()
-            found.append(
+            measurements.append(
                 Measurement(
                     PREDICTIONS.name, total, PREDICTIONS.unit, model + extra, time_ns, "counter", self._start_ns
                 )
             )
-        return found
+        return measurements
 
 
 def _texts(column: Column | None, rows: int) -> tuple[tuple[str, ...], np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """The texts of a column with the empty one last, and each row's position among them."""
+    """Return the texts of a column, the empty text last, and each row's position among them."""
     if column is None or column.codes is None:
         return ("",), np.zeros(rows, np.int64)
     codes = column.codes.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Quality of every feature: cells that are missing, of the wrong type, or unlike any that the reference saw."""
+"""Quality of every feature: cells that are missing, of the wrong type, out of range or unseen."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from otel_ml import semconv
 MISSING = Metric(
     semconv.QUALITY_MISSING,
     semconv.UNIT_RATIO,
-    "missing cells, as a share of all cells, missing ones included",
+    "missing cells, as a share of all cells, including missing ones",
     FEATURE_KEYS,
 )
 MISSING_INCREASE = Metric(
     semconv.QUALITY_MISSING_INCREASE,
     semconv.UNIT_RATIO,
-    "share of missing cells less that of the reference: 0.1 is ten points more; negative where fewer are missing",
+    "share of missing cells minus that of the reference: 0.1 is ten points more; negative if fewer are missing",
     FEATURE_KEYS,
 )
 WRONG_TYPE = Metric(
     semconv.QUALITY_WRONG_TYPE,
     semconv.UNIT_RATIO,
-    "texts in a numeric feature or numbers in a categorical one, as a share of all cells, missing ones included",
+    "texts in a numeric feature or numbers in a categorical one, as a share of all cells, including missing ones",
     FEATURE_KEYS,
 )
 OUT_OF_RANGE = Metric(
@@ -53,11 +53,11 @@ UNSEEN = Metric(
 class QualityMonitor:
     """Shares of cells that are missing, of the wrong type, out of range or unseen, for every feature of the reference.
 
-    The increase of missing cells is what to alarm on: a feature that was 40 % missing in training is no news at 40 %.
-    A reference without cells of a feature has no share to compare with, and the increase is left out.
+    Alert on the increase of missing cells: a feature that was 40 % missing in training is expected to be. If the
+    reference has no cells of a feature, there is no share to compare with, and the increase is omitted.
 
     Infinite numbers are out of range. A text beyond the category limit counts as unseen unless the reference reached
-    the limit itself: then nobody can tell. A share of no cells is left out.
+    the limit itself, because then its categories are incomplete. A share of no cells is omitted.
     """
 
     name: ClassVar[str] = "quality"
@@ -65,21 +65,21 @@ class QualityMonitor:
     sections: ClassVar[Mapping[str, type[Settings]]] = {}
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
-        """The window's shares, metric by metric."""
+        """Return the window's shares, metric by metric."""
         pane, numeric = window.pane, len(reference.schema.numeric)
         numbers, texts = pane.counts.sum(axis=1), text_cells(pane, window.schema.categories)
         cells = all_cells(pane, numbers, texts)
-        found: list[Measurement] = []
-        found += _shares(window, MISSING, pane.missing, cells, 0)
-        found += _increases(window, reference, cells)
-        found += _shares(window, WRONG_TYPE, pane.wrong_type, cells, 0)
-        found += _shares(window, OUT_OF_RANGE, *_beyond(window, reference, numbers), 0)
-        found += _shares(window, UNSEEN, _unseen(window, reference), texts, numeric)
-        return found
+        measurements: list[Measurement] = []
+        measurements += _shares(window, MISSING, pane.missing, cells, 0)
+        measurements += _increases(window, reference, cells)
+        measurements += _shares(window, WRONG_TYPE, pane.wrong_type, cells, 0)
+        measurements += _shares(window, OUT_OF_RANGE, *_beyond(window, reference, numbers), 0)
+        measurements += _shares(window, UNSEEN, _unseen(window, reference), texts, numeric)
+        return measurements
 
 
 def _increases(window: Window, reference: Reference, cells: F64) -> Iterator[Measurement]:
-    """How much larger each feature's missing share is than in the reference."""
+    """Return how much larger each feature's missing share is than in the reference."""
     before = reference.prepared(_missing_share)
     with np.errstate(divide="ignore", invalid="ignore"):
         increase = np.clip(window.pane.missing / cells, 0.0, 1.0) - before
@@ -87,7 +87,7 @@ def _increases(window: Window, reference: Reference, cells: F64) -> Iterator[Mea
 
 
 def _missing_share(reference: Reference) -> F64:
-    """Missing cells of each column of the reference as a share of all, NaN without any."""
+    """Return the share of missing cells of each column of the reference, NaN for a column without cells."""
     pane = reference.pane
     cells = all_cells(pane, pane.counts.sum(axis=1), text_cells(pane, reference.schema.categories))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -95,18 +95,18 @@ def _missing_share(reference: Reference) -> F64:
 
 
 def _beyond(window: Window, reference: Reference, numbers: F64) -> tuple[F64, F64]:
-    """Numbers out of range and numbers at all, ``[F]`` each; none where the reference has no range."""
+    """Return the numbers out of range and all numbers, ``[F]`` each; 0 where the reference has no range."""
     edges, counts = reference.schema.edges, window.pane.counts
     finite = np.isfinite(edges).sum(axis=1)
     columns = np.arange(len(edges))
-    # The float above the largest of all floats is no edge: then the last bin is in range.
+    # There is no edge above the largest of all floats: then the last bin is in range.
     bounded = (finite > 0) & (edges[columns, finite - 1] > reference.schema.high)
     above = np.where(bounded, counts[columns, finite], 0.0)
     return counts[:, 0] + above, np.where(finite > 0, numbers, 0.0)
 
 
 def _unseen(window: Window, reference: Reference) -> F64:
-    """Texts of each categorical column that the reference does not have, ``[columns]``."""
+    """Count the texts of each categorical column that the reference does not have, ``[columns]``."""
     known, columns = len(reference.schema.categories), len(reference.schema.categorical)
     unseen = text_cells(window.pane, window.schema.categories, known)
     other = grown(window.pane.category_counts, (len(window.schema.categories),))[:columns]
@@ -114,14 +114,14 @@ def _unseen(window: Window, reference: Reference) -> F64:
 
 
 def _shares(window: Window, metric: Metric, part: F64, whole: F64, first: int) -> Iterator[Measurement]:
-    """One share a feature, for the columns from position ``first`` on."""
+    """Return one share per feature, for the columns from position ``first`` on."""
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.clip(part / whole, 0.0, 1.0)
     return feature_points(window, metric, np.where(whole > 0, shares, np.nan), first)
 
 
 def feature_points(window: Window, metric: Metric, values: F64, first: int) -> Iterator[Measurement]:
-    """One value a feature, for the columns from position ``first`` on; NaN is left out."""
+    """Return one value per feature, for the columns from position ``first`` on; NaN is omitted."""
     columns = window.schema.columns[first : first + len(values)]
     of_feature = np.array([column.role == "feature" for column in columns], np.bool_)
     places = np.flatnonzero(of_feature & ~np.isnan(values))

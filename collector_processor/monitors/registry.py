@@ -1,4 +1,4 @@
-"""Every monitor, and what follows from that: the configuration's sections, the metrics, the monitors of a model."""
+"""The list of monitors, and what follows from it: configuration sections, metrics, a model's monitors."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     PerformanceMonitor,
     MissingShiftMonitor,
 )
-"""Every monitor of either kind, in the order in which they are listed."""
+"""Every monitor of either kind, in the order of listings."""
 
 S = TypeVar("S", bound=Settings)
 
 
 def monitor_metrics() -> tuple[Metric, ...]:
-    """Every metric of every monitor."""
+    """Return every metric of every monitor."""
     return tuple(metric for kind in MONITOR_TYPES for metric in kind.metrics)
 
 
 def section_settings(name: str, base: type[S]) -> type[S]:
-    """The settings of one section: ``base`` and the keys of every monitor that reads the section."""
+    """Return the settings of one section: ``base`` and the keys of every monitor that reads the section."""
     parts = dict.fromkeys(kind.sections[name] for kind in MONITOR_TYPES if name in kind.sections)
     if not parts:
         return base
     if base is Settings and len(parts) == 1:
         return cast("type[S]", next(iter(parts)))
-    bases = (*reversed(parts), base)  # fields come in the reverse order of bases
+    bases = (*reversed(parts), base)  # pydantic orders fields by the reverse order of bases
     return cast("type[S]", create_model(base.__name__, __base__=bases, __doc__=base.__doc__))
 
 
 def with_sections(base: type[S], *, optional: bool = False) -> type[S]:
-    """``base`` with a key for each section of the monitors that it does not have yet; ``optional`` ones may be absent.
+    """Return ``base`` plus a key for each section of the monitors that it lacks; ``optional`` keys may be absent.
 
     >>> from collector_processor.settings.base import Settings
     >>> sorted(with_sections(Settings).model_fields)[0]
@@ -58,7 +58,7 @@ def with_sections(base: type[S], *, optional: bool = False) -> type[S]:
         if name not in base.model_fields:
             section = section_settings(name, Settings)
             fields[name] = (
-                (section | None, Field(default=None, description="instead of the connector's"))
+                (section | None, Field(default=None, description="overrides the connector's"))
                 if optional
                 else (section, Field(default_factory=section, description=name.replace("_", " ")))
             )
@@ -66,7 +66,7 @@ def with_sections(base: type[S], *, optional: bool = False) -> type[S]:
 
 
 def configured_monitors(section: Callable[[str], Settings]) -> Iterator[AnyMonitor]:
-    """All monitors that are switched on, each with the settings of its sections."""
+    """Return all enabled monitors, each built with the settings of its sections."""
     for kind in MONITOR_TYPES:
         settings = [section(name) for name in kind.sections]
         if all(part.enabled for part in settings if isinstance(part, OptIn)):

@@ -1,4 +1,4 @@
-"""Traffic of the window: rows, labels and how late they were, latency; for each segment where that applies."""
+"""Traffic of the window: rows, labels and their delay, and latency; rows and latency also for each segment."""
 
 from __future__ import annotations
 
@@ -21,16 +21,14 @@ from collector_processor.statistics.latency import quantile
 from collector_processor.window.closed import Window
 from otel_ml import semconv
 
-ROWS = Metric(
-    semconv.WINDOW_ROWS, semconv.UNIT_ROW, "predictions in the window, sampling weights counted", SEGMENT_KEYS
-)
+ROWS = Metric(semconv.WINDOW_ROWS, semconv.UNIT_ROW, "predictions in the window, with sampling weights", SEGMENT_KEYS)
 LABELS = Metric(
-    semconv.WINDOW_LABELS, semconv.UNIT_LABEL, "labels joined in the window, sampling weights counted", MODEL_KEYS
+    semconv.WINDOW_LABELS, semconv.UNIT_LABEL, "labels joined in the window, with sampling weights", MODEL_KEYS
 )
 COVERAGE = Metric(
     semconv.LABELS_COVERAGE,
     semconv.UNIT_RATIO,
-    "labels joined in the window for each prediction in it, at most 1; labels may be for earlier predictions",
+    "labels joined in the window, divided by its predictions, at most 1; labels may be for earlier predictions",
     MODEL_KEYS,
 )
 DELAY = Metric(
@@ -45,8 +43,8 @@ LATENCIES = tuple(
 class TrafficMonitor:
     """Rows, labels, their coverage and delay, and latency quantiles; rows and latency also for each segment value.
 
-    Rows and labels are counts, so none is 0. Coverage needs a row, the delay a label, latency a call with a duration.
-    Values of a segment beyond the limit are together under ``other``; values without rows are left out.
+    Rows and labels are counts, so they can be 0. Coverage needs a row, the delay a label, latency a call with a
+    duration. Values of a segment beyond the limit are combined as ``other``; values without rows are omitted.
     """
 
     name: ClassVar[str] = "traffic"
@@ -54,19 +52,19 @@ class TrafficMonitor:
     sections: ClassVar[Mapping[str, type[Settings]]] = {}
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
-        """The window's traffic, everything together first, then segment by segment."""
-        del reference  # traffic is what it is
+        """Return the window's traffic, first all rows together, then segment by segment."""
+        del reference  # traffic is not compared
         model, pane = model_attributes(window.model), window.pane
         rows, labels = max(float(pane.rows[0]), 0.0), max(float(pane.outcomes.labels[0]), 0.0)
-        found = [_point(window, ROWS, rows, model), _point(window, LABELS, labels, model)]
+        measurements = [_point(window, ROWS, rows, model), _point(window, LABELS, labels, model)]
         if rows > 0:
-            found.append(_point(window, COVERAGE, min(labels / rows, 1.0), model))
+            measurements.append(_point(window, COVERAGE, min(labels / rows, 1.0), model))
         delay = float(quantile(pane.outcomes.delay, 0.5))
         if labels > 0 and not np.isnan(delay):
-            found.append(_point(window, DELAY, delay, model))
-        found += _segment_rows(window)
-        found += _latencies(window)
-        return found
+            measurements.append(_point(window, DELAY, delay, model))
+        measurements += _segment_rows(window)
+        measurements += _latencies(window)
+        return measurements
 
 
 def _point(window: Window, metric: Metric, value: float, attributes: Attributes) -> Measurement:
@@ -74,14 +72,14 @@ def _point(window: Window, metric: Metric, value: float, attributes: Attributes)
 
 
 def _segment_rows(window: Window) -> Iterator[Measurement]:
-    """Rows of each segment value that has any."""
+    """Yield the rows of each segment value that has any."""
     rows = window.pane.group_rows[:, 0]
     for group in np.flatnonzero(rows[1:] > 0) + 1:
         yield _point(window, ROWS, float(rows[group]), _group_attributes(window, int(group)))
 
 
 def _latencies(window: Window) -> Iterator[Measurement]:
-    """Quantiles of the durations, for everything together and each segment value with calls."""
+    """Yield quantiles of the durations, for all rows and for each segment value with calls."""
     groups = np.flatnonzero(window.pane.latency.sum(axis=1) > 0)
     seconds = quantile(window.pane.latency[groups], [level for level, _ in LATENCIES])
     for group, row in zip(groups.tolist(), seconds.tolist(), strict=True):
@@ -91,7 +89,7 @@ def _latencies(window: Window) -> Iterator[Measurement]:
 
 
 def _group_attributes(window: Window, group: int) -> Attributes:
-    """The attributes of a row of the grouped vectors: row 0 is everything, the others are slots of ``groups``."""
+    """Return the attributes of a row of the grouped vectors: row 0 is all rows, the others are slots of ``groups``."""
     if group == 0:
         return model_attributes(window.model)
     groups, slot = window.schema.groups, group - 1

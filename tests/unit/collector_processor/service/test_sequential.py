@@ -194,8 +194,8 @@ def test_a_gap_brings_no_empty_pane_and_a_late_row_changes_no_closed_one(tmp_pat
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ({"window": TIMED}, {"window": {**TIMED, "size": "50s", "every": "5s"}}, "the panes that it would go on with"),
-        ({"window": TIMED}, {"window": COUNTED}, "the panes that it would go on with are not there"),
+        ({"window": TIMED}, {"window": {**TIMED, "size": "50s", "every": "5s"}}, "the panes to continue with"),
+        ({"window": TIMED}, {"window": COUNTED}, "the panes to continue with are missing"),
         ({"window": TIMED}, {"window": TIMED, "missing_shift": {**SHIFT, "delta": 0.02}}, "its settings changed"),
     ],
 )
@@ -238,7 +238,7 @@ def test_a_state_of_another_release_or_another_reference_is_refused(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "MONITOR_TYPES", (*registry.MONITOR_TYPES, Chain))
         again = Run(tmp_path, window=TIMED)
-        assert "chain: its saved state is of version 9, this release has 1" in caplog.text
+        assert "chain: its saved state is of version 9, but this release has 1" in caplog.text
         assert again.states()["chain"][0] is None
         assert again.states()["missing_shift"] == run.states()["missing_shift"]
         rebuilt = dataclasses.replace(REFERENCE, built_at="2026-11-28T00:00:00+00:00")
