@@ -61,7 +61,7 @@ cdef inline bint advance(Probe* probe) noexcept nogil:
 
 def hashed(const uint64_t[:, ::1] ids not None, uint64_t first_salt, uint64_t second_salt):
     cdef Py_ssize_t i, n = ids.shape[0]
-    cdef uint64_t[::1] found = np.empty(n, np.uint64)
+    cdef uint64_t[::1] hashes = np.empty(n, np.uint64)
     cdef uint64_t place
     if ids.shape[1] != 2:
         raise ValueError("an id has two words")
@@ -70,8 +70,8 @@ def hashed(const uint64_t[:, ::1] ids not None, uint64_t first_salt, uint64_t se
             place = (ids[i, 0] ^ first_salt) * P
             place ^= place >> 32
             place = (place ^ ids[i, 1] ^ second_salt) * Q
-            found[i] = place ^ (place >> 32)
-    return np.asarray(found)
+            hashes[i] = place ^ (place >> 32)
+    return np.asarray(hashes)
 
 
 def insert(
@@ -85,7 +85,7 @@ def insert(
     cdef int64_t superseded = 0
     cdef uint64_t size = slots.shape[0]
     cdef bint keeps = settled is not None, full = False
-    cdef int32_t row, there
+    cdef int32_t row, occupant
     cdef Probe probe
     if hashes.shape[0] != n or stored.shape[1] != 2 or not size or size >= <uint64_t>1 << 32:
         raise ValueError("rows, hashes and slots do not fit each other")
@@ -96,13 +96,13 @@ def insert(
             row = rows[i]
             begin(&probe, hashes[i], size)
             while True:
-                there = slots[<Py_ssize_t>probe.slot]
-                if there == EMPTY:
+                occupant = slots[<Py_ssize_t>probe.slot]
+                if occupant == EMPTY:
                     slots[<Py_ssize_t>probe.slot] = row
                     break
-                if stored[there, 0] == stored[row, 0] and stored[there, 1] == stored[row, 1]:
+                if stored[occupant, 0] == stored[row, 0] and stored[occupant, 1] == stored[row, 1]:
                     superseded += 1
-                    if row > there and not (keeps and settled[there]):
+                    if row > occupant and not (keeps and settled[occupant]):
                         slots[<Py_ssize_t>probe.slot] = row
                     break
                 if not advance(&probe):
@@ -122,9 +122,9 @@ def find(
     const uint64_t[::1] hashes not None,
 ):
     cdef Py_ssize_t i, n = ids.shape[0]
-    cdef int32_t[::1] found = np.full(n, EMPTY, np.int32)
+    cdef int32_t[::1] found_rows = np.full(n, EMPTY, np.int32)
     cdef uint64_t size = slots.shape[0]
-    cdef int32_t there
+    cdef int32_t occupant
     cdef Probe probe
     if hashes.shape[0] != n or stored.shape[1] != 2 or ids.shape[1] != 2 or not size or size >= <uint64_t>1 << 32:
         raise ValueError("ids, hashes and slots do not fit each other")
@@ -133,20 +133,20 @@ def find(
             if i + 2 * AHEAD < n:
                 fetch(&slots[<Py_ssize_t>slot_of(hashes[i + 2 * AHEAD], size)])
             if i + AHEAD < n:
-                there = slots[<Py_ssize_t>slot_of(hashes[i + AHEAD], size)]
-                if there != EMPTY:
-                    fetch(&stored[there, 0])
+                occupant = slots[<Py_ssize_t>slot_of(hashes[i + AHEAD], size)]
+                if occupant != EMPTY:
+                    fetch(&stored[occupant, 0])
             begin(&probe, hashes[i], size)
             while True:
-                there = slots[<Py_ssize_t>probe.slot]
-                if there == EMPTY:
+                occupant = slots[<Py_ssize_t>probe.slot]
+                if occupant == EMPTY:
                     break
-                if stored[there, 0] == ids[i, 0] and stored[there, 1] == ids[i, 1]:
-                    found[i] = there
+                if stored[occupant, 0] == ids[i, 0] and stored[occupant, 1] == ids[i, 1]:
+                    found_rows[i] = occupant
                     break
                 if not advance(&probe):
                     break
-    return np.asarray(found)
+    return np.asarray(found_rows)
 
 
 def filter_of(const uint64_t[::1] hashes not None, uint64_t size):
@@ -164,15 +164,15 @@ def filter_of(const uint64_t[::1] hashes not None, uint64_t size):
 
 def may_hold(const uint8_t[::1] octets not None, const uint64_t[::1] hashes not None, uint64_t size):
     cdef Py_ssize_t i, n = hashes.shape[0]
-    cdef uint8_t[::1] found = np.empty(n, np.uint8)
+    cdef uint8_t[::1] likely = np.empty(n, np.uint8)
     cdef uint64_t bit
     if not size or size >= <uint64_t>1 << 32 or <uint64_t>octets.shape[0] != (size + 7) // 8:
         raise ValueError("a filter has from 1 to 2 ** 32 - 1 bits")
     with nogil:
         for i in range(n):
             bit = bit_of(hashes[i], size)
-            found[i] = (octets[<Py_ssize_t>(bit >> 3)] >> (bit & 7)) & 1
-    return np.asarray(found).view(np.bool_)
+            likely[i] = (octets[<Py_ssize_t>(bit >> 3)] >> (bit & 7)) & 1
+    return np.asarray(likely).view(np.bool_)
 
 
 cdef inline uint64_t bit_of(uint64_t hashed_id, uint64_t size) noexcept nogil:

@@ -72,16 +72,16 @@ cdef inline void find_cells(const Askew* values, Py_ssize_t rows, const Grid* gr
 
 cdef inline int32_t bin_in(double value, int32_t cell, const Grid* grid) noexcept nogil:
     """The bin of a value in a cell; few cells have more than one edge."""
-    cdef int32_t found = grid.below[cell]
-    found += value >= grid.following[found]
-    if value >= grid.following[found]:
+    cdef int32_t bin_index = grid.below[cell]
+    bin_index += value >= grid.following[bin_index]
+    if value >= grid.following[bin_index]:
         return searched(
             value,
             grid.following,
-            found + 1,
+            bin_index + 1,
             grid.below[cell + 1] if cell + 1 < grid.cells else grid.bins - 1,
         )
-    return grid.bins if value != value else found
+    return grid.bins if value != value else bin_index
 
 
 cdef inline void add_cells(
@@ -90,25 +90,25 @@ cdef inline void add_cells(
     """Adds the cells of one block; if ``clipped``, infinite ones add nothing to the sums, and absurd ones the limit."""
     cdef int32_t[CHUNK] cells
     cdef Py_ssize_t start = 0, size, i
-    cdef int32_t found
+    cdef int32_t bin_index
     cdef double value, distance
     while start < rows:
         size = min(<Py_ssize_t>CHUNK, rows - start)
         find_cells(values + start, size, grid, cells)
         for i in range(size):
             value = values[start + i]
-            found = bin_in(value, cells[i], grid)
-            distance = value - grid.following[found - (found > 0)]
+            bin_index = bin_in(value, cells[i], grid)
+            distance = value - grid.following[bin_index - (bin_index > 0)]
             if clipped:
                 distance = min(max(distance, -EXCESS_LIMIT), EXCESS_LIMIT)
                 if isinf(value):
                     distance = 0.0
             if weights == NULL:
-                block.counts[found] += 1.0
-                block.sums[found] += distance
+                block.counts[bin_index] += 1.0
+                block.sums[bin_index] += distance
             else:
-                block.counts[found] += weights[start + i]
-                block.sums[found] += distance * weights[start + i]
+                block.counts[bin_index] += weights[start + i]
+                block.sums[bin_index] += distance * weights[start + i]
         start += size
 
 
@@ -141,20 +141,20 @@ cdef double add_column(
     """Adds one column, ``height`` rows at a time; returns the weighted count of cells that are not numbers."""
     cdef Py_ssize_t start = 0, size
     cdef int32_t bins = grid.bins
-    cdef const double* some_weights = NULL
+    cdef const double* block_weights = NULL
     cdef bint edgeless = grid.following[0] != grid.following[0]
     block.counts[bins] = block.sums[bins] = 0.0
     while start < rows:
         size = min(height, rows - start)
         if weights != NULL:
-            some_weights = weights + start
-        add_cells(values + start, some_weights, size, grid, block, False)
+            block_weights = weights + start
+        add_cells(values + start, block_weights, size, grid, block, False)
         move(block.counts, counts, bins)
         if edgeless:
             memset(block.sums, 0, bins * sizeof(double))
         elif not is_sane(block.sums, bins):
             memset(block.sums, 0, bins * sizeof(double))
-            add_again(values + start, some_weights, size, grid, block)
+            add_again(values + start, block_weights, size, grid, block)
         move(block.sums, excess, bins)
         start += size
     return block.counts[bins]

@@ -19,7 +19,7 @@ cdef enum:
 def hash_packed(const uint8_t[::1] octets not None, const int64_t[::1] offsets not None):
     cdef Py_ssize_t row, rows = offsets.shape[0] - 1, size = octets.shape[0]
     cdef int64_t begin, end
-    cdef uint64_t[:, ::1] found = np.empty((max(rows, 0), 2), np.uint64)
+    cdef uint64_t[:, ::1] hashes = np.empty((max(rows, 0), 2), np.uint64)
     cdef uint64_t[2] words
     cdef const uint8_t* first = &octets[0] if size else NULL
     cdef bint outside = False
@@ -31,10 +31,10 @@ def hash_packed(const uint8_t[::1] octets not None, const int64_t[::1] offsets n
                 break
             if end - begin <= LONGEST_ID:
                 hash_id(first + begin, end - begin, words)
-                found[row, 0], found[row, 1] = words[0], words[1]
+                hashes[row, 0], hashes[row, 1] = words[0], words[1]
     if outside:
         raise ValueError("the offsets are not within the octets, or fall")
-    return np.asarray(found)
+    return np.asarray(hashes)
 
 
 def hash_rows(bytes prefix not None, Py_ssize_t digits, uint64_t begin, uint64_t[:, ::1] out not None):
@@ -110,7 +110,7 @@ cdef inline void finish_hash(const Ahead* ahead, uint64_t word, uint64_t* out) n
 
 def renumbered(const int32_t[::1] codes not None, Py_ssize_t size):
     cdef Py_ssize_t row, rows = codes.shape[0]
-    cdef int32_t[::1] found = np.empty(rows, np.int32)
+    cdef int32_t[::1] new_codes = np.empty(rows, np.int32)
     cdef int32_t[::1] position = np.full(size, -1, np.int32)
     cdef int32_t[::1] used = np.empty(min(size, rows), np.int32)
     cdef int32_t code, count = 0
@@ -119,7 +119,7 @@ def renumbered(const int32_t[::1] codes not None, Py_ssize_t size):
         for row in range(rows):
             code = codes[row]
             if code < 0:
-                found[row] = -1
+                new_codes[row] = -1
                 continue
             if code >= size:
                 outside = True
@@ -128,7 +128,7 @@ def renumbered(const int32_t[::1] codes not None, Py_ssize_t size):
                 position[code] = count
                 used[count] = code
                 count += 1
-            found[row] = position[code]
+            new_codes[row] = position[code]
     if outside:
         raise ValueError(f"a code is not below {size}")
-    return np.asarray(found), np.asarray(used)[:count]
+    return np.asarray(new_codes), np.asarray(used)[:count]

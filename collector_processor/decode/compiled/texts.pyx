@@ -123,8 +123,8 @@ def texts_to_codes(values not None, tuple missing not None=()):
         table.slots = <Slot*>calloc(<size_t>1 << table.bits, sizeof(Slot))
         if table.slots == NULL:
             raise MemoryError
-        found = np.empty(rows, np.int32)
-        codes = found
+        array = np.empty(rows, np.int32)
+        codes = array
         row = 0
         while row < rows and not given_up:
             end = min(row + BLOCK, rows)
@@ -149,4 +149,4 @@ def texts_to_codes(values not None, tuple missing not None=()):
     finally:
         free(table.slots)
         PyBuffer_Release(&view)
-    return None if given_up else (found, names)
+    return None if given_up else (array, names)

@@ -80,7 +80,7 @@ cdef bint walk_map(State* state, Span* span, int32_t number, Value* value) noexc
     """Takes the entries of a ``KeyValueList`` as cells whose names start with the map's prefix."""
     cdef Octets at = value.at, end, stop
     cdef int32_t previous = number, entry
-    cdef Value found
+    cdef Value entry_value
     cdef bint odd
     cdef Text* prefix = &FEATURE_PREFIX if state.keys[number].part == FEATURE else &SCORES_PREFIX
     if value.kind != MAP:
@@ -95,7 +95,7 @@ cdef bint walk_map(State* state, Span* span, int32_t number, Value* value) noexc
         if not take_length(&at, end, &stop):
             return False
         odd = False
-        if not read_attribute(state, at, stop, previous, ENTRY, prefix, &entry, &found, &odd):
+        if not read_attribute(state, at, stop, previous, ENTRY, prefix, &entry, &entry_value, &odd):
             return False
         at = stop
         if odd:
@@ -104,10 +104,10 @@ cdef bint walk_map(State* state, Span* span, int32_t number, Value* value) noexc
             continue
         previous = entry
         if state.keys[entry].meaning == CELL:
-            if not take_cell(state, span, entry, &state.keys[entry], &found):
+            if not take_cell(state, span, entry, &state.keys[entry], &entry_value):
                 return False
         else:  # an entry without a key
-            span.odd |= found.kind > TEXT
+            span.odd |= entry_value.kind > TEXT
     return True
 
 
@@ -150,10 +150,10 @@ cdef void take_nested(State* state, Span* span, int part, Value* value, int64_t 
 
 cdef bint grow_cells(Cell** cells, Py_ssize_t* had) noexcept nogil:
     cdef Py_ssize_t room = wider(had[0], 64)
-    cdef Cell* found = <Cell*>realloc(cells[0], <size_t>room * sizeof(Cell))
-    if found == NULL:
+    cdef Cell* grown = <Cell*>realloc(cells[0], <size_t>room * sizeof(Cell))
+    if grown == NULL:
         return False
-    cells[0] = found
+    cells[0] = grown
     had[0] = room
     return True
 

@@ -4,7 +4,7 @@ cdef bint add_span(State* state, Span* span, Octets begin, Octets end) noexcept 
     """Adds a span to the rows it belongs to, an odd one to the other ones; ignores spans that are not ours."""
     cdef Resource* resource = &state.resources[state.resource_count - 1]
     cdef bint named_predict = starts_with(span.name.at, span.name.size, PREDICT.at, PREDICT.size)
-    cdef bint label = span.label and starts_with(span.name.at, span.name.size, LABELLED.at, LABELLED.size)
+    cdef bint label = span.label and starts_with(span.name.at, span.name.size, LABEL_SPAN.at, LABEL_SPAN.size)
     cdef Text names[IDENTITY]
     cdef uint8_t digits[32]
     cdef Model* model

@@ -139,7 +139,7 @@ cdef bint add_stream(State* state, Span* span, Text* names, bint own_version) no
     if streams.failed and span.error.kind == TEXT and span.error.size:
         streams.error.at, streams.error.size = span.error.at, span.error.size
     else:
-        streams.error = ERROR_UNSAID
+        streams.error = DEFAULT_ERROR
     fill_row(state, span, &streams.row)
     streams.row.state = state_of(state, span)
     if streams.row.state == -2:

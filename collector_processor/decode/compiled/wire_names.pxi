@@ -7,52 +7,52 @@ cdef struct Meaning:
     uint8_t part
     bint sign
 
-# Names and prefixes that have a meaning; written once, at import. The octets belong to ``_SPELT``.
+# Names and prefixes that have a meaning; written once, at import. The octets belong to ``_SPELLED``.
 cdef Meaning EXACT[32]
 cdef int EXACT_COUNT = 0
 cdef Meaning PREFIXES[16]
 cdef int PREFIX_COUNT = 0
 cdef Text CHAMPION
 cdef Text PREDICT
-cdef Text LABELLED
+cdef Text LABEL_SPAN
 cdef Text EVENT_LABEL
 cdef Text TASKS[8]
 cdef int TASK_COUNT = 0
 cdef Text ROLES[8]
 cdef int ROLE_COUNT = 0
 cdef Text THRESHOLD
-cdef Text ERROR_UNSAID
+cdef Text DEFAULT_ERROR
 cdef Text FEATURE_PREFIX
 cdef Text SCORES_PREFIX
 cdef Text TRUE
 cdef Text FALSE
-_SPELT = []
+_SPELLED = []
 
 
-cdef Text spelt(str text) except *:
-    cdef Text found
+cdef Text spelled(str text) except *:
+    cdef Text spelling
     cdef bytes octets = text.encode()
-    _SPELT.append(octets)
-    found.at = <Octets><const char*>octets
-    found.size = <int32_t>len(octets)
-    found.hash = 0
-    return found
+    _SPELLED.append(octets)
+    spelling.at = <Octets><const char*>octets
+    spelling.size = <int32_t>len(octets)
+    spelling.hash = 0
+    return spelling
 
 
 cdef Meaning meaning_of(str text, int meaning, int part, bint sign) except *:
-    cdef Text octets = spelt(text)
-    cdef Meaning found
-    found.at = octets.at
-    found.size = octets.size
-    found.meaning = meaning
-    found.part = part
-    found.sign = sign
-    return found
+    cdef Text octets = spelled(text)
+    cdef Meaning meant
+    meant.at = octets.at
+    meant.size = octets.size
+    meant.meaning = meaning
+    meant.part = part
+    meant.sign = sign
+    return meant
 
 
 cdef _learn_names():
     global EXACT_COUNT, PREFIX_COUNT, TASK_COUNT, ROLE_COUNT
-    global FEATURE_PREFIX, SCORES_PREFIX, CHAMPION, PREDICT, LABELLED, EVENT_LABEL, THRESHOLD, ERROR_UNSAID, TRUE, FALSE
+    global FEATURE_PREFIX, SCORES_PREFIX, CHAMPION, PREDICT, LABEL_SPAN, EVENT_LABEL, THRESHOLD, DEFAULT_ERROR, TRUE, FALSE
     exact = (
         (semconv.PREDICTION_ID, ID, 0, False), (semconv.PREDICTION_CLASS, CELL, CLASS, True),
         (semconv.PREDICTION_SCORE, CELL, SCORE, True), (semconv.PREDICTION_VALUE, CELL, VALUE, True),
@@ -75,22 +75,22 @@ cdef _learn_names():
     for name, meaning, part, sign in prefixes:
         PREFIXES[PREFIX_COUNT] = meaning_of(name, meaning, part, sign)
         PREFIX_COUNT += 1
-    FEATURE_PREFIX = spelt(semconv.FEATURE)
-    SCORES_PREFIX = spelt(semconv.PREDICTION_SCORES + ".")
-    CHAMPION = spelt(semconv.ROLES[0])
-    PREDICT = spelt(semconv.SPAN_PREDICT)
-    LABELLED = spelt(semconv.SPAN_LABEL)
-    EVENT_LABEL = spelt(semconv.EVENT_LABEL)
+    FEATURE_PREFIX = spelled(semconv.FEATURE)
+    SCORES_PREFIX = spelled(semconv.PREDICTION_SCORES + ".")
+    CHAMPION = spelled(semconv.ROLES[0])
+    PREDICT = spelled(semconv.SPAN_PREDICT)
+    LABEL_SPAN = spelled(semconv.SPAN_LABEL)
+    EVENT_LABEL = spelled(semconv.EVENT_LABEL)
     for name in semconv.TASKS:
-        TASKS[TASK_COUNT] = spelt(name)
+        TASKS[TASK_COUNT] = spelled(name)
         TASK_COUNT += 1
     for name in semconv.ROLES:
-        ROLES[ROLE_COUNT] = spelt(name)
+        ROLES[ROLE_COUNT] = spelled(name)
         ROLE_COUNT += 1
-    THRESHOLD = spelt("ot=")
-    ERROR_UNSAID = spelt("error")
-    TRUE = spelt("true")
-    FALSE = spelt("false")
+    THRESHOLD = spelled("ot=")
+    DEFAULT_ERROR = spelled("error")
+    TRUE = spelled("true")
+    FALSE = spelled("false")
 
 
 _learn_names()

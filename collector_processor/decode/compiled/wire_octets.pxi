@@ -57,13 +57,13 @@ cdef inline uint64_t word_at(Octets at) noexcept nogil:
 
 cdef inline uint64_t last_word(Octets at, Py_ssize_t left, Py_ssize_t size) noexcept nogil:
     """The ``left`` (1 … 8) octets at the end of an octet string of ``size``, zeros above them."""
-    cdef uint64_t found = 0
+    cdef uint64_t word = 0
     cdef Py_ssize_t i
     if size >= 8:
         return word_at(at + left - 8) >> (8 * (8 - left))
     for i in range(left):
-        found |= <uint64_t>at[i] << (8 * i)
-    return found
+        word |= <uint64_t>at[i] << (8 * i)
+    return word
 
 
 cdef inline bint is_multibyte_utf8(Octets at, Octets end) noexcept nogil:

@@ -106,7 +106,7 @@ cdef bint add_prediction(State* state, Span* span, Model* model) noexcept nogil:
     state.unsupported += span.unsupported
     if span.status == STATUS_ERROR:
         if span.error.kind != TEXT or span.error.size == 0:
-            span.error.at, span.error.size = ERROR_UNSAID.at, ERROR_UNSAID.size
+            span.error.at, span.error.size = DEFAULT_ERROR.at, DEFAULT_ERROR.size
         if not put_text(&model.error, first, span.error.at, span.error.size, True, &state.space, &state.owned):
             return False
         if rows > 1 and not repeat_cell(&model.error, first, rows, &state.space):

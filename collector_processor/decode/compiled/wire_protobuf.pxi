@@ -20,7 +20,7 @@ cdef uint8_t KINDS[MOST_TYPES * MOST_FIELDS]
 
 
 cdef inline bint take_varint(Octets* at, Octets end, uint64_t* value) noexcept nogil:
-    cdef uint64_t found = 0
+    cdef uint64_t number = 0
     cdef int shift = 0
     cdef uint8_t octet
     cdef Octets here = at[0]
@@ -29,9 +29,9 @@ cdef inline bint take_varint(Octets* at, Octets end, uint64_t* value) noexcept n
         here += 1
         if shift == 63 and octet > 1:
             return False
-        found |= <uint64_t>(octet & 0x7F) << shift
+        number |= <uint64_t>(octet & 0x7F) << shift
         if octet < 0x80:
-            value[0] = found
+            value[0] = number
             at[0] = here
             return True
         shift += 7

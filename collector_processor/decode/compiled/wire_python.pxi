@@ -70,10 +70,10 @@ cdef bint takes_padding(Column* column, Py_ssize_t rows, Space* space) noexcept:
 
 cdef object texts_of(const Texts* texts):
     cdef int32_t code
-    found = []
+    decoded = []
     for code in range(texts.count):
-        found.append(text_from(&texts.entries[code]))
-    return tuple(found)
+        decoded.append(text_from(&texts.entries[code]))
+    return tuple(decoded)
 
 
 cdef object rows_of(Row* rows, Py_ssize_t count):

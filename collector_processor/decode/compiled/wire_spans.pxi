@@ -62,7 +62,7 @@ cdef bint walk_resource(State* state, Octets at, Octets end) noexcept nogil:
     cdef Octets stop
     cdef int32_t key
     cdef Value value
-    cdef Text* found
+    cdef Text* text
     cdef bint odd
     while at < end:
         if not take_tag(&at, end, &tag):
@@ -80,15 +80,15 @@ cdef bint walk_resource(State* state, Octets at, Octets end) noexcept nogil:
             return False
         at = stop
         if state.keys[key].meaning == NAME:
-            found = &state.resources[state.resource_count - 1].name
+            text = &state.resources[state.resource_count - 1].name
         elif state.keys[key].meaning == VERSION:
-            found = &state.resources[state.resource_count - 1].version
+            text = &state.resources[state.resource_count - 1].version
         else:
             continue
-        found.size = 0
+        text.size = 0
         if value.kind == TEXT:
-            found.at = value.at
-            found.size = value.size
+            text.at = value.at
+            text.size = value.size
     return True
 
 
