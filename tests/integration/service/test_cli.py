@@ -270,7 +270,10 @@ def test_serve_refuses_a_bad_file_and_a_used_address_with_the_key(
 # --- demo ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("duration", "told"),
-    [("5s", "--duration: 5s is too short for a year; allowed: 10s"), ("5x", "--duration: '5x' is not a duration")],
+    [
+        ("5s", "--duration: 5s is too short for a year; allowed: at least 10s"),
+        ("5x", "--duration: '5x' is not a duration"),
+    ],
 )
 def test_a_demo_that_cannot_be_as_long_as_asked_is_refused(
     duration: str, told: str, capsys: pytest.CaptureFixture[str]
