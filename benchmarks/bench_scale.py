@@ -26,14 +26,14 @@ _HEAD = ("", "rows in", "evaluating one window", "bytes of one full pane, as kep
 def lines(progress: Callable[[str], None]) -> list[str]:
     """The tables, as Markdown."""
     found = [
-        "Rows go through the pipeline (windows, join) in batches of 1,000 as decoded, one thread; evaluating is all",
-        "monitors on one window. Everything not named is 20 numeric and 5 categorical features of 8 categories.",
+        "Decoded rows go through the pipeline (windows, join) in batches of 1,000, on one thread. Evaluating runs all",
+        "monitors on one window. By default there are 20 numeric and 5 categorical features of 8 categories.",
         "",
-        "Categories cost less than in proportion, features and panes as much until what is touched leaves the",
-        "processor's caches: a row of 1,000 features takes 15 times as long as one of 100, as a pane has 22 MB",
-        "then, and 600 panes, 132 MB, close in a little more than ten times the time of 60. Models cost by their",
-        "batches: the more of them take turns, the fewer rows a batch has, and a batch costs what the last table",
-        "shows.",
+        "The cost grows slower than the number of categories. It is proportional to features and panes until the data",
+        "no longer fits the processor's caches: a row of 1,000 features takes 15 times as long as one of 100, as a",
+        "pane is then 22 MB, and 600 panes (132 MB) close in a little more than ten times the time of 60. Models cost",
+        "as much as their batches: with more models, each batch has fewer rows, and the last table shows the cost of a",
+        "batch.",
         "",
     ]
     progress("scaling: features")
@@ -41,7 +41,7 @@ def lines(progress: Callable[[str], None]) -> list[str]:
     progress("scaling: categories")
     found += _table(("categories of each of 5 features", *_HEAD[1:]), map(_categories, (10, 1000, 10_000, 100_000)))
     progress("scaling: models")
-    found += _table(("models, batches in turn", "rows in", "memory a model"), map(_models, (1, 10, 100, 1000)))
+    found += _table(("models, alternating batches", "rows in", "memory a model"), map(_models, (1, 10, 100, 1000)))
     progress("scaling: panes")
     found += _table(("panes of a window", "closing one", "memory"), map(_panes, (1, 10, 60, 600)))
     progress("scaling: batch size")

@@ -18,16 +18,16 @@ SUSTAINED_S = 20.0
 _REACH_HTTP, _REACH_GRPC, _REACH_ROWS, _REACH_RATIO, _REACH_GROWTH = 0.6e6, 0.35e6, 5e6, 10.0, 0.05
 _WHY_DECODER = "the decoder in Python takes nine tenths of the time; the compiled one is not built here"
 _WHY_SPANS = (
-    "of the CPU time of a request of 1,000 spans, with two cores kept busy, the decoding threads take 47 % (half of it "
-    "the walk over the wire, the rest Python and waking up), the event loop 30 % (a third of it the kernel's copy of "
-    "1.1 MB), and the statistics' thread 23 % (sums, the join, numpy and Python in like parts)"
+    "of the CPU time of a request of 1,000 spans, with two busy cores, the decoding threads take 47 % (half of it "
+    "the walk over the wire, the rest Python and waking up), the event loop takes 30 % (a third of it in the kernel, "
+    "copying 1.1 MB), and the statistics thread takes 23 % (sums, the join, numpy and Python in equal parts)"
 )
 _WHY_ROWS = (
-    "a row is 195 bytes, so that 5 M rows are 1 GB: of the CPU time, with two cores kept busy, the statistics' thread "
-    "takes 57 to 67 % (21 % counting numbers, 9 % the join's slots, 8 % numpy, 11 to 14 % Python for 3 batches a "
-    "request, and, until labels.capacity is reached, 17 % for the kernel to clear the pages that the join grows by), "
-    "the two decoding threads 20 to 28 % (nearly all of it Python for 28 columns a span), the event loop 12 % (half of "
-    "it in the kernel, mostly to copy)"
+    "a row is 195 bytes, so 5 M rows are 1 GB. Of the CPU time, with two busy cores, the statistics thread takes 57 "
+    "to 67 % (21 % counting numbers, 9 % the slots of the join, 8 % numpy, 11 to 14 % Python for 3 batches per "
+    "request, and, until labels.capacity is reached, 17 % in the kernel clearing pages for the growing join), the two "
+    "decoding threads take 20 to 28 % (nearly all of it Python for 28 columns per span), and the event loop takes 12 "
+    "% (half of it in the kernel, mostly copying)"
 )
 _LONG = 100_000
 

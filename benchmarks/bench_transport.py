@@ -18,9 +18,9 @@ RUNS = 5
 _FORWARDED = 150
 _REACH_FORWARDING = 0.1
 _WHY_PLAIN = (
-    "the sender's thread takes 0.25 to 0.4 ms, two thirds of it in the kernel: a third of that is the copy of a body "
-    "that has left the caches, the rest TCP and waking the destination up; the bare figure above sends the same warm "
-    "body again and again. To that comes what sending pushes out of the other threads' caches"
+    "the sender thread takes 0.25 to 0.4 ms, two thirds of it in the kernel: a third of that copies a body that is no "
+    "longer in the caches, the rest is TCP and waking the destination; the bare figure above resends the same cached "
+    "body. In addition, sending evicts data of other threads from the caches"
 )
 
 

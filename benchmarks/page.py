@@ -27,7 +27,7 @@ def write(rows: Sequence[Row], scaling: Sequence[str] | None) -> Path:
     lines = [_MARK, "# Benchmarks", "", *_how(), "", "## Results", "", *table(rows), ""]
     missed = [row for row in rows if row.ratio is not None and row.ratio < 1.0]
     if missed:
-        lines += ["## What was missed, and why", ""]
+        lines += ["## Missed targets, and why", ""]
         lines += [f"- **{row.what}** ({row.reach}): {row.why}." for row in missed]
         lines.append("")
     lines += [*peers, ""] if peers else []
@@ -70,23 +70,23 @@ def machine() -> str:
 
 def _how() -> list[str]:
     return f"""\
-`make bench` prints this table; `python -m benchmarks --scale` the tables at the end; `--full` lets ten million
-predictions wait for labels instead of one million.
+`make bench` prints this table, and `python -m benchmarks --scale` prints the tables at the end. With `--full`, ten
+million predictions wait for labels instead of one million.
 
 Measured {date.today().isoformat()} on a {machine()}.
 
-Others use the machine too, so absolute figures move by a third from run to run. What counts are the ratios: each has
-its baseline in the same run, in turns with what is compared. Figures are medians of at least three runs, and what one
-thread does alone is timed by its CPU time: on a machine to itself that is the time on the clock. The model has 20
-numeric and 5 categorical features, a class and a score; a span of it takes 1.1 kB.
+The machine is shared, so absolute figures vary by a third from run to run. The ratios are reliable: each is measured
+against a baseline in the same run, alternating between the two. Figures are medians of at least three runs. Work of a
+single thread is measured in CPU time, which equals wall-clock time on an idle machine. The model has 20 numeric and 5
+categorical features, a class and a score; one of its spans is 1.1 kB.
 
-*A core* means rows divided by the CPU time of the service's process with all its threads: HTTP or gRPC, decoding,
-counting, the join's table, own metrics. The client is another process on the same machine. *Reached* compares with the
-targets that were set before the code was written.
+*A core* means rows divided by the CPU time of the whole service process: HTTP or gRPC, decoding, counting, the join
+table, own metrics. The client is another process on the same machine. *Reached* compares with targets that were set
+before the code was written.
 
-Near a target the verdict is a matter of the run: `predict` of one row came out at 1.27 to 1.32 times the bare span in
-six runs. What forwarding adds is a small difference of two large times: it moves by half of itself. Client and
-destination run on the service's own two cores, which cannot show what several would give.""".splitlines()
+Close to a target, the result depends on the run: `predict` of one row took 1.27 to 1.32 times as long as the bare span
+in six runs. The cost of forwarding is a small difference of two large times, so it varies by half. Client and
+destination use the same two cores as the service, so they do not show how it scales with cores.""".splitlines()
 
 
 def shown(rows: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""A nightly label job: reads (prediction id, what really happened) and sends the labels in bulk.
+"""A nightly label job: reads prediction ids with the true classes, and sends them as labels in bulk.
 
 Run:  opentelemetry-instrument --service_name labels python examples/label_job.py labels.csv
 The file has two columns, `prediction_id` and `class`; `examples/manual.py labels.csv` writes one.

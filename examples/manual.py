@@ -1,8 +1,8 @@
 """Manual instrumentation: one handle, one `with`.
 
-Run beside `otel-ml serve --config examples/otel-ml.yaml`:
+Run it with `otel-ml serve --config examples/otel-ml.yaml`:
     opentelemetry-instrument --service_name shop python examples/manual.py
-With a file name behind it, the truth is written there instead of sent: labels for `label_job.py`.
+With a file name, it writes the labels to that file for `label_job.py` instead of sending them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ model = otel_ml.Model("basket-value", version="3", task="binary_classification",
 
 
 def score(basket: dict[str, float | str]) -> float:
-    """Stands for your model."""
+    """A placeholder for your model."""
     return min(0.99, 0.1 + float(basket["items"]) / 20)
 
 
@@ -34,7 +34,7 @@ def main(labels_path: str | None = None, rows: int = 200) -> None:
             prediction.record(score=probability, class_="buys" if probability > 0.5 else "leaves")
         truth.append((prediction.id, "buys" if random.random() < probability else "leaves"))
     if labels_path is None:
-        # The truth, here at once; in production whenever it is known, from whichever process knows the id.
+        # The label is known immediately here; in production it can arrive later, from any process that knows the id.
         for prediction_id, class_ in truth:
             model.label(prediction_id, class_=class_)
         print(f"{rows} predictions and labels of model basket-value sent")

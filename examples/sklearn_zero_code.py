@@ -1,6 +1,6 @@
-"""scikit-learn with no line about monitoring in it.
+"""scikit-learn without any code for monitoring.
 
-Run beside `otel-ml serve --config examples/otel-ml.yaml`:
+Run it with `otel-ml serve --config examples/otel-ml.yaml`:
     OTEL_ML_MODEL_NAME=wine opentelemetry-instrument --service_name wine python examples/sklearn_zero_code.py
 """
 

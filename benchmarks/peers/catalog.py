@@ -65,7 +65,7 @@ PEERS: Final = (
             "chi2 categorical": _SAME,
         }),
         Case("js", "its default, Jensen–Shannon of all, one chunk", "js", {
-            "js numeric": "its bins: `doane`, even widths, one more for what lies outside; ours: deciles",
+            "js numeric": "its bins: `doane`, even widths, one more for values outside; ours: deciles",
             "js categorical": _SAME,
         }),
     )),
@@ -87,14 +87,14 @@ PEERS: Final = (
             "js categorical": "the same once its base e is made base 2",
         }),
         Case("psi", "its preset with PSI of all", "psi", {
-            "psi numeric": "its bins: even widths over both sides, as many as Sturges says; ours: deciles",
-            "psi categorical": "the same but for categories that a side lacks",
+            "psi numeric": "its bins: even widths over both sides, their number by Sturges's rule; ours: deciles",
+            "psi categorical": "the same, except for categories that one side lacks",
         }),
     )),
     Peer("whylogs", "whylogs", (
         Case("ks+chi2", "profiles with sketches, then KS of numbers, χ² of texts", "ks+chi2", {
             "ks numeric": "it reads at a few quantiles of KLL sketches, which are random",
-            "chi2 categorical": "it takes the reference for exact (goodness of fit): about 11 times ours here",
+            "chi2 categorical": "it treats the reference as exact (goodness of fit): about 11 times ours here",
         }),
     )),
 )  # fmt: skip

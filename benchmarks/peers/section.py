@@ -53,15 +53,15 @@ def lines(outcome: Outcome) -> list[str]:
 def _how(outcome: Outcome) -> list[str]:
     threads = "one thread" if outcome.threads == 1 else f"{outcome.threads} threads"
     return f"""\
-`make bench-peers` installs each tool in an environment of its own, from pinned versions, and hands all of them the same
-two pandas frames: {outcome.reference_rows:,} rows of reference and {outcome.rows:,} current ones of {NUMERIC} numeric
-and {CATEGORICAL} text columns, drawn by a fixed seed. Reading them from Parquet is not timed; everything from the
-frames on is, converting them for us too. *Fit* is what a tool keeps of the reference, *score* what it does with the
-current rows. Each case is a process that was shown 2,000 rows before, with {threads}; CPU time, medians of
-{outcome.rounds} runs in turns. Memory is the peak above the loaded tables.
+`make bench-peers` installs each tool in a separate environment, with pinned versions, and gives all of them the same
+two pandas frames: {outcome.reference_rows:,} reference rows and {outcome.rows:,} current rows of {NUMERIC} numeric and
+{CATEGORICAL} text columns, drawn with a fixed seed. Reading them from Parquet is not timed. Everything after that is,
+including our conversion of the frames. *Fit* prepares the reference, *score* processes the current rows. Each case runs
+in its own process, after a warm-up of 2,000 rows, with {threads}. Times are CPU time, medians of {outcome.rounds}
+alternating runs. Memory is the peak above the loaded tables.
 
-*otel-ml, the same* is our time for the same figures; the sums behind them are always those of every figure. *Times
-ours* is the median of the rounds' ratios of CPU time. Measured {date.today().isoformat()} on a shared
+*otel-ml, the same* is our time for the same figures; we always compute the sums for all figures. *Times ours* is the
+median ratio of CPU time over the rounds. Measured {date.today().isoformat()} on a shared
 {os.cpu_count()}-core machine, {platform.system()} on {platform.machine()}.""".splitlines()
 
 
@@ -111,12 +111,12 @@ def _verdict(outcome: Outcome) -> list[str]:
         if (ratio := ratio_to_ours(outcome, peer, case)) is not None
     ]
     if not ratios:
-        return ["Nothing ran beside ours."]
+        return ["No other tool ran."]
     ratio, peer, case = min(ratios, key=lambda found: found[0])
     reached = "reached" if ratio >= REACH else "**not** reached"
-    found = [f"To be reached: {REACH:.0f}× the fastest; here {ratio:.1f}× ({peer.title}: {case.what}), {reached}."]
+    lines = [f"Target: {REACH:.0f}× the fastest tool. Measured: {ratio:.1f}× ({peer.title}: {case.what}), {reached}."]
     parts = _parts(outcome)
-    return [*found, "", f"Where ours goes: {parts}."] if parts else found
+    return [*lines, "", f"Where our time goes: {parts}."] if parts else lines
 
 
 def _parts(outcome: Outcome) -> str:

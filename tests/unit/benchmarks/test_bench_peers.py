@@ -60,7 +60,7 @@ def test_every_tool_is_compared_on_the_same_rows_and_the_figures_agree(tmp_path:
     assert {"psi", "js", "hellinger", "l_infinity", "tvd", "chi2", "ks", "wasserstein"} <= set(everything)
     text = "\n".join(section.lines(outcome))
     assert "| scipy: KS of numbers, χ² of texts, in a loop | " in text
-    assert re.search(r"Where ours goes: fit: [^,]+, .*score: counting \d[^,]*, score: evaluating \d[^,]*\.", text)
+    assert re.search(r"Where our time goes: fit: [^,]+, .*score: counting \d[^,]*, score: evaluating \d[^,]*\.", text)
     assert re.search(r"- scipy: scipy [\d.]+, numpy [\d.]+, pandas [\d.]+, Python 3", text)
 
 
@@ -203,8 +203,8 @@ def outcome_of(theirs: float, ours: float) -> section.Outcome:
 
 def test_ratios_are_of_cpu_time_and_the_verdict_is_about_the_fastest() -> None:
     far, near = outcome_of(12.0, 1.0), outcome_of(3.0, 1.0)
-    assert "here 12.0× (scipy: KS of numbers, χ² of texts, in a loop), reached." in "\n".join(section.lines(far))
-    assert "here 3.0× (scipy: KS of numbers, χ² of texts, in a loop), **not** reached." in "\n".join(
+    assert "Measured: 12.0× (scipy: KS of numbers, χ² of texts, in a loop), reached." in "\n".join(section.lines(far))
+    assert "Measured: 3.0× (scipy: KS of numbers, χ² of texts, in a loop), **not** reached." in "\n".join(
         section.lines(near)
     )
     assert section.times(near)[2].startswith(
