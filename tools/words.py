@@ -39,6 +39,7 @@ ENFORCED = (
     "docs/alerts.md",
     "docs/benchmarks.md",
     "docs/build.py",
+    "docs/configuration.md",
     "docs/dashboards.md",
     "docs/deployment.md",
     "docs/instrumentation.md",
