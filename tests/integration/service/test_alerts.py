@@ -259,5 +259,5 @@ def test_an_address_that_apprise_does_not_know_stops_the_start(
     file = written(notifying({"apprise": {"urls": ["nothing://s3cr3t"]}}))
     assert main(["validate", "--config", file]) == 2
     said = capsys.readouterr().err
-    assert "exporters.apprise.urls.0: not an address that Apprise knows" in said
+    assert "exporters.apprise.urls.0: not an address that Apprise supports" in said
     assert "s3cr3t" not in said
