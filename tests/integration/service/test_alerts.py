@@ -250,7 +250,7 @@ def test_a_test_alert_goes_everywhere_and_tells_what_failed(
 
 def test_a_test_alert_needs_somebody_to_tell(written: Make, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["alerts", "test", "--config", written({})]) == 2
-    assert "nobody to tell" in capsys.readouterr().err
+    assert "alerts.notify is empty" in capsys.readouterr().err
 
 
 def test_an_address_that_apprise_does_not_know_stops_the_start(
