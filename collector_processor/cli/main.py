@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from collector_processor.cli.alerts import add_alert_commands, describe_alerts
 from collector_processor.cli.generate import add_commands
@@ -203,7 +204,7 @@ def _components(_: argparse.Namespace) -> int:
     for heading in ("kind", "name", "description"):
         table.add_column(heading)
     for component in components():
-        table.add_row(component.kind, component.name, component.text)
+        table.add_row(component.kind, Text(component.name), Text(component.text))
     Console(soft_wrap=True, highlight=False, width=_width()).print(table)
     return EXIT_OK
 

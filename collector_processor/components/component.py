@@ -37,9 +37,21 @@ class Component(Generic[S]):
         """The first line of the settings' docstring."""
         return (inspect.getdoc(self.settings) or "").partition("\n")[0].rstrip(".")
 
+    @property
+    def incomplete(self) -> str:
+        """Why it cannot do anything; empty if it can."""
+        return ""
+
     def missing(self, key: str) -> Iterator[str]:
         """Return a line if a module that it needs is not installed; ``key`` is its path in the configuration."""
-        absent = [name for name in self.needs if find_spec(name) is None]
+        absent = [name for name in self.needs if not _installed(name)]
         if absent:
             install = f"; install it with: pip install 'otel-ml[{self.extra}]'" if self.extra else ""
             yield f"{key}: needs the package {', '.join(absent)}{install}"
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it is missing
+        return False

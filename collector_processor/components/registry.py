@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Generic, TypeVar
 
 from collector_processor.components.component import Component
+from collector_processor.settings.base import Settings
 
 ENTRY_POINTS: Final = "otel_ml_component"
 """The group of entry points by which a package adds components; each names a :class:`Component`."""
+_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*")
 C = TypeVar("C", bound=Component[Any])
 
 
@@ -38,16 +41,33 @@ class Registry(Generic[C]):
         for point in entry_points(group=ENTRY_POINTS):
             try:
                 component: object = point.load()
-            except Exception as error:  # noqa: BLE001 -- another package's code: whatever it raises, the service starts
-                broken[point.name] = f"{_source(point)} cannot be loaded: {type(error).__name__}: {error}"
-                continue
-            if not isinstance(component, Component):
-                broken[point.name] = f"{_source(point)} is a {type(component).__name__}, not a component"
-            elif isinstance(component, self._kind) and component.type in components:
-                broken[point.name] = f"{_source(point)}: the {self._kind.kind} type '{component.type}' is taken"
-            elif isinstance(component, self._kind):
-                components[component.type] = component
+            except (Exception, SystemExit) as error:  # noqa: BLE001 -- another package's code: the service starts anyway
+                problem = f" cannot be loaded: {type(error).__name__}: {error}"
+            else:
+                problem = self._problem(component, components)
+                if not problem and isinstance(component, self._kind):
+                    components[component.type] = component
+            if problem:
+                before = f"{broken[point.name]}; " if point.name in broken else ""
+                broken[point.name] = f"{before}{_source(point)}{problem}"
         return components, broken
+
+    def _problem(self, component: object, components: Mapping[str, C]) -> str:
+        """Return why a component of a package cannot be used; components of other kinds are not judged here."""
+        if not isinstance(component, Component):
+            return f" is a {type(component).__name__}, not a component"
+        if not isinstance(component, self._kind):
+            return ""
+        taken = {*components, *(alias for other in components.values() for alias in other.aliases)}
+        names = (component.type, *component.aliases)
+        for name in names:
+            if not _TYPE.fullmatch(name):
+                return f": {name!r} is not a type; use lowercase letters, digits and '_'"
+            if name in taken:
+                return f": the {self._kind.kind} type '{name}' is taken"
+        if not _is_settings(component.settings):
+            return f": its settings are not a subclass of Settings: {component.settings!r}"
+        return component.incomplete and f": {component.incomplete}"
 
     @property
     def components(self) -> Mapping[str, C]:
@@ -68,6 +88,10 @@ class Registry(Generic[C]):
     def component(self, identifier: str) -> C:
         """Return the component that an id such as ``otlp_http/backup`` names; ``KeyError`` for an unknown type."""
         return self.components[self.type_of(identifier)]
+
+
+def _is_settings(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
 
 
 def _source(point: EntryPoint) -> str:

@@ -17,7 +17,7 @@ from collector_processor.extensions.registry import EXTENSIONS
 from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.receivers.registry import RECEIVERS
 from collector_processor.serving.settings import AdminListener
-from collector_processor.settings.base import Settings
+from collector_processor.settings.base import Settings, answers
 from collector_processor.settings.values import expand
 
 CONNECTORS: Final[Mapping[str, type[MlMonitor]]] = {"ml_monitor": MlMonitor}
@@ -141,7 +141,7 @@ def _read(reading: Reading, document: Mapping[str, Any]) -> Config:
     known(reading, enabled, "service.extensions", "extensions", extensions)
     sections = {"receivers": receivers, "exporters": exporters, "extensions": extensions}
     for path, settings in (*_parts(sections, reading.invalid), *admin.parts(ADMIN_KEY)):
-        reading.problems += settings.mistakes(path)
+        reading.problems += answers(path, settings.mistakes)
         reading.problems += _authenticator_problems(path, settings, list(extensions), enabled)
 
     alerts = _alerts(reading, document.get("alerts"), exporters)

@@ -74,6 +74,8 @@ def _forwards_only(
             continue  # the connector, or one that is not configured
         if component.takes == ("alerts",):
             reading.problems.append(f"{path}.exporters: {name!r} accepts only alerts; list it in alerts.notify")
+        elif not only_originals and "measurements" not in component.takes:
+            reading.problems.append(f"{path}.exporters: {name!r} does not accept measurements from ml_monitor")
         elif only_originals and "originals" not in component.takes:
             reading.problems.append(
                 f"{path}.exporters: {name!r} accepts only measurements from ml_monitor; "

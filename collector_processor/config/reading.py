@@ -65,7 +65,7 @@ class Reading:
         for name, settings in self.mapping(value, section).items():
             kind = registry.type_of(name)
             component: Component[Any] | None = registry.components.get(kind)
-            if component is None or name.endswith("/"):
+            if component is None or name.partition("/")[1:] == ("/", ""):
                 self.problems.append(f"{section}.{name}: {_unknown(registry, kind)}")
                 continue
             components[name] = self.settings(settings, f"{section}.{name}", component.settings)

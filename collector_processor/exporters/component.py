@@ -68,6 +68,11 @@ class ExporterComponent(Component[S]):
     originals: Callable[[S, ExporterContext, Journal, Sequence[Signal]], Forwarder] | None = None
 
     @property
+    def incomplete(self) -> str:
+        """Why it cannot do anything; empty if it can."""
+        return "" if self.takes else "it takes neither measurements nor alerts nor originals"
+
+    @property
     def takes(self) -> tuple[Flow, ...]:
         """The flows that it accepts."""
         flows: dict[Flow, object] = {

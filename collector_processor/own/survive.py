@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
 
 from collector_processor.own.drops import Drop
 from collector_processor.own.telemetry import Telemetry
@@ -35,3 +37,29 @@ def survived(
         if drop is not None:
             telemetry.dropped(drop, items)
         _log.exception("%s failed; the service continues", stage)
+
+
+def in_thread(work: Callable[..., object], *arguments: object) -> asyncio.Future[None]:
+    """Run blocking work in a daemon thread; unlike asyncio's own threads, one that hangs cannot keep the process."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if done.done():  # nobody waits for it any longer
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work(*arguments)
+        except BaseException as failure:  # noqa: BLE001 -- whoever awaits it gets it
+            error = failure
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=run, name="stopping", daemon=True).start()
+    return done

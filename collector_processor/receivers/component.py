@@ -74,3 +74,7 @@ class ReceiverComponent(Component[S]):
     section: ClassVar[str] = "receivers"
 
     build: Callable[[S, ReceiverContext], Iterable[Receiver]] = field(kw_only=True)
+
+    def receivers(self, settings: S, context: ReceiverContext) -> list[Receiver]:
+        """Build the receivers."""
+        return list(self.build(settings, context))

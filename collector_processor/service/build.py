@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.alerts.engine import Engine
@@ -32,6 +33,7 @@ from collector_processor.serving.admin import AdminServer
 from collector_processor.serving.routes import Handler, Routes
 from collector_processor.status.board import Board
 
+Built = TypeVar("Built")
 _S = 1e9
 
 
@@ -47,6 +49,16 @@ def monitored(config: Config) -> list[Signal]:
     return [name for name in signals if name in pipelines and any(map(is_monitor, pipelines[name].exporters))]
 
 
+def _built(key: str, build: Callable[..., Built], *arguments: object) -> Built:
+    """Return what a component builds; an error that is not about its settings names the component, too."""
+    try:
+        return build(*arguments)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{key}: this component cannot be built: {type(error).__name__}: {error}") from error
+
+
 class Builder:
     """Builds the parts of one service from its configuration."""
 
@@ -59,19 +71,18 @@ class Builder:
         for name, settings in config.extensions.items():
             build = EXTENSIONS.component(name).authenticator
             if build is not None:
-                self._authenticators[name] = build(settings, ExtensionContext(name, telemetry))
+                context = ExtensionContext(name, telemetry)
+                self._authenticators[name] = _built(context.key, build, settings, context)
 
     def receivers(
         self, admission: Admission, *, shared: bool = False, held: Mapping[str, int] | None = None
     ) -> list[Receiver]:
         """Build every configured receiver; see :class:`.ReceiverContext` for ``shared`` and ``held``."""
-        return [
-            receiver
-            for name, settings in self._config.receivers.items()
-            for receiver in RECEIVERS.component(name).build(
-                settings, ReceiverContext(name, admission, self._telemetry, self._authenticators, shared, held or {})
-            )
-        ]
+        receivers: list[Receiver] = []
+        for name, settings in self._config.receivers.items():
+            context = ReceiverContext(name, admission, self._telemetry, self._authenticators, shared, held or {})
+            receivers += _built(context.key, RECEIVERS.component(name).receivers, settings, context)
+        return receivers
 
     def exporters(self) -> list[Exporter]:
         """Build the exporters of measurements: those of the metrics pipeline, if the connector feeds it."""
@@ -84,9 +95,10 @@ class Builder:
         build = EXPORTERS.component(name).measurements
         if build is None:
             raise TypeError(f"exporters.{name} takes no measurements")
-        return build(self._config.exporters[name], self._context(name))
+        context = self._context(name)
+        return _built(context.key, build, self._config.exporters[name], context)
 
-    def forwarders(self, journal: Journal) -> list[Forwarder]:
+    def forwarders(self, journal: Journal) -> dict[str, Forwarder]:
         """Build a forwarder for each exporter in a pipeline of originals, for the signals of those pipelines."""
         wanted: dict[str, list[Signal]] = {}
         signals: tuple[Signal, ...] = ("traces", "logs", "metrics")
@@ -97,20 +109,22 @@ class Builder:
             for name in pipeline.exporters:
                 if name in self._config.exporters:
                     wanted.setdefault(name, []).append(signal)
-        return list(self._forwarders(wanted, journal))
+        return dict(self._forwarders(wanted, journal))
 
-    def _forwarders(self, wanted: Mapping[str, Sequence[Signal]], journal: Journal) -> Iterator[Forwarder]:
+    def _forwarders(self, wanted: Mapping[str, Sequence[Signal]], journal: Journal) -> Iterator[tuple[str, Forwarder]]:
         for name, signals in wanted.items():
             build = EXPORTERS.component(name).originals
             if build is not None:
-                yield build(self._config.exporters[name], self._context(name), journal, signals)
+                context = self._context(name)
+                yield name, _built(context.key, build, self._config.exporters[name], context, journal, signals)
 
     def destination(self, name: str, built: Exporter | None = None) -> Destination:
         """Build an alert destination that ``alerts.notify`` names; ``built`` is its measurements exporter, if any."""
         build = EXPORTERS.component(name).alerts
         if build is None:
             raise TypeError(f"exporters.{name} takes no alerts")
-        return build(self._config.exporters[name], self._context(name, built))
+        context = self._context(name, built)
+        return _built(context.key, build, self._config.exporters[name], context)
 
     def alerting(self, exporters: Sequence[Exporter] = ()) -> Alerting:
         """Build the engine of alerts and its destinations; an exporter of measurements may be one of them."""
@@ -133,7 +147,8 @@ class Builder:
         for name, settings in self._config.extensions.items():
             build = EXTENSIONS.component(name).server
             if build is not None:
-                servers[name] = build(settings, ExtensionContext(name, self._telemetry, status, counts))
+                context = ExtensionContext(name, self._telemetry, status, counts)
+                servers[name] = _built(context.key, build, settings, context)
         return servers
 
     def admin(self, handlers: Mapping[str, Handler]) -> AdminServer:
@@ -155,7 +170,8 @@ class Builder:
         for name, settings in self._config.extensions.items():
             build = EXTENSIONS.component(name).storage
             if build is not None:
-                return build(settings, ExtensionContext(name, self._telemetry))
+                context = ExtensionContext(name, self._telemetry)
+                return _built(context.key, build, settings, context)
         return None
 
     def _context(self, name: str, built: Exporter | None = None) -> ExporterContext:

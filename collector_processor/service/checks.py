@@ -11,7 +11,8 @@ from collector_processor.extensions.registry import EXTENSIONS
 from collector_processor.receivers.registry import RECEIVERS
 from collector_processor.reference.file import load_reference
 from collector_processor.reference.profile import Reference
-from collector_processor.settings.values import host_and_port
+from collector_processor.settings.base import answers
+from collector_processor.settings.values import host_and_port, overlap
 
 
 def check_setup(config: Config) -> None:
@@ -24,7 +25,7 @@ def check_setup(config: Config) -> None:
 def exposures(config: Config) -> Iterator[str]:
     """Return what the configuration leaves unprotected, in words for the log; loopback counts as safe."""
     for key, settings in config.parts():
-        yield from settings.exposures(key)
+        yield from answers(key, settings.exposures)
 
 
 def _component_problems(config: Config) -> Iterator[str]:
@@ -40,24 +41,23 @@ def _component_problems(config: Config) -> Iterator[str]:
             yield from missing
             if not missing:
                 for part_key, part in settings.parts(key):
-                    yield from part.problems(part_key)
+                    yield from answers(part_key, part.problems)
     for part_key, part in config.admin.parts(ADMIN_KEY):
-        yield from part.problems(part_key)
+        yield from answers(part_key, part.problems)
 
 
 def _address_problems(config: Config) -> Iterator[str]:
     """Addresses that two listeners claim, and exporters that lead back into this service."""
-    claimed: dict[tuple[str, str], str] = {}
-    listened = [(key, endpoint) for part_key, part in config.parts() for key, endpoint in part.listens(part_key)]
-    for key, endpoint in listened:
-        address = host_and_port(endpoint)
-        if address in claimed and address[1] != "0":
-            yield f"{key}: {endpoint} is also {claimed[address]}; each needs its own address"
-        claimed.setdefault(address, key)
+    listened = [item for part_key, part in config.parts() for item in answers(part_key, part.listens)]
+    for position, (key, endpoint) in enumerate(listened):
+        other = next((name for name, taken in listened[:position] if overlap(endpoint, taken)), None)
+        if other is not None:
+            yield f"{key}: {endpoint} is also {other}; each needs its own address"
+    receivers = {host_and_port(endpoint): key for key, endpoint in listened if key.startswith("receivers.")}
     for part_key, part in config.parts():
-        for key, endpoint in part.sends(part_key):
-            listener = claimed.get(host_and_port(endpoint))
-            if listener is not None and listener.startswith("receivers."):
+        for key, endpoint in answers(part_key, part.sends):
+            listener = receivers.get(host_and_port(endpoint))
+            if listener is not None:
                 shown = endpoint.rpartition("@")[2]  # without a password
                 yield f"{key}: {shown} is {listener} of this same service: a loop"
 

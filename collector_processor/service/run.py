@@ -13,7 +13,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
 from typing import Final
 
@@ -24,7 +24,7 @@ from collector_processor.decode import DecodeLimits, decode
 from collector_processor.exporters.base import Listening
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.memory import default_limit_bytes, keep_freed
-from collector_processor.own.survive import survived
+from collector_processor.own.survive import in_thread, survived
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.receivers.admission import Admission
@@ -43,6 +43,8 @@ from collector_processor.status.board import Board
 
 STOP_TIMEOUT_S = 20.0
 """How long a drain may take; Kubernetes kills a container after 30 s."""
+_GRACE_S: Final = 1.0
+"""How much longer than it was given a part may take to stop."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class Service:
         self.pipeline = Pipeline(config.monitor, load_references(config), self.telemetry, time.time_ns())
         self.exporters = builder.exporters()
         self.supervisor = self._supervisor(workers, source, instance_id, on_failure)
-        self.forwarders = [] if self.supervisor else builder.forwarders(self.journal)
+        self.forwarders = {} if self.supervisor else builder.forwarders(self.journal)
         self.admission = Admission(
             self.journal,
             partial(decode, limits=DecodeLimits(features=limits.features), own_instance_id=instance_id),
@@ -144,18 +146,22 @@ class Service:
             self.store.restore(self.pipeline, time.time_ns(), self.alerting)
         self.own_metrics.start()
         for exporter in (*self.exporters, *self.alerting.destinations):
-            exporter.start()
+            with _starting(f"exporters.{exporter.name}"):
+                exporter.start()
         self.alerting.resume(time.time_ns())
         watched = monitored(self.config)
         if watched:
             self.journal.subscribe(CONSUMER, essential=True, signals=watched)
             self.statistics.start()
-        for forwarder in self.forwarders:
-            forwarder.start()
+        for name, forwarder in self.forwarders.items():
+            with _starting(f"exporters.{name}"):
+                forwarder.start()
         for receiver in self.receivers:
-            await receiver.start()
-        for server in self.servers.values():
-            server.start()
+            with _starting(f"receiver {receiver.name}"):
+                await receiver.start()
+        for name, server in self.servers.items():
+            with _starting(f"extensions.{name}"):
+                server.start()
 
     async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Drain and stop every part in time; return whether everything accepted was processed."""
@@ -164,25 +170,39 @@ class Service:
         def remaining_s() -> float:
             return max(0.1, deadline - time.monotonic())
 
-        for server in self.servers.values():
-            server.stop()
-        # An error in one part's shutdown must not keep the others from theirs.
-        await asyncio.gather(*(self._survived(receiver.stop(remaining_s() / 2)) for receiver in self.receivers))
+        # Neither an error nor a delay in one part's shutdown may keep the others from theirs.
+        for name, server in self.servers.items():
+            await self._ended(f"extensions.{name}", in_thread(server.stop), remaining_s() / 4)
+        half_s = remaining_s() / 2
+        await asyncio.gather(
+            *(
+                self._ended(f"receiver {receiver.name}", receiver.stop(half_s), half_s + _GRACE_S)
+                for receiver in self.receivers
+            )
+        )
         await asyncio.to_thread(self.admission.close)
         self.journal.close()
         drained = await asyncio.to_thread(self.statistics.stop, remaining_s())
         if not drained:
             _log.error("the statistics thread did not process all of the journal in time")
-        for destination in (*self.forwarders, *self.exporters, *self.alerting.destinations):
-            await self._survived(asyncio.to_thread(destination.shutdown, remaining_s() / 2))
-        await self._survived(asyncio.to_thread(self.own_metrics.stop, remaining_s()))
+        destinations = [(item.name, item) for item in (*self.exporters, *self.alerting.destinations)]
+        for name, destination in (*self.forwarders.items(), *destinations):
+            half_s = remaining_s() / 2
+            await self._ended(f"exporters.{name}", in_thread(destination.shutdown, half_s), half_s + _GRACE_S)
+        left_s = remaining_s()
+        await self._ended("own metrics", in_thread(self.own_metrics.stop, left_s), left_s + _GRACE_S)
         if self.store is not None:
             self.store.close()
         return drained
 
-    async def _survived(self, step: Coroutine[object, object, None]) -> None:
+    async def _ended(self, part: str, stopping: Awaitable[None], timeout_s: float) -> None:
+        """Wait for a part to stop; one that fails or takes too long is logged, counted and left behind."""
         with survived("shutdown", self.telemetry):
-            await step
+            try:
+                await asyncio.wait_for(stopping, timeout_s)
+            except asyncio.TimeoutError:
+                self.telemetry.errors.labels("shutdown").inc()
+                _log.error("%s did not stop within %.1f s; the service no longer waits for it", part, timeout_s)
 
     def addresses(self) -> list[tuple[str, int]]:
         """Return each listener's name and port."""
@@ -197,6 +217,32 @@ class Service:
         return [*addresses, ("own metrics", self.own_metrics.port)]
 
 
+@contextlib.contextmanager
+def _starting(part: str) -> Generator[None]:
+    """Name the part that cannot start, when its error does not."""
+    try:
+        yield
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise OSError(f"{part} cannot start: {type(error).__name__}: {error}") from error
+
+
+async def _started(service: Service, stop: asyncio.Event) -> bool:
+    """Start the service; return False if it was told to stop before it was ready."""
+    starting, stopping = asyncio.ensure_future(service.start()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        await starting
+        return True
+    _log.info("stopping before the service was ready")
+    starting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await starting
+    return False
+
+
 async def _run(config: Config, workers: int, source: Source | None) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -206,7 +252,8 @@ async def _run(config: Config, workers: int, source: Source | None) -> int:
     notice = parts_notice()
     if notice is not None:
         _log.warning(notice)
-    await service.start()
+    if not await _started(service, stop):
+        return 1
     _log.info("ready: %s", ", ".join(f"{name} :{port}" for name, port in service.addresses()))
     for path in config.unused:
         _log.warning("%s is configured, but no pipeline uses it", path)

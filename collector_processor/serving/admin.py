@@ -27,10 +27,16 @@ _IDLE_S: Final = 10
 _PIECE_BYTES: Final = 2**16
 _THREADS: Final = 4
 _log = logging.getLogger(__name__)
+_SILENT: Final = logging.getLogger(f"{__name__}.requests")
+_SILENT.disabled = True
 
 
 class AdminHttp(BoundedHttp):
     """Limits of one connection; a scraper or a probe needs one connection and a small head."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.logger = _SILENT  # whoever can connect could fill the log
 
     max_connections: ClassVar[int] = 32
     max_head_bytes: ClassVar[int] = 16 * 2**10

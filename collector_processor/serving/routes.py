@@ -72,6 +72,7 @@ class Routes:
 
     def find(self, path: str) -> Route | None:
         """Return the route of a path."""
+        path = f"/{path.lstrip('/')}"
         exact = self._exact.get(path)
         if exact is not None:
             return exact

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
+
+A = TypeVar("A")
 
 
 class Settings(BaseModel):
@@ -57,6 +59,21 @@ class Settings(BaseModel):
     def sends(self, key: str) -> Iterator[tuple[str, str]]:
         """Return the addresses to send OTLP to, each with its key; an address of this service would be a loop."""
         yield from ()
+
+
+def answers(key: str, question: Callable[[str], Iterable[A]]) -> list[A]:
+    """Return what settings answer; ``ValueError`` with their key if they fail, as those of another package may.
+
+    >>> answers("exporters.x", Settings().mistakes)
+    []
+    >>> answers("exporters.x", lambda key: 1 / 0)
+    Traceback (most recent call last):
+    ValueError: exporters.x: this component's settings failed: ZeroDivisionError: division by zero
+    """
+    try:
+        return list(question(key))
+    except Exception as error:
+        raise ValueError(f"{key}: this component's settings failed: {type(error).__name__}: {error}") from error
 
 
 def _parts(key: str, value: object) -> Iterator[tuple[str, Settings]]:

@@ -149,6 +149,26 @@ def host_and_port(address: str) -> tuple[str, str]:
     return "" if host.strip("[]") in (*_LOOPBACK, *_ANY) else host.lower(), port
 
 
+def overlap(first: str, second: str) -> bool:
+    """Whether two addresses to listen on cannot both be had; port 0 is any free port.
+
+    >>> overlap("localhost:4317", "[::1]:4317"), overlap("127.0.0.1:4317", "[::1]:4317")
+    (True, False)
+    >>> overlap("0.0.0.0:4317", "127.0.0.1:4317"), overlap("localhost:0", "localhost:0")
+    (True, False)
+    """
+    (first_hosts, first_port), (second_hosts, second_port) = _hosts(first), _hosts(second)
+    return first_port == second_port != "0" and bool(first_hosts & second_hosts)
+
+
+def _hosts(address: str) -> tuple[frozenset[str], str]:
+    """The host as the loopback addresses that it covers, or as itself, and the port."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]").lower()
+    covered = {"localhost": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}  # noqa: S104
+    return frozenset(covered.get(host, (host,))), port
+
+
 def beside_file(path: Path, info: ValidationInfo) -> Path:
     """Return a path, relative to the folder of the configuration file if there is one."""
     base: Path | None = (info.context or {}).get(BASE)

@@ -69,7 +69,7 @@ class Worker:
         if self._signals:
             self.journal.subscribe(CONSUMER, essential=True, signals=self._signals)
             self._handover.start()
-        for forwarder in self.forwarders:
+        for forwarder in self.forwarders.values():
             forwarder.start()
         for receiver in self.receivers:
             await receiver.start()
@@ -89,7 +89,7 @@ class Worker:
         self.journal.close()
         if self._signals:
             await asyncio.to_thread(self._handover.join, remaining_s())
-        for forwarder in self.forwarders:
+        for forwarder in self.forwarders.values():
             with survived("shutdown", self.telemetry):
                 await asyncio.to_thread(forwarder.shutdown, remaining_s() / 2)
 

@@ -70,6 +70,8 @@ class Supervisor:
     when that happens more than five times a minute, ``on_failure`` is called, and :attr:`problem` says why.
     """
 
+    name: Final = "workers"
+
     def __init__(
         self,
         config: Config,
