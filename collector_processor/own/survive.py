@@ -16,11 +16,12 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def survived(
-    stage: str, telemetry: Telemetry, *, drop: Drop | None = None, items: int = 0
+    stage: str, telemetry: Telemetry, *, part: str = "", drop: Drop | None = None, items: int = 0
 ) -> Generator[None, None, None]:
     """Count (``otel_ml_errors_total{stage=…}``) and log any exception that the block raises, and continue after it.
 
-    ``drop`` is what the error causes to be dropped, and ``items`` how much of it.
+    ``part`` names the part that fails in the log, where a stage has several. ``drop`` is what the error causes to be
+    dropped, and ``items`` how much of it.
 
     >>> telemetry = Telemetry()
     >>> logging.disable(); _ = None
@@ -36,7 +37,7 @@ def survived(
         telemetry.errors.labels(stage).inc()
         if drop is not None:
             telemetry.dropped(drop, items)
-        _log.exception("%s failed; the service continues", stage)
+        _log.exception("%s failed; the service continues", f"{stage} of {part}" if part else stage)
 
 
 def in_thread(work: Callable[..., object], *arguments: object) -> asyncio.Future[None]:

@@ -197,7 +197,7 @@ class Service:
 
     async def _ended(self, part: str, stopping: Awaitable[None], timeout_s: float) -> None:
         """Wait for a part to stop; one that fails or takes too long is logged, counted and left behind."""
-        with survived("shutdown", self.telemetry):
+        with survived("shutdown", self.telemetry, part=part):
             try:
                 await asyncio.wait_for(stopping, timeout_s)
             except asyncio.TimeoutError:

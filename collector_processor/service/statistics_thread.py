@@ -112,8 +112,9 @@ class StatisticsThread:
         if self._observe is not None:
             with survived("status", self._telemetry):
                 self._observe(measurements, now_ns)
-        with survived("evaluate", self._telemetry):
-            for exporter in self._exporters if measurements else ():
+        for exporter in self._exporters if measurements else ():
+            # An exporter that fails must not keep the others from their measurements.
+            with survived("export", self._telemetry, part=f"exporters.{exporter.name}"):
                 exporter.export(measurements)
         if self._alerting is not None:
             with survived("alerts", self._telemetry):

@@ -79,3 +79,38 @@ def test_a_portion_that_fails_is_passed_over() -> None:
     with worked_off([bad, decoded(1)]) as (counting, journal):
         assert counting.passes == [[PORTION_ROWS], [1]]
         assert journal.lag(CONSUMER) == 0
+
+
+class Collecting:
+    """Stands in for an exporter: keeps what it gets, or fails."""
+
+    def __init__(self, name: str, fails: bool = False) -> None:
+        self.name = name
+        self.measurements: list[Measurement] = []
+        self._fails = fails
+
+    def start(self) -> None: ...
+
+    def shutdown(self, timeout_s: float) -> None: ...
+
+    def export(self, measurements: Sequence[Measurement]) -> None:
+        if self._fails:
+            raise OSError("no such folder")
+        self.measurements += measurements
+
+
+def test_an_exporter_that_fails_keeps_nothing_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    telemetry, journal = Telemetry(), MemoryJournal(Telemetry())
+    journal.subscribe(CONSUMER, essential=True)
+    journal.close()
+    counting = Counting(journal)
+    measurement = Measurement("ml.window.rows", 1.0, "{row}", (), 0)
+    counting.tick = lambda now_ns: [measurement]  # type: ignore[method-assign]
+    good = Collecting("good")
+    exporters = (Collecting("bad/one", fails=True), good)
+    statistics = StatisticsThread(journal, cast(Pipeline, counting), exporters, telemetry)
+    statistics.start()
+    assert statistics.stop(30.0)
+    assert measurement in good.measurements
+    assert telemetry.registry.get_sample_value("otel_ml_errors_total", {"stage": "export"})
+    assert "export of exporters.bad/one failed" in caplog.text
