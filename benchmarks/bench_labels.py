@@ -46,7 +46,7 @@ def rows(progress: Callable[[str], None], full: bool = False) -> Iterator[Row]:
     )
     yield Row(
         f"memory of pending predictions, {total / 1e6:g} M of them",
-        f"{per_entry:.0f} bytes each: 10 M take {per_entry * 10:.0f} MB ({join.nbytes / len(join):.0f} once labelled)",
+        f"{per_entry:.0f} bytes each: 10 M take {per_entry * 10:.0f} MB ({join.nbytes / len(join):.0f} once labeled)",
         "10 M in ≤ 600 MB",
         _REACH_BYTES / per_entry,
         why="the table is resized by doubling, and is emptiest just after",

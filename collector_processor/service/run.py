@@ -229,7 +229,7 @@ def _starting(part: str) -> Generator[None]:
 
 
 async def _started(service: Service, stop: asyncio.Event) -> bool:
-    """Start the service; return False if it was told to stop before it was ready."""
+    """Start the service; return False if it was stopped before it was ready."""
     starting, stopping = asyncio.ensure_future(service.start()), asyncio.ensure_future(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

@@ -30,7 +30,7 @@ from collector_processor.config.load import DEFAULT, SECTIONS
 from collector_processor.drift import drift_method
 from collector_processor.drift.method import Comparison
 from collector_processor.exporters.naming import prometheus_name
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from collector_processor.labels.join import Fate
 from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.predictions import PREDICTIONS
@@ -285,7 +285,7 @@ def test_attributes_and_metrics_exist(page: Path) -> None:
 def test_prometheus_names_exist(page: Path) -> None:
     labels = {name.replace(".", "_") for name in CONTRACT | {semconv.ERROR_TYPE}}
     registered = set(re.findall(r"^(otel_ml_\w+) = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
-    stored = {name for series in Catalogue.of_registries() for name in (series.name, *series.names)}
+    stored = {name for series in Catalog.of_registries() for name in (series.name, *series.names)}
     known = own_metrics() | set(derived().values()) | stored | labels | registered | {"ml_monitor", ENTRY_POINTS}
     text = page.read_text(encoding="utf-8")
     for name in set(re.findall(r"(?<![\w.])(?:otel_ml|otelcol|ml)_[a-z0-9_]*", text)):

@@ -14,7 +14,7 @@ import yaml
 
 import otel_ml
 from collector_processor.cli import main as cli
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from otel_ml.testing import capture
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +98,7 @@ def test_every_command_is_one_that_the_parser_takes() -> None:
 def test_what_the_first_minutes_show_is_what_the_service_has() -> None:
     """That the example gets there is tests/integration/examples."""
     [shown] = blocks("text")
-    known = {series.name: series.labels for series in Catalogue.of_registries()}
+    known = {series.name: series.labels for series in Catalog.of_registries()}
     [pattern] = re.findall(r"grep -E '(.*?)'", README)
     for line in shown.splitlines():
         name, labels = line.partition("{")[0], re.findall(r'(\w+)="', line)

@@ -12,7 +12,7 @@ import yaml
 
 from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.dashboards import boards
 from collector_processor.generate.rules import Rule, rules_of
 from support.promql import assert_names_exist
@@ -54,9 +54,9 @@ def test_a_runbook_says_what_it_means_where_to_look_and_what_to_do(name: str) ->
 
 @EACH_RUNBOOK
 def test_a_runbook_names_metrics_and_labels_that_exist(name: str) -> None:
-    catalogue = Catalogue.of_registries()
+    catalog = Catalog.of_registries()
     for query in queries(name):
-        assert_names_exist(catalogue, query)
+        assert_names_exist(catalog, query)
 
 
 @EACH_RUNBOOK

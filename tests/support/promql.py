@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import promql_parser as promql
 
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 
 _VARIABLES = {"$__rate_interval": "5m"}
 """What Grafana fills in where PromQL wants a duration; its other variables stand in strings."""
@@ -76,16 +76,16 @@ def labels_named(expression: str) -> set[str]:
     return found
 
 
-def metrics_named(catalogue: Catalogue, expression: str) -> set[str]:
-    """The OTLP names of the catalogue's metrics that an expression asks for."""
+def metrics_named(catalog: Catalog, expression: str) -> set[str]:
+    """The OTLP names of the catalog's metrics that an expression asks for."""
     names = {asked.metric for asked in selectors(expression)}
-    return {series.metric for series in catalogue if not names.isdisjoint(series.names)}
+    return {series.metric for series in catalog if not names.isdisjoint(series.names)}
 
 
-def assert_names_exist(catalogue: Catalogue, expression: str) -> None:
+def assert_names_exist(catalog: Catalog, expression: str) -> None:
     """Asserts that the expression is PromQL, and names only metrics and labels that exist."""
-    stored = {name for series in catalogue for name in series.names} | PROMETHEUS_ADDS
-    labels = {label for series in catalogue for label in series.labels} | PROMETHEUS_LABELS
+    stored = {name for series in catalog for name in series.names} | PROMETHEUS_ADDS
+    labels = {label for series in catalog for label in series.labels} | PROMETHEUS_LABELS
     names = {asked.metric for asked in selectors(expression)}
     assert names, expression
     assert names <= stored, f"{expression}: {names - stored}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from collector_processor.config import Config, default_config
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.dashboards.fleet import fleet_board
 from collector_processor.generate.dashboards.model import model_board
 from collector_processor.generate.dashboards.plan import Board, Bounds, Limits, Traces
@@ -19,16 +19,16 @@ _STEP_S: Final = 60
 
 
 def boards(
-    config: Config | None = None, *, traces: Traces = "jaeger", catalogue: Catalogue | None = None
+    config: Config | None = None, *, traces: Traces = "jaeger", catalog: Catalog | None = None
 ) -> tuple[Board, ...]:
     """Return the three boards: all models, one model, and the service itself.
 
     The step between samples is the time between windows, and values hold until the next window is expected. The alert
     thresholds of the configuration are drawn as lines, and its first drift method is selected by default. ``traces`` is
-    the kind of data source that trace links open. ``catalogue`` is read from the registries when absent.
+    the kind of data source that trace links open. ``catalog`` is read from the registries when absent.
     """
     settings = config or default_config()
-    known = (catalogue or Catalogue.of_registries()).given_by(settings.monitor).holding(look_back(settings.monitor))
+    known = (catalog or Catalog.of_registries()).given_by(settings.monitor).holding(look_back(settings.monitor))
     limits = alert_limits(settings)
     method = next(iter(settings.monitor.of(DriftSettings).numeric), "")
     step_s = window_step_s(settings)

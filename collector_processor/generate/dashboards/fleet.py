@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector_processor.generate.catalogue import FEATURE, METHOD, MODEL, ROLE, SEGMENT, VERSION, Catalogue, stopped
+from collector_processor.generate.catalog import FEATURE, METHOD, MODEL, ROLE, SEGMENT, VERSION, Catalog, stopped
 from collector_processor.generate.dashboards.generic import aggregated, sentence, title_of
 from collector_processor.generate.dashboards.plan import (
     DATASOURCE,
@@ -34,9 +34,9 @@ _SHARE = 0.3
 """The limit of the drift share if no rule has one."""
 
 
-def fleet_board(catalogue: Catalogue, limits: Limits, step_s: int = 60) -> Board:
+def fleet_board(catalog: Catalog, limits: Limits, step_s: int = 60) -> Board:
     """Return a board of all models at a glance: their traffic, drift, performance, and which are silent."""
-    board = _Fleet(catalogue, limits)
+    board = _Fleet(catalog, limits)
     return Board(
         FLEET_UID,
         "Models: fleet",
@@ -65,19 +65,19 @@ def fleet_board(catalogue: Catalogue, limits: Limits, step_s: int = 60) -> Board
 
 
 class _Fleet:
-    def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, limits: Limits) -> None:
+        self._catalog = catalog
         self._limits = limits
-        breached = self._catalogue[semconv.DRIFT_BREACHED].now(_CHOSEN)
+        breached = self._catalog[semconv.DRIFT_BREACHED].now(_CHOSEN)
         # A column in breach by several methods counts once.
         self._breached = aggregated("max", breached, (*_KEYS, ROLE, FEATURE))
 
     def name(self, metric: str) -> str:
-        return self._catalogue[metric].name
+        return self._catalog[metric].name
 
     def _of(self, metric: str) -> str:
         """Return the query of the newest value of each model and version, over all rows."""
-        series = self._catalogue[metric]
+        series = self._catalog[metric]
         whole = f',{SEGMENT}=""' if SEGMENT in series.labels else ""
         return aggregated("max", series.now(_CHOSEN + whole), _KEYS)
 
@@ -191,7 +191,7 @@ class _Fleet:
 
     def drift(self) -> tuple[Panel, ...]:
         score, threshold = (
-            self._catalogue[metric].now(_CHOSEN) for metric in (semconv.DRIFT_SCORE, semconv.DRIFT_THRESHOLD)
+            self._catalog[metric].now(_CHOSEN) for metric in (semconv.DRIFT_SCORE, semconv.DRIFT_THRESHOLD)
         )
         keys = (*_KEYS, ROLE, FEATURE, METHOD)
         ratio = aggregated("max", f"{score} / ({threshold} > 0)", keys)
@@ -229,11 +229,11 @@ class _Fleet:
 
     def performance(self) -> tuple[Panel, ...]:
         """Return one panel for each performance metric in the registry."""
-        metrics = (item.metric for item in self._catalogue.of("derived") if item.metric.startswith(semconv.PERFORMANCE))
+        metrics = (item.metric for item in self._catalog.of("derived") if item.metric.startswith(semconv.PERFORMANCE))
         return tuple(self._series(metric) for metric in metrics)
 
     def _series(self, metric: str) -> Panel:
-        series = self._catalogue[metric]
+        series = self._catalog[metric]
         keys = tuple(label for label in series.labels if label not in (SEGMENT, METHOD, "ml_segment_value"))
         whole = f',{SEGMENT}=""' if SEGMENT in series.labels else ""
         rest = "".join(f" {{{{{label}}}}}" for label in keys if label not in _KEYS)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from collector_processor.generate.catalogue import (
+from collector_processor.generate.catalog import (
     METHOD,
     MODEL,
     ROLE,

@@ -142,8 +142,8 @@ def _stat(panel: Panel) -> types.Panel:
     reduce = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields("")
     graph = options.BigValueGraphMode("none" if panel.queries[0].instant else "area")
     builder = _common(stat.Panel(), panel).reduce_options(reduce).graph_mode(graph)
-    colour = options.BigValueColorMode("value" if any(panel.bounds) else "none")
-    return builder.color_mode(colour).build()
+    color = options.BigValueColorMode("value" if any(panel.bounds) else "none")
+    return builder.color_mode(color).build()
 
 
 def _bars(panel: Panel) -> types.Panel:
@@ -155,25 +155,25 @@ def _bars(panel: Panel) -> types.Panel:
 def _heatmap(panel: Panel) -> types.Panel:
     builder = _common(heatmap.Panel(), panel).calculate(False)
     buckets = any(query.buckets for query in panel.queries)
-    colour = heatmap.HeatmapColorOptions().mode(heatmap_types.HeatmapColorMode("scheme")).steps(64)
-    colour = colour.scheme("Oranges" if buckets else "RdYlGn").reverse(False)
+    color = heatmap.HeatmapColorOptions().mode(heatmap_types.HeatmapColorMode("scheme")).steps(64)
+    color = color.scheme("Oranges" if buckets else "RdYlGn").reverse(False)
     if panel.minimum is not None and panel.maximum is not None:
-        colour = colour.min(panel.minimum).max(panel.maximum)
+        color = color.min(panel.minimum).max(panel.maximum)
     if buckets:
         builder = builder.y_axis(heatmap.YAxisConfig().unit(panel.unit)).exemplars_color("rgba(255,0,255,0.7)")
-    return builder.color(colour).cell_gap(1).show_legend().build()
+    return builder.color(color).cell_gap(1).show_legend().build()
 
 
 def _table(panel: Panel) -> types.Panel:
     builder = _common(table.Panel(), panel)
     names = panel.columns
-    organised: dict[str, Any] = {
+    organized: dict[str, Any] = {
         "renameByName": dict(names),
         "excludeByName": {"Time": True},
         "indexByName": {name: place for place, name in enumerate(names)},
     }
     builder = builder.with_transformation(types.DataTransformerConfig(id_val="merge", options={}))
-    builder = builder.with_transformation(types.DataTransformerConfig(id_val="organize", options=organised))
+    builder = builder.with_transformation(types.DataTransformerConfig(id_val="organize", options=organized))
     for title, unit in panel.column_units.items():
         builder = builder.override_by_name(title, [types.DynamicConfigValue("unit", unit)])
     return builder.build()
@@ -244,7 +244,7 @@ class _Annotation(types.AnnotationQuery):
 
     def __init__(self, annotation: Annotation) -> None:
         super().__init__(
-            name=annotation.name, datasource=_prometheus(), enable=True, icon_color=annotation.colour,
+            name=annotation.name, datasource=_prometheus(), enable=True, icon_color=annotation.color,
             expr=annotation.expr,
         )  # fmt: skip
         self._texts: dict[str, object] = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
-from collector_processor.generate.catalogue import FEATURE, METHOD, MODEL, ROLE, SEGMENT, VERSION, Catalogue, Series
+from collector_processor.generate.catalog import FEATURE, METHOD, MODEL, ROLE, SEGMENT, VERSION, Catalog, Series
 from collector_processor.generate.dashboards.generic import (
     ONE_MODEL,
     WHOLE,
@@ -53,10 +53,10 @@ _DRIFT: Final = f'{ONE_MODEL},{METHOD}=~"$method"'
 
 
 def model_board(
-    catalogue: Catalogue, limits: Limits, traces: Traces = "jaeger", method: str = "", step_s: int = 60
+    catalog: Catalog, limits: Limits, traces: Traces = "jaeger", method: str = "", step_s: int = 60
 ) -> Board:
     """Return the board of one model; every derived metric has a panel on it, drawn by hand or by default."""
-    board = _Model(catalogue, limits, traces)
+    board = _Model(catalog, limits, traces)
     return Board(
         MODEL_UID,
         "Models: one model",
@@ -69,14 +69,14 @@ def model_board(
 
 
 class _Model:
-    def __init__(self, catalogue: Catalogue, limits: Limits, traces: Traces) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, limits: Limits, traces: Traces) -> None:
+        self._catalog = catalog
         self._limits = limits
         self._traces: Traces = traces
         self._links = (_traces_link(traces),)
 
     def _name(self, metric: str) -> str:
-        return self._catalogue[metric].name
+        return self._catalog[metric].name
 
     def variables(self, method: str) -> tuple[Variable, ...]:
         """Return the choices: data sources, model, version, segment, method, and the service name in the traces."""
@@ -123,7 +123,7 @@ class _Model:
     def rows(self) -> tuple[Row, ...]:
         """Return the rows in the order of the registry, with hand-drawn panels first in each."""
         drawn = {"At a glance": self._glance(), "Latency": (self._latency(),), "Drift": self._drift()}
-        derived = self._catalogue.of("derived")
+        derived = self._catalog.of("derived")
         rest = [item for item in derived if item.metric not in (*_LATENCIES, *_DRIFTS)]
         order = ["At a glance", *dict.fromkeys([*_ROWS.values(), *(row_of(item) for item in derived)])]
         rows: list[Row] = []
@@ -132,7 +132,7 @@ class _Model:
             panels = (*drawn.get(title, ()), *others)
             if panels:
                 rows.append(Row(title, panels))
-        emitted = tuple(emitted_panel(item, self._links) for item in self._catalogue.of("emitted"))
+        emitted = tuple(emitted_panel(item, self._links) for item in self._catalog.of("emitted"))
         return (
             *rows,
             Row("Segments", tuple(self._segments()), collapsed=True),
@@ -144,7 +144,7 @@ class _Model:
 
     def _segments(self) -> Iterator[Panel]:
         """Yield the panel of every metric that is measured by segment."""
-        for series in self._catalogue.of("derived"):
+        for series in self._catalog.of("derived"):
             if SEGMENT in series.labels:
                 yield model_panel(series, self._limits.get(series.metric, NO_BOUNDS), self._links, by_segment=True)
 
@@ -158,7 +158,7 @@ class _Model:
         )
         panels: list[Panel] = []
         for metric, unit in wanted:
-            series = self._catalogue[metric]
+            series = self._catalog[metric]
             whole = f",{WHOLE}" if SEGMENT in series.labels else ""
             expr = aggregated("max", series.now(ONE_MODEL + whole), [VERSION])
             query = Query(expr, f"{{{{{VERSION}}}}}", instant=True)
@@ -189,7 +189,7 @@ class _Model:
         return (speed, *panels)
 
     def _latency(self) -> Panel:
-        series = [self._catalogue[name] for name in _LATENCIES]
+        series = [self._catalog[name] for name in _LATENCIES]
         queries = tuple(
             Query(
                 aggregated("max", item.now(f"{ONE_MODEL},{WHOLE}"), [VERSION]),
@@ -230,7 +230,7 @@ class _Model:
         )
 
     def _drift(self) -> tuple[Panel, ...]:
-        score, threshold = (self._catalogue[metric].now(_DRIFT) for metric in _DRIFTS)
+        score, threshold = (self._catalog[metric].now(_DRIFT) for metric in _DRIFTS)
         column = (ROLE, FEATURE, METHOD)
         both = [aggregated("max", value, (*column, VERSION)) for value in (score, threshold)]
         names = f"{{{{{ROLE}}}}} {{{{{FEATURE}}}}} {{{{{METHOD}}}}}"
@@ -266,7 +266,7 @@ class _Model:
 
     def breaches(self) -> Annotation:
         """Return a mark for the times when a column is in breach."""
-        expr = self._catalogue[semconv.DRIFT_BREACHED].now(_DRIFT)
+        expr = self._catalog[semconv.DRIFT_BREACHED].now(_DRIFT)
         return Annotation(
             "Breaches",
             f"{aggregated('max', expr, (MODEL, VERSION, ROLE, FEATURE))} == 1",
@@ -279,7 +279,7 @@ class _Model:
         """Return a mark for the times when a rule of ``otel-ml rules`` fires in Prometheus."""
         expr = f'ALERTS{{alertstate="firing",{ONE_MODEL}}}'
         return Annotation(
-            "Alerts", expr, "{{alertname}}", f"{{{{severity}}}} {{{{{VERSION}}}}}", ("severity",), colour="orange"
+            "Alerts", expr, "{{alertname}}", f"{{{{severity}}}} {{{{{VERSION}}}}}", ("severity",), color="orange"
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from collector_processor.generate.catalogue import MODEL, VERSION
+from collector_processor.generate.catalog import MODEL, VERSION
 from otel_ml import semconv
 
 PanelKind = Literal["timeseries", "stat", "table", "heatmap", "bargauge"]
@@ -113,7 +113,7 @@ class Annotation:
     title: str
     text: str
     tags: tuple[str, ...]
-    colour: str = "red"
+    color: str = "red"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from collector_processor.generate.catalogue import Catalogue, Series
+from collector_processor.generate.catalog import Catalog, Series
 from collector_processor.generate.dashboards.generic import ONE_SERVICE, own_panel, title_of
 from collector_processor.generate.dashboards.plan import (
     DATASOURCE,
@@ -34,10 +34,10 @@ _ROWS: Final = (
 _REST: Final = "Other"
 
 
-def service_board(catalogue: Catalogue) -> Board:
+def service_board(catalog: Catalog) -> Board:
     """Return a board with every metric that the service reports about itself, whatever is registered."""
-    own = catalogue.of("own")
-    uptime, errors, models = (catalogue[name] for name in (_UPTIME, _ERRORS, _MODELS))
+    own = catalog.of("own")
+    uptime, errors, models = (catalog[name] for name in (_UPTIME, _ERRORS, _MODELS))
     rows = [Row("At a glance", _glance(uptime, errors, models))]
     grouped: dict[str, dict[str, list[Series]]] = {}
     for item in own:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 from collector_processor.config import Config
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.rules import datadog, prometheus
 from collector_processor.generate.rules.models import model_rule
 from collector_processor.generate.rules.prometheus import unit_tests_text
@@ -22,7 +22,7 @@ Format = Literal["prometheus", "grafana", "datadog"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
-def rules_of(config: Config, *, runbooks: str = "", catalogue: Catalogue | None = None) -> tuple[Rule, ...]:
+def rules_of(config: Config, *, runbooks: str = "", catalog: Catalog | None = None) -> tuple[Rule, ...]:
     """Return every rule of a configuration: those of its ``alerts`` section, then those for the service itself.
 
     ``runbooks`` is a URL that relative runbook paths start from, so that links in alerts work. Raises ``ValueError``
@@ -32,7 +32,7 @@ def rules_of(config: Config, *, runbooks: str = "", catalogue: Catalogue | None 
     >>> [rule.name for rule in rules_of(default_config())][:3]
     ['feature_drift', 'prediction_drift', 'performance_drop']
     """
-    known = (catalogue or Catalogue.of_registries()).holding(look_back(config.monitor))
+    known = (catalog or Catalog.of_registries()).holding(look_back(config.monitor))
     base = runbooks.rstrip("/") + "/" if runbooks else ""
     models = (
         model_rule(rule, known, rule.runbook if "://" in rule.runbook or not rule.runbook else base + rule.runbook)

@@ -10,7 +10,7 @@ from typing import Final
 
 from collector_processor.alerts.rules import AlertRule, Where
 from collector_processor.exporters.naming import label_name
-from collector_processor.generate.catalogue import MODEL, SEGMENT, SEGMENT_VALUE, VERSION, Catalogue, Series, stopped
+from collector_processor.generate.catalog import MODEL, SEGMENT, SEGMENT_VALUE, VERSION, Catalog, Series, stopped
 from collector_processor.generate.rules.rule import MINUTE_NS, SEEN_NS, Comparison, Example, Rule, go_duration, number
 from collector_processor.monitors.attributes import MODEL_KEYS
 from otel_ml import semconv
@@ -24,26 +24,26 @@ _WHOLE: Final = (semconv.SEGMENT_NAME, ("",))
 _MODEL_KEYS: Final = f"{MODEL}, {VERSION}"
 
 
-def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str) -> Rule:
+def model_rule(rule: AlertRule, catalog: Catalog, runbook: str) -> Rule:
     """Return the rule in every query language; ``KeyError`` for a measurement that no monitor produces.
 
     >>> rule = AlertRule("drift", "ml.drift.share", "above", threshold=0.3, clear=0.3)
-    >>> written = model_rule(rule, Catalogue.of_registries(), "")
+    >>> written = model_rule(rule, Catalog.of_registries(), "")
     >>> written.value
     'max by (ml_model_name, ml_model_version) (ml_drift_share_ratio)'
     >>> written.datadog
     'max:ml.drift.share{*} by {ml.model.name,ml.model.version}'
     """
     rule = _by_predictions(rule)
-    series = catalogue[rule.measurement]
+    series = catalog[rule.measurement]
     pinned = {label_name(key) for key, values in rule.where if values == ("",)}
     pinned |= {SEGMENT_VALUE} if SEGMENT in pinned else set()
     # For silence, all versions of a model count as one.
     labels = (MODEL,) if rule.condition == "absent" else tuple(item for item in series.labels if item not in pinned)
     comparison: Comparison = "<" if rule.condition == "below" else ">"
     absent = rule.condition == "absent"
-    value = _silence(rule, series) if absent else _value(rule, series, labels, catalogue)
-    keys = tuple(key for key in _keys(rule, catalogue) if label_name(key) in labels)
+    value = _silence(rule, series) if absent else _value(rule, series, labels, catalog)
+    keys = tuple(key for key in _keys(rule, catalog) if label_name(key) in labels)
     return Rule(
         rule.name,
         "models",
@@ -57,12 +57,12 @@ def model_rule(rule: AlertRule, catalogue: Catalogue, runbook: str) -> Rule:
         rule.summary,
         rule.description or f"{rule.measurement} {_condition(rule)}.",
         runbook,
-        _datadog(rule, keys, catalogue),
+        _datadog(rule, keys, catalog),
         "sum" if absent else "max" if rule.condition == "below" else "min",
         keys,
         rule.absent_ns,
         "" if absent else "Value: {}.",
-        tuple(_examples(rule, series, labels, catalogue)),
+        tuple(_examples(rule, series, labels, catalog)),
     )
 
 
@@ -115,13 +115,13 @@ def quoted(text: str) -> str:
     return f'"{plain}"'
 
 
-def _value(rule: AlertRule, series: Series, labels: Sequence[str], catalogue: Catalogue) -> str:
+def _value(rule: AlertRule, series: Series, labels: Sequence[str], catalog: Catalog) -> str:
     """Return the query of the worst value of each alert's series, where the guards allow it to be judged."""
     function = "min" if rule.condition == "below" else "max"
     matchers, by = matchers_of(rule.where), f"by ({', '.join(labels)})"
     value = f"{function} {by} ({series.now(matchers)})"
     if rule.min_rows:
-        rows = catalogue[semconv.WINDOW_ROWS].now(f'{SEGMENT}=""')
+        rows = catalog[semconv.WINDOW_ROWS].now(f'{SEGMENT}=""')
         value += f" and on ({_MODEL_KEYS}) max by ({_MODEL_KEYS}) ({rows}) >= {rule.min_rows}"
     if rule.once_above is not None:
         once = f"max {by} (max_over_time({series.name}{selector(rule.where)}[{_ONCE}]))"
@@ -151,10 +151,10 @@ def _silence(rule: AlertRule, series: Series) -> str:
 # --- Datadog ---------------------------------------------------------------------------------------------------
 
 
-def _keys(rule: AlertRule, catalogue: Catalogue) -> tuple[str, ...]:
+def _keys(rule: AlertRule, catalog: Catalog) -> tuple[str, ...]:
     """Return the attributes of the measurement under their OTLP names, which are tags in Datadog."""
     known = {label_name(value): value for value in vars(semconv).values() if isinstance(value, str)}
-    return tuple(known[label] for label in catalogue[rule.measurement].labels)
+    return tuple(known[label] for label in catalog[rule.measurement].labels)
 
 
 def _scope(where: Where) -> str:
@@ -170,10 +170,10 @@ def _tag(value: str) -> str:
     return _NOT_IN_A_TAG.sub("_", value).lower()
 
 
-def _datadog(rule: AlertRule, keys: tuple[str, ...], catalogue: Catalogue) -> str:
+def _datadog(rule: AlertRule, keys: tuple[str, ...], catalog: Catalog) -> str:
     by = ",".join(keys)
     if rule.condition == "absent":
-        count = ".as_count()" if catalogue[rule.measurement].kind == "counter" else ""
+        count = ".as_count()" if catalog[rule.measurement].kind == "counter" else ""
         return f"sum:{rule.measurement}{{{_scope(rule.where)}}} by {{{by}}}{count}"
     function = "min" if rule.condition == "below" else "max"
     value = f"{function}:{rule.measurement}{{{_scope(rule.where)}}} by {{{by}}}"
@@ -187,7 +187,7 @@ def _datadog(rule: AlertRule, keys: tuple[str, ...], catalogue: Catalogue) -> st
 # --- examples --------------------------------------------------------------------------------------------------
 
 
-def _examples(rule: AlertRule, series: Series, labels: Sequence[str], catalogue: Catalogue) -> Iterator[Example]:
+def _examples(rule: AlertRule, series: Series, labels: Sequence[str], catalog: Catalog) -> Iterator[Example]:
     chosen = _labels(rule, series)
     alert = tuple((key, value) for key, value in chosen if key in labels)
     name = _series(series.name, chosen)
@@ -208,7 +208,7 @@ def _examples(rule: AlertRule, series: Series, labels: Sequence[str], catalogue:
             yield Example("is quiet when it has just started", born, at_ns)
         return
     after = math.ceil(rule.hold_ns / MINUTE_NS) + 5
-    rows = _series(catalogue[semconv.WINDOW_ROWS].name, [pair for pair in chosen if pair[0] in (MODEL, VERSION)])
+    rows = _series(catalog[semconv.WINDOW_ROWS].name, [pair for pair in chosen if pair[0] in (MODEL, VERSION)])
     enough = () if series.metric == semconv.WINDOW_ROWS else ((rows, f"{rule.min_rows + 1000}+0x{after + 60}"),)
     bad, good = _values(rule)
     first = "" if rule.once_above is None else f"{number(rule.once_above + 1.0)} "

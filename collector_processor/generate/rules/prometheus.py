@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from collector_processor.generate.catalogue import MODEL, VERSION
+from collector_processor.generate.catalog import MODEL, VERSION
 from collector_processor.generate.rules.rule import GROUPS, Example, Rule, go_duration, number
 
 HEADER: Final = "# Written by otel-ml rules; change the configuration, not this file.\n"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from collector_processor.config import Config
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.rules.rule import MINUTE_NS, Example, Rule, number
 from collector_processor.own.metrics import ITEMS, exported_name, received_name
 
@@ -20,9 +20,9 @@ _OURS: Final = "otel_ml_models"
 """A metric that every instance of otel-ml has; a Collector, which has metrics of the other names, does not."""
 
 
-def service_rules(config: Config, catalogue: Catalogue, runbooks: str) -> Iterator[Rule]:
+def service_rules(config: Config, catalog: Catalog, runbooks: str) -> Iterator[Rule]:
     """Yield every rule for the service; those for memory and journal have the limits of the configuration."""
-    health = _Health(catalogue, runbooks)
+    health = _Health(catalog, runbooks)
     limits = config.monitor.limits
     yield health.down()
     yield health.grown(
@@ -105,12 +105,12 @@ Where = Sequence[tuple[str, str | tuple[str, ...]]]
 class _Health:
     """Builds rules from names in the registry."""
 
-    def __init__(self, catalogue: Catalogue, runbooks: str) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, runbooks: str) -> None:
+        self._catalog = catalog
         self._runbooks = runbooks
 
     def _name(self, name: str) -> str:
-        return self._catalogue[name].name
+        return self._catalog[name].name
 
     def _ours(self, name: str) -> str:
         """Return a condition that excludes a Collector's metrics of the same name."""

@@ -25,7 +25,7 @@ from prometheus_client import REGISTRY, start_http_server
 
 from collector_processor.cli import main as cli
 from collector_processor.config import parse_config
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.dashboards import boards
 from collector_processor.generate.dashboards.plan import SERVICE_UID, Board, Panel
 from collector_processor.generate.rules import rules_of, rules_text
@@ -230,10 +230,10 @@ def has_data(server: Any, board: Board, panel: Panel) -> bool:
     return any(found) if board.uid == SERVICE_UID else all(found)
 
 
-def known_and_nothing(server: Any, catalogue: Catalogue, panel: Panel) -> bool:
+def known_and_nothing(server: Any, catalog: Catalog, panel: Panel) -> bool:
     """Whether a panel without data is one of failures that there were none of, and Prometheus knows its metrics."""
     for query in panel.queries:
-        for name in metrics_named(catalogue, query.expr):
+        for name in metrics_named(catalog, query.expr):
             known = server.get("metadata", metric=name) or server.get("metadata", metric=name.removesuffix("_total"))
             if not known or not any(word in name for word in MAY_BE_NOTHING):
                 return False
@@ -253,7 +253,7 @@ def test_every_panel_has_data_and_the_rules_fire(
     changes = settings(references, destination)
     config = parse_config(yaml.safe_dump(service_settings(tmp_path, changes)))
     rules = rules_of(config)
-    catalogue = Catalogue.of_registries()
+    catalog = Catalog.of_registries()
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(run(changes, size=f"{WINDOW} rows"))
         application = Application(running.port("grpc"), references)
@@ -267,7 +267,7 @@ def test_every_panel_has_data_and_the_rules_fire(
         deadline = time.monotonic() + DEADLINE_S
         while pending and time.monotonic() < deadline:
             pending = [(board, row, panel) for board, row, panel in pending if not has_data(server, board, panel)]
-            pending = [item for item in pending if not known_and_nothing(server, catalogue, item[2])]
+            pending = [item for item in pending if not known_and_nothing(server, catalog, item[2])]
             threading.Event().wait(0.2)
         missing = [
             f"{board.uid}: {row.title} / {panel.title}: {[query.expr for query in panel.queries]}"

@@ -18,8 +18,8 @@ import yaml
 from collector_processor.cli import main as cli
 from collector_processor.config import Config, parse_config
 from collector_processor.config.load import DEFAULT
-from collector_processor.generate import catalogue as catalogue_module
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate import catalog as catalog_module
+from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.dashboards import boards, write_dashboards
 from collector_processor.generate.dashboards.plan import (
     FLEET_UID,
@@ -71,11 +71,11 @@ def expressions(board: Board) -> Iterator[tuple[str, str]]:
         yield annotation.name, annotation.expr
 
 
-def row_of(board: Board, metric: str, catalogue: Catalogue) -> list[tuple[str, Panel]]:
+def row_of(board: Board, metric: str, catalog: Catalog) -> list[tuple[str, Panel]]:
     return [
         (row.title, panel)
         for row, panel in board.panels()
-        if any(metric in metrics_named(catalogue, query.expr) for query in panel.queries)
+        if any(metric in metrics_named(catalog, query.expr) for query in panel.queries)
     ]
 
 
@@ -84,9 +84,9 @@ def row_of(board: Board, metric: str, catalogue: Catalogue) -> list[tuple[str, P
 
 @EACH_BOARD
 def test_no_expression_names_what_does_not_exist(board: Board) -> None:
-    catalogue = Catalogue.of_registries()
+    catalog = Catalog.of_registries()
     for _, expr in expressions(board):
-        assert_names_exist(catalogue, expr)
+        assert_names_exist(catalog, expr)
 
 
 def with_every_monitor() -> Config:
@@ -102,57 +102,57 @@ def with_every_monitor() -> Config:
 
 
 def test_every_metric_of_every_registry_is_on_a_panel() -> None:
-    catalogue = Catalogue.of_registries()
+    catalog = Catalog.of_registries()
     _, model, service = boards(with_every_monitor())
     by_origin = {"derived": model, "emitted": model, "own": service}
-    for series in catalogue:
-        assert row_of(by_origin[series.origin], series.metric, catalogue), series.metric
+    for series in catalog:
+        assert row_of(by_origin[series.origin], series.metric, catalog), series.metric
 
 
 def test_a_monitor_that_is_off_has_no_panel_that_would_stay_empty() -> None:
-    catalogue = Catalogue.of_registries()
-    off = {metric.metric for metric in catalogue} - {metric.metric for metric in catalogue.given_by(MlMonitor())}
+    catalog = Catalog.of_registries()
+    off = {metric.metric for metric in catalog} - {metric.metric for metric in catalog.given_by(MlMonitor())}
     assert off == {semconv.QUALITY_MISSING_SHIFT}
     for board in boards():
-        assert not any(row_of(board, metric, catalogue) for metric in off)
+        assert not any(row_of(board, metric, catalog) for metric in off)
 
 
 def test_every_metric_that_is_measured_by_segment_has_a_panel_for_that() -> None:
-    catalogue = Catalogue.of_registries()
-    for series in catalogue.of("derived"):
-        if catalogue_module.SEGMENT in series.labels:
-            assert "Segments" in {title for title, _ in row_of(BOARDS[1], series.metric, catalogue)}, series.metric
+    catalog = Catalog.of_registries()
+    for series in catalog.of("derived"):
+        if catalog_module.SEGMENT in series.labels:
+            assert "Segments" in {title for title, _ in row_of(BOARDS[1], series.metric, catalog)}, series.metric
 
 
 def test_a_new_monitors_metrics_bring_their_own_panels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue_module, "MONITOR_TYPES", (*MONITOR_TYPES, NewMonitor))
-    catalogue = Catalogue.of_registries()
+    monkeypatch.setattr(catalog_module, "MONITOR_TYPES", (*MONITOR_TYPES, NewMonitor))
+    catalog = Catalog.of_registries()
     fleet, model, _ = boards()
-    [(title, panel), (segments, _)] = row_of(model, "ml.fairness.parity", catalogue)
+    [(title, panel), (segments, _)] = row_of(model, "ml.fairness.parity", catalog)
     assert (title, segments) == ("Fairness", "Segments")
     assert (panel.title, panel.description, panel.unit) == (
         "Fairness parity", "Difference of selection rates.", "percentunit",
     )  # fmt: skip
     assert 'ml_fairness_parity_ratio{ml_model_name="$model"' in panel.queries[0].expr
-    [(_, counter)] = row_of(model, "ml.fairness.checked", catalogue)
+    [(_, counter)] = row_of(model, "ml.fairness.checked", catalog)
     assert "rate(ml_fairness_checked_total{" in counter.queries[0].expr
     for board in (fleet, model):
-        assert "Performance" in {title for title, _ in row_of(board, "ml.performance.kappa", catalogue)}
+        assert "Performance" in {title for title, _ in row_of(board, "ml.performance.kappa", catalog)}
 
 
 def test_a_monitor_that_is_gone_takes_its_panels_with_it() -> None:
-    metrics = [metric for metric in catalogue_module.registered_metrics() if metric.name != "ml.performance.r2"]
-    catalogue = Catalogue.of_registries(metrics)
-    for board in boards(catalogue=catalogue):
+    metrics = [metric for metric in catalog_module.registered_metrics() if metric.name != "ml.performance.r2"]
+    catalog = Catalog.of_registries(metrics)
+    for board in boards(catalog=catalog):
         assert not any("ml_performance_r2" in expr for _, expr in expressions(board))
 
 
 def test_two_monitors_that_give_one_metric_share_a_series() -> None:
     first = Metric("ml.x", "1", "x", MODEL_KEYS)
     second = Metric("ml.x", "1", "x", (*MODEL_KEYS, "ml.performance.source"))
-    assert Catalogue.of_registries([first, second])["ml.x"].labels[-1] == "ml_performance_source"
+    assert Catalog.of_registries([first, second])["ml.x"].labels[-1] == "ml_performance_source"
     with pytest.raises(KeyError):
-        Catalogue.of_registries([first])["ml.y"]
+        Catalog.of_registries([first])["ml.y"]
 
 
 def test_realised_and_estimated_performance_are_lines_of_one_panel() -> None:
@@ -346,7 +346,7 @@ def test_panels_have_numbers_of_their_own_and_do_not_overlap(documents: dict[str
 def test_a_panels_number_does_not_hang_on_what_stands_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     grafana = pytest.importorskip("collector_processor.generate.dashboards.grafana")
     before = {panel.title: panel.id_val for panel in grafana.dashboard(BOARDS[1]).panels}
-    monkeypatch.setattr(catalogue_module, "MONITOR_TYPES", (NewMonitor, *MONITOR_TYPES))
+    monkeypatch.setattr(catalog_module, "MONITOR_TYPES", (NewMonitor, *MONITOR_TYPES))
     after = {panel.title: panel.id_val for panel in grafana.dashboard(boards()[1]).panels}
     assert before.items() <= after.items()
     assert before["Drift score and threshold"] == panel_id(MODEL_UID, "Drift", "Drift score and threshold")
@@ -426,7 +426,7 @@ def test_the_service_does_not_need_the_extra() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_metrics_of_the_contract_are_in_the_catalogue() -> None:
-    catalogue = Catalogue.of_registries()
+def test_metrics_of_the_contract_are_in_the_catalog() -> None:
+    catalog = Catalog.of_registries()
     for metric in (semconv.DRIFT_SHARE, semconv.PREDICTIONS, semconv.METRIC_PREDICTION_DURATION):
-        assert metric in catalogue
+        assert metric in catalog

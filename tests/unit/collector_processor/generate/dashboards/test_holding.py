@@ -7,7 +7,7 @@ import yaml
 
 from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.dashboards import boards
 from support.promql import selectors
 
@@ -24,10 +24,10 @@ DAY_S = 86_400
     ],
 )
 def test_figures_hold_until_the_next_window_may_be_expected(window: dict[str, str], held: int) -> None:
-    catalogue = Catalogue.of_registries()
+    catalog = Catalog.of_registries()
     document = yaml.safe_load(DEFAULT)
     document["connectors"] = {"ml_monitor": {"window": window}}
-    gauges = {item.name for item in catalogue.of("derived") if item.kind == "gauge"}
+    gauges = {item.name for item in catalog.of("derived") if item.kind == "gauge"}
     for board in boards(parse_config(yaml.safe_dump(document))):
         asked = [query.expr for _, panel in board.panels() for query in panel.queries]
         for expr in [*asked, *(mark.expr for mark in board.annotations)]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.dashboards.boards import boards
 from collector_processor.generate.dashboards.generic import sentence, title_of
 
@@ -30,7 +30,7 @@ def test_every_line_of_a_board_is_full() -> None:
 
 
 def test_titles_and_texts_have_words_not_names() -> None:
-    known = Catalogue.of_registries()
+    known = Catalog.of_registries()
     assert title_of("ml.drift.p_value") == "Drift p-value"
     assert title_of("otel_ml_evaluate_seconds") == "Time to evaluate"
     own = known.of("own")

@@ -15,7 +15,7 @@ import yaml
 from collector_processor.cli import main as cli
 from collector_processor.config import Config, default_config, parse_config
 from collector_processor.config.load import DEFAULT
-from collector_processor.generate.catalogue import Catalogue
+from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.rules import Rule, rules_of, rules_text, unit_tests_text
 from collector_processor.generate.rules.prometheus import expression
 from support.promql import assert_names_exist, metrics_named
@@ -105,14 +105,14 @@ def test_limits_of_the_configuration_are_the_thresholds_of_memory_and_journal(mi
 
 def test_a_rule_may_not_name_a_metric_that_does_not_exist(mine: Config) -> None:
     with pytest.raises(KeyError):
-        rules_of(mine, catalogue=Catalogue([]))
+        rules_of(mine, catalog=Catalog([]))
 
 
 def test_every_name_in_every_expression_exists(rules: tuple[Rule, ...]) -> None:
-    catalogue = Catalogue.of_registries()
+    catalog = Catalog.of_registries()
     for rule in rules:
-        assert_names_exist(catalogue, expression(rule))
-        assert metrics_named(catalogue, rule.value), rule.name
+        assert_names_exist(catalog, expression(rule))
+        assert metrics_named(catalog, rule.value), rule.name
 
 
 def test_a_rule_of_the_users_may_not_have_the_name_of_one_on_the_service() -> None:
@@ -227,14 +227,14 @@ DATADOG_METRIC = re.compile(r"(?:min|max|sum|avg):([\w.]+)\{([^{}]*)\} by \{([\w
 
 
 def test_datadog_queries_are_of_its_grammar_and_name_what_exists(rules: tuple[Rule, ...]) -> None:
-    catalogue = Catalogue.of_registries()
+    catalog = Catalog.of_registries()
     for name, monitor in datadog_rules(rules).items():
         found = DATADOG.fullmatch(monitor["query"])
         assert found, f"{name}: {monitor['query']}"
         metrics = DATADOG_METRIC.findall(found["value"])
         assert metrics, name
         for metric, scope, tags in metrics:
-            assert metric in catalogue, f"{name}: {metric}"
+            assert metric in catalog, f"{name}: {metric}"
             assert scope == "*" or re.fullmatch(r"[\w.:!*()\-/ ]+", scope), scope
             assert tags
         rest = DATADOG_METRIC.sub("", found["value"])

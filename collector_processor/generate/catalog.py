@@ -54,19 +54,19 @@ class Series:
     def now(self, matchers: str = "") -> str:
         """Return PromQL for the newest values of the series that the matchers select.
 
-        >>> catalogue = Catalogue.of_registries(held="780s")
-        >>> catalogue["ml.drift.share"].now('a="b"'), catalogue["otel_ml_models"].now()
+        >>> catalog = Catalog.of_registries(held="780s")
+        >>> catalog["ml.drift.share"].now('a="b"'), catalog["otel_ml_models"].now()
         ('last_over_time(ml_drift_share_ratio{a="b"}[780s])', 'otel_ml_models')
         """
         chosen = f"{self.name}{{{matchers}}}" if matchers else self.name
         return f"last_over_time({chosen}[{self.held}])" if self.held else chosen
 
 
-class Catalogue:
+class Catalog:
     """All series by OTLP name, in the order of the registries; ``KeyError`` for a series that does not exist.
 
-    >>> catalogue = Catalogue.of_registries()
-    >>> catalogue["ml.drift.share"].name, catalogue["otel_ml_errors_total"].labels
+    >>> catalog = Catalog.of_registries()
+    >>> catalog["ml.drift.share"].name, catalog["otel_ml_errors_total"].labels
     ('ml_drift_share_ratio', ('stage',))
     """
 
@@ -79,7 +79,7 @@ class Catalogue:
             self._series[item.metric] = item if known is None else replace(known, labels=known.labels + extra)
 
     @classmethod
-    def of_registries(cls, metrics: Sequence[Metric] | None = None, *, held: str = "") -> Catalogue:
+    def of_registries(cls, metrics: Sequence[Metric] | None = None, *, held: str = "") -> Catalog:
         """Return the series of the monitors (or of ``metrics`` instead), the service and the instrumentation.
 
         ``held`` is how long gauges of windows hold: windows can be further apart than the five minutes that Prometheus
@@ -87,16 +87,16 @@ class Catalogue:
         """
         return cls([*derived_series(metrics), *own_series(), *emitted_series()]).holding(held)
 
-    def holding(self, held: str) -> Catalogue:
+    def holding(self, held: str) -> Catalog:
         """Return the same series, with gauges of windows that hold for a time."""
         gauges = {item.metric for item in self.of("derived") if item.kind == "gauge"}
-        return Catalogue(replace(item, held=held) if item.metric in gauges else item for item in self)
+        return Catalog(replace(item, held=held) if item.metric in gauges else item for item in self)
 
-    def given_by(self, monitor: MlMonitor) -> Catalogue:
+    def given_by(self, monitor: MlMonitor) -> Catalog:
         """Return the same series without those of monitors that are off for every model."""
         registered = {metric.name for metric in monitor_metrics()}
         off = registered - monitor.metrics()
-        return Catalogue(item for item in self if item.metric not in off)
+        return Catalog(item for item in self if item.metric not in off)
 
     def __getitem__(self, metric: str) -> Series:
         """Return the series of a metric by its OTLP name."""

@@ -1,4 +1,4 @@
-"""The catalogue is what is really there: what the SDK emits, what the service exposes, what monitors list."""
+"""The catalog is what is really there: what the SDK emits, what the service exposes, what monitors list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Histogram, InMemoryMetricReader
 
 from collector_processor.exporters.naming import label_name
-from collector_processor.generate.catalogue import Catalogue, stopped
+from collector_processor.generate.catalog import Catalog, stopped
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.own.telemetry import Telemetry
 from otel_ml.emit.instruments import Meters
@@ -26,7 +26,7 @@ def test_emitted_series_are_those_of_the_instrumentation() -> None:
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
-    known = {series.metric: series for series in Catalogue.of_registries().of("emitted")}
+    known = {series.metric: series for series in Catalog.of_registries().of("emitted")}
     assert emitted.keys() | {METRIC_FEATURE_OBSERVATIONS} == known.keys()
     for name, (unit, kind) in emitted.items():
         assert known[name].kind == kind
@@ -36,7 +36,7 @@ def test_emitted_series_are_those_of_the_instrumentation() -> None:
 def test_own_series_are_those_that_the_service_exposes() -> None:
     telemetry = Telemetry()
     telemetry.errors.labels("decode").inc()
-    known = {series.name: series for series in Catalogue.of_registries().of("own")}
+    known = {series.name: series for series in Catalog.of_registries().of("own")}
     exposed = {
         family.name + ("_total" if family.type == "counter" else ""): family for family in telemetry.registry.collect()
     }
@@ -50,10 +50,10 @@ def test_own_series_are_those_that_the_service_exposes() -> None:
 
 
 def test_derived_series_are_those_that_monitors_list() -> None:
-    catalogue = Catalogue.of_registries()
+    catalog = Catalog.of_registries()
     for monitor in MONITOR_TYPES:
         for metric in monitor.metrics:
-            series = catalogue[metric.name]
+            series = catalog[metric.name]
             assert set(series.labels) >= {label_name(key) for key in metric.attributes}
             assert series.names == (series.name,)
 
