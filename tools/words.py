@@ -37,6 +37,7 @@ ENFORCED = (
     "docs/STYLE.md",
     "docs/adr",
     "docs/alerts.md",
+    "docs/architecture.md",
     "docs/benchmarks.md",
     "docs/build.py",
     "docs/configuration.md",
