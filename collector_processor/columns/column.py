@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U64 = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
+
+_CATEGORY_BYTES: Final = 64
+"""Average bytes of a category's text, the Python object included."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,7 +79,7 @@ class Column:
     def nbytes(self) -> int:
         """Approximate size in bytes."""
         arrays = sum(values.nbytes for values in (self.numbers, self.codes) if values is not None)
-        return arrays + sum(64 + len(category) for category in self.categories)
+        return arrays + _CATEGORY_BYTES * len(self.categories)
 
     def mapped(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> Column:
         """Return the column with ``of`` applied to each of its arrays."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from collector_processor.columns.batch import Decoded
-
-Signal = Literal["traces", "logs", "metrics"]
+from collector_processor.own.telemetry import Signal
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from collector_processor.columns.batch import Column, Decoded
+from collector_processor.columns.parts import bytes_of
 from collector_processor.journal.base import Entry, JournalFullError, Request, Signal
 from collector_processor.own.telemetry import Telemetry
 
@@ -21,8 +21,6 @@ DEFAULT_MAX_BYTES: Final = 256 * 2**20
 DEFAULT_MAX_ENTRIES: Final = 10_000
 _ENTRY_BYTES: Final = 512
 """Bytes that a request counts besides its content, so that empty ones are not free."""
-_CATEGORY_BYTES: Final = 64
-"""Average bytes of a category's text, the Python object included."""
 
 
 @dataclass(slots=True)
@@ -230,30 +228,9 @@ class MemoryJournal:
 def request_bytes(request: Request) -> int:
     """Return the bytes that a held request uses: its body, plain and as it came, its columns and categories.
 
+    >>> from collector_processor.columns.batch import Decoded
     >>> request_bytes(Request("traces", b"12345678", Decoded(), 0, 0))
     520
     """
-    return _ENTRY_BYTES + len(request.body) + len(request.gzipped) + _decoded_bytes(request.decoded)
-
-
-def _decoded_bytes(decoded: Decoded) -> int:
-    total = 0
-    for batch in decoded.predictions:
-        total += batch.time_ns.nbytes + batch.ids.nbytes + batch.weights.nbytes + batch.duration_s.nbytes
-        total += sum(values.nbytes for values in (batch.score, batch.value) if values is not None)
-        total += sum(values.nbytes for values in (*batch.scores.values(), *batch.attributions.values()))
-        total += _columns_bytes((batch.prediction, batch.error, *batch.features.values(), *batch.segments.values()))
-    for labels in decoded.labels:
-        total += labels.time_ns.nbytes + labels.ids.nbytes + _columns_bytes((labels.classes,))
-        total += 0 if labels.values is None else labels.values.nbytes
-    return total
-
-
-def _columns_bytes(columns: Iterable[Column | None]) -> int:
-    total = 0
-    for column in columns:
-        if column is None:
-            continue
-        total += _CATEGORY_BYTES * len(column.categories)
-        total += sum(part.nbytes for part in (column.numbers, column.codes) if part is not None)
-    return total
+    batches = (*request.decoded.predictions, *request.decoded.labels)
+    return _ENTRY_BYTES + len(request.body) + len(request.gzipped) + sum(map(bytes_of, batches))

@@ -19,6 +19,7 @@ from collector_processor.own.memory import resident_bytes
 from collector_processor.own.metrics import EXPORTED, ITEMS, OWN_METRICS, RECEIVED, exported_name, received_name
 
 Transport = Literal["grpc", "http"]
+Signal = Literal["traces", "logs", "metrics"]
 
 
 class Telemetry:
