@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from email.utils import formatdate
@@ -26,6 +27,8 @@ _AT_ONCE: Final = 64
 """Connections to accept in a row before other work gets a turn."""
 _TICK_S: Final = 1.0
 _POLL_S: Final = 0.01
+_TLS_CLOSE_S: Final = 1.0
+"""How long a client may take to answer the end of TLS; a client that only hangs up never answers it."""
 _FLUSH_S: Final = 0.5
 """How long the last answers may take to be sent, regardless of the grace time."""
 
@@ -130,7 +133,11 @@ class HttpServer:
 
     async def _take(self, connection: socket.socket) -> None:
         """Hand a connection to the protocol, after its TLS handshake where there is one."""
-        secure = {} if self._context is None else {"ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S}
+        secure: dict[str, float] = {}
+        if self._context is not None:
+            secure["ssl_handshake_timeout"] = HANDSHAKE_TIMEOUT_S
+            if sys.version_info >= (3, 11):
+                secure["ssl_shutdown_timeout"] = _TLS_CLOSE_S
         with suppress(OSError, asyncio.TimeoutError):
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._connected, connection, ssl=self._context, **secure
