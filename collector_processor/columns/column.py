@@ -21,7 +21,7 @@ U64 = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 
 _CATEGORY_BYTES: Final = 64
-"""Average bytes of a category's text, the Python object included."""
+"""Bytes of a category besides its characters: the Python object and its place in the tuple."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,7 +79,7 @@ class Column:
     def nbytes(self) -> int:
         """Approximate size in bytes."""
         arrays = sum(values.nbytes for values in (self.numbers, self.codes) if values is not None)
-        return arrays + _CATEGORY_BYTES * len(self.categories)
+        return arrays + _CATEGORY_BYTES * len(self.categories) + sum(map(len, self.categories))
 
     def mapped(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> Column:
         """Return the column with ``of`` applied to each of its arrays."""

@@ -239,7 +239,7 @@ def test_decoded_columns_count_towards_the_limit() -> None:
     decoded = Decoded((batch,), (labels,))
 
     columns = rows * (8 + 16 + 8 + 8 + 8 + 4 + 8 + 8) + rows * (8 + 16 + 8)
-    assert request_bytes(Request("traces", b"", decoded, 1, 0)) - EMPTY_BYTES - columns == 2 * 64
+    assert request_bytes(Request("traces", b"", decoded, 1, 0)) - EMPTY_BYTES - columns == 2 * 64 + len("defr")
 
 
 def test_reading_waits_for_an_append() -> None:
