@@ -54,6 +54,8 @@ class Engine:
         self.groups: dict[GroupKey, Group] = {}
         self.orphaned: list[Notice] = []
         """Alerts that had no rule after a restart; the next sweep resolves them."""
+        self._passed: list[Notice] = []
+        """Notices about windows that newer ones of the same call followed; the next sweep returns them."""
         self._telemetry = telemetry
         self._silences = tuple(silences)
         self._repeat_ns = repeat_ns
@@ -69,12 +71,24 @@ class Engine:
         return sum(len(book.series) for book in self.books.values())
 
     def judge(self, measurements: Sequence[Measurement], now_ns: int) -> None:
-        """Judge the measurements of windows; those of one model must be in the order of time."""
+        """Judge the measurements of windows, window by window in the order of time.
+
+        A backlog closes many windows at once. What begins and ends within it is reported as if each had come alone.
+        """
+        windows: dict[int, list[Measurement]] = {}
+        for item in measurements:
+            if item.name in self._judging or item.name == semconv.WINDOW_ROWS:
+                windows.setdefault(item.time_ns, []).append(item)
+        for position, time_ns in enumerate(sorted(windows), 1):
+            self._judge_windows(windows[time_ns], now_ns)
+            if position < len(windows):
+                self._passed += self._changes(now_ns, all_groups=False)
+
+    def _judge_windows(self, measurements: Sequence[Measurement], now_ns: int) -> None:
+        """Judge windows that ended at the same time."""
         by_name: dict[str, list[Measurement]] = {name: [] for name in (*self._judging, semconv.WINDOW_ROWS)}
         for item in measurements:
-            items = by_name.get(item.name)
-            if items is not None:
-                items.append(item)
+            by_name[item.name].append(item)
         rows = {
             (item.attributes, item.time_ns): item.value
             for item in by_name[semconv.WINDOW_ROWS]
@@ -99,12 +113,8 @@ class Engine:
                 self._arrived(book, arrivals, now_ns)
             for series in [*book.series.values()]:
                 self._age(book, series, arrivals, names, now_ns)
-        notices, self.orphaned = self.orphaned, []
-        in_force = [silence for silence in self._silences if silence.holds(now_ns)]
-        for key, group in [*self.groups.items()]:
-            notices += self._notices(group, in_force, now_ns)
-            if not group.firing and group.notified_ns is None:
-                del self.groups[key]
+        notices = [*self._passed, *self.orphaned, *self._changes(now_ns)]
+        self._passed, self.orphaned = [], []
         self._count()
         return notices
 
@@ -275,6 +285,20 @@ class Engine:
         return not self._full
 
     # --- notices ---------------------------------------------------------------------------------------------------
+
+    def _changes(self, now_ns: int, *, all_groups: bool = True) -> list[Notice]:
+        """Return the notices to send now, of all groups or only of those that changed."""
+        in_force = [silence for silence in self._silences if silence.holds(now_ns)]
+        notices: list[Notice] = []
+        for key, group in [*self.groups.items()]:
+            if all_groups or group.changed:
+                notices += self._notices(group, in_force, now_ns)
+            if not group.firing and group.notified_ns is None:
+                del self.groups[key]
+        for notice in notices:
+            if notice.reason == "new" or notice.state == "resolved":
+                self._telemetry.alerts.labels(notice.rule.name, notice.rule.severity, notice.state).inc()
+        return notices
 
     def _notices(self, group: Group, silences: Sequence[Silence], now_ns: int) -> Iterable[Notice]:
         """Yield the notice to send about a group now, if there is one."""

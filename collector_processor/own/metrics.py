@@ -96,6 +96,12 @@ _METRICS: Final = (
     OwnMetric(
         "otel_ml_evaluate_seconds", "histogram", "time to evaluate one window with all monitors", unit=UNIT_SECOND
     ),
+    OwnMetric(
+        "otel_ml_alerts_total",
+        "counter",
+        'alerts that began (`state="firing"`) or ended (`state="resolved"`), even if both between two scrapes',
+        ("rule", "severity", "state"),
+    ),
     OwnMetric("otel_ml_alerts_firing", "gauge", "firing alerts, one for each rule and model", ("rule", "severity")),
     OwnMetric(
         "otel_ml_notifications_total",

@@ -48,6 +48,7 @@ class Telemetry:
         self.journal_bytes = self._gauge("otel_ml_journal_bytes")
         self.journal_lag = self._gauge("otel_ml_journal_lag")
         self.evaluate_seconds = self._histogram("otel_ml_evaluate_seconds")
+        self.alerts = self._counter("otel_ml_alerts_total")
         self.alerts_firing = self._gauge("otel_ml_alerts_firing")
         self.notifications = self._counter("otel_ml_notifications_total")
         self.alert_seconds = self._histogram("otel_ml_alert_evaluate_seconds")

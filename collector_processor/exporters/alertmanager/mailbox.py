@@ -24,10 +24,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Alert:
-    """The newest state of one alert; ``counted`` is whether the outcome of its first delivery has been counted."""
+    """The newest state of one alert; ``counted`` is whether the outcome of its first delivery has been counted.
+
+    ``ending`` is the end of an alert that Alertmanager has not had as firing for long enough.
+    """
 
     notice: Notice
     counted: bool = False
+    sent_at: float | None = None
+    """When it was first delivered, on the monotonic clock."""
+    ending: Notice | None = None
 
 
 @dataclass(slots=True)
@@ -47,6 +53,9 @@ class AlertMailbox:
 
     So a failed try loses nothing: the alerts of a round that is given up count as ``failed``, and are queued again with
     the next resend. The newest state of at most ``limit`` alerts is kept; a new alert beyond that is ``dropped``.
+
+    Alertmanager never notifies about an alert that is over before its ``group_wait``. So an alert stays firing there
+    for at least ``resend_s`` after its delivery, even if it began and ended at once, as in a backlog.
     """
 
     def __init__(
@@ -73,9 +82,11 @@ class AlertMailbox:
         """Keep the newest state of alerts."""
         with self._changed:
             for notice in notices:
-                known = notice.key in self._alerts
-                if self._closed or (not known and len(self._alerts) >= self._limit):
+                known = self._alerts.get(notice.key)
+                if self._closed or (known is None and len(self._alerts) >= self._limit):
                     self._count("dropped")
+                elif known is not None and notice.state == "resolved" and not self._may_end(known):
+                    known.ending = notice
                 else:
                     self._alerts[notice.key] = self._waiting[notice.key] = Alert(notice)
             self._changed.notify()
@@ -92,6 +103,7 @@ class AlertMailbox:
                     self._changed.wait(self._resend_at - now_s)
                 else:
                     self._forget()
+                    self._end()
                     self._waiting = dict(self._alerts)
                     self._resend_at = None
             return Round() if self._waiting else None
@@ -130,9 +142,23 @@ class AlertMailbox:
                 # An alert that has changed in the meantime waits with its new state.
                 if self._waiting.get(key) is alert:
                     del self._waiting[key]
+                if outcome == "sent" and alert.sent_at is None:
+                    alert.sent_at = time.monotonic()
                 if not alert.counted:
                     alert.counted = True
                     self._count(outcome)
+
+    def _may_end(self, alert: Alert) -> bool:
+        """Return whether Alertmanager has had an alert as firing for long enough to have notified about it."""
+        if alert.notice.state == "resolved":
+            return True
+        return alert.sent_at is not None and time.monotonic() - alert.sent_at >= self._resend_s
+
+    def _end(self) -> None:
+        """Let the alerts end that had to stay firing."""
+        for key, alert in self._alerts.items():
+            if alert.ending is not None and self._may_end(alert):
+                self._alerts[key] = Alert(alert.ending)
 
     def _forget(self) -> None:
         """Forget alerts that resolved long ago."""

@@ -50,6 +50,18 @@ def test_windows_that_come_late_in_a_burst_hold_by_their_own_time():
     assert reasons(Bench(rule(hold_ns=10 * MINUTE)).after(0, *burst[:10])) == []
 
 
+def test_an_alert_that_begins_and_ends_in_one_backlog_is_reported_and_counted():
+    bench = Bench(rule(hold_ns=10 * MINUTE))
+    burst = [item(0.5, BEGIN + minute * MINUTE) for minute in range(11)]
+    calm = [item(0.1, BEGIN + minute * MINUTE) for minute in range(11, 30)]
+    notices = bench.after(0, *burst, *calm)
+    assert reasons(notices) == ["new", "over"]
+    assert [notice.value for notice in notices] == [0.5, 0.5]
+    for state in ("firing", "resolved"):
+        assert bench.counted("otel_ml_alerts_total", rule="drift", severity="warning", state=state) == 1.0
+    assert bench.counted("otel_ml_alerts_firing", rule="drift", severity="warning") == 0.0
+
+
 def test_a_gap_in_event_time_is_no_hold_time():
     bench = Bench(rule(hold_ns=10 * MINUTE))
     assert bench.window(0.5) == []

@@ -71,3 +71,29 @@ def test_an_alert_fires_as_the_simple_machine_says_restarts_or_not(windows, rest
             engine = Engine([RULE], Telemetry(), stale_ns=STALE * S)
             restore_engine(engine, state, now)
     assert states == expected(windows)
+
+
+@given(st.lists(st.sampled_from([0.0, CLEAR, 0.4, 0.51, 1.0]), min_size=1, max_size=40), st.integers(1, 40))
+def test_a_backlog_is_reported_as_the_same_windows_one_by_one(values, chunk):
+    """However many windows close in one call, the notices and the counters are the same."""
+    times = [BEGIN + number * S for number in range(len(values))]
+    windows = [
+        Measurement(semconv.DRIFT_SHARE, value, "1", model_attributes(MODEL), time_ns)
+        for value, time_ns in zip(values, times, strict=True)
+    ]
+
+    def reported(size: int):
+        telemetry = Telemetry()
+        engine, notices = Engine([RULE], telemetry, stale_ns=STALE * S), []
+        for begin in range(0, len(windows), size):
+            engine.judge(windows[begin : begin + size], BEGIN)
+            notices += engine.sweep({MODEL: BEGIN}, BEGIN)
+        counts = [
+            telemetry.registry.get_sample_value(
+                "otel_ml_alerts_total", {"rule": "drift", "severity": "warning", "state": state}
+            )
+            for state in ("firing", "resolved")
+        ]
+        return [(notice.state, notice.reason, notice.window_ns, notice.value) for notice in notices], counts
+
+    assert reported(chunk) == reported(1)
