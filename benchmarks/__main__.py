@@ -7,11 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import bench_emit, bench_labels, bench_scale, bench_service, bench_statistics, bench_wire, page
+from benchmarks import (
+    bench_emit,
+    bench_labels,
+    bench_scale,
+    bench_service,
+    bench_statistics,
+    bench_width,
+    bench_wire,
+    page,
+)
 from benchmarks.measure import Row
 
 Suite = Callable[[Callable[[str], None]], Iterator[Row]]
-SUITES = ("decode", "service", "emit", "statistics", "labels")
+SUITES = ("decode", "service", "emit", "statistics", "labels", "width")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "emit": bench_emit.rows,
         "statistics": bench_statistics.rows,
         "labels": lambda progress: bench_labels.rows(progress, options.full),
+        "width": bench_width.rows,
     }
     start = time.monotonic()
     scaling = bench_scale.lines(_progress) if options.scale else None

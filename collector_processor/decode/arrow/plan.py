@@ -22,10 +22,11 @@ DataType: TypeAlias = Any
 """``pyarrow.DataType``."""
 Layout = Literal["numbers", "codes", "array"]
 
-PLANS_LIMIT: Final = 64
-"""Number of schemas whose plans are cached."""
-SCHEMA_LIMIT: Final = 65_536
-"""Longest schema message, in bytes, that has a plan."""
+SCHEMA_LIMIT: Final = 1024 * 1024
+"""Longest schema message, in bytes, that has a plan: about 5,000 columns with names of ordinary length."""
+_NARROW: Final = 65_536
+_NARROW_KEPT, _WIDE_KEPT = 64, 8
+"""Plans cached of schemas up to 64 KiB, and of longer ones: senders choose the schemas, so bytes bound both caches."""
 MESSAGE_HEADER: Final = 2
 _SCHEMA_ENDIANNESS, _SCHEMA_FIELDS = 0, 1
 _FIELD_DICTIONARY: Final = 4
@@ -51,9 +52,12 @@ class ColumnPlan:
     dictionary: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """All columns in order, the number of nodes and buffers of a batch of them, and pyarrow's schema."""
+    """All columns in order, the number of nodes and buffers of a batch of them, and pyarrow's schema.
+
+    Without slots, so that what is known of a plan can be kept by a weak reference to it.
+    """
 
     columns: tuple[ColumnPlan, ...]
     nodes: int
@@ -61,9 +65,12 @@ class Plan:
     schema: Any
 
 
-@lru_cache(maxsize=PLANS_LIMIT)
 def plan_of(message: bytes) -> Plan | None:
     """Return the plan of an encapsulated schema message; None for schemas that pyarrow has to read, or refuse."""
+    return (_narrow_plan if len(message) <= _NARROW else _wide_plan)(message)
+
+
+def _new_plan(message: bytes) -> Plan | None:
     try:
         schema = pa.ipc.read_schema(pa.py_buffer(message))
         head = memoryview(message)[8:]
@@ -74,6 +81,10 @@ def plan_of(message: bytes) -> Plan | None:
         return _plan(schema, ids) if len(ids) == len(schema) else None
     except (struct.error, pa.ArrowException, OSError, ValueError, TypeError, LookupError):
         return None
+
+
+_narrow_plan: Final = lru_cache(maxsize=_NARROW_KEPT)(_new_plan)
+_wide_plan: Final = lru_cache(maxsize=_WIDE_KEPT)(_new_plan)
 
 
 def _plan(schema: Any, ids: list[int | None]) -> Plan | None:

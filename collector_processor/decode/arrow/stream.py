@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from pyarrow import types
 from collector_processor.columns.batch import I64
 from collector_processor.decode.arrow.arrays import Array, DataType, encoded, is_scalar, is_string_view, is_text
 from collector_processor.decode.arrow.direct import NotUsualError, UsualStream, aligned
-from collector_processor.decode.arrow.plan import PLANS_LIMIT, Plan
+from collector_processor.decode.arrow.plan import Plan
 from collector_processor.decode.arrow.size import unpacked_size
 from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cells import MAPS, UnreadableError, place_of
@@ -85,14 +85,18 @@ def _read_directly(stream: bytes | memoryview, tally: Tally) -> ArrowTable:
     return ArrowTable(table.rows, table.columns)
 
 
-@lru_cache(maxsize=PLANS_LIMIT)
-def _wanted(plan: Plan) -> tuple[tuple[int, ...], int]:
-    """Return :func:`_columns_of_interest` of a plan's schema."""
-    try:
-        readable, unreadable = _columns_of_interest(plan.schema)
-    except UnreadableError as error:
-        raise NotUsualError from error
-    return tuple(readable), unreadable
+_known_wanted: Final[WeakKeyDictionary[Plan, tuple[list[int], int]]] = WeakKeyDictionary()
+
+
+def _wanted(plan: Plan) -> tuple[list[int], int]:
+    """Return :func:`_columns_of_interest` of a plan's schema, worked out once for each plan."""
+    known = _known_wanted.get(plan)
+    if known is None:
+        try:
+            known = _known_wanted[plan] = _columns_of_interest(plan.schema)
+        except UnreadableError as error:
+            raise NotUsualError from error
+    return known
 
 
 def _take_bytes(size: int, tally: Tally) -> None:
@@ -126,15 +130,16 @@ def _read(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
 
 def _columns_of_interest(schema: Any) -> tuple[list[int], int]:
     """Return the indices of the columns to read, and how many others have a contract name but no readable type."""
-    ours = [index for index, name in enumerate(schema.names) if place_of(name) is not None or name in MAPS]
-    readable = [index for index in ours if _is_readable(schema.names[index], schema.types[index])]
+    fields = [(field.name, field.type) for field in schema]  # schema.names and schema.types build a list each time
+    ours = [index for index, (name, _) in enumerate(fields) if place_of(name) is not None or name in MAPS]
+    readable = [index for index in ours if _is_readable(*fields[index])]
     if not readable:
         # Arrow's reader would take an empty list to mean every column.
-        names = ", ".join(f"{field.name} ({field.type})"[:80] for field in list(schema)[:_MAX_NAMES])
+        names = ", ".join(f"{name} ({kind})"[:80] for name, kind in fields[:_MAX_NAMES])
         raise UnreadableError(f"{semconv.BATCH} has no readable column; it has: {names or 'none'}")
-    for index in ours:
-        if schema.names[index] == semconv.PREDICTION_ID and index not in readable:
-            raise UnreadableError(f"{semconv.PREDICTION_ID} is a column of {schema.types[index]}, not of strings")
+    for name, kind in (fields[index] for index in ours):
+        if name == semconv.PREDICTION_ID and not _is_readable(name, kind):
+            raise UnreadableError(f"{semconv.PREDICTION_ID} is a column of {kind}, not of strings")
     return readable, len(ours) - len(readable)
 
 
