@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from collector_processor.alerts.settings import Alerts, alert_problems
+from collector_processor.config.document import DocumentError, read_document
 from collector_processor.config.pipelines import SignalPipeline, known, pipelines
-from collector_processor.config.reading import ConfigError, Reading
+from collector_processor.config.reading import ConfigError, Origin, Reading
 from collector_processor.exporters.registry import EXPORTERS
 from collector_processor.extensions.registry import EXTENSIONS
 from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.receivers.registry import RECEIVERS
 from collector_processor.serving.settings import AdminListener
 from collector_processor.settings.base import Settings, answers
-from collector_processor.settings.values import expand
 
 CONNECTORS: Final[Mapping[str, type[MlMonitor]]] = {"ml_monitor": MlMonitor}
 SECTIONS = ("receivers", "connectors", "exporters", "extensions", "alerts", "service")
@@ -40,6 +38,7 @@ class Config:
     unused: tuple[str, ...] = field(default=())
     """Paths of components that are configured but in no pipeline."""
     alerts: Alerts = field(default_factory=Alerts)
+    origin: Origin = field(default_factory=Origin, compare=False, repr=False)
 
     def parts(self) -> Iterator[tuple[str, Settings]]:
         """Return the settings of every component and all inside them, each with its path."""
@@ -51,19 +50,6 @@ class Config:
         yield from self.admin.parts(ADMIN_KEY)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe YAML in which a duplicate key is an error: otherwise the last one would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load_config(path: Path) -> Config:
     """Read and check a file; relative paths inside it start from its folder.
 
@@ -73,7 +59,7 @@ def load_config(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
-        raise ConfigError(str(path), [f"the file cannot be read: {reason}"]) from None
+        raise ConfigError(Origin(str(path)), [f"the file cannot be read: {reason}"]) from None
     return parse_config(text, source=str(path), base=path.parent)
 
 
@@ -106,27 +92,25 @@ def parse_config(text: str, *, source: str = "the configuration", base: Path | N
     >>> config = parse_config(DEFAULT)
     >>> sorted(config.exporters), config.monitor.window.min_rows
     (['prometheus'], 500)
-    >>> parse_config("exporters: {prometheus: {endpont: 'localhost:9464'}}")
+    >>> parse_config("exporters: {debug: {verbos: true}}")
     Traceback (most recent call last):
     collector_processor.config.reading.ConfigError: the configuration cannot be used:
-      - exporters.prometheus.endpont: unknown key; allowed: endpoint, tls, auth, metric_expiration
+      - line 1: exporters.debug.verbos: unknown key; allowed: verbosity; did you mean verbosity?
       - service.pipelines: required, for example traces: {receivers: [otlp], exporters: [ml_monitor]}
     """
     try:
-        document: object = yaml.load(expand(text), Loader=_UniqueKeys)  # noqa: S506 -- a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark is not None else ""
-        raise ConfigError(source, [f"{where}{getattr(error, 'problem', None) or 'not valid YAML'}"]) from None
-    except RecursionError:
-        raise ConfigError(source, ["nested too deeply"]) from None
-    except ValueError as error:
-        raise ConfigError(source, [str(error)]) from None
+        document = read_document(text)
+    except DocumentError as error:
+        raise ConfigError(Origin(source), [str(error)]) from None
     reading = Reading(base)
-    config = _read(reading, reading.mapping(document, "", SECTIONS))
+    origin = Origin(source, document.lines)
+    try:
+        config = _read(reading, reading.mapping(document.value, "", SECTIONS))
+    except ValueError as error:
+        raise ConfigError(origin, [*reading.problems, str(error)]) from None
     if reading.problems:
-        raise ConfigError(source, reading.problems)
-    return config
+        raise ConfigError(origin, reading.problems)
+    return replace(config, origin=origin)
 
 
 def _read(reading: Reading, document: Mapping[str, Any]) -> Config:

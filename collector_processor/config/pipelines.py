@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from collector_processor.config.reading import Reading
+from collector_processor.config.words import did_you_mean
 from collector_processor.exporters.registry import EXPORTERS
 
 SIGNALS: Final = ("traces", "logs", "metrics")
@@ -25,7 +26,8 @@ def known(reading: Reading, names: Sequence[str], path: str, section: str, known
     for name in names:
         if name not in known:
             choices = ", ".join(known) or f"none, because the {section} section is empty"
-            reading.problems.append(f"{path}: {name!r} is not configured; available: {choices}")
+            meant = did_you_mean(name, known)
+            reading.problems.append(f"{path}: {name!r} is not configured; available: {choices}{meant}")
 
 
 def pipelines(

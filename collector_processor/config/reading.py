@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -10,21 +10,43 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from collector_processor.components import Component, Registry
-from collector_processor.config.words import problem
+from collector_processor.config.words import did_you_mean, problem, unknown_key
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import BASE
+from collector_processor.settings.values import BASE, FromEnvironment
 
 M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a configuration came from: the name of its file, and the line of every key in it by path."""
+
+    name: str = "the configuration"
+    lines: Mapping[str, int] = field(default_factory=dict[str, int], repr=False)
+
+    def line(self, problem: str) -> int | None:
+        """Return the line of the innermost key that a problem begins with.
+
+        >>> Origin("a.yaml", {"exporters": 1, "exporters.prometheus": 2}).line("exporters.prometheus.tls: required")
+        2
+        """
+        inside = [path for path in self.lines if problem.startswith((f"{path}:", f"{path}."))]
+        return self.lines[max(inside, key=len)] if inside else None
+
+    def listed(self, problem: str) -> str:
+        """Return a problem as an item of a list, with its line if that is known."""
+        line = self.line(problem)
+        # A name in it may contain a line break; the rest of the name would look like another problem.
+        text = problem.replace("\n", "\\n")
+        return f"  - {text}" if line is None else f"  - line {line}: {text}"
 
 
 class ConfigError(ValueError):
     """A configuration that cannot run; each of ``problems`` reads ``path: what is wrong; what is allowed``."""
 
-    def __init__(self, source: str, problems: Sequence[str]) -> None:
+    def __init__(self, origin: Origin, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        # A name in it may contain a line break; the rest of the name would look like another problem.
-        lines = (problem.replace("\n", "\\n") for problem in problems)
-        super().__init__(f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines))
+        super().__init__(f"{origin.name} cannot be used:\n" + "\n".join(map(origin.listed, problems)))
 
 
 @dataclass(slots=True)
@@ -38,6 +60,8 @@ class Reading:
 
     def mapping(self, value: object, path: str, choices: Sequence[str] = ()) -> dict[str, Any]:
         """Return the mapping at ``path`` (no value counts as empty), its keys checked against the choices."""
+        if isinstance(value, FromEnvironment):
+            value = value.structure()
         if value is None:
             return {}
         if not isinstance(value, dict):
@@ -47,11 +71,13 @@ class Reading:
         for key in items:
             if choices and key not in choices:
                 where = f"{path}.{key}" if path else key
-                self.problems.append(f"{where}: unknown key; allowed: {', '.join(choices)}")
+                self.problems.append(f"{where}: {unknown_key(key, choices)}")
         return items
 
     def names(self, value: object, path: str) -> tuple[str, ...]:
         """Return the list of component ids at ``path``."""
+        if isinstance(value, FromEnvironment):
+            value = value.structure()
         if value is None:
             return ()
         if not isinstance(value, list):
@@ -85,7 +111,7 @@ class Reading:
 def _unknown(registry: Registry[Any], kind: str) -> str:
     if kind in registry.broken:
         return registry.broken[kind]
-    return f"unknown type {kind!r}; allowed: {', '.join(registry.components)}"
+    return f"unknown type {kind!r}; allowed: {', '.join(registry.components)}{did_you_mean(kind, registry.components)}"
 
 
 def _shown(value: object) -> str:

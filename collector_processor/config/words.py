@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
@@ -28,11 +29,30 @@ _MESSAGES: Final[Mapping[str, str]] = {
 """By pydantic's type of error; for other types pydantic's own message will do."""
 
 
+def unknown_key(name: str, choices: Sequence[str]) -> str:
+    """Return what to say about a key that does not exist.
+
+    >>> unknown_key("endpont", ["endpoint", "tls"])
+    'unknown key; allowed: endpoint, tls; did you mean endpoint?'
+    """
+    return f"unknown key; allowed: {', '.join(choices)}{did_you_mean(name, choices)}"
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return a question with the choice that looks most like ``name``; empty if none does.
+
+    >>> did_you_mean("prometeus", ["otlp_http", "prometheus"]), did_you_mean("kafka", ["otlp"])
+    ('; did you mean prometheus?', '')
+    """
+    close = get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 def problem(path: str, settings: type[BaseModel], item: Any) -> str:
     """Return one pydantic error in our words."""
     where = ".".join([path, *(str(part) for part in item["loc"] if part != "function-before")])
     if item["type"] == "extra_forbidden":
-        return f"{where}: unknown key; allowed: {', '.join(_fields(settings, item['loc'][:-1]))}"
+        return f"{where}: {unknown_key(str(item['loc'][-1]), _fields(settings, item['loc'][:-1]))}"
     if item["type"] == "missing":
         return f"{where}: required"
     message = _MESSAGES.get(item["type"])

@@ -19,7 +19,7 @@ def check_setup(config: Config) -> None:
     """Raise :class:`ConfigError` with everything that keeps this configuration from running on this machine."""
     problems = [*_component_problems(config), *_address_problems(config)]
     if problems:
-        raise ConfigError("the configuration", problems)
+        raise ConfigError(config.origin, problems)
 
 
 def exposures(config: Config) -> Iterator[str]:
@@ -80,7 +80,7 @@ def load_references(config: Config) -> dict[str, Reference]:
             continue
         problems += _contradictions(path, references[name], model.task or "", model.positive_class, model.segments)
     if problems:
-        raise ConfigError("the configuration", problems)
+        raise ConfigError(config.origin, problems)
     return references
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from collector_processor.settings.values import FromEnvironment
 
 A = TypeVar("A")
 
@@ -19,6 +21,25 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _structured(cls, values: Any) -> Any:
+        """Parse the values from the environment that have to be lists or mappings; numbers are read from their text."""
+        if isinstance(values, FromEnvironment):
+            values = values.structure()
+        if not isinstance(values, dict):
+            return values
+        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
+        return {
+            name: value.structure()
+            if isinstance(value, FromEnvironment)
+            and isinstance(name, str)
+            and name in fields
+            and _has_parts(fields[name].annotation)
+            else value
+            for name, value in cast("dict[object, object]", values).items()
+        }
 
     def parts(self, key: str) -> Iterator[tuple[str, Settings]]:
         """Return these settings and all settings inside them, each with its key.
@@ -74,6 +95,20 @@ def answers(key: str, question: Callable[[str], Iterable[A]]) -> list[A]:
         return list(question(key))
     except Exception as error:
         raise ValueError(f"{key}: this component's settings failed: {type(error).__name__}: {error}") from error
+
+
+def _has_parts(annotation: Any) -> bool:
+    """Return whether an annotation is a list, a mapping or settings, and not a text; ``None`` beside it is ignored.
+
+    >>> _has_parts(dict[str, str] | None), _has_parts(str | None), _has_parts(tuple[str, ...])
+    (True, False, True)
+    """
+    origin = get_origin(annotation)
+    if origin is None:
+        return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if isinstance(origin, type) and issubclass(origin, (dict, list, tuple, Mapping, Sequence, set, frozenset)):
+        return True
+    return str not in (parts := get_args(annotation)) and any(map(_has_parts, parts))
 
 
 def _parts(key: str, value: object) -> Iterator[tuple[str, Settings]]:

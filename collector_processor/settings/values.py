@@ -1,15 +1,14 @@
-"""The Collector's small value grammar: durations, sizes, row counts, endpoints and environment variables."""
+"""The Collector's small value grammar: durations, sizes, row counts and endpoints."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
+import yaml
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 BASE: Final = "base"
@@ -25,7 +24,23 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
 _BYTES = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
 _ROWS = re.compile(r"(\d[\d_]*)\s*rows?")
-_VARIABLE = re.compile(r"\$\$|\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{([^}]*)\}")
+
+
+class FromEnvironment(str):
+    """A value that is one environment variable: a text, unless the setting is a list or a mapping.
+
+    >>> FromEnvironment("[a, b]").structure()
+    ['a', 'b']
+    """
+
+    __slots__ = ()
+
+    def structure(self) -> object:
+        """Return what the text means as YAML, or the text itself where it is not valid YAML."""
+        try:
+            return yaml.safe_load(self)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            return str(self)
 
 
 def duration_ns(value: object) -> int:
@@ -54,6 +69,8 @@ def size_bytes(value: object) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None or match[2].lower() not in _BYTES:
         raise ValueError(
@@ -189,28 +206,3 @@ Endpoint = Annotated[str, BeforeValidator(endpoint)]
 """An address to listen on, written ``host:port``."""
 Destination = Annotated[str, BeforeValidator(destination)]
 """An address to send to."""
-
-
-def expand(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Replace ``${env:NAME}`` and ``${env:NAME:-default}`` in a text; ``$$`` is a dollar sign.
-
-    An unset variable without a default is a ``ValueError``: a service must not start with an empty endpoint or token.
-
-    >>> expand("${env:HOST:-localhost}:4317", {})
-    'localhost:4317'
-    """
-    variables = os.environ if environment is None else environment
-
-    def value(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
-        name: str | None = match[1]
-        if name is None:
-            raise ValueError(f"{match[0]} is not a valid variable; write ${{env:NAME}} or ${{env:NAME:-default}}")
-        default: str | None = match[2]
-        setting = variables.get(name) or default
-        if setting is None:
-            raise ValueError(f"environment variable {name} is not set; set it or write ${{env:{name}:-default}}")
-        return setting
-
-    return _VARIABLE.sub(value, text)

@@ -10,7 +10,7 @@ import yaml
 from collector_processor.config import ConfigError, default_config, load_config, parse_config
 from collector_processor.config.load import DEFAULT
 from collector_processor.exporters.otlp.settings import OtlpSettings
-from collector_processor.settings.values import Extent, duration_ns, endpoint, expand, size_bytes
+from collector_processor.settings.values import Extent, duration_ns, endpoint, size_bytes
 
 CONTRACT = """
 receivers:
@@ -165,12 +165,6 @@ def test_missing_and_binary_files_are_told_by_name(tmp_path: Path) -> None:
         load_config(binary)
 
 
-def test_variables_expand_as_in_the_collector() -> None:
-    assert expand("${env:A}-${B:-b}-$$${env:C:-}", {"A": "a"}) == "a-b-$"
-    with pytest.raises(ValueError, match=r"\$\{file:x\} is not a valid variable"):
-        expand("${file:x}", {})
-
-
 @pytest.mark.parametrize("value", ["", "10", "m", "-5m", "1h 5m", None, True, 5.0])
 def test_what_is_no_duration_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
@@ -218,4 +212,4 @@ def test_a_name_that_holds_the_end_of_a_line_is_one_problem_on_one_line() -> Non
         parse_config('alerts: {rules: {"x\\ny": {measurement: ml.drift.share, above: 1}}}', source="f", base=Path())
     lines = str(caught.value).splitlines()
     assert len(lines) == 1 + len(caught.value.problems)
-    assert any(line.startswith("  - alerts.rules.x\\ny: ") for line in lines)
+    assert any("alerts.rules.x\\ny: " in line for line in lines)
