@@ -29,15 +29,17 @@ ENV_REFERENCE: Final = "OTEL_ML_REFERENCE"
 ENV_MODEL_NAME: Final = "OTEL_ML_MODEL_NAME"
 ENV_MODEL_VERSION: Final = "OTEL_ML_MODEL_VERSION"
 ENV_MAX_SPAN_BYTES: Final = "OTEL_ML_MAX_SPAN_BYTES"
+ENV_FOLLOW_SAMPLER: Final = "OTEL_ML_FOLLOW_SAMPLER"
 
 DEFAULT_MAX_SPAN_BYTES: Final = 1024 * 1024
 DEFAULT_MAX_STRING_CHARS: Final = 256
 DEFAULT_MAX_FLAT_FEATURES: Final = 64
 MIN_SPAN_BYTES: Final = 4096
-SDK_ATTRIBUTES: Final = 128
-"""Attributes that a span holds by default; beyond that, the SDK drops the oldest."""
-RESERVED_ATTRIBUTES: Final = 24
-"""Of those, reserved for identity, outputs and what the application itself sets on the span."""
+MAX_ATTRIBUTES: Final = 128
+"""Attributes that a span holds; beyond that, the SDK drops the oldest."""
+ATTRIBUTE_ROOM: Final = MAX_ATTRIBUTES - 24
+"""Of those, what features, segments and attributions may use together; the rest is for identity, outputs and what the
+application itself sets on the span."""
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -62,6 +64,8 @@ class Config:
     - ``reference`` (``OTEL_ML_REFERENCE``): path of a reference profile; turns on the
       ``ml.feature.observations`` metric.
     - ``max_span_bytes`` (``OTEL_ML_MAX_SPAN_BYTES``, 1048576): a batch is split into spans of about this payload.
+    - ``follow_sampler`` (``OTEL_ML_FOLLOW_SAMPLER``, false): true sends a prediction or label only if its trace is
+      sampled; by default all are sent, and the application's own spans are sampled as before.
     - ``max_string_chars`` (256, at least 16): longer texts are truncated.
     - ``max_flat_features`` (64): a row with more features travels as one map attribute.
 
@@ -85,6 +89,7 @@ class Config:
     max_span_bytes: int | None = None
     max_string_chars: int | None = None
     max_flat_features: int | None = None
+    follow_sampler: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("features_allow", "features_deny", "features_hash"):
@@ -112,8 +117,7 @@ class Settings:
     max_span_bytes: int = DEFAULT_MAX_SPAN_BYTES
     max_string_chars: int = DEFAULT_MAX_STRING_CHARS
     max_flat_features: int = DEFAULT_MAX_FLAT_FEATURES
-    attribute_room: int = SDK_ATTRIBUTES - RESERVED_ATTRIBUTES
-    """Attributes that features, segments and attributions of one span may use together."""
+    follow_sampler: bool = False
 
 
 def identity(name: str | None, version: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
@@ -173,7 +177,7 @@ def resolve(
         ),
         max_string_chars=_first(chosen.max_string_chars, lambda: None, DEFAULT_MAX_STRING_CHARS),
         max_flat_features=_first(chosen.max_flat_features, lambda: None, DEFAULT_MAX_FLAT_FEATURES),
-        attribute_room=env.attribute_room(),
+        follow_sampler=_first(chosen.follow_sampler, lambda: env.switch(ENV_FOLLOW_SAMPLER, private=False), False),
     )
     return _private(settings) if env.private else settings
 
@@ -187,7 +191,7 @@ def _private(settings: Settings) -> Settings:
         max_span_bytes=settings.max_span_bytes,
         max_string_chars=settings.max_string_chars,
         max_flat_features=settings.max_flat_features,
-        attribute_room=settings.attribute_room,
+        follow_sampler=settings.follow_sampler,
     )
 
 
@@ -206,13 +210,13 @@ class _Environment:
     def text(self, name: str) -> str | None:
         return self._environ.get(name, "").strip() or None
 
-    def switch(self, name: str) -> bool | None:
+    def switch(self, name: str, *, private: bool = True) -> bool | None:
         raw = self.text(name)
         if raw is None:
             return None
         if raw.lower() in _TRUE | _FALSE:
             return raw.lower() in _TRUE
-        self.reject(name, f"{raw!r} is not a switch; allowed: true, false, 1, 0, yes, no, on, off", private=True)
+        self.reject(name, f"{raw!r} is not a switch; allowed: true, false, 1, 0, yes, no, on, off", private=private)
         return None
 
     def patterns(self, name: str) -> tuple[str, ...] | None:
@@ -237,14 +241,6 @@ class _Environment:
             return int(raw)
         self.reject(name, f"{raw!r} is not a whole number of at least {least}", private=False)
         return None
-
-    def attribute_room(self) -> int:
-        """Return how many attributes the SDK's own limit, which a variable may change, leaves for features."""
-        for name in ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"):
-            raw = self.text(name)
-            if raw is not None and raw.isdecimal():
-                return max(0, int(raw) - RESERVED_ATTRIBUTES)
-        return SDK_ATTRIBUTES - RESERVED_ATTRIBUTES
 
 
 def parse_widths(text: str) -> dict[str, float]:

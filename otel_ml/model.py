@@ -181,11 +181,7 @@ class Model:
 
         Labels may come at any later time, from any process, and again when corrected. ``time_ns`` (Unix) is the time at
         which the truth was known, now by default. If the id contains the prediction's trace and span, the label's span
-        is a child of it, so the label is kept whenever the prediction was.
-
-        Labels with your own ids, and those of :meth:`labels`, start traces and are sampled like others: if traces are
-        sampled by ratio, send these labels from a process that samples all, or as log records
-        (``docs/semantic-conventions.md``).
+        is a child of it. A label is sent whatever the trace sampler decides, unless ``Config.follow_sampler``.
 
         >>> from otel_ml.testing import capture
         >>> with capture() as captured:

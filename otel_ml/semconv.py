@@ -50,6 +50,8 @@ SEGMENT: Final = "ml.segment."
 ATTRIBUTION: Final = "ml.attribution."
 BATCH: Final = "ml.batch"
 ERROR_TYPE: Final = "error.type"
+TRACE_SAMPLED: Final = "ml.trace.sampled"
+"""False on a span that was sent for its prediction or label although its trace is not sampled."""
 
 # --- attributes of a label -----------------------------------------------------------------------------------
 LABEL_CLASS: Final = "ml.label.class"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, cast
 
+from otel_ml.config import ATTRIBUTE_ROOM
 from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.batch import Batch, BatchColumn, ColumnKind
 from otel_ml.encode.forms import payloads
@@ -115,7 +116,7 @@ class RecordedCall:
             redaction.taken_segments,
             settings.max_string_chars,
         )
-        room = settings.attribute_room - len(extra)
+        room = ATTRIBUTE_ROOM - len(extra)
         attributions = self._read_attributions(features).row or {}
         if len(attributes) > settings.max_flat_features or len(attributes) + len(attributions) > room:
             attributes = feature_map(attributes, settings.max_span_bytes)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from otel_ml.config import Config, identity, resolve
+from otel_ml.config import ATTRIBUTE_ROOM, Config, identity, resolve
 from otel_ml.emit import instruments
 from otel_ml.emit.measure import Measures
 from otel_ml.emit.observations import Observations, load_profile
@@ -62,12 +62,12 @@ class Emitter:
         self.settings = resolve(config, reference=reference)
         self.redaction = Redaction(self.settings)
         self.enabled = self.settings.enabled
-        self.flat_limit = min(self.settings.max_flat_features, self.settings.attribute_room)
+        self.flat_limit = min(self.settings.max_flat_features, ATTRIBUTE_ROOM)
         self.limits = PayloadLimits(
             self.settings.max_span_bytes,
             self.settings.max_string_chars,
             self.settings.max_flat_features,
-            self.settings.attribute_room,
+            ATTRIBUTE_ROOM,
         )
         framework = None if framework is None else clean_text(framework, self.settings.max_string_chars)
         self.predict_span = f"{SPAN_PREDICT} {self.name}"
@@ -85,7 +85,7 @@ class Emitter:
     def bind(self) -> None:
         """Get tracer and instruments from the current providers."""
         tracer_provider, meter_provider = self._providers
-        self.tracer = instruments.tracer(tracer_provider)
+        self.tracer = instruments.tracer(tracer_provider, follow_sampler=self.settings.follow_sampler)
         meters = instruments.meters(meter_provider)
         self.measures = Measures(meters, self.model_attributes)
         if self._profile is not None and self.enabled:

@@ -11,10 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
-from opentelemetry import metrics, trace
+from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, NoOpHistogram, Observation
-from opentelemetry.trace import Tracer, TracerProvider
+from opentelemetry.trace import TracerProvider
 
+from otel_ml.emit.counted import CountedTracer
 from otel_ml.emit.observations import Observations, Profile
 from otel_ml.emit.redaction import Redaction
 from otel_ml.problems import report
@@ -137,11 +138,17 @@ def follow(movable: Movable) -> None:
     _movable.add(movable)
 
 
-def tracer(provider: TracerProvider | None) -> Tracer:
-    """Return the tracer of this package, from ``provider``, a running capture, or the global provider."""
+def tracer(provider: TracerProvider | None, *, follow_sampler: bool) -> CountedTracer:
+    """Return the tracer of this package, for ``provider``, a running capture, or the global provider."""
     if provider is None and _captured is not None:
         provider = _captured[0]
-    return trace.get_tracer(INSTRUMENTATION_SCOPE, package_version(), provider, SCHEMA_URL)
+    return CountedTracer(
+        provider,
+        follow_sampler=follow_sampler,
+        name=INSTRUMENTATION_SCOPE,
+        version=package_version(),
+        schema_url=SCHEMA_URL,
+    )
 
 
 def meters(provider: MeterProvider | None) -> Meters:

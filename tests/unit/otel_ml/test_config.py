@@ -113,15 +113,6 @@ def test_the_salt_is_never_printed() -> None:
     assert "pepper" not in repr(resolve(Config(hash_salt="pepper"), {}))
 
 
-@pytest.mark.parametrize(
-    ("variable", "room"), [("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", 8), ("OTEL_ATTRIBUTE_COUNT_LIMIT", 8)]
-)
-def test_the_sdks_limit_bounds_what_is_sent(variable: str, room: int) -> None:
-    assert resolve(None, {variable: "32"}).attribute_room == room
-    assert resolve(None, {variable: "1"}).attribute_room == 0
-    assert resolve(None, {variable: "none"}).attribute_room == 104
-
-
 def test_identity_prefers_the_argument() -> None:
     environ = {"OTEL_ML_MODEL_NAME": "n", "OTEL_ML_MODEL_VERSION": "v"}
     assert identity("m", "1", environ) == ("m", "1")

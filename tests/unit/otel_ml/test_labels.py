@@ -60,7 +60,7 @@ def test_a_label_is_a_child_of_the_span_that_its_id_names(captured: Captured, ro
 @pytest.mark.parametrize("sampler", [TraceIdRatioBased(0.5), ParentBased(TraceIdRatioBased(0.5))])
 def test_a_kept_prediction_keeps_its_label_under_a_ratio_sampler(sampler: Sampler) -> None:
     with capture(sampler=sampler) as captured:
-        model = Model("m")
+        model = Model("m", config=Config(follow_sampler=True))
         for _ in range(50):
             with model.predict({"a": 1}) as prediction:
                 pass
@@ -159,5 +159,5 @@ def test_no_labels_are_no_span(captured: Captured, caplog: pytest.LogCaptureFixt
 
 def test_unsampled_labels_cost_no_encoding() -> None:
     with capture(sampler=ALWAYS_OFF) as captured:
-        Model("m").labels(["a"], classes=["x"])
+        Model("m", config=Config(follow_sampler=True)).labels(["a"], classes=["x"])
         assert captured.spans == ()

@@ -220,22 +220,44 @@ def test_segments_and_attributions_never_push_attributes_out(captured: Captured)
     assert "f0" not in captured.predictions[0].attributions
 
 
-def test_the_name_survives_a_lower_limit_of_the_sdk() -> None:
+@pytest.mark.parametrize("limited", ["in code", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"])
+def test_a_lower_limit_on_attributes_costs_no_feature(limited: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if limited != "in code":
+        monkeypatch.setenv(limited, "8")
     exporter = InMemorySpanExporter()
-    provider = TracerProvider(span_limits=SpanLimits(max_span_attributes=8), shutdown_on_exit=False)
+    limits = SpanLimits(max_span_attributes=8) if limited == "in code" else None
+    provider = TracerProvider(span_limits=limits, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     with Model("m", tracer_provider=provider).predict({f"f{i}": i for i in range(40)}):
         pass
-    assert exporter.get_finished_spans()[0].attributes["ml.model.name"] == "m"
+    [span] = exporter.get_finished_spans()
+    assert span.attributes["ml.model.name"] == "m"
+    assert span.attributes["ml.feature.f0"] == 0
+    assert span.dropped_attributes == 0
 
 
-def test_a_lower_limit_in_the_environment_switches_to_the_map(
-    captured: Captured, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limited", ["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"])
+@pytest.mark.parametrize("limit", ["0", "1", "48"])
+def test_a_limit_on_the_length_of_values_breaks_no_join(
+    limited: str, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "32")
-    with Model("m").predict({f"f{i}": i for i in range(40)}):
-        pass
-    assert len(captured.spans[0].attributes["ml.features"]) == 40
+    monkeypatch.setenv(limited, limit)
+    with capture() as captured:
+        model = Model("m")
+        with model.predict({"city": "Berlin"}, segments={"plan": "basic"}) as one:
+            one.record(class_="delayed", scores={"delayed": 0.9, "on time": 0.1})
+        with model.predict({"city": ["Berlin", "Paris"]}, id=["order-1", "order-2"]) as many:
+            many.record(class_=["delayed", "on time"])
+        model.label(one.id, class_="on time")
+        model.labels(many.ids, classes=["on time", "delayed"])
+    assert [seen.id for seen in captured.predictions] == [one.id, "order-1", "order-2"]
+    assert [(label.id, label.class_) for label in captured.labels] == [
+        (one.id, "on time"),
+        ("order-1", "on time"),
+        ("order-2", "delayed"),
+    ]
+    assert captured.predictions[0].features == {"city": "Berlin"}
+    assert captured.predictions[0].segments == {"plan": "basic"}
 
 
 def test_samplers_see_name_and_version() -> None:

@@ -12,9 +12,6 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider, StatusCode
 
 from otel_ml import Config, Model, problems
@@ -49,17 +46,6 @@ def test_nothing_is_encoded_where_nothing_records() -> None:
     with model.predict(Untouchable()) as prediction:
         assert not prediction.recording
         prediction.record(class_=Untouchable())
-
-
-def test_an_unsampled_prediction_stays_current_so_that_its_children_are_unsampled() -> None:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    unsampled = Model("m", tracer_provider=TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False))
-    with unsampled.predict({"a": 1}) as prediction:
-        provider.get_tracer("app").start_span("child").end()
-    assert exporter.get_finished_spans() == ()
-    assert not prediction.recording
 
 
 def test_ids_are_unique_where_tracing_is_off() -> None:

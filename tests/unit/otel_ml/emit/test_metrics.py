@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider
 
-from otel_ml import Model, problems
+from otel_ml import Config, Model, problems
 from otel_ml.emit import instruments
 from otel_ml.testing import Captured, capture
 
@@ -124,7 +124,7 @@ def test_score_buckets_span_zero_to_one(captured: Captured) -> None:
 @pytest.mark.parametrize("features", [{"a": 1}, {"a": [1, 2]}])
 def test_metrics_do_not_depend_on_sampling(features: object) -> None:
     with capture(sampler=ALWAYS_OFF) as captured:
-        model = Model("m", version="1")
+        model = Model("m", version="1", config=Config(follow_sampler=True))
         with model.predict(features) as prediction:
             assert prediction.recording
             prediction.record(class_=["y"] * 2 if features != {"a": 1} else "y", scores=None, score=None)

@@ -127,7 +127,9 @@ def test_a_feature_without_a_column_is_missing_in_every_row(captured: Captured, 
 
 def test_counting_needs_neither_capture_nor_sampling(profile: str) -> None:
     with capture(sampler=ALWAYS_OFF) as captured:
-        with Model("m", reference=profile, config=Config(capture_features=False)).predict({"age": 20}):
+        with Model("m", reference=profile, config=Config(capture_features=False, follow_sampler=True)).predict(
+            {"age": 20}
+        ):
             pass
         assert captured.spans == ()
         assert counted(captured)["age", "[18,65.5)"] == 1
