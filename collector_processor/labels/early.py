@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, U64, Column, LabelBatch, Mask
+from collector_processor.columns.classes import class_column
 from collector_processor.labels.generation import Defaults, Values
 from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import label_cells
@@ -70,7 +71,7 @@ class EarlyLabels:
             self.model_name,
             self.store.take("time_ns", places),
             ids,
-            Column(None, known, names),
+            class_column(Column(None, known, names)),  # a state of version 0.1.0 has other spellings
             self.store.take("value", places),
         )
 
@@ -85,7 +86,7 @@ class EarlyLabels:
     ) -> tuple[EarlyLabels, Dropped]:
         """Rebuild the labels from :meth:`arrays`; return them and what no longer fits into a smaller capacity."""
         early = cls(model_name, capacity=capacity, wait_ns=wait_ns)
-        early._classes.slots(0, json.loads(arrays[_CLASSES].tobytes()))
+        early._classes.slots(0, json.loads(arrays[_CLASSES].tobytes()))  # as saved: each has its slot
         return early, early.store.load(arrays)
 
     def _encoded(self, labels: LabelBatch) -> tuple[I32, F64]:

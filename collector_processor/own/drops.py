@@ -34,7 +34,7 @@ Drop = (
     | tuple[Literal["decode"], DecodeReason]
     | tuple[Literal["models"], Literal["limit"]]
     | tuple[Literal["statistics"], StatisticsReason]
-    | tuple[Literal["labels"], Literal["failed"]]
+    | tuple[Literal["labels"], Literal["failed", "no_class"]]
     | tuple[Literal["window"], Literal["late", "retraction_expired"]]
     | tuple[Literal["status"], Literal["series_limit"]]
     | tuple[Literal["export"], Literal["series_limit", "delta_series_limit", "name", "kind_conflict"]]
@@ -87,6 +87,7 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
     ("labels", "failed"): _by_error(
         "labels that were not joined because of an unexpected error; the log has the traceback"
     ),
+    ("labels", "no_class"): _by_error("labels whose class is empty, or a text for a missing one such as `nan`"),
     ("window", "late"): _asked_for("rows that arrived after `allowed_lateness`"),
     ("window", "retraction_expired"): _asked_for("corrections of outcomes that are no longer in any window"),
     ("export", "series_limit"): _asked_for("points of new series beyond `limits.series`"),

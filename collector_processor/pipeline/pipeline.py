@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.columns.classes import canonical_labels, canonical_predictions
 from collector_processor.decode import concatenate
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitors.base import Measurement
@@ -160,6 +161,7 @@ class Pipeline:
             self._warn_full(batch.model)
             return
         self.telemetry.rows.labels(str(batch.model)).inc(len(batch))
+        batch = canonical_predictions(batch)
         model.counter.add(batch)
         self.add_rows(model, batch, now_ns)
 
@@ -199,7 +201,7 @@ class Pipeline:
         _log.info("model '%s': reference learned from %s", model.key, reference.source)
         wanted, learned = model.settings.positive_class, reference.schema.positive_class
         if wanted and wanted != learned:
-            model.log_once("positive_class", "no row has the positive class %r; using %r instead", wanted, learned)
+            model.report("positive_class", "no row has the positive class %r; using %r instead", wanted, learned)
         yield from learner.batches
         if not taken:
             yield batch
@@ -217,7 +219,18 @@ class Pipeline:
         if outcomes is not None:
             windows.add_outcomes(outcomes)
 
+    def _without_class(self, name: str, labels: int) -> None:
+        """Count labels that name no class; log and note it once for each version of the model."""
+        self.telemetry.dropped(("labels", "no_class"), labels)
+        for key in self._versions.get(name, ()):
+            self.models[key].report(
+                "no_class", "labels without a class, such as '', 'nan' or 'None', are left out: they are no truth"
+            )
+
     def _labels(self, batch: LabelBatch) -> None:
+        batch, without_class = canonical_labels(batch)
+        if without_class:
+            self._without_class(batch.model_name, without_class)
         versions: dict[ModelKey, ModelWindows] = {}
         learning = False
         for key in self._versions.get(batch.model_name, ()):

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from collector_processor.monitors.base import WINDOW
 from collector_processor.monitors.registry import configured_monitors, section_settings, with_sections
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Bytes, Duration, Extent, FilePath, Rows, WindowExtent
+from collector_processor.settings.values import Bytes, ClassName, Duration, Extent, FilePath, Rows, WindowExtent
 from otel_ml.semconv import TASKS, Task
 
 _MINUTE_NS = 60 * 10**9
@@ -92,7 +92,7 @@ class _ModelKeys(Settings):
     task: Task | None = Field(
         default=None, description=" | ".join(TASKS) + "; when absent, inferred from the spans or the outputs"
     )
-    positive_class: str = Field(default="", description="the class that precision, recall and the score are about")
+    positive_class: ClassName = Field(default="", description="the class that precision, recall and score are about")
     segments: tuple[str, ...] = Field(default=(), max_length=8, description="segments to report on")
     categorical: tuple[str, ...] = Field(
         default=(), description="features to treat as categories although they are numbers"

@@ -73,22 +73,23 @@ class Model:
     watch: Watch | None = None
     late: int = 0
     """Rows that arrived after their window had closed."""
-    logged: set[str] = field(default_factory=set[str])
+    problems: dict[str, str] = field(default_factory=dict[str, str])
+    """What is wrong with what came, by kind, in words for the model's state."""
 
-    def log_once(self, kind: str, message: str, *arguments: object) -> None:
-        """Log the first problem of a kind; the counters show how many there were."""
-        if kind not in self.logged:
-            self.logged.add(kind)
-            _log.warning("model '%s': " + message, self.key, *arguments)
+    def report(self, kind: str, message: str, *arguments: object) -> None:
+        """Log the first problem of a kind, and keep it in the model's state; counters show how many there were."""
+        if kind not in self.problems:
+            self.problems[kind] = message % arguments
+            _log.warning("model '%s': %s", self.key, self.problems[kind])
 
     def check_features(self, batch: PredictionBatch) -> None:
         """Log once which features the reference does not have: usually it is another model's reference."""
-        if self.watch is None or "unknown_feature" in self.logged:
+        if self.watch is None or "unknown_feature" in self.problems:
             return
         known = [column.name for column in self.watch.windows.schema.columns if column.role == "feature"]
         unknown = sorted(set(batch.features).difference(known))
         if unknown:
-            self.log_once(
+            self.report(
                 "unknown_feature",
                 "reference has no feature %s; it has: %s",
                 _listed([repr(name) for name in unknown]),
@@ -113,4 +114,6 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
         folds=tuple(Fold.begun(monitor, reference) for monitor in configured if isinstance(monitor, Sequential)),
     )
     model.watch, model.learner = watch, None
+    for note in reference.notes:
+        model.report("reference", note)
     return watch

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, Column, PredictionBatch
+from collector_processor.columns.classes import canonical_predictions, class_column
 from collector_processor.reference.columns import (
     Kinds,
     Labels,
@@ -29,6 +30,7 @@ from collector_processor.statistics.groups import segment_column
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, Schema
+from otel_ml.classes import canonical_class
 
 MAX_FEATURES: Final = 2000
 MAX_CATEGORIES: Final = 1000
@@ -72,7 +74,8 @@ def build_reference(
     Raises ``ValueError`` without rows, and for names or a task that the rows contradict; with ``strict=False`` (a
     reference that is learned while serving) the rows win instead.
     """
-    labels, kinds = Labels(label_classes, label_values), Kinds(numeric, categorical)
+    batch, positive_class = canonical_predictions(batch), canonical_class(positive_class)
+    labels, kinds = Labels(class_column(label_classes), label_values), Kinds(numeric, categorical)
     check_rows(model_name, batch, labels)
     if strict:
         check_names(model_name, batch, kinds, segments)

@@ -13,6 +13,7 @@ from collector_processor.columns.batch import F64, I32
 from collector_processor.reference.document import MAX_CELLS, Json, Node, number, vector, written
 from collector_processor.reference.estimator import checked_estimator
 from collector_processor.reference.profile import Reference
+from collector_processor.reference.respelled import respelled
 from collector_processor.reference.summary import column_summary
 from collector_processor.statistics.accumulate import OUTPUT_NAMES
 from collector_processor.statistics.bins import finite_edges
@@ -168,7 +169,7 @@ def parse_reference(text: str | bytes, name: str) -> Reference:
         groups=_table(segments, segments["names"].texts(), _pairs(segments["values"])),
         unit=root["unit"].text(),
     )
-    return Reference(
+    reference = Reference(
         model_name=root["model"].text(),
         schema=schema,
         pane=_pane(root["vectors"], schema, [node for _, node in numeric], [node for _, node in categorical]),
@@ -177,6 +178,7 @@ def parse_reference(text: str | bytes, name: str) -> Reference:
         built_at=root["built_at"].text(),
         estimator=checked_estimator(root["estimator"]) if "estimator" in root else None,
     )
+    return respelled(reference)
 
 
 _Nodes = list[tuple[ColumnSpec, Node]]

@@ -20,7 +20,8 @@ class Reference:
 
     ``spread`` float64 ``[F]`` is each numeric column's standard deviation. ``source`` describes what it was built
     from (``"train.parquet"``, ``"the first 5000 rows"``), ``built_at`` when (ISO 8601, UTC). ``estimator`` is the
-    estimator part (:mod:`.estimator`), None without one.
+    estimator part (:mod:`.estimator`), None without one. ``notes`` are sentences about what was left out when it was
+    read.
     """
 
     model_name: str
@@ -30,6 +31,7 @@ class Reference:
     source: str
     built_at: str
     estimator: Mapping[str, Json] | None = None
+    notes: tuple[str, ...] = ()
     _prepared: dict[Callable[..., Any], Any] = field(
         default_factory=dict[Callable[..., Any], Any], init=False, repr=False, compare=False
     )

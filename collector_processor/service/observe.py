@@ -56,6 +56,7 @@ class Observer:
             joined=join.joined(model.key.name),
             learning=None if learner is None else Learning(learner.rows, learner.wanted),
             window=window,
+            problems=tuple(model.problems.values()),
             measurements=measurements,
         )
 

@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.columns.batch import ModelKey
+from collector_processor.columns.classes import canonical_predictions
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitors.fold import restore_folds, saved_folds
 from collector_processor.own.telemetry import Telemetry
@@ -28,11 +29,13 @@ from collector_processor.pipeline.watched import Model, begin, window_policy
 from collector_processor.reference.file import parse_reference, reference_text
 from collector_processor.reference.learning_rows import batches_from_state, batches_state
 from collector_processor.reference.profile import Reference
+from collector_processor.reference.respelled import respelled_pairs
 from collector_processor.service.state_0_1_0 import state_of_0_1_0
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.lock import DirectoryLock
 from collector_processor.storage.snapshot import FORMAT, load, save
 from collector_processor.window.windows import ModelWindows
+from otel_ml.classes import canonical_class, spellings
 
 _NAME: Final = "state"
 _TABLES: Final = ("categories", "classes", "groups")
@@ -115,7 +118,7 @@ class StateStore:
             raise _NoRoomError(f"limits.models is {pipeline.config.limits.models}")
         if "windows" not in entry:
             for batch in batches_from_state(entry["learning"]):
-                pipeline.add_rows(model, batch, now_ns)
+                pipeline.add_rows(model, canonical_predictions(batch), now_ns)
             return
         reference = _reference(pipeline, model, entry)
         schema = _grown(reference.schema, entry["tables"])
@@ -174,12 +177,13 @@ def _reference(pipeline: Pipeline, model: Model, entry: Any) -> Reference:
     if given is not None:
         if entry["learned"]:
             raise ValueError("its reference was learned when it was saved and is a file now")
-        if entry["meaning"] != _meaning(given.schema):
+        if entry["meaning"] not in _meanings(given.schema):
             raise ValueError("its reference file has other columns or bins now")
         return given
     if not entry["learned"]:
         raise ValueError("its reference file is no longer configured")
     then, now = entry["settings"], _learned_with(model.settings)
+    then = {**then, "positive_class": canonical_class(then["positive_class"])}
     changed = [name for name, value in now.items() if then.get(name) != value]
     if changed:
         raise ValueError(f"{', '.join(changed)} changed since its reference was learned")
@@ -194,6 +198,11 @@ def _learned_with(settings: ModelConfig) -> dict[str, Any]:
         "segments": [*settings.segments],
         "categorical": [*settings.categorical],
     }
+
+
+def _meanings(schema: Schema) -> set[str]:
+    """Return the digests that a schema may have had, before its positive class had one spelling."""
+    return {_meaning(replace(schema, positive_class=spelling)) for spelling in spellings(schema.positive_class)}
 
 
 def _meaning(schema: Schema) -> str:
@@ -213,6 +222,12 @@ def _grown(schema: Schema, tables: Mapping[str, list[tuple[int, str]]]) -> Schem
     for name in _TABLES:
         known: Categories = getattr(schema, name)
         pairs = [(int(column), str(category)) for column, category in tables[name]]
+        if name == "classes":
+            pairs = [(column, canonical_class(category)) for column, category in pairs]
+        elif name == "categories":
+            pairs = respelled_pairs(schema, pairs)
+        if len(set(pairs)) < len(pairs):
+            raise ValueError("it has several spellings of one class")
         if pairs[: len(known.pairs())] != known.pairs():
             raise ValueError(f"its reference has other {name} now")
         tables_by_name[name] = Categories.from_pairs(known.columns, known.limit, pairs)

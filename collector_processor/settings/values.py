@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+from otel_ml.classes import canonical_class
+
 BASE: Final = "base"
 """Key of the configuration file's folder in a validation's context."""
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
@@ -77,6 +79,22 @@ def size_bytes(value: object) -> int:
             f"{value!r} is not a size; write a number of bytes, or a number with a unit, such as 512KiB or 64MiB"
         )
     return int(float(match[1]) * _BYTES[match[2].lower()])
+
+
+def class_name(value: object) -> str:
+    """Return a class as it is compared: YAML's ``true``, ``1`` and ``"1.0"`` are one class.
+
+    >>> class_name(True), class_name(1), class_name("1.0"), class_name("fraud")
+    ('1', '1', '1', 'fraud')
+    """
+    if value == "":
+        return ""
+    if not isinstance(value, (str, bool, int, float)):
+        raise ValueError(f"{value!r} is not a class; write its name, such as fraud, 1 or true")
+    name = canonical_class(str(value))
+    if not name:
+        raise ValueError(f"{value!r} stands for a missing class; write a class that the model predicts")
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +220,8 @@ WindowExtent = Annotated[Extent, BeforeValidator(extent)]
 """The extent of a window, written as a duration or a number of rows."""
 Rows = Annotated[int, BeforeValidator(rows)]
 """A number of rows, written with or without the word ``rows``."""
+ClassName = Annotated[str, BeforeValidator(class_name)]
+"""A class, in its one spelling; empty for none."""
 Endpoint = Annotated[str, BeforeValidator(endpoint)]
 """An address to listen on, written ``host:port``."""
 Destination = Annotated[str, BeforeValidator(destination)]

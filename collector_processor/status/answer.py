@@ -35,6 +35,7 @@ def _model(model: ModelState, alerts: list[FiringAlert]) -> dict[str, Any]:
         "version": model.key.version,
         "phase": model.phase,
         "reason": model.reason,
+        "problems": [*model.problems],
         "learning": None if learning is None else {"rows": learning.rows, "wanted": learning.wanted},
         "reference": model.reference,
         "task": model.task,

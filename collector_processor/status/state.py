@@ -51,7 +51,8 @@ class ModelState:
 
     ``predictions`` counts those since the service started, with sampling weights; ``late`` counts rows dropped because
     their window had closed. ``waiting`` predictions have no label yet. ``joined`` counts labels of all versions of the
-    model since the start. ``measurements`` are the newest window's, and the newest of each counter.
+    model since the start. ``problems`` are sentences about what came and cannot be used as it is. ``measurements`` are
+    the newest window's, and the newest of each counter.
     """
 
     key: ModelKey
@@ -66,6 +67,7 @@ class ModelState:
     joined: int
     learning: Learning | None = None
     window: LastWindow | None = None
+    problems: tuple[str, ...] = ()
     measurements: tuple[Measurement, ...] = ()
 
     @property
