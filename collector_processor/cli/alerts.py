@@ -1,21 +1,19 @@
-"""``otel-ml alerts test``, and the lines about alerts that ``otel-ml validate`` prints."""
+"""``otel-ml alerts test``."""
 
 from __future__ import annotations
 
 import argparse
 import time
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from collector_processor.alerts.notice import Notice
 from collector_processor.alerts.rules import AlertRule
-from collector_processor.alerts.text import condition
+from collector_processor.cli.main import Parser
+from collector_processor.cli.options import config_option
 from collector_processor.columns.batch import ModelKey
-from collector_processor.config import Config, load_config
+from collector_processor.config import load_config
 from collector_processor.exporters.registry import EXPORTERS
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.service.build import Builder
@@ -23,40 +21,16 @@ from collector_processor.service.checks import check_setup
 from otel_ml import semconv
 
 
-def add_alert_commands(commands: Any) -> None:
-    """Add ``alerts`` to the command line."""
-    parser = commands.add_parser("alerts", help="send a test alert")
-    own = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    test = own.add_parser(
+def configure(parser: Parser) -> None:
+    """Describe the command."""
+    test = parser.add_command(
         "test",
-        help="send a test alert to every destination and show which ones accept it",
-        description="Send one alert, marked as a test, to every exporter in alerts.notify. Exit with 1 if any of them "
+        "send a test alert to every destination and show which ones accept it",
+        "Send one alert, marked as a test, to every exporter in alerts.notify. Exit with 1 if any of them "
         "does not accept it.",
     )
-    test.add_argument("--config", type=Path, metavar="FILE", required=True, help="configuration file")
+    config_option(test, required=True)
     test.set_defaults(run=_test)
-
-
-def describe_alerts(config: Config) -> Iterator[str]:
-    """Return a line for each enabled rule and each silence, headed by where alerts go."""
-    rules = config.alerts.resolved()
-    destinations = ", ".join(config.alerts.notify)
-    if not rules:
-        yield "alerts: no rules"
-        return
-    yield f"alerts: {len(rules)} rules → {destinations or 'no destination; list exporters in alerts.notify'}"
-    for rule in rules:
-        yield f"  {rule.name} ({rule.severity}): {condition(rule)}{_guards(rule)}"
-    for silence in config.alerts.silences:
-        until = "indefinitely" if silence.until is None else f"until {silence.until.isoformat()}"
-        where = ", ".join(f"{key}={'|'.join(values)}" for key, values in silence.where.items()) or "everything"
-        yield f"  silence {until}: {where}{f' ({silence.comment})' if silence.comment else ''}"
-
-
-def _guards(rule: AlertRule) -> str:
-    where = [f"{key}={'|'.join(values) or '(none)'}" for key, values in rule.where if values != ("",)]
-    parts = [*where, *([f"at least {rule.min_rows} rows"] if rule.min_rows else [])]
-    return f"; {', '.join(parts)}" if parts else ""
 
 
 def trial_notice(now_ns: int) -> Notice:

@@ -1,13 +1,20 @@
-"""The list that ``otel-ml components`` prints, read from the registries."""
+"""``otel-ml components``: the list of what there is, read from the registries."""
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from collector_processor.cli.main import Parser
+from collector_processor.cli.options import width
 from collector_processor.components import Registry
 from collector_processor.config.load import CONNECTORS
 from collector_processor.decode import decoder_name
@@ -19,6 +26,25 @@ from collector_processor.receivers.registry import RECEIVERS
 from collector_processor.service.compiled_parts import PARTS
 
 _MARKUP: Final = re.compile(r"(?::\w+:)?`+([^`]+)`+")
+
+
+def configure(parser: Parser) -> None:
+    """Describe the command."""
+    parser.description = (
+        "List every receiver, connector, exporter, extension, monitor and drift method, the decoder in use, and which "
+        "parts are compiled."
+    )
+    parser.set_defaults(run=_components)
+
+
+def _components(_: argparse.Namespace) -> int:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("kind", "name", "description"):
+        table.add_column(heading)
+    for component in components():
+        table.add_row(component.kind, Text(component.name), Text(component.text))
+    Console(soft_wrap=True, highlight=False, width=width()).print(table)
+    return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def test_boards_and_rules_are_written_for_the_file(followed: Path) -> None:
 
 def test_every_command_is_one_that_the_parser_takes() -> None:
     for words in our_commands():
-        assert cli._parser().parse_args(words), words
+        assert cli.parser_of(None).parse_args(words), words
 
 
 def test_what_the_first_minutes_show_is_what_the_service_has() -> None:
@@ -120,7 +120,7 @@ def test_make_targets_and_their_arguments_exist() -> None:
     assert {"demo", "test"} <= set(targets)
     assert set(re.findall(r"make (\w+)", README)) <= set(targets)
     [arguments] = re.findall(r'DEMO_ARGS="(.*?)"', README)
-    assert cli._parser().parse_args(["demo", *shlex.split(arguments)]).no_live
+    assert cli.parser_of(None).parse_args(["demo", *shlex.split(arguments)]).no_live
 
 
 def test_redaction_variables_are_those_that_exist() -> None:

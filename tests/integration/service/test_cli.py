@@ -120,6 +120,7 @@ def test_help_tells_each_command_on_a_line_of_its_own(
     told = capsys.readouterr().out
     listed = [line.split(maxsplit=1) for line in told.partition("COMMAND\n")[2].partition("\n\n")[0].splitlines()]
     commands = ["serve", "validate", "components", "reference", "dashboards", "rules", "alerts", "demo"]
+    commands.append("completion")
     assert [line[0] for line in listed] == commands
     assert all(len(line) == 2 for line in listed)
     assert "Exit codes: 0 success, 1 failure, 2 invalid usage" in " ".join(told.split())
@@ -143,6 +144,71 @@ def test_the_installed_command_starts_where_it_can_say_what_is_missing() -> None
     [command_line] = re.findall(r'^otel-ml = "(.*)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
     assert EntryPoint("otel-ml", command_line, "console_scripts").load() is collector_processor.__main__.main
     assert collector_processor.__main__.main(["components"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["validat"], "validate"),
+        (["validate", "--confg", "x"], "--config"),
+        (["validate", "--confg=x"], "--config"),
+        (["rules", "--out", "x", "--format", "promtheus"], "prometheus"),
+        (["reference", "sow"], "show"),
+        (["reference", "build", "x", "--out", "y", "--model", "m", "--lable", "z"], "--label"),
+    ],
+)
+def test_a_misspelt_word_is_met_with_the_one_that_was_meant(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"; did you mean {meant}?\n")
+
+
+def test_the_version_and_the_help_import_nothing_that_takes_time() -> None:
+    for flag in ("--version", "--help"):
+        line = [sys.executable, "-X", "importtime", "-m", "collector_processor", flag]
+        imported = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stderr
+        modules = {line.rpartition("|")[2].strip() for line in imported.splitlines()}
+        assert "collector_processor.cli.main" in modules
+        assert not modules & {"numpy", "grpc", "pydantic", "scipy", "pyarrow", "rich.console", "otel_ml.model"}
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("otel-ml val", ["validate"]),
+        ("otel-ml reference b", ["build"]),
+        ("otel-ml rules --form", ["--format"]),
+        ("otel-ml rules --format p", ["prometheus"]),
+        ("otel-ml validate otel-ml.ya", ["otel-ml.yaml"]),
+    ],
+)
+def test_bash_completes_commands_flags_choices_and_files(line: str, offered: list[str], tmp_path: Path) -> None:
+    (tmp_path / "otel-ml.yaml").touch()
+    script = tmp_path / "completion.bash"
+    script.write_text(command("completion", "bash").stdout)
+    words = line.split()
+    ask = (
+        f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; COMP_LINE='{line}'; "
+        f"COMP_POINT={len(line)}; _shtab_otel_ml; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    )
+    answer = subprocess.run(["bash", "-c", ask], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.stdout.split() == offered, answer.stderr
+
+
+def test_validate_takes_its_file_with_or_without_the_option(
+    config_file: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config_file()
+    assert main(["validate", path]) == 0
+    with_file = capsys.readouterr().out
+    assert main(["validate", "--config", path]) == 0
+    assert capsys.readouterr().out == with_file
+    with pytest.raises(SystemExit):
+        main(["validate", path, "--config", path])
+    assert "otel-ml validate FILE" in capsys.readouterr().err
 
 
 # --- validate ------------------------------------------------------------------------------------------------

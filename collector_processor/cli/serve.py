@@ -1,0 +1,33 @@
+"""``otel-ml serve``."""
+
+from __future__ import annotations
+
+import argparse
+
+from collector_processor.cli.main import Parser
+from collector_processor.cli.options import config_of, config_option
+from collector_processor.own.logs import log_to_stderr
+from collector_processor.service.run import run_service
+from collector_processor.service.workers.supervisor import Source
+
+
+def configure(parser: Parser) -> None:
+    """Describe the command."""
+    parser.description = (
+        "Receive OTLP and publish monitoring metrics until SIGTERM or Ctrl-C. Accepted requests are "
+        "processed before the service exits. Without --config, it receives OTLP on localhost:4317 (gRPC) and "
+        "localhost:4318 (HTTP), publishes measurements on :9464/metrics, its own metrics on :8888/metrics and its "
+        "health on :13133, and learns a reference from the first 5,000 rows of each model."
+    )
+    config_option(parser)
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="number of processes that receive requests (default: 1)"
+    )
+    parser.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    config = config_of(options)
+    log_to_stderr(config.log_level)
+    source = None if options.workers == 1 else Source.read(options.config)
+    return run_service(config, workers=options.workers, source=source)
