@@ -13,7 +13,7 @@ from benchmarks.measure import Row, table
 from collector_processor.decode import decoder_name
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-_PACKAGES = ("numpy", "pyarrow", "opentelemetry-sdk", "protobuf", "grpcio", "uvicorn", "scipy")
+_PACKAGES = ("numpy", "pyarrow", "opentelemetry-sdk", "protobuf", "grpcio", "httptools", "scipy")
 _MARK = "<!-- Written by `python -m benchmarks --write`; the scaling tables by `--scale --write`. -->"
 _SCALING = "## How it scales"
 _PEERS = "<!-- Other tools: written by `python -m benchmarks.bench_peers --write`. -->"

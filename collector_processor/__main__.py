@@ -12,7 +12,7 @@ from typing import Final
 # What the command line imports, whatever it is asked to do.
 _NEEDED: Final = (
     *("rich", "yaml", "pydantic", "numpy", "scipy", "pyarrow", "grpc", "google.protobuf", "prometheus_client"),
-    *("requests", "uvicorn", "httptools", "opentelemetry.sdk", "opentelemetry.proto"),
+    *("requests", "httptools", "opentelemetry.sdk", "opentelemetry.proto"),
 )
 _INSTALL: Final = "pip install 'otel-ml[processor]'"
 

@@ -11,8 +11,6 @@ def log_to_stderr(level: str, who: str = "") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)-7s %(name)s: {who}%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    # Its "Started server process" adds nothing to "ready", and the logger's name, uvicorn.error, looks like an error.
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 class _OneLine(logging.Formatter):

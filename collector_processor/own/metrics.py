@@ -87,6 +87,12 @@ _METRICS: Final = (
         "requests refused because they have no valid bearer token",
         ("transport", "reason"),
     ),
+    OwnMetric(
+        "otel_ml_connections_closed_total",
+        "counter",
+        "connections of a listener that were closed before their time",
+        ("listener", "reason"),
+    ),
     OwnMetric("otel_ml_pending_predictions", "gauge", "predictions waiting for a label", ("model",)),
     OwnMetric("otel_ml_early_labels", "gauge", "labels waiting for their prediction", ("model",)),
     OwnMetric("otel_ml_models", "gauge", "model versions tracked"),

@@ -119,7 +119,7 @@ class Admission:
     ) -> None:
         self._journal = journal
         self._decode = decode
-        self._telemetry = telemetry
+        self.telemetry: Final = telemetry
         self._memory = MemoryLimit(memory_limit_bytes, resident=resident)
         self._retry_after_s = retry_after_s
         self._next_complaint_s = 0.0
@@ -185,22 +185,22 @@ class Admission:
     def _judge(self, error: Exception, signal: Signal, transport: Transport, items: int = 1) -> Outcome:
         """Return what an error means for the sender, counted."""
         if isinstance(error, BusyError | JournalFullError):
-            self._telemetry.received("refused", signal, transport, items)
+            self.telemetry.received("refused", signal, transport, items)
             return Outcome("busy", str(error), retry_after_s=self._retry_after_s)
         if isinstance(error, TooLargeError):
-            self._telemetry.received("refused", signal, transport, items)
+            self.telemetry.received("refused", signal, transport, items)
             return Outcome("too_large", str(error))
         if isinstance(error, LoopError):
-            self._telemetry.received("refused", signal, transport, error.items)
-            self._telemetry.dropped(("receiver", "loop"), error.items)
+            self.telemetry.received("refused", signal, transport, error.items)
+            self.telemetry.dropped(("receiver", "loop"), error.items)
             return Outcome("malformed", str(error))
-        self._telemetry.received("failed", signal, transport, items)
+        self.telemetry.received("failed", signal, transport, items)
         if isinstance(error, MalformedRequestError):
             self._complain(signal, f"malformed: {error}")
             return Outcome("malformed", str(error))
         if isinstance(error, TimedOutError):
             return Outcome("timed_out", str(error))
-        self._telemetry.errors.labels("receiver").inc()
+        self.telemetry.errors.labels("receiver").inc()
         _log.error("handling a %s request failed", signal, exc_info=error)
         return Outcome("failed", "the request could not be handled; see the service's log for the reason")
 
@@ -220,10 +220,10 @@ class Admission:
     def _accept(self, signal: Signal, transport: Transport, decoded: Decoded) -> Outcome:
         # A batch span may hold more rejected rows than the request has items.
         rejected = min(decoded.rejected, decoded.items)
-        self._telemetry.received("accepted", signal, transport, decoded.items - rejected)
+        self.telemetry.received("accepted", signal, transport, decoded.items - rejected)
         if not decoded.rejected:
             return Outcome("accepted")
-        self._telemetry.received("failed", signal, transport, rejected)
+        self.telemetry.received("failed", signal, transport, rejected)
         self._complain(signal, f"{decoded.rejected} rejected: {decoded.message}")
         return Outcome("partial", decoded.message, rejected=decoded.rejected)
 

@@ -161,6 +161,7 @@ class Builder:
             f"{ADMIN_KEY}.endpoint",
             settings.endpoint,
             routes,
+            telemetry=self._telemetry,
             secure=None if settings.tls is None else partial(server_context, settings.tls, ADMIN_KEY),
             guard=guard_of(self._authenticators, settings.auth, self._telemetry, ADMIN_KEY, what="address"),
         )

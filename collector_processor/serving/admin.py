@@ -8,39 +8,26 @@ series) run in a few more threads, so that quick answers never wait for them.
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Final
+from typing import Final
 from urllib.parse import parse_qs
 
+from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.guard import HEADER, Guard
-from collector_processor.serving.http_protocol import HANG_UP, BoundedHttp
-from collector_processor.serving.http_server import HttpServer, Receive, Scope, Send
+from collector_processor.serving.http_connection import HttpCall, HttpLimits
+from collector_processor.serving.http_head import Head
+from collector_processor.serving.http_server import HttpServer
 from collector_processor.serving.listen import listen, split_endpoint
 from collector_processor.serving.routes import HttpAnswer, HttpRequest, Routes
 
-_IDLE_S: Final = 10
-"""How long a client may take for its request, for each piece of its answer, and until its next request."""
-_PIECE_BYTES: Final = 2**16
+ADMIN_LIMITS: Final = HttpLimits(
+    max_connections=32, max_head_bytes=16 * 2**10, head_timeout_s=10.0, write_timeout_s=30.0, idle_timeout_s=10.0
+)
+"""A scraper or a probe needs one connection and a small head."""
 _THREADS: Final = 4
-_log = logging.getLogger(__name__)
-_SILENT: Final = logging.getLogger(f"{__name__}.requests")
-_SILENT.disabled = True
-
-
-class AdminHttp(BoundedHttp):
-    """Limits of one connection; a scraper or a probe needs one connection and a small head."""
-
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        self.logger = _SILENT  # whoever can connect could fill the log
-
-    max_connections: ClassVar[int] = 32
-    max_head_bytes: ClassVar[int] = 16 * 2**10
-    head_timeout_s: ClassVar[float] = _IDLE_S
 
 
 class AdminServer:
@@ -58,7 +45,8 @@ class AdminServer:
         *,
         secure: Callable[[], ssl.SSLContext] | None = None,
         guard: Guard | None = None,
-        protocol: type[BoundedHttp] = AdminHttp,
+        limits: HttpLimits = ADMIN_LIMITS,
+        telemetry: Telemetry | None = None,
     ) -> None:
         try:
             split_endpoint(endpoint)
@@ -67,9 +55,10 @@ class AdminServer:
         self._key = key
         self._endpoint = endpoint
         self._secure = secure
-        self._protocol = protocol
+        self._limits = limits
+        self._telemetry = telemetry
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="admin")
-        self._app = _App(routes, guard, self._pool)
+        self._handler = _Handler(routes, guard, self._pool)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._ending = asyncio.Event()
@@ -86,7 +75,7 @@ class AdminServer:
         context = None if self._secure is None else self._secure()
         sockets = listen(self._endpoint, self._key)
         self._port = sockets[0].getsockname()[1]
-        server = HttpServer(self._app, sockets, keep_alive_s=_IDLE_S, context=context, protocol=self._protocol)
+        server = HttpServer(self._key, self._handler, sockets, self._telemetry, limits=self._limits, context=context)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, args=(self._loop, server), name="admin-http", daemon=True)
         self._thread.start()
@@ -115,68 +104,34 @@ class AdminServer:
         await server.stop(self._grace_s)
 
 
-class _App:
-    """The routes as an ASGI application."""
+class _Handler:
+    """Answers a call by the routes."""
 
     def __init__(self, routes: Routes, guard: Guard | None, pool: ThreadPoolExecutor) -> None:
         self._routes = routes
         self._guard = guard
         self._pool = pool
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._unauthorized(scope) or await self._answer(scope)
-        headers = [
-            (b"content-type", answer.content_type.encode("latin-1")),
-            (b"content-length", str(len(answer.body)).encode()),
-            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers),
-        ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        body = b"" if scope["method"] == "HEAD" else answer.body
-        try:
-            for message in _pieces(body):
-                await asyncio.wait_for(send(message), _IDLE_S)
-        except asyncio.TimeoutError:
-            # The client does not read; without this, what it has not read would be kept in memory.
-            scope["extensions"][HANG_UP]()
-            await asyncio.sleep(0)
+    async def __call__(self, call: HttpCall) -> HttpAnswer:
+        return self._unauthorized(call) or await self._answer(call.head)
 
-    def _unauthorized(self, scope: Scope) -> HttpAnswer | None:
+    def _unauthorized(self, call: HttpCall) -> HttpAnswer | None:
         if self._guard is None:
             return None
-        sent: list[bytes] = [value for name, value in scope["headers"] if name == HEADER.encode()]
-        client: Sequence[Any] | None = scope.get("client")
-        peer = str(client[0]) if client else "an unknown address"
-        message = self._guard.refusal(sent, "http", "", peer)
+        message = self._guard.refusal(call.head.values(HEADER), "http", "", call.peer)
         if message is None:
             return None
         challenge = (("www-authenticate", f'{self._guard.scheme} realm="otel-ml"'),)
         return HttpAnswer(f"{message}\n".encode(), status=401, headers=challenge)
 
-    async def _answer(self, scope: Scope) -> HttpAnswer:
-        route = self._routes.find(scope["path"])
+    async def _answer(self, head: Head) -> HttpAnswer:
+        route = self._routes.find(head.path)
         if route is None:
             return HttpAnswer(f"no such path; use one of: {', '.join(self._routes.paths)}\n".encode(), status=404)
-        if scope["method"] not in ("GET", "HEAD"):
+        if head.method not in ("GET", "HEAD"):
             return HttpAnswer(b"use GET\n", status=405, headers=(("allow", "GET, HEAD"),))
-        request = _request(scope)
-        try:
-            if route.quick:
-                return route.handler(request)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, route.handler, request)
-        except Exception:  # noqa: BLE001 -- one failed answer must not end the server
-            _log.exception("answering %s failed", scope["path"])
-            return HttpAnswer(b"this could not be answered; see the service's log for the reason\n", status=500)
-
-
-def _request(scope: Scope) -> HttpRequest:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=None)
-    return HttpRequest(scope["method"], scope["path"], query, headers)
-
-
-def _pieces(body: bytes) -> Iterator[dict[str, object]]:
-    """Split a body into ASGI messages small enough to notice a client that does not read."""
-    last = max(0, len(body) - 1) // _PIECE_BYTES
-    for piece in range(last + 1):
-        octets = body[piece * _PIECE_BYTES : (piece + 1) * _PIECE_BYTES]
-        yield {"type": "http.response.body", "body": octets, "more_body": piece < last}
+        query = parse_qs(head.query, keep_blank_values=True, max_num_fields=None)
+        request = HttpRequest(head.method, head.path, query, head.headers)
+        if route.quick:
+            return route.handler(request)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, route.handler, request)

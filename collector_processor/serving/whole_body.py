@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
+from typing import Final
 
 Progress = Callable[[int], None]
 """Called with the number of bytes received so far; an error that it raises ends the reading."""
+_DISCARDED_BYTES: Final = 2**16
 
 
 class _Kept(BytesIO):
@@ -23,24 +25,32 @@ class WholeBody:
     """Collects ``length`` bytes; ``done`` is True when all have arrived, and False if the sender hung up.
 
     Memory is allocated at once but not touched before bytes arrive, so a length that is only announced costs nothing.
+    Unless it ``keeps`` them, it counts the bytes and discards them.
 
     >>> loop = asyncio.new_event_loop()
     >>> body = WholeBody(5, loop.create_future(), lambda size: None)
-    >>> body.copy(b"spa"), body.copy(b"ns and more")
-    (3, 2)
-    >>> body.done.result(), body.octets()
-    (True, b'spans')
+    >>> pending = bytearray(b"spa")
+    >>> body.take(pending)
+    >>> pending += b"ns and more"
+    >>> body.take(pending)
+    >>> body.done.result(), body.octets(), pending
+    (True, b'spans', bytearray(b' and more'))
     >>> loop.close()
     """
 
-    def __init__(self, length: int, done: asyncio.Future[bool], progress: Progress) -> None:
-        # A BytesIO returns its bytes without copying them, and zeros are not touched.
-        self._kept = _Kept(bytes(length))
-        self._room = self._kept.getbuffer()
+    def __init__(
+        self, length: int, done: asyncio.Future[bool], progress: Progress = lambda size: None, *, keeps: bool = True
+    ) -> None:
+        self.done = done
         self._length = length
         self._got = 0
         self._progress = progress
-        self.done = done
+        # A BytesIO returns its bytes without copying them, and zeros are not touched.
+        self._kept = _Kept(bytes(length if keeps else 0))
+        self._room = self._kept.getbuffer()
+        self._discards = False
+        if not keeps:
+            self.release()
 
     @property
     def whole(self) -> bool:
@@ -50,32 +60,30 @@ class WholeBody:
     @property
     def room(self) -> memoryview:
         """The part of the buffer for the next bytes."""
-        return self._room[self._got :]
+        return self._room[: self._length - self._got] if self._discards else self._room[self._got :]
 
-    @property
-    def received(self) -> memoryview:
-        """The bytes received so far."""
-        return self._room[: self._got]
-
-    def copy(self, piece: bytes | bytearray | memoryview) -> int:
-        """Copy as much of a piece as belongs to this body; return how much that is."""
-        taken = min(len(piece), self._length - self._got)
-        self._room[self._got : self._got + taken] = piece[:taken]
-        self.advance(taken)
-        return taken
+    def take(self, pending: bytearray) -> None:
+        """Remove what belongs to the body from the start of ``pending``."""
+        size = min(len(pending), self._length - self._got)
+        if not self._discards:
+            with memoryview(pending) as octets:
+                self._room[self._got : self._got + size] = octets[:size]
+        del pending[:size]
+        self.advance(size)
 
     def advance(self, size: int) -> None:
         """Record that ``size`` more bytes are in :attr:`room`."""
         self._got += size
-        if self.done.done():
+        if self.done.done() or self._discards:
             return
         try:
             self._progress(self._got)
         except Exception as error:  # noqa: BLE001 -- passed to the caller that waits for the body
             self.done.set_exception(error)
+            self.release()
             return
         if self.whole:
-            self.release()
+            self._room.release()
             self.done.set_result(True)
 
     def octets(self) -> bytes:
@@ -86,8 +94,10 @@ class WholeBody:
         return self._kept.getvalue()
 
     def release(self) -> None:
-        """Accept no more bytes."""
-        self._room.release()
+        """Discard what came and what comes."""
+        self._discards = True
+        self._kept = _Kept()
+        self._room = memoryview(bytearray(0 if self.whole else _DISCARDED_BYTES))
 
     def hung_up(self) -> None:
         """End the wait: nothing more will come."""

@@ -83,7 +83,9 @@ class PrometheusExporter:
         registry.register(_Families(self._collect))
         routes = Routes()
         routes.add("/metrics", metrics_handler(registry))
-        self._server = AdminServer(f"exporters.{name}.endpoint", endpoint, routes, secure=secure, guard=guard)
+        self._server = AdminServer(
+            f"exporters.{name}.endpoint", endpoint, routes, secure=secure, guard=guard, telemetry=telemetry
+        )
 
     @property
     def name(self) -> str:

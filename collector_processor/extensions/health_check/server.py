@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from dataclasses import replace
+from typing import Final
 
-from collector_processor.serving.admin import AdminHttp, AdminServer
+from collector_processor.own.telemetry import Telemetry
+from collector_processor.serving.admin import ADMIN_LIMITS, AdminServer
 from collector_processor.serving.routes import JSON, HttpAnswer, HttpRequest, Routes
 
 _KEY: Final = "extensions.health_check.endpoint"
 _STOP_S: Final = 1.0
-
-
-class _ProbeHttp(AdminHttp):
-    """Probes are few and fast."""
-
-    max_connections: ClassVar[int] = 16
-    head_timeout_s: ClassVar[float] = 5.0
+_LIMITS: Final = replace(ADMIN_LIMITS, max_connections=16, head_timeout_s=5.0)
+"""Probes are few and fast."""
 
 
 class HealthServer:
@@ -29,13 +26,17 @@ class HealthServer:
     """
 
     def __init__(
-        self, endpoint: str, status: Callable[[], str], counts: Callable[[], Mapping[str, int]] = dict[str, int]
+        self,
+        endpoint: str,
+        status: Callable[[], str],
+        counts: Callable[[], Mapping[str, int]] = dict[str, int],
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._status = status
         self._counts = counts
         routes = Routes()
         routes.add("/*", self._answer, quick=True)
-        self._server = AdminServer(_KEY, endpoint, routes, protocol=_ProbeHttp)
+        self._server = AdminServer(_KEY, endpoint, routes, limits=_LIMITS, telemetry=telemetry)
 
     @property
     def port(self) -> int:

@@ -28,6 +28,10 @@ from collector_processor.journal.base import Signal
 from collector_processor.receivers.admission import Outcome, Verdict
 
 ContentType = Literal["application/x-protobuf", "application/json"]
+CONTENT_TYPES: Final[Mapping[str, ContentType]] = {
+    "application/x-protobuf": "application/x-protobuf",
+    "application/json": "application/json",
+}
 CODES: Final[Mapping[Verdict, int]] = {
     "malformed": code_pb2.INVALID_ARGUMENT,
     "too_large": code_pb2.RESOURCE_EXHAUSTED,
@@ -81,6 +85,20 @@ def status(code: int, message: str, retry_after_s: float | None = None) -> Statu
     if retry_after_s is not None:
         answer.details.add().Pack(retry_info(retry_after_s))
     return answer
+
+
+def content_type_of(header: str) -> ContentType | None:
+    """Return the content type of a request; None if it is not one of OTLP's.
+
+    >>> content_type_of("Application/JSON; charset=utf-8")
+    'application/json'
+    """
+    return CONTENT_TYPES.get(header.partition(";")[0].strip().lower())
+
+
+def answer_type(header: str) -> ContentType:
+    """Return the content type of an answer: that of the request, or JSON if it has another one."""
+    return content_type_of(header) or "application/json"
 
 
 def encode(message: Message, content_type: ContentType) -> bytes:

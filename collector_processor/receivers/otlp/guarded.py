@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import grpc
@@ -11,43 +11,28 @@ from google.rpc import code_pb2
 
 from collector_processor.journal.base import Signal
 from collector_processor.receivers.otlp import answers
-from collector_processor.receivers.otlp.answers import ContentType
 from collector_processor.security.guard import HEADER, Guard
-from collector_processor.serving.http_server import App, Receive, Scope, Send
+from collector_processor.serving.http_connection import HttpCall, HttpHandler
+from collector_processor.serving.routes import HttpAnswer
 
 _T = TypeVar("_T")
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def guarded_http(app: App, guard: Guard) -> App:
-    """Return the application behind a guard; others get 401 before the path or the body is read."""
+def guarded_http(handler: HttpHandler, guard: Guard) -> HttpHandler:
+    """Return the handler behind a guard; others get 401 before the path or the body is read."""
 
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
-        sent = [value for name, value in headers if name == HEADER.encode()]
-        client = scope.get("client")
-        signal = str(scope["path"]).rpartition("/")[2]
-        message = guard.refusal(sent, "http", signal, str(client[0]) if client else "an unknown address")
+    async def guarded(call: HttpCall) -> HttpAnswer | None:
+        signal = call.head.path.rpartition("/")[2]
+        message = guard.refusal(call.head.values(HEADER), "http", signal, call.peer)
         if message is None:
-            await app(scope, receive, send)
-            return
-        content_type = _answer_type(headers)
+            return await handler(call)
+        content_type = answers.answer_type(call.head.headers.get("content-type", ""))
         body = answers.encode(answers.status(code_pb2.UNAUTHENTICATED, message), content_type)
-        answer = [
-            (b"content-type", content_type.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"www-authenticate", f'{guard.scheme} realm="otel-ml"'.encode()),
-        ]
-        await send({"type": "http.response.start", "status": 401, "headers": answer})
-        await send({"type": "http.response.body", "body": body})
+        challenge = (("www-authenticate", f'{guard.scheme} realm="otel-ml"'),)
+        return HttpAnswer(body, content_type, 401, challenge)
 
     return guarded
-
-
-def _answer_type(headers: Sequence[tuple[bytes, bytes]]) -> ContentType:
-    sent = next((value for name, value in headers if name == b"content-type"), b"")
-    protobuf = sent.partition(b";")[0].strip().lower() == b"application/x-protobuf"
-    return "application/x-protobuf" if protobuf else "application/json"
 
 
 def guarded_grpc(

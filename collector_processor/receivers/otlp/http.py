@@ -1,17 +1,17 @@
-"""OTLP over HTTP: protobuf and JSON on one port, plain, gzip or deflate; every error is a ``google.rpc.Status``."""
+"""OTLP over HTTP: protobuf and JSON on one port, plain or compressed; every error is a ``google.rpc.Status``."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from google.protobuf.message import Message
 from google.rpc import code_pb2
 
+from collector_processor.columns.batch import MalformedRequestError
 from collector_processor.journal.base import Signal
 from collector_processor.receivers.admission import (
     Admission,
@@ -29,16 +29,13 @@ from collector_processor.receivers.otlp.guarded import guarded_http
 from collector_processor.receivers.otlp.settings import DEFAULT_MAX_BYTES
 from collector_processor.security.guard import Guard
 from collector_processor.security.server_tls import ServerTls, server_context
-from collector_processor.serving.http_protocol import WHOLE_BODY
-from collector_processor.serving.http_server import HttpServer, Receive, Scope, Send
+from collector_processor.serving.http_connection import HttpCall, HttpLimits
+from collector_processor.serving.http_head import BadRequestError
+from collector_processor.serving.http_server import HttpServer
 from collector_processor.serving.listen import listen
-from collector_processor.serving.whole_body import Progress
+from collector_processor.serving.routes import HttpAnswer
 
 PATHS: Final[dict[str, Signal]] = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
-_CONTENT_TYPES: Final[dict[str, ContentType]] = {
-    "application/x-protobuf": "application/x-protobuf",
-    "application/json": "application/json",
-}
 _STATUSES: Final[Mapping[Verdict, int]] = {
     "accepted": 200,
     "partial": 200,
@@ -48,97 +45,61 @@ _STATUSES: Final[Mapping[Verdict, int]] = {
     "busy": 503,
     "failed": 500,
 }
-_KEEP_ALIVE_S: Final = 75
-"""Longer than the minute after which many exporters send again, so that their connection is still open."""
-_INLINE_BYTES: Final = 2048
-"""Compressed pieces up to this size (at most 2 MiB inflated) are not worth a change of threads."""
-
 _INFLATED_BYTES: Final = 2**16
 """Compressed bytes to inflate before reserving room for them."""
+_CODINGS: Final = ", ".join(name for name in CODINGS if name not in ("", "identity", "x-gzip"))
 
 JsonToProtobuf = Callable[[Signal, bytes], bytes]
 """An OTLP JSON body as protobuf; raises ``MalformedRequestError``."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    status: int
-    message: Message
-    content_type: ContentType
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
 @dataclass(slots=True)
 class _Incoming:
-    """One request's body: in pieces, or whole if its length is known in advance.
+    """One request's body; ``to_protobuf`` is None if it is protobuf already."""
 
-    ``run`` runs long work off the event loop; ``to_protobuf`` is None if the body is protobuf already.
-    """
-
+    call: HttpCall
     body: Body
-    length: int
     max_bytes: int
     timeout_s: float
-    receive: Receive
-    run: Callable[[Callable[[], None]], Awaitable[None]]
     to_protobuf: Callable[[bytes], bytes] | None
-    whole: Callable[[int, float, Progress], Awaitable[bytes | None]] | None = None
-    octets: bytes | None = None
-    pieces: list[bytes] = field(default_factory=list[bytes])
-    kept: int = 0
+    octets: bytes = b""
 
     async def read(self, hold: Hold) -> None:
         """Read the whole body within the timeout."""
-        if self.length > self.max_bytes:
+        if (self.call.head.length or 0) > self.max_bytes:
             raise TooLargeError(self.max_bytes)
         try:
-            if self.length and self.whole is not None:
-                self.octets = await self.whole(self.length, self.timeout_s, hold)
-                if self.octets is None:
-                    raise HungUpError
-            else:
-                await asyncio.wait_for(self._fill(hold), self.timeout_s)
+            octets = await self.call.read(self.timeout_s, partial(self._hold, hold))
         except asyncio.TimeoutError:
             raise TimedOutError(f"the body did not arrive within {self.timeout_s:g} s") from None
+        except BadRequestError as error:
+            raise MalformedRequestError(str(error)) from error
+        if octets is None:
+            raise HungUpError
+        self.octets = octets
 
     def payload(self, hold: Hold) -> Payload:
         """Return the body as protobuf, and as it came if it may be forwarded compressed."""
-        body, gzipped = self._inflated(hold)
-        return Payload(body if self.to_protobuf is None or not body else self.to_protobuf(body), gzipped)
+        body = self._inflated(hold)
+        keeps_gzip = self.body.coding == "gzip" and self.to_protobuf is None
+        return Payload(
+            body if self.to_protobuf is None or not body else self.to_protobuf(body),
+            self.octets if keeps_gzip else b"",
+        )
 
-    @property
-    def _keeps_gzip(self) -> bool:
-        return self.body.coding == "gzip" and self.to_protobuf is None
+    def _hold(self, hold: Hold, size: int) -> None:
+        if size > self.max_bytes:
+            raise TooLargeError(self.max_bytes)
+        hold(size)
 
-    def _inflated(self, hold: Hold) -> tuple[bytes, bytes]:
-        """Inflate a body that came whole piece by piece, so that it cannot exceed a limit."""
-        octets = self.octets
-        if octets is not None and not self.body.compressed:
-            return octets, b""
-        for start in range(0, len(octets or b""), _INFLATED_BYTES):
-            self.body.feed((octets or b"")[start : start + _INFLATED_BYTES])
-            hold(self.body.size + len(octets or b""))
-        gzipped = b""
-        if self._keeps_gzip:
-            gzipped = b"".join(self.pieces) if octets is None else octets
-        return self.body.finish(), gzipped
-
-    async def _fill(self, hold: Hold) -> None:
-        body, more = self.body, True
-        while more:
-            message = await self.receive()
-            if message["type"] != "http.request":
-                raise HungUpError
-            piece: bytes = message["body"]
-            more = message["more_body"]
-            if body.compressed and len(piece) > _INLINE_BYTES:
-                await self.run(partial(body.feed, piece))
-            else:
-                body.feed(piece)
-            if self._keeps_gzip:
-                self.pieces.append(piece)
-                self.kept += len(piece)
-            hold(body.size + self.kept)
+    def _inflated(self, hold: Hold) -> bytes:
+        """Inflate piece by piece, so that the body cannot exceed a limit."""
+        if not self.body.compressed:
+            return self.octets
+        for start in range(0, len(self.octets), _INFLATED_BYTES):
+            self.body.feed(self.octets[start : start + _INFLATED_BYTES])
+            hold(self.body.size + len(self.octets))
+        return self.body.finish()
 
 
 class HttpReceiver:
@@ -161,6 +122,7 @@ class HttpReceiver:
         key: str = "receivers.otlp.protocols.http",
         body_timeout_s: float = 30.0,
         shared: bool = False,
+        limits: HttpLimits | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._admission = admission
@@ -171,6 +133,7 @@ class HttpReceiver:
         self._key = key
         self._body_timeout_s = body_timeout_s
         self._shared = shared
+        self._limits = limits
         self._server: HttpServer | None = None
         self._port = 0
 
@@ -189,8 +152,10 @@ class HttpReceiver:
         context = None if self._tls is None else server_context(self._tls, self._key)
         sockets = listen(self._endpoint, self._key, shared=self._shared)
         self._port = sockets[0].getsockname()[1]
-        app = self._app if self._guard is None else guarded_http(self._app, self._guard)
-        self._server = HttpServer(app, sockets, keep_alive_s=_KEEP_ALIVE_S, context=context)
+        handler = self._answer if self._guard is None else guarded_http(self._answer, self._guard)
+        self._server = HttpServer(
+            self._key, handler, sockets, self._admission.telemetry, limits=self._limits, context=context
+        )
         self._server.start()
 
     async def stop(self, timeout_s: float) -> None:
@@ -199,54 +164,36 @@ class HttpReceiver:
             await self._server.stop(timeout_s)
             self._server = None
 
-    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        content_type = _CONTENT_TYPES.get(media_type)
-        answer_type = content_type or "application/json"
-        signal = PATHS.get(scope["path"])
-        coding = CODINGS.get(headers.get("content-encoding", "").strip().lower())
+    async def _answer(self, call: HttpCall) -> HttpAnswer | None:
+        head = call.head
+        sent_type = head.headers.get("content-type", "")
+        content_type, answer_type = answers.content_type_of(sent_type), answers.answer_type(sent_type)
+        signal = PATHS.get(head.path)
+        sent_coding = head.headers.get("content-encoding", "")
+        coding = CODINGS.get(sent_coding.strip().lower())
         if signal is None:
-            message = f"no such path: {scope['path']}; use one of: {', '.join(PATHS)}"
-            reply = _refuse(404, code_pb2.NOT_FOUND, message, answer_type)
-        elif scope["method"] != "POST":
-            message = f"{scope['method']} is not supported here; use POST"
-            reply = _refuse(405, code_pb2.UNIMPLEMENTED, message, answer_type, (b"allow", b"POST"))
-        elif content_type is None:
-            message = f"content type '{media_type}' is not supported; use one of: {', '.join(_CONTENT_TYPES)}"
-            reply = _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type)
-        elif coding is None:
-            message = f"content encoding '{headers['content-encoding']}' is not supported; use one of: gzip, deflate"
-            encodings = (b"accept-encoding", b"gzip, deflate")
-            reply = _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type, encodings)
-        else:
-            incoming = self._incoming(scope, headers, signal, content_type, Body(coding, self._max_bytes), receive)
-            try:
-                reply = _reply(signal, await self._admitted(incoming, signal), content_type)
-            except HungUpError:
-                return
-        await _answer(send, reply)
-
-    def _incoming(
-        self,
-        scope: Scope,
-        headers: Mapping[str, str],
-        signal: Signal,
-        content_type: ContentType,
-        body: Body,
-        receive: Receive,
-    ) -> _Incoming:
-        framed = {"transfer-encoding", "upgrade"} & headers.keys()
-        return _Incoming(
-            body,
-            length=int(headers.get("content-length", "0")),
-            max_bytes=self._max_bytes,
-            timeout_s=self._body_timeout_s,
-            receive=receive,
-            run=self._admission.run,
-            to_protobuf=None if content_type == "application/x-protobuf" else partial(self._json_to_protobuf, signal),
-            whole=None if framed else scope["extensions"][WHOLE_BODY],
+            message = f"no such path: {head.path}; use one of: {', '.join(PATHS)}"
+            return _refuse(404, code_pb2.NOT_FOUND, message, answer_type)
+        if head.method != "POST":
+            message = f"{head.method} is not supported here; use POST"
+            return _refuse(405, code_pb2.UNIMPLEMENTED, message, answer_type, ("allow", "POST"))
+        if content_type is None:
+            message = f"content type '{sent_type}' is not supported; use one of: {', '.join(answers.CONTENT_TYPES)}"
+            return _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type)
+        if coding is None:
+            message = f"content encoding '{sent_coding}' is not supported; use one of: {_CODINGS}"
+            return _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type, ("accept-encoding", _CODINGS))
+        incoming = _Incoming(
+            call,
+            Body(coding, self._max_bytes),
+            self._max_bytes,
+            self._body_timeout_s,
+            None if content_type == "application/x-protobuf" else partial(self._json_to_protobuf, signal),
         )
+        try:
+            return _answer(signal, await self._admitted(incoming, signal), content_type)
+        except HungUpError:
+            return None
 
     async def _admitted(self, incoming: _Incoming, signal: Signal) -> Outcome:
         try:
@@ -256,29 +203,18 @@ class HttpReceiver:
             return Outcome("busy", "the service is shutting down", retry_after_s=1.0)
 
 
-def _refuse(status: int, code: int, message: str, content_type: ContentType, *headers: tuple[bytes, bytes]) -> _Reply:
-    return _Reply(status, answers.status(code, message), content_type, headers)
+def _refuse(status: int, code: int, message: str, content_type: ContentType, *headers: tuple[str, str]) -> HttpAnswer:
+    return HttpAnswer(answers.encode(answers.status(code, message), content_type), content_type, status, headers)
 
 
-def _reply(signal: Signal, outcome: Outcome, content_type: ContentType) -> _Reply:
+def _answer(signal: Signal, outcome: Outcome, content_type: ContentType) -> HttpAnswer:
     status = _STATUSES[outcome.verdict]
     if answers.succeeded(outcome):
-        return _Reply(status, answers.success(signal, outcome), content_type)
+        return HttpAnswer(answers.encode(answers.success(signal, outcome), content_type), content_type, status)
     message = answers.status(answers.CODES[outcome.verdict], outcome.message, outcome.retry_after_s)
-    headers: list[tuple[bytes, bytes]] = []
+    headers: list[tuple[str, str]] = []
     if outcome.retry_after_s is not None:
-        headers.append((b"retry-after", str(max(1, math.ceil(outcome.retry_after_s))).encode()))
+        headers.append(("retry-after", str(max(1, math.ceil(outcome.retry_after_s)))))
     if outcome.verdict == "timed_out":
-        headers.append((b"connection", b"close"))
-    return _Reply(status, message, content_type, tuple(headers))
-
-
-async def _answer(send: Send, reply: _Reply) -> None:
-    body = answers.encode(reply.message, reply.content_type)
-    headers = [
-        (b"content-type", reply.content_type.encode()),
-        (b"content-length", str(len(body)).encode()),
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        headers.append(("connection", "close"))
+    return HttpAnswer(answers.encode(message, content_type), content_type, status, tuple(headers))

@@ -84,6 +84,10 @@ class Service:
         name = f"otelcol_receiver_{verb}_{ITEMS[signal]}_total"
         return self.telemetry.registry.get_sample_value(name, {"receiver": "otlp", "transport": transport}) or 0.0
 
+    def closed(self, reason: str) -> float:
+        labels = {"listener": "receivers.otlp.protocols.http", "reason": reason}
+        return self.telemetry.registry.get_sample_value("otel_ml_connections_closed_total", labels) or 0.0
+
     def close(self) -> None:
         self.run(self.http.stop(0.0))
         self.run(self.grpc.stop(0.0))

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import http.client
 import json
-import logging
 import signal as signals
 import socket
 import threading
@@ -14,7 +13,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ from collector_processor.columns.batch import Decoded, MalformedRequestError
 from collector_processor.journal.base import Signal
 from collector_processor.receivers.admission import Admission
 from collector_processor.receivers.otlp.http import HttpReceiver
-from collector_processor.serving.http_protocol import BoundedHttp
+from collector_processor.serving.http_connection import HttpLimits
 from support.waiting import wait_until
 
 MIB = 2**20
@@ -358,12 +357,11 @@ def test_a_body_that_trickles_times_out_and_holds_nobody_up(serve: Callable[...,
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/tr", b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nA: "])
-def test_a_head_that_trickles_is_hung_up_on(
-    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(BoundedHttp, "head_timeout_s", 0.1)
+def test_a_head_that_trickles_is_hung_up_on(serve: Callable[..., Any], sent: bytes) -> None:
+    service = serve(http={"limits": HttpLimits(head_timeout_s=0.1)})
 
-    assert raw(serve(), sent) == b""
+    assert raw(service, sent) == b""
+    assert service.closed("head_timeout") == 1
 
 
 def test_a_head_without_end_is_refused(service: Any) -> None:
@@ -374,12 +372,32 @@ def test_what_is_no_http_is_a_bad_request(service: Any) -> None:
     assert raw(service, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc").startswith(b"HTTP/1.1 400 ")
 
 
-def test_connections_over_the_limit_are_closed(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BoundedHttp, "max_connections", 1)
-    with closing(http.client.HTTPConnection(service.http_address, timeout=10)) as connection:
-        connection.request("POST", "/v1/traces", b"", {"Content-Type": PROTOBUF})
-        assert connection.getresponse().read() == b""
+def test_a_new_connection_takes_the_place_of_the_one_that_has_been_idle_longest(
+    serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    service = serve(http={"limits": HttpLimits(max_connections=2)})
+    host, port = service.http_address.split(":")
+    with ExitStack() as opened:
+        idle, busy = (opened.enter_context(socket.create_connection((host, int(port)), timeout=10)) for _ in range(2))
+        busy.sendall(UNFINISHED)
+        wait_until(lambda: service.admission.room.requests == 1)
+        for _ in range(5):
+            assert send(service, request()).status == 200
+        assert service.closed("limit") >= 1
+        assert idle.recv(1) == b""
+        busy.sendall(b"}" + b" " * 98)
+        assert busy.recv(12) == b"HTTP/1.1 200"
+    assert sum("max_connections is 2" in record.message for record in caplog.records) == 1
+
+
+def test_a_connection_is_refused_while_all_have_a_request_in_progress(serve: Callable[..., Any]) -> None:
+    service = serve(http={"limits": HttpLimits(max_connections=1)})
+    host, port = service.http_address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as busy:
+        busy.sendall(UNFINISHED)
+        wait_until(lambda: service.admission.room.requests == 1)
         assert raw(service, b"") == b""
+        assert service.closed("refused") == 1
 
 
 def test_a_sender_that_hangs_up_leaves_nothing_behind(service: Any) -> None:
@@ -474,6 +492,3 @@ def test_signals_and_logging_are_left_alone(service: Any) -> None:
 
     before = signals.getsignal(signals.SIGTERM)
     assert asyncio.run(serve_in_the_main_thread(service.admission)) is before
-    for name in ("uvicorn", "uvicorn.access", "uvicorn.error"):
-        logger = logging.getLogger(name)
-        assert (logger.handlers, logger.propagate, logger.level) == ([], True, logging.NOTSET)

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from prometheus_client import CollectorRegistry, Gauge
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.credentials import Tokens
 from collector_processor.security.guard import Guard
-from collector_processor.serving import admin
-from collector_processor.serving.admin import AdminHttp, AdminServer
+from collector_processor.serving.admin import ADMIN_LIMITS, AdminServer
+from collector_processor.serving.http_connection import HttpConnection
 from collector_processor.serving.prometheus_text import metrics_handler
 from collector_processor.serving.routes import HttpAnswer, HttpRequest, Routes
+from support.waiting import wait_until
 
 Serve = Callable[..., AdminServer]
 
@@ -122,43 +124,78 @@ def test_a_handler_that_fails_is_logged_and_the_next_request_answered(
     assert fetch(server, "/health").status_code == 200
 
 
-def test_a_client_that_does_not_read_its_answer_is_hung_up_on(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "_IDLE_S", 0.2)
-    lost = threading.Event()
-
-    class Http(AdminHttp):
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            lost.set()
-
-    size = 64 * 2**20
-    server = serve({"/metrics": lambda _: HttpAnswer(bytes(size))}, protocol=Http)
+def test_a_client_that_does_not_read_its_answer_is_hung_up_on(serve: Serve) -> None:
+    size, telemetry = 64 * 2**20, Telemetry()
+    server = serve(
+        {"/metrics": lambda _: HttpAnswer(bytes(size))},
+        telemetry=telemetry,
+        limits=replace(ADMIN_LIMITS, write_timeout_s=0.2),
+    )
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert lost.wait(10), "the connection is still held"
-    assert len(fetch(server, "/metrics").content) == size, "a client that reads gets all of it"
+        wait_until(lambda: closed(telemetry, "slow_reader") == 1)
+        received = 0
+        while piece := client.recv(2**20):
+            received += len(piece)
+    assert received < size
 
 
-def test_the_end_of_an_answer_is_kept_for_nobody_for_ever(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AdminHttp, "head_timeout_s", 0.2)
+def test_a_client_that_reads_gets_a_long_answer_whole(serve: Serve) -> None:
+    size = 64 * 2**20
+    server = serve({"/metrics": lambda _: HttpAnswer(bytes(size))})
+    assert len(fetch(server, "/metrics").content) == size
+
+
+def test_the_end_of_an_answer_is_not_kept_forever(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = threading.Event()
+    made, gone = HttpConnection.connection_made, HttpConnection.connection_lost
 
-    class Http(AdminHttp):
-        def connection_made(self, transport: Any) -> None:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            super().connection_made(transport)
+    def connection_made(connection: HttpConnection, transport: Any) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        made(connection, transport)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            lost.set()
+    def connection_lost(connection: HttpConnection, exc: Exception | None) -> None:
+        gone(connection, exc)
+        lost.set()
 
-    server = serve({"/metrics": lambda _: HttpAnswer(bytes(60_000))}, protocol=Http)
+    monkeypatch.setattr(HttpConnection, "connection_made", connection_made)
+    monkeypatch.setattr(HttpConnection, "connection_lost", connection_lost)
+    limits = replace(ADMIN_LIMITS, head_timeout_s=0.2)
+    server = serve({"/metrics": lambda _: HttpAnswer(bytes(60_000))}, limits=limits)
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.settimeout(10)
         client.connect(("127.0.0.1", server.port))
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert lost.wait(10), "the connection is still held"
+
+
+def test_connections_that_trickle_shut_nobody_out(serve: Serve) -> None:
+    telemetry = Telemetry()
+    server = serve({"/metrics": fine}, {"/health": fine}, telemetry=telemetry)
+    trickles = [
+        b"GET /hea",
+        b"GET /health HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nx",
+        b"GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a",
+        b"GET /health HTTP/1.1\r\n\r\nGET /he",
+        b"",
+    ]
+    slow: list[socket.socket] = []
+    for number in range(80):
+        slow.append(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        slow[-1].sendall(trickles[number % len(trickles)])
+    for path in ("/health", "/metrics"):
+        for _ in range(3):
+            assert fetch(server, path).content == b"fine\n"
+    assert closed(telemetry, "limit") >= 48
+    assert closed(telemetry, "refused") == 0
+    for each in slow:
+        each.close()
+
+
+def closed(telemetry: Telemetry, reason: str) -> float:
+    labels = {"listener": "some.endpoint", "reason": reason}
+    return telemetry.registry.get_sample_value("otel_ml_connections_closed_total", labels) or 0.0
 
 
 def test_handshakes_under_way_count_as_connections(serve: Serve, tmp_path: Path) -> None:
@@ -172,7 +209,8 @@ def test_handshakes_under_way_count_as_connections(serve: Serve, tmp_path: Path)
     with requests.get(url, verify=str(tmp_path / "ca.pem"), timeout=10) as answer:
         assert answer.status_code == 200, "a handshake that does not go on holds up no other"
     mute += [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(3)]
-    assert mute[-1].recv(1) == b"", "beyond the limit a connection is closed at once"
+    assert mute[0].recv(1) == b"", "beyond the limit the oldest handshake makes room"
+    assert requests.get(url, verify=str(tmp_path / "ca.pem"), timeout=10).status_code == 200
     for each in mute:
         each.close()
 
