@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from collector_processor.exporters.delivery.http_client import MAX_ANSWER_BYTES, Answer, HttpClient
+from collector_processor.exporters.delivery.http_client import HttpClient
+from collector_processor.exporters.delivery.http_connection import MAX_ANSWER_BYTES, Answer
 from collector_processor.exporters.delivery.http_sender import HttpSender
 from collector_processor.exporters.delivery.retry import Compression
 
