@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from collector_processor.config import Config, ConfigError
 from collector_processor.config.load import ADMIN_KEY
@@ -12,6 +12,7 @@ from collector_processor.receivers.registry import RECEIVERS
 from collector_processor.reference.file import load_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import answers
+from collector_processor.settings.target import parse_target
 from collector_processor.settings.values import host_and_port, overlap
 
 
@@ -56,10 +57,20 @@ def _address_problems(config: Config) -> Iterator[str]:
     receivers = {host_and_port(endpoint): key for key, endpoint in listened if key.startswith("receivers.")}
     for part_key, part in config.parts():
         for key, endpoint in answers(part_key, part.sends):
-            listener = receivers.get(host_and_port(endpoint))
-            if listener is not None:
-                shown = endpoint.rpartition("@")[2]  # without a password
-                yield f"{key}: {shown} is {listener} of this same service: a loop"
+            for host, port in _places(endpoint):
+                # Not the endpoint itself, which may contain a password.
+                shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                listener = receivers.get(host_and_port(shown))
+                if listener is not None:
+                    yield f"{key}: {shown} is {listener} of this same service: a loop"
+
+
+def _places(endpoint: str) -> Sequence[tuple[str, int]]:
+    """Return the hosts and ports of an address to send to; none for what a component of another package made up."""
+    try:
+        return parse_target(endpoint).places
+    except ValueError:
+        return ()
 
 
 def load_references(config: Config) -> dict[str, Reference]:

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+from collector_processor.settings.target import parse_target
 from otel_ml.classes import canonical_class
 
 BASE: Final = "base"
@@ -146,22 +146,13 @@ def endpoint(value: object) -> str:
 
 
 def destination(value: object) -> str:
-    """Return an address to send to: a URL, or ``host:port``. It may contain a password, so the error does not show it.
+    """Return an address to send to; see :mod:`.target` for its forms. No error shows it.
 
     >>> destination("https://collector:4318/otlp")
     'https://collector:4318/otlp'
     """
     text = value if isinstance(value, str) else ""
-    scheme, separator, _ = text.partition("://")
-    if separator and scheme in ("dns", "unix", "unix-abstract", "ipv4", "ipv6", "xds"):
-        return text  # gRPC's own schemes
-    try:
-        target = urlsplit(text if separator else f"//{text}")
-        fits = bool(target.hostname) and (target.port or 1) > 0 and target.scheme in ("", "http", "https")
-    except ValueError:
-        fits = False
-    if not fits or not text.isprintable() or " " in text:
-        raise ValueError("not a valid address; write host:port, http://host:port or https://host:port")
+    parse_target(text)
     return text
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from collector_processor.exporters.alertmanager.exporter import RESEND_S
 from collector_processor.exporters.delivery.settings import ClientSettings
+from collector_processor.settings.target import parse_target
 from collector_processor.settings.values import Destination, Duration
 
 _S = 10**9
@@ -25,7 +26,7 @@ class AlertmanagerSettings(ClientSettings):
     @field_validator("endpoint")
     @classmethod
     def _is_url(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
+        if parse_target(value).secure is None:
             raise ValueError("not a URL; write http://host:port or https://host:port")
         return value
 

@@ -11,9 +11,11 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from collector_processor.exporters.delivery.partial_success import rejected_items
+from collector_processor.exporters.delivery.proxy import proxy_of
 from collector_processor.exporters.delivery.retry import Compression, Delivery
 from collector_processor.journal.base import Signal
 from collector_processor.security.client_tls import ClientTls, grpc_credentials, grpc_options
+from collector_processor.settings.target import Target, parse_target
 
 _METHODS: Final[dict[Signal, str]] = {
     "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -41,11 +43,11 @@ _OPTIONS: Final = (
 
 
 class GrpcSender:
-    """Sends to ``endpoint`` (``host:port``; a leading ``http://`` or ``https://`` is removed).
+    """Sends to ``endpoint``, any address of :mod:`~collector_processor.settings.target` without a path.
 
-    Without ``tls`` it sends in plain text. Header names are sent in lower case, as gRPC requires. It connects on the
-    first send. If ``compression`` is None, a request is compressed if it was compressed when it arrived: it must be
-    compressed again, because grpcio only accepts plain messages.
+    It sends in plain text without ``tls``, whatever the endpoint says. Header names are sent in lower case, as gRPC
+    requires. It connects on the first send. If ``compression`` is None, a request is compressed if it was compressed
+    when it arrived: it must be compressed again, because grpcio only accepts plain messages.
     """
 
     def __init__(
@@ -56,12 +58,18 @@ class GrpcSender:
         headers: Mapping[str, str] | None = None,
         compression: Compression | None = "gzip",
     ) -> None:
-        target = endpoint.removeprefix("http://").removeprefix("https://").rstrip("/")
         self._compression: Compression | None = compression
-        if tls is None or tls.insecure:
-            self._channel = grpc.insecure_channel(target, _OPTIONS)
+        secure = tls is not None and not tls.insecure
+        target = parse_target(endpoint)
+        options = [*_OPTIONS, *_proxy_options(target, secure=secure)]
+        if tls is None or not secure:
+            self._channel = grpc.insecure_channel(target.grpc(secure=False), options)
         else:
-            self._channel = grpc.secure_channel(target, grpc_credentials(tls), (*_OPTIONS, *grpc_options(tls)))
+            if target.scheme.startswith("unix") and not tls.server_name_override:
+                # A socket has no name; without this, the library would compare the certificate with its path.
+                options.append(("grpc.ssl_target_name_override", "localhost"))
+            options += grpc_options(tls)
+            self._channel = grpc.secure_channel(target.grpc(secure=True), grpc_credentials(tls), options)
         self._metadata = tuple((name.lower(), value) for name, value in (headers or {}).items())
         self._calls = {signal: self._channel.unary_unary(method) for signal, method in _METHODS.items()}
 
@@ -81,6 +89,12 @@ class GrpcSender:
     def close(self) -> None:
         """Close the channel and cancel what is being sent."""
         self._channel.close()
+
+
+def _proxy_options(target: Target, *, secure: bool) -> list[tuple[str, str | int]]:
+    """Return the options for the proxy of the environment: gRPC's library itself reads only lower-case variables."""
+    proxy = proxy_of(target, "grpc", secure=secure)
+    return [("grpc.enable_http_proxy", 0)] if proxy is None else [("grpc.http_proxy", proxy.url)]
 
 
 def _failure(error: grpc.RpcError) -> Delivery:

@@ -37,6 +37,7 @@ class HttpConnection:
         self.prefix = prefix
         self.proxy_headers = proxy_headers
         self.reusable = False
+        self.idle_since = 0.0
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -20,13 +21,16 @@ from collector_processor.security.client_tls import ClientTls
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 _PLAIN: Final[Mapping[str, str]] = {}
 _GZIP: Final[Mapping[str, str]] = {"Content-Encoding": "gzip"}
+_SIGNAL_PATH: Final = re.compile(r"^([^?]*?)/v1/(?:traces|metrics|logs)/*(\?.*)?$")
 _GZIP_LEVEL: Final = 1
 """The fastest level: telemetry shrinks tenfold at any level, and higher ones take several times as long."""
 
 
 class HttpSender:
-    """Sends to ``{endpoint}/v1/…``; the scheme of an endpoint without one is ``https://`` with TLS, else ``http://``.
+    """Sends to ``{endpoint}/v1/…``; an endpoint that already ends with the path of a signal is taken without it.
 
+    The endpoint is any address of :mod:`~collector_processor.settings.target` that HTTP supports; see
+    :class:`.HttpClient`.
     Redirects are not followed and cookies are not kept. If ``compression`` is None, a request is sent as it arrived,
     compressed or not; what arrived as gzip is never compressed again.
     """
@@ -39,8 +43,7 @@ class HttpSender:
         headers: Mapping[str, str] | None = None,
         compression: Compression | None = "gzip",
     ) -> None:
-        scheme = "http" if tls is None or tls.insecure else "https"
-        url = (endpoint if "://" in endpoint else f"{scheme}://{endpoint}").rstrip("/")
+        url = _SIGNAL_PATH.sub(r"\1\2", endpoint)
         self._compression: Compression | None = compression
         named = {"Content-Type": "application/x-protobuf", "User-Agent": "otel-ml", **(headers or {})}
         self._client = HttpClient(url, named, tls=tls)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import ClassVar, Final
 
 from pydantic import Field, SecretStr
 
+from collector_processor.exporters.delivery.proxy import Protocol, proxy_of
 from collector_processor.exporters.delivery.retry import QUEUE_SIZE, TIMEOUT_S, RetryPolicy
 from collector_processor.security.authentication import Authentication
 from collector_processor.security.client_tls import ClientTls
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Destination, Duration, is_local
+from collector_processor.settings.target import Target, parse_target
+from collector_processor.settings.values import Destination, Duration
 
 _S = 1e9
 _POLICY = RetryPolicy()
+_SECRET_NAMES: Final = re.compile(r"auth|key|token|secret|password|cookie|credential", re.IGNORECASE)
 
 
 class RetrySettings(Settings):
@@ -46,6 +51,9 @@ class QueueSettings(Settings):
 class ClientSettings(Settings):
     """The destination of an exporter, and the credentials for it."""
 
+    protocol: ClassVar[Protocol] = "http"
+    """How it is sent, which decides the proxy."""
+
     endpoint: Destination
     tls: ClientTls = Field(default_factory=ClientTls, description="TLS")
     auth: Authentication | None = Field(default=None, description="sends a bearer token")
@@ -54,24 +62,45 @@ class ClientSettings(Settings):
     retry_on_failure: RetrySettings = Field(default_factory=RetrySettings, description="retries")
 
     @property
-    def secure(self) -> bool:
-        """Whether TLS is used: the scheme of the endpoint decides, or ``tls.insecure`` if it has none."""
-        scheme, separator, _ = self.endpoint.rpartition("://")
-        return scheme == "https" if separator else not self.tls.insecure
+    def target(self) -> Target:
+        """The parts of the endpoint."""
+        return parse_target(self.endpoint)
 
     @property
-    def address(self) -> str:
-        """The endpoint without its scheme."""
-        return self.endpoint.rpartition("://")[2]
+    def secure(self) -> bool:
+        """Whether TLS is used: ``https://`` or ``http://`` decides, or ``tls.insecure`` if it has neither."""
+        return not self.tls.insecure if self.target.secure is None else self.target.secure
 
     @property
     def timeout_s(self) -> float:
         """The timeout of one try in seconds."""
         return self.timeout / _S
 
+    def mistakes(self, key: str) -> Iterator[str]:
+        """Return the settings of TLS that would have no effect, because the endpoint is in plain text."""
+        if self.secure:
+            return
+        why = "the endpoint says http://; write https://" if self.target.secure is False else "tls.insecure is set"
+        for name in ("ca_file", "cert_file", "server_name_override"):
+            if getattr(self.tls, name):
+                yield f"{key}.tls.{name}: would not be used, because {why}"
+
+    def problems(self, key: str) -> Iterator[str]:
+        """Return the reason why the proxy that the environment names cannot be used, if there is one."""
+        try:
+            proxy_of(self.target, self.protocol, secure=self.secure)
+        except ValueError as error:
+            yield f"{key}.endpoint: {error}"
+
     def exposures(self, key: str) -> Iterator[str]:
-        """Return a line if a token leaves this machine in plain text, or if the server is not verified."""
-        if self.auth and not self.secure and not is_local(self.address):
-            yield f"{key}: sends its token in plain text; set tls"
+        """Return a line if a secret leaves this machine in plain text, or if the server is not verified."""
+        if not self.secure and not self.target.local:
+            if self.auth:
+                yield f"{key}: sends its token in plain text; set tls"
+            if self.target.user is not None:
+                yield f"{key}: sends the credentials of its endpoint in plain text; set tls"
+            names = ", ".join(name for name in self.headers if _SECRET_NAMES.search(name))
+            if names:
+                yield f"{key}.headers: sends {names} in plain text; set tls"
         if self.secure and self.tls.insecure_skip_verify:
             yield f"{key}.tls.insecure_skip_verify: accepts any server certificate"

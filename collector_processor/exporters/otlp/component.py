@@ -11,7 +11,7 @@ from collector_processor.exporters.otlp.alert_events import AlertEvents
 from collector_processor.exporters.otlp.connection import connect
 from collector_processor.exporters.otlp.exporter import OtlpExporter
 from collector_processor.exporters.otlp.originals import OriginalsForwarder
-from collector_processor.exporters.otlp.settings import OtlpGrpcSettings, OtlpSettings
+from collector_processor.exporters.otlp.settings import OtlpGrpcSettings, OtlpHttpSettings, OtlpSettings
 from collector_processor.journal.base import Journal, Signal
 
 Protocol = Literal["grpc", "http"]
@@ -70,7 +70,7 @@ OTLP_GRPC: Final = ExporterComponent(
 )
 OTLP_HTTP: Final = ExporterComponent(
     "otlp_http",
-    OtlpSettings,
+    OtlpHttpSettings,
     aliases=("otlphttp",),
     measurements=partial(_measurements, "http"),
     alerts=partial(_alerts, "http"),

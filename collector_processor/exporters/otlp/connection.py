@@ -30,6 +30,5 @@ def _sender(
         check_client_tls(tls, key)
     headers = credentials.headers()
     if protocol == "grpc":
-        return GrpcSender(settings.address, tls=tls, headers=headers, compression=settings.compression)
-    url = f"{'http' if tls is None else 'https'}://{settings.address}"
-    return HttpSender(url, tls=tls, headers=headers, compression=settings.compression)
+        return GrpcSender(settings.endpoint, tls=tls, headers=headers, compression=settings.compression)
+    return HttpSender(settings.endpoint, tls=tls, headers=headers, compression=settings.compression)

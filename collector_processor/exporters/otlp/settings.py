@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from collector_processor.exporters.delivery.proxy import Protocol
 from collector_processor.exporters.delivery.settings import ClientSettings, QueueSettings
 from collector_processor.settings.values import Destination
 
@@ -14,7 +15,10 @@ from collector_processor.settings.values import Destination
 class OtlpSettings(ClientSettings):
     """Sends measurements, and the originals of its pipelines, to an OTLP endpoint."""
 
-    endpoint: Destination = Field(description="gRPC: host:port; HTTP: base URL, /v1/… is appended")
+    endpoint: Destination = Field(
+        description="gRPC: host:port; HTTP: base URL, /v1/… is appended; both: unix:///path; https:// uses TLS, "
+        "http:// does not"
+    )
     compression: Literal["none", "gzip"] | None = Field(
         default=None, description="none | gzip; default: originals as they arrived, measurements with gzip"
     )
@@ -32,11 +36,29 @@ class OtlpSettings(ClientSettings):
         yield f"{key}.endpoint", self.endpoint
 
 
-class OtlpGrpcSettings(OtlpSettings):
+class OtlpHttpSettings(OtlpSettings):
     """Sends measurements, and the originals of its pipelines, to an OTLP endpoint."""
 
     def mistakes(self, key: str) -> Iterator[str]:
-        """Return the settings that gRPC's library cannot honor."""
-        if "@" in self.endpoint:
+        """Return the forms of an address that only gRPC's library has, and what plain text makes useless."""
+        if self.target.scheme in ("dns", "ipv4", "ipv6", "unix-abstract"):
+            yield f"{key}.endpoint: {self.target.scheme}: is for gRPC only; write http://host:port or https://host:port"
+        yield from super().mistakes(key)
+
+
+class OtlpGrpcSettings(OtlpSettings):
+    """Sends measurements, and the originals of its pipelines, to an OTLP endpoint."""
+
+    protocol: ClassVar[Protocol] = "grpc"
+
+    def mistakes(self, key: str) -> Iterator[str]:
+        """Return the settings that gRPC's library cannot honor, and what plain text makes useless."""
+        target = self.target
+        if target.user is not None:
             yield f"{key}.endpoint: gRPC does not support a user name in an address; use headers or auth"
+        if target.query or (target.path and not target.scheme.startswith("unix")):
+            yield f"{key}.endpoint: gRPC has no paths; write host:port, or use otlp_http for a URL with a path"
+        if len(target.addresses) > 1 and self.secure and not self.tls.server_name_override:
+            yield f"{key}.tls.server_name_override: needed for several addresses, which have no name in common"
         yield from self.tls.only_http(f"{key}.tls")
+        yield from super().mistakes(key)
