@@ -16,8 +16,8 @@ from collector_processor.labels.truth import label_cells
 from collector_processor.statistics.groups import cell_slots
 from collector_processor.statistics.schema import Categories
 
-CLASSES_LIMIT: Final = 1000
-"""Number of class texts kept for one model; further ones wait as ``other``."""
+CLASSES_LIMIT: Final = 100_000
+"""Number of class texts kept for one model; labels of further ones count as ``wrong_kind`` when they join."""
 _DEFAULTS: Final[Defaults] = {"class": np.array(-1, np.int16), "value": np.array(np.nan)}
 _CLASSES: Final = "classes"
 
@@ -95,4 +95,5 @@ class EarlyLabels:
         numbers = cell.numbers
         if labels.values is not None:
             numbers = np.where(np.isfinite(labels.values), labels.values, numbers)
-        return cell_slots(self._classes, 0, Column(None, cell.codes, cell.categories)), numbers
+        slots = cell_slots(self._classes, 0, Column(None, cell.codes, cell.categories))
+        return np.where(slots == 0, -1, slots).astype(np.int32), numbers

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, I64, U64, PredictionBatch
+from collector_processor.columns.batch import F64, I32, I64, U64, Column, PredictionBatch
 from collector_processor.labels.pending import SCORES_LIMIT, PendingRows
-from collector_processor.statistics.accumulate import score_cells
-from collector_processor.statistics.groups import cell_slots, segment_groups
+from collector_processor.statistics.accumulate import likeliest_score, score_cells
+from collector_processor.statistics.classes import NO_CLASS, class_codes, known_classes
+from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 
@@ -28,15 +31,16 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     groups = segment_groups(schema, batch)
     if schema.task == "regression":
         return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value)
-    predicted = np.full(len(batch), -1, np.int32)
+    predicted = np.full(len(batch), NO_CLASS, np.int32)
     if batch.prediction is not None:
-        predicted = cell_slots(schema.classes, 0, as_texts(batch.prediction))
+        predicted = class_codes(schema.classes, as_texts(batch.prediction))
     scores = score_cells(batch, schema.positive_class)
     if schema.task == "binary_classification":
         predicted = _decided(schema, predicted, scores)
         return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores)
     class_scores = _class_scores(schema, batch)
-    predicted = _likeliest(predicted, class_scores)
+    predicted = _likeliest(schema, predicted, batch.scores)
+    scores = likeliest_score(batch, scores)
     return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, None, scores, class_scores)
 
 
@@ -59,7 +63,7 @@ def latest_rows(ids: U64) -> I64:
 
 def _decided(schema: Schema, predicted: I32, scores: F64 | None) -> I32:
     """Return binary classes, taken from the score if none was sent."""
-    undecided = predicted < 0
+    undecided = ~known_classes(predicted)
     if scores is None or not schema.positive_class or not undecided.any():
         return predicted
     positive = schema.classes.slots(0, (schema.positive_class,))[0]
@@ -77,12 +81,13 @@ def _class_scores(schema: Schema, batch: PredictionBatch) -> dict[int, F64]:
     return {slot: batch.scores[name] for slot, name in zip(slots, names, strict=True) if slot}
 
 
-def _likeliest(predicted: I32, class_scores: dict[int, F64]) -> I32:
-    undecided = predicted < 0
-    if not class_scores or not undecided.any():
+def _likeliest(schema: Schema, predicted: I32, scores: Mapping[str, F64]) -> I32:
+    """Return multiclass codes, those of the most likely class where none was sent."""
+    undecided = ~known_classes(predicted)
+    if not scores or not undecided.any():
         return predicted
-    matrix = np.stack([np.where(np.isnan(scores), -1.0, scores)[undecided] for scores in class_scores.values()])
-    best = np.array(list(class_scores), np.int32)[np.argmax(matrix, axis=0)]
+    matrix = np.stack([np.where(np.isnan(of_class), -1.0, of_class)[undecided] for of_class in scores.values()])
+    codes = class_codes(schema.classes, Column(None, np.arange(len(scores), dtype=np.int32), tuple(scores)))
     predicted = predicted.copy()
-    predicted[undecided] = np.where(matrix.max(axis=0) >= 0.0, best, -1)
+    predicted[undecided] = np.where(matrix.max(axis=0) >= 0.0, codes[np.argmax(matrix, axis=0)], NO_CLASS)
     return predicted

@@ -12,6 +12,7 @@ from collector_processor.columns.batch import F64, I32, I64, U64, Mask
 from collector_processor.labels.generation import Defaults, Values
 from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import Truth
+from collector_processor.statistics.classes import class_slots
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 
@@ -37,7 +38,7 @@ _SLOTS: Final = "score_slots"
 class PendingRows:
     """Predictions as they are kept: ``n`` rows; a field that is None is unknown in every row.
 
-    ``predicted`` are slots of ``schema.classes`` (−1 unknown), ``groups`` ``[n, s]`` rows of the grouped vectors,
+    ``predicted`` are codes of ``schema.classes`` (−1 unknown), ``groups`` ``[n, s]`` rows of the grouped vectors,
     ``class_scores`` probabilities ``[n]`` by class slot (multiclass). The rest is as in ``PredictionBatch``.
     """
 
@@ -179,5 +180,5 @@ class PendingPredictions:
         matrix = self.store.take("class_scores", places, len(self._score_slots)).astype(np.float64)
         columns = np.full(max(len(schema.classes), *self._score_slots) + 1, -1)
         columns[self._score_slots] = np.arange(len(self._score_slots))
-        column = columns[labels]
+        column = columns[class_slots(labels)]
         return np.where(column >= 0, matrix[np.arange(len(labels)), column], np.nan)

@@ -1,4 +1,4 @@
-"""The truth that a label states, in the terms of a model: a class slot, or a number."""
+"""The truth that a label states, in the terms of a model: the code of a class, or a number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, I64, Column, LabelBatch, Mask
-from collector_processor.statistics.groups import cell_slots
+from collector_processor.statistics.classes import class_codes, known_classes
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 
@@ -28,7 +28,7 @@ class LabelCells(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The truth about ``n`` predictions: class slots ``[n]`` (classification) or values ``[n]`` (regression)."""
+    """The truth about ``n`` predictions: class codes ``[n]`` (classification) or values ``[n]`` (regression)."""
 
     labels: I32 | None = None
     values: F64 | None = None
@@ -42,7 +42,7 @@ class Truth:
     def known(self) -> Mask:
         """Return which predictions have a known truth, bool ``[n]``."""
         if self.labels is not None:
-            return self.labels >= 0
+            return known_classes(self.labels)
         return np.isfinite(self.values if self.values is not None else np.empty(0))
 
     def equals(self, other: Truth) -> Mask:
@@ -58,15 +58,15 @@ def truth(schema: Schema, labels: LabelBatch) -> Truth:
     """Return the labels in terms of a model; unknown (−1 or NaN) if a label is of the wrong kind for the task.
 
     Classification takes a class; a number counts as the class of its text if it is an integer. Regression takes a
-    value; a class counts if its text is a finite number. Unknown classes are appended to ``schema.classes``, whose
-    limit turns the rest into ``other``.
+    value; a class counts if its text is a finite number. Unknown classes are appended to ``schema.classes`` while its
+    limit allows.
     """
     if schema.task == "regression":
         return Truth(values=_values(labels))
     cell = label_cells(labels)
-    texts = cell_slots(schema.classes, 0, Column(None, cell.codes, cell.categories))
-    numbers = cell_slots(schema.classes, 0, as_texts(Column(cell.numbers)))
-    return Truth(labels=np.where(texts >= 0, texts, numbers).astype(np.int32))
+    texts = class_codes(schema.classes, Column(None, cell.codes, cell.categories))
+    numbers = class_codes(schema.classes, as_texts(Column(cell.numbers)))
+    return Truth(labels=np.where(known_classes(texts), texts, numbers).astype(np.int32))
 
 
 def label_cells(labels: LabelBatch) -> LabelCells:

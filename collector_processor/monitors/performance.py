@@ -84,7 +84,8 @@ class PerformanceMonitor:
     - Binary: accuracy, precision, recall and F1 of the positive class, ROC AUC, log loss, Brier score, expected
       calibration error. Every class except the positive one counts as negative.
     - Multiclass: accuracy, log loss, and precision, recall and F1 as ``macro`` and ``weighted`` averages over the
-      classes that were predicted or true. Classes beyond the model's limit are one class, ``other``.
+      classes that were predicted or true. Averages that classes beyond the model's limit, which are counted together,
+      would make wrong are omitted: all but accuracy and the weighted recall.
     - Regression: MAE, RMSE, MAPE, R²; the first two in the unit of the value.
 
     Undefined figures are omitted: precision without positive predictions, recall without positive labels, the ROC AUC
@@ -170,27 +171,29 @@ def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
     if schema.task == "regression":
         yield from regression(outcomes.errors)
         return
-    confusion = _without_rounding(outcomes.confusion)
+    by_class = _without_rounding(outcomes.by_class)
+    yield Score("accuracy", by_class[:, 0].sum(axis=1) / by_class[:, 1].sum(axis=1))
     if schema.task != "binary_classification":
-        yield from multiclass(confusion)
+        yield from multiclass(by_class)
     elif schema.positive_class:
-        yield from binary(confusion, schema.classes.find(0, schema.positive_class))
+        yield from binary(by_class, schema.classes.find(0, schema.positive_class))
         yield from probabilistic(schema, outcomes)
-    else:
-        yield Score("accuracy", _accuracy(confusion))
-    scored = _without_rounding(outcomes.scored)
-    yield Score("log_loss", scored[:, 2] / scored[:, 0])
+    yield from log_loss(schema, outcomes)
 
 
-def binary(confusion: F64, positive: int | None) -> Iterator[Score]:
-    """Metrics of the positive class (a slot) from ``confusion`` ``[G, K, K]``, rows labels, columns predictions."""
-    total = confusion.sum(axis=(1, 2))
-    if positive is None or positive >= confusion.shape[1]:
-        true_positive = predicted = labeled = np.zeros(len(total))
+def log_loss(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
+    """Log loss, if the probability of the true class is known for every label of a row with scores."""
+    count, other, loss = _without_rounding(outcomes.scored).T
+    complete = schema.task == "binary_classification" or other <= 0.0
+    yield Score("log_loss", np.where(complete, loss / count, np.nan))
+
+
+def binary(by_class: F64, positive: int | None) -> Iterator[Score]:
+    """Metrics of the positive class (a slot) from ``by_class`` ``[G, 3, K]``: right, labeled, predicted."""
+    if positive is None or positive >= by_class.shape[2]:
+        true_positive = predicted = labeled = np.zeros(len(by_class))
     else:
-        true_positive = confusion[:, positive, positive]
-        predicted, labeled = confusion[:, :, positive].sum(axis=1), confusion[:, positive, :].sum(axis=1)
-    yield Score("accuracy", (total - predicted - labeled + 2.0 * true_positive) / total)
+        true_positive, labeled, predicted = by_class[:, :, positive].T
     yield Score("precision", true_positive / predicted)
     yield Score("recall", true_positive / labeled)
     yield Score("f1", 2.0 * true_positive / (predicted + labeled))
@@ -227,21 +230,26 @@ def roc_auc(hits: F64, edges: F64) -> F64:
     return np.where(undecided <= AUC_TOLERANCE, area, np.nan)
 
 
-def multiclass(confusion: F64) -> Iterator[Score]:
-    """Accuracy and averages over classes from ``confusion`` ``[G, K, K]``, rows labels, columns predictions."""
-    correct = np.diagonal(confusion, axis1=1, axis2=2)
-    labeled, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
-    yield Score("accuracy", _accuracy(confusion))
+def multiclass(by_class: F64) -> Iterator[Score]:
+    """Averages over classes from ``by_class`` ``[G, 3, K]``: right, labeled, predicted.
+
+    Slot 0 has all classes beyond the limit. Where it has rows, only the weighted recall is known: each class's weight
+    cancels its divisor.
+    """
+    correct, labeled, predicted = np.moveaxis(by_class, 1, 0)
     present = labeled + predicted > 0.0
-    by_class = {
+    complete = ~present[:, 0]
+    ratios = {
         "precision": _or_zero(correct, predicted),
         "recall": _or_zero(correct, labeled),
         "f1": _or_zero(2.0 * correct, labeled + predicted),
     }
     weights: tuple[tuple[str, F64], ...] = (("macro", present.astype(np.float64)), ("weighted", labeled))
-    for name, values in by_class.items():
+    for name, values in ratios.items():
         for average, weight in weights:
-            yield Score(name, (values * weight).sum(axis=1) / weight.sum(axis=1), average)
+            score = (values * weight).sum(axis=1) / weight.sum(axis=1)
+            exact = complete | ((name, average) == ("recall", "weighted"))
+            yield Score(name, np.where(exact, score, np.nan), average)
 
 
 def regression(errors: F64) -> Iterator[Score]:
@@ -253,10 +261,6 @@ def regression(errors: F64) -> Iterator[Score]:
     yield Score("mape", (relative + near_zero / EPSILON) / count)
     variation = shifted_squared - shifted**2 / count
     yield Score("r2", np.where(variation > VARIANCE_FLOOR * shifted_squared, 1.0 - squared / variation, np.nan))
-
-
-def _accuracy(confusion: F64) -> F64:
-    return np.trace(confusion, axis1=1, axis2=2) / confusion.sum(axis=(1, 2))
 
 
 def _or_zero(numerator: F64, denominator: F64) -> F64:

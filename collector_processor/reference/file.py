@@ -17,6 +17,7 @@ from collector_processor.reference.respelled import respelled
 from collector_processor.reference.summary import column_summary
 from collector_processor.statistics.accumulate import OUTPUT_NAMES
 from collector_processor.statistics.bins import finite_edges
+from collector_processor.statistics.classes import by_class_of
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, ColumnSpec, Schema
 from otel_ml.semconv import TASKS, ColumnRole
@@ -31,6 +32,8 @@ _FEATURES: Final = "columns"
 _OUTPUTS: Final = "outputs"
 _ROLES: Final[dict[str, ColumnRole]] = {name: role for role, name in OUTPUT_NAMES.items()}
 _PLAIN: Final = ("rows", "latency", "group_rows")
+_BY_CLASS: Final = "outcomes.by_class"
+_CONFUSION: Final = "outcomes.confusion"
 
 
 def save_reference(reference: Reference, path: str | os.PathLike[str]) -> None:
@@ -275,11 +278,14 @@ def _categories(node: Node, columns: _Nodes) -> Categories:
 def _pane(node: Node, schema: Schema, numeric: list[Node], categorical: list[Node]) -> Pane:
     """Return the vectors, each with the shape that the schema requires."""
     groups, classes = len(schema.groups) + 1, len(schema.classes)
-    if groups * classes**2 > MAX_CELLS:
+    if groups * classes * 3 > MAX_CELLS:
         node.fail(f"would have {groups} groups of {classes} classes, which are too many")
     arrays = Pane.empty(schema).arrays()
     for name, values in arrays.items():
-        if _is_plain(name):
+        if name == _BY_CLASS and name not in node and _CONFUSION in node:
+            # Version 0.1.0 counted every pair of classes.
+            arrays[name] = by_class_of(node[_CONFUSION].vector((groups, classes, classes)))[0]
+        elif _is_plain(name):
             arrays[name] = node[name].vector(values.shape)
     for row, item in enumerate(numeric):
         bins = finite_edges(schema.edges[row]) + 1

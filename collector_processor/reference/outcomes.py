@@ -6,8 +6,9 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I32, Column, Mask, PredictionBatch
 from collector_processor.reference.columns import Labels
-from collector_processor.statistics.accumulate import score_cells
-from collector_processor.statistics.groups import cell_slots, segment_groups
+from collector_processor.statistics.accumulate import likeliest_score, score_cells
+from collector_processor.statistics.classes import NO_CLASS, class_codes, known_classes
+from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
@@ -22,8 +23,10 @@ def reference_outcomes(schema: Schema, batch: PredictionBatch, labels: Labels) -
         return None
     failed = np.zeros(len(batch), np.bool_) if batch.error is None else batch.error.is_text()
     scores = score_cells(batch, schema.positive_class)
+    if schema.task == "multiclass_classification":
+        scores = likeliest_score(batch, scores)
     scores = np.full(len(batch), np.nan) if scores is None else np.where(failed, np.nan, scores)
-    slots = None if labels.classes is None else cell_slots(schema.classes, 0, as_texts(labels.classes))
+    slots = None if labels.classes is None else class_codes(schema.classes, as_texts(labels.classes))
     return OutcomeBatch(
         time_ns=batch.time_ns,
         weights=batch.weights,
@@ -41,19 +44,20 @@ def reference_outcomes(schema: Schema, batch: PredictionBatch, labels: Labels) -
 def _predicted(schema: Schema, prediction: Column | None, failed: Mask) -> I32 | None:
     if prediction is None:
         return None
-    return np.where(failed, -1, cell_slots(schema.classes, 0, as_texts(prediction))).astype(np.int32)
+    return np.where(failed, NO_CLASS, class_codes(schema.classes, as_texts(prediction))).astype(np.int32)
 
 
 def _label_probability(schema: Schema, batch: PredictionBatch, scores: F64, slots: I32 | None) -> F64:
     probability_of_label = np.full(len(batch), np.nan)
     if slots is None:
         return probability_of_label
-    for name, probability in batch.scores.items():
-        rows = slots == schema.classes.find(0, name)
+    names = Column(None, np.arange(len(batch.scores), dtype=np.int32), tuple(batch.scores))
+    for code, probability in zip(class_codes(schema.classes, names).tolist(), batch.scores.values(), strict=True):
+        rows = slots == code
         probability_of_label[rows] = probability[rows]
     if schema.positive_class:
         positive = slots == schema.classes.find(0, schema.positive_class)
         by_score = np.where(positive, scores, 1.0 - scores)
-        unknown = np.isnan(probability_of_label) & (slots >= 0)
+        unknown = np.isnan(probability_of_label) & known_classes(slots)
         probability_of_label = np.where(unknown, by_score, probability_of_label)
     return probability_of_label

@@ -34,6 +34,7 @@ from collector_processor.service.state_0_1_0 import state_of_0_1_0
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.lock import DirectoryLock
 from collector_processor.storage.snapshot import FORMAT, load, save
+from collector_processor.window.former_panes import with_classes
 from collector_processor.window.windows import ModelWindows
 from otel_ml.classes import canonical_class, spellings
 
@@ -126,10 +127,17 @@ class StateStore:
         if not isinstance(folds, dict):
             raise ValueError("the states of its monitors are not a mapping")
         policy = window_policy(model.settings.window or pipeline.config.window)
-        try:
-            windows = ModelWindows.from_state(
-                key, schema, policy, self._telemetry, entry["windows"], entry["panes"], now_ns
+        panes, lost = with_classes(entry["panes"])
+        if lost:
+            self._telemetry.dropped(("state", "does_not_fit"), lost)
+            _log.warning(
+                "model '%s': the performance of %d saved panes is left out: an earlier version counted all classes "
+                "beyond limits.classes as one",
+                key,
+                lost,
             )
+        try:
+            windows = ModelWindows.from_state(key, schema, policy, self._telemetry, entry["windows"], panes, now_ns)
         except ValueError as error:
             self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning("%s; its saved windows were dropped, but its reference was kept", error)

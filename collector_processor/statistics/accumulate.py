@@ -91,6 +91,13 @@ def _score_cells(batch: PredictionBatch, positive_class: str) -> F64 | None:
     return np.where(np.isnan(looked_up), score, looked_up)
 
 
+def likeliest_score(batch: PredictionBatch, scores: F64 | None) -> F64 | None:
+    """Return the greatest of ``scores`` and of ``batch.scores`` in each row ``[n]``; None without any."""
+    for of_class in batch.scores.values():
+        scores = of_class if scores is None else np.fmax(scores, of_class)
+    return scores
+
+
 def _predicted_score(batch: PredictionBatch) -> F64 | None:
     if batch.prediction is None:
         return None

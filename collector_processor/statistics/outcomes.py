@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from collector_processor.columns.batch import F64, I32, I64, Column, Mask
 from collector_processor.statistics.accumulate import accumulate_column
 from collector_processor.statistics.bins import bin_index
+from collector_processor.statistics.classes import class_slots, known_classes
 from collector_processor.statistics.latency import delay_bins
 from collector_processor.statistics.pane import CALIBRATION_BINS, Outcomes, Pane
 from collector_processor.statistics.schema import Schema
@@ -39,7 +40,7 @@ class OutcomeBatch:
 
     - ``time_ns`` int64 ``[n]``: when the truth became known, Unix nanoseconds; it decides the pane.
     - ``weights`` float64 ``[n]``: how many predictions a row stands for; a negative one takes an earlier outcome back.
-    - Classification: ``labels`` and ``predicted`` int32 ``[n]``, slots of ``schema.classes``, −1 where unknown.
+    - Classification: ``labels`` and ``predicted`` int32 ``[n]``, codes of ``schema.classes`` (:mod:`.classes`).
     - Regression: ``label_values`` and ``predicted_values`` float64 ``[n]``, NaN where unknown.
     - ``scores`` float64 ``[n]``: probability of the positive class (binary) or of the predicted one; NaN for none.
     - ``label_probability`` float64 ``[n]``: the model's probability of the true class; NaN where unknown.
@@ -101,9 +102,8 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> N
 
     Rows without a label add nothing; rows without a prediction add only to ``labels``, ``delay`` and label drift. In a
     binary task every class except the positive one is negative; as long as the positive class is unknown, only the
-    confusion is counted. Scores outside 0 to 1 are not probabilities: they count for ranking (``score_hits``), not for
-    calibration. A schema without a score column has no bins to rank in, and so no ROC AUC. Multiclass ``scored`` counts
-    the rows whose ``label_probability`` is known; its second column stays 0.
+    classes are counted. Scores outside 0 to 1 are not probabilities: they count for ranking (``score_hits``), not for
+    calibration. A schema without a score column has no bins to rank in, and so no ROC AUC.
     """
     known = _known(outcomes)
     if not known.all():
@@ -117,7 +117,7 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> N
     if outcomes.labels is None:
         _add_errors(pane.outcomes, schema, outcomes, members)
     else:
-        _add_confusion(pane.outcomes, outcomes, outcomes.labels, members)
+        _add_classes(pane.outcomes, schema, outcomes, outcomes.labels, members)
         if schema.task != "binary_classification":
             _add_log_loss(pane.outcomes, outcomes, members)
         elif schema.positive_class:
@@ -179,7 +179,7 @@ def scatter(target: F64, index: NDArray[np.integer], values: F64) -> None:
 
 def _known(outcomes: OutcomeBatch) -> Mask:
     if outcomes.labels is not None:
-        return outcomes.labels >= 0
+        return known_classes(outcomes.labels)
     if outcomes.label_values is not None:
         return np.isfinite(outcomes.label_values)
     return np.zeros(len(outcomes), np.bool_)
@@ -188,9 +188,9 @@ def _known(outcomes: OutcomeBatch) -> Mask:
 def _grow(sums: Outcomes, schema: Schema) -> None:
     """Grow the vectors to the schema's current size, contiguous, so that flat positions are valid."""
     groups, classes = len(schema.groups) + 1, len(schema.classes)
-    for name in ("labels", "score_hits", "calibration", "scored", "errors", "confusion"):
+    for name in ("labels", "score_hits", "calibration", "scored", "errors", "by_class"):
         values: F64 = getattr(sums, name)
-        shape = (groups, classes, classes) if name == "confusion" else (groups, *values.shape[1:])
+        shape = (groups, 3, classes) if name == "by_class" else (groups, *values.shape[1:])
         extent = tuple(max(sizes) for sizes in zip(values.shape, shape, strict=True))
         setattr(sums, name, np.ascontiguousarray(grown(values, extent)))
 
@@ -201,11 +201,22 @@ def _add_delay(sums: Outcomes, outcomes: OutcomeBatch) -> None:
     scatter(sums.delay, bins[counted], outcomes.weights[counted])
 
 
-def _add_confusion(sums: Outcomes, outcomes: OutcomeBatch, labels: I32, members: _Members) -> None:
+def _add_classes(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels: I32, members: _Members) -> None:
+    """Add what was right, labeled and predicted of each class, for the rows with a predicted class."""
     if outcomes.predicted is None:
         return
-    cells = labels.astype(np.int64) * sums.confusion.shape[2] + outcomes.predicted
-    members.where(outcomes.predicted >= 0).add(sums.confusion, cells, outcomes.weights)
+    predicted = outcomes.predicted
+    positive = schema.classes.find(0, schema.positive_class) if schema.positive_class else None
+    if positive is not None:
+        # Slot 0 is what a score below the threshold means while the negative class has no name.
+        predicted = np.where((predicted == 0) & (labels != positive), labels, predicted)
+    # Snapshots of earlier versions have slot 0 for any class beyond the limit: which one it was is not known.
+    members = members.where(known_classes(predicted) & ~((predicted == 0) & (labels <= 0)))
+    size = sums.by_class.shape[2]
+    label_slots, predicted_slots = class_slots(labels).astype(np.int64), class_slots(predicted)
+    members.where(labels == predicted).add(sums.by_class, label_slots, outcomes.weights)
+    members.add(sums.by_class, size + label_slots, outcomes.weights)
+    members.add(sums.by_class, 2 * size + predicted_slots, outcomes.weights)
 
 
 def _add_binary(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels: I32, members: _Members) -> None:
@@ -230,6 +241,8 @@ def _add_log_loss(sums: Outcomes, outcomes: OutcomeBatch, members: _Members) -> 
     p = outcomes.label_probability
     probable = (p >= 0.0) & (p <= 1.0)
     _add_scored(sums, members.where(probable), outcomes.weights, np.zeros(len(p)), np.where(probable, p, 1.0))
+    unknown = members.where(~probable & ~np.isnan(outcomes.scores))
+    unknown.add(sums.scored, np.ones(len(p), np.int64), outcomes.weights)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite; the monitor leaves it out
@@ -269,7 +282,7 @@ def _add_label_column(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> Non
     if outcomes.labels is None:
         column = Column(outcomes.label_values)
     else:
-        slots, codes = np.unique(outcomes.labels, return_inverse=True)
+        slots, codes = np.unique(class_slots(outcomes.labels), return_inverse=True)
         column = Column(None, codes.astype(np.int32), tuple(schema.classes.name(slot) for slot in slots.tolist()))
     accumulate_column(pane, schema, position, column, outcomes.weights)
 

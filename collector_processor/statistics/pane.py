@@ -24,10 +24,13 @@ class Outcomes(Vectors):
     """The sums of joined labels. ``G`` = groups + 1, ``K`` = class slots, ``B`` = fine bins of the score.
 
     - ``labels`` ``[G]``: joined labels, weighted. ``delay`` ``[DELAY_BINS]``: time from prediction to label.
-    - ``confusion`` ``[G, K, K]``: rows are labels, columns predictions (class slots).
+    - ``by_class`` ``[G, 3, K]`` of the rows with a label and a predicted class: how many were right, by class; how many
+      were labeled as each class; how many were predicted as it. Classes beyond the limit count in slot 0, but are right
+      only if they are the same class.
     - ``score_hits`` ``[G, 2, B]``: the positive score's fine bins, for negative and positive labels (binary).
     - ``calibration`` ``[G, 3, CALIBRATION_BINS]``: count, Σ score, Σ positive (binary).
-    - ``scored`` ``[G, 3]``: count, Σ (score − y)², Σ −ln p(label) of outcomes that have a score.
+    - ``scored`` ``[G, 3]``: count, Σ (score − y)², Σ −ln p(label) of outcomes whose label has a probability. In a
+      multiclass task the second counts the outcomes with a score whose label has no probability.
     - ``errors`` ``[G, 8]``: regression sums, see :mod:`.outcomes`.
 
     The label's own distribution (for label drift) is an ordinary column of the pane.
@@ -35,7 +38,7 @@ class Outcomes(Vectors):
 
     labels: F64
     delay: F64
-    confusion: F64
+    by_class: F64
     score_hits: F64
     calibration: F64
     scored: F64
@@ -47,7 +50,7 @@ class Outcomes(Vectors):
         return cls(
             labels=np.zeros(groups),
             delay=np.zeros(DELAY_BINS),
-            confusion=np.zeros((groups, classes, classes)),
+            by_class=np.zeros((groups, 3, classes)),
             score_hits=np.zeros((groups, 2, score_bins)),
             calibration=np.zeros((groups, 3, CALIBRATION_BINS)),
             scored=np.zeros((groups, 3)),

@@ -107,16 +107,23 @@ def to_arrays(panes: Sequence[CompactPane]) -> dict[str, Array]:
     """
     arrays: dict[str, Array] = {}
     for name in panes[0].parts if panes else ():
-        parts = [pane.parts[name] for pane in panes]
-        layout = [
-            (_WIDTHS.index(part.values.dtype.str[1:]), part.index is not None, len(part.values), *part.shape)
-            for part in parts
-        ]
-        arrays[f"{name}.layout"] = np.array(layout, np.int64)
-        arrays[f"{name}.index"] = _joined([part.index for part in parts if part.index is not None], "u4")
-        for width in _WIDTHS:
-            same = [part.values for part in parts if part.values.dtype.str[1:] == width]
-            arrays[f"{name}.{width}"] = _joined(same, width)
+        arrays |= parts_to_arrays(name, [pane.parts[name] for pane in panes])
+    return arrays
+
+
+def parts_to_arrays(name: str, parts: Sequence[Compact]) -> dict[str, Array]:
+    """Return one array of many panes in the form of :func:`to_arrays`."""
+    layout = [
+        (_WIDTHS.index(part.values.dtype.str[1:]), part.index is not None, len(part.values), *part.shape)
+        for part in parts
+    ]
+    arrays: dict[str, Array] = {
+        f"{name}.layout": np.array(layout, np.int64),
+        f"{name}.index": _joined([part.index for part in parts if part.index is not None], "u4"),
+    }
+    for width in _WIDTHS:
+        same = [part.values for part in parts if part.values.dtype.str[1:] == width]
+        arrays[f"{name}.{width}"] = _joined(same, width)
     return arrays
 
 
@@ -129,22 +136,34 @@ def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list
     if not panes:
         return []
     for name, extents in Pane.empty(schema).arrays().items():
-        try:
-            layout = arrays[f"{name}.layout"]
-            stores = {width: arrays[f"{name}.{width}"] for width in (*_WIDTHS, "index")}
-        except KeyError as error:
-            raise ValueError(f"the saved panes have no {error.args[0]!r}") from None
-        if layout.shape != (count, 3 + extents.ndim):
-            raise ValueError(f"the saved panes do not fit: {name} has {layout.shape[0]} entries, expected {count}")
-        cursor = dict.fromkeys(stores, 0)
-        for parts, (width, sparse, length, *shape) in zip(panes, layout.tolist(), strict=True):
-            if any(not 0 <= saved <= allowed for saved, allowed in zip(shape, extents.shape, strict=True)):
-                raise ValueError(f"the saved panes do not fit the reference: {name} is {shape}, not {extents.shape}")
-            if not (0 <= width < len(_WIDTHS) and length >= 0):
-                raise ValueError(f"the saved panes are damaged: {name}")
-            index = _taken(stores, cursor, "index", length) if sparse else None
-            parts[name] = _checked(name, Compact(tuple(shape), index, _taken(stores, cursor, _WIDTHS[width], length)))
+        saved = parts_from_arrays(arrays, name, extents.ndim)
+        if len(saved) != count:
+            raise ValueError(f"the saved panes do not fit: {name} has {len(saved)} entries, expected {count}")
+        for parts, part in zip(panes, saved, strict=True):
+            if any(size > allowed for size, allowed in zip(part.shape, extents.shape, strict=True)):
+                shapes = f"{[*part.shape]}, not {extents.shape}"
+                raise ValueError(f"the saved panes do not fit the reference: {name} is {shapes}")
+            parts[name] = part
     return [CompactPane(parts) for parts in panes]
+
+
+def parts_from_arrays(arrays: Mapping[str, Array], name: str, axes: int) -> list[Compact]:
+    """Rebuild one array of many panes from :func:`parts_to_arrays`; raise ``ValueError`` for damaged ones."""
+    try:
+        layout = arrays[f"{name}.layout"]
+        stores = {width: arrays[f"{name}.{width}"] for width in (*_WIDTHS, "index")}
+    except KeyError as error:
+        raise ValueError(f"the saved panes have no {error.args[0]!r}") from None
+    if layout.ndim != 2 or layout.shape[1] != 3 + axes:
+        raise ValueError(f"the saved panes do not fit: {name} has the wrong number of axes")
+    cursor = dict.fromkeys(stores, 0)
+    parts: list[Compact] = []
+    for width, sparse, length, *shape in layout.tolist():
+        if not (0 <= width < len(_WIDTHS) and length >= 0 and min(shape, default=0) >= 0):
+            raise ValueError(f"the saved panes are damaged: {name}")
+        index = _taken(stores, cursor, "index", length) if sparse else None
+        parts.append(_checked(name, Compact(tuple(shape), index, _taken(stores, cursor, _WIDTHS[width], length))))
+    return parts
 
 
 def _taken(stores: Mapping[str, Array], cursor: dict[str, int], store: str, length: int) -> Array:

@@ -377,7 +377,7 @@ def test_a_reference_is_built_from_a_table_with_labels_and_segments_and_shown(
     ]  # fmt: skip
     assert schema.groups.names(0) == sorted({*table["region"]}, key=lambda name: (-table["region"].count(name), name))
     right = sum(said == true for said, true in zip(table["predicted"], table["left"], strict=True))
-    assert np.trace(reference.pane.outcomes.confusion[0]) == right
+    assert reference.pane.outcomes.by_class[0, 0].sum() == right
     assert "north" in json.dumps(json.loads(out.read_text())["segments"])
 
     assert main(["reference", "show", str(out)]) == 0

@@ -42,8 +42,12 @@ def test_values_alone_are_classes_where_they_are_integers():
     assert truth(schema_of("multiclass_classification"), labels).labels.tolist() == [1, 2, 4, -1, -1, -1]
 
 
-def test_classes_beyond_the_limit_are_other():
-    assert truth(schema_of("binary_classification", limit=3), labels_of(["no", "yes"])).labels.tolist() == [0, 3]
+def test_classes_beyond_the_limit_stay_different():
+    no, yes, maybe = truth(schema_of("binary_classification", limit=3), labels_of(["no", "yes", "maybe"])).labels
+    assert yes == 3
+    assert no < -1
+    assert maybe < -1
+    assert no != maybe
 
 
 def test_a_regression_reads_values_and_classes_that_are_numbers():

@@ -263,7 +263,8 @@ class TestOutcomes:
         outcomes, classes = found.pane.outcomes, found.schema.classes
         zero, one = classes.find(0, "0"), classes.find(0, "1")
         assert outcomes.labels[0] == 3.0
-        assert outcomes.confusion[0, [zero, one, one], [zero, one, zero]].tolist() == [1.0, 1.0, 1.0]
+        right, labeled, predicted = outcomes.by_class[0][:, [zero, one]].tolist()
+        assert (right, labeled, predicted) == ([1.0, 1.0], [1.0, 2.0], [2.0, 1.0])
         assert outcomes.labels[found.schema.groups.find(0, "b") + 1] == 1.0
         assert outcomes.score_hits[0].sum(axis=1).tolist() == [1.0, 2.0]
         assert outcomes.delay.sum() == 0.0
@@ -272,7 +273,7 @@ class TestOutcomes:
     def test_failed_rows_have_a_label_but_no_prediction(self):
         rows = replace(self.ROWS, error=texts("E", None, None, None))
         outcomes = build_reference("m", rows, label_classes=texts("0", "1", "1", "0")).pane.outcomes
-        assert (outcomes.labels[0], outcomes.confusion[0].sum(), outcomes.scored[0, 0]) == (4.0, 3.0, 3.0)
+        assert (outcomes.labels[0], outcomes.by_class[0, 1].sum(), outcomes.scored[0, 0]) == (4.0, 3.0, 3.0)
 
     def test_multiclass_probabilities_are_those_of_the_label(self):
         scores = {"a": np.array([0.5, 0.2, 0.1]), "b": np.array([0.3, 0.6, 0.1]), "c": np.array([0.2, 0.2, 0.8])}

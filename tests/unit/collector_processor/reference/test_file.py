@@ -262,8 +262,7 @@ def changed(path, value):
         ("categories/slots", 10**12, "categories.slots: must be an integer from 3 to"),
         ("task", "clustering", "task: is 'clustering'; allowed: binary_classification"),
         ("positive_class", "x", "positive_class: is 'x', which is not among classes.names"),
-        ("classes/names", [*map(str, range(100_000)), "yes"], "vectors: would have 5 groups of 100002 classes"),
-        ("classes/names", lambda names: [*names, "third"], r"vectors.outcomes.confusion"),
+        ("classes/names", lambda names: [*names, "third"], r"vectors.outcomes.by_class"),
         ("segments/values", [[5, "x"]], "segments: has a value twice, or a value of an unknown segment"),
         ("segments/values", [[0, "x"], [0, "x"]], "segments: has a value twice"),
         ("segments/values", ["x"], "segments.values: must be pairs"),
@@ -277,6 +276,14 @@ def changed(path, value):
 def test_a_bad_place_is_named_with_file_and_key(path, value, message):
     with pytest.raises(ValueError, match=rf"^references/x\.json: {message}"):
         parse_reference(changed(path, value), "references/x.json")
+
+
+def test_more_classes_and_groups_than_fit_into_memory_are_refused():
+    document = deepcopy(DOCUMENT)
+    document["classes"]["names"] = [*map(str, range(100_000)), "yes"]
+    document["segments"]["values"] = [[0, str(number)] for number in range(500)]
+    with pytest.raises(ValueError, match=r"^x\.json: vectors: would have 502 groups of 100002 classes"):
+        parse_reference(json.dumps(document), "x.json")
 
 
 def test_numeric_columns_come_first():

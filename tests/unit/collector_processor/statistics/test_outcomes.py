@@ -150,8 +150,9 @@ def test_vectors_grow_with_the_classes_and_groups_of_the_schema():
         np.ones(1), np.array([new], np.int32), None, np.array([1], np.int32), None,
     )  # fmt: skip
     accumulate_outcomes(pane, schema, late)
-    assert pane.outcomes.confusion.shape == (len(schema.groups) + 1, len(schema.classes), len(schema.classes))
-    assert pane.outcomes.confusion[[0, group], new, 1].tolist() == [1.0, 1.0]
+    assert pane.outcomes.by_class.shape == (len(schema.groups) + 1, 3, len(schema.classes))
+    assert pane.outcomes.by_class[[0, group], 1, new].tolist() == [1.0, 1.0]
+    assert pane.outcomes.by_class[group].sum(axis=1).tolist() == [0.0, 1.0, 1.0]
     before.add(pane_of(schema, late))
     assert_same(before, pane)
 
@@ -168,7 +169,7 @@ def test_a_pane_with_more_groups_than_the_schema_keeps_them():
 def test_arrays_that_are_not_contiguous_are_added_to_all_the_same():
     schema, outcomes = schema_of("multiclass_classification"), random_outcomes("multiclass_classification", 50, 0)
     pane = pane_of(schema)
-    pane.outcomes.confusion = np.asfortranarray(pane.outcomes.confusion)
+    pane.outcomes.by_class = np.asfortranarray(pane.outcomes.by_class)
     accumulate_outcomes(pane, schema, outcomes)
     assert_same(pane_of(schema, outcomes), pane)
 
@@ -232,9 +233,9 @@ def test_rows_without_a_prediction_are_labels_all_the_same():
         sums = pane_of(schema, bare).outcomes
         known = np.ones(20, bool) if outcomes.labels is None else outcomes.labels >= 0
         assert sums.labels[0] == pytest.approx(outcomes.weights[known].sum())
-        assert not sums.confusion.any()
+        assert not sums.by_class.any()
         assert not sums.errors.any()
-        assert not sums.scored.any()
+        assert not sums.scored[:, [0, 2]].any()
 
 
 def test_delay_is_binned_once_a_row_and_unknown_delays_are_not():
