@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Final
 
+from collector_processor.own.install import install
+
 # What the command line imports, whatever it is asked to do.
 _NEEDED: Final = (
     *("rich", "yaml", "pydantic", "numpy", "scipy", "pyarrow", "grpc", "google.protobuf", "prometheus_client"),
     *("requests", "httptools", "opentelemetry.sdk", "opentelemetry.proto"),
 )
-_INSTALL: Final = "pip install 'otel-ml[processor]'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     missing = [name for name in _NEEDED if not _present(name)]
     if missing:
-        told = f"error: only the instrumentation is installed (no {', '.join(missing)}); for this command: {_INSTALL}"
-        sys.stderr.write(f"{told}\n")
+        message = f"only the instrumentation is installed (no {', '.join(missing)})"
+        sys.stderr.write(f"error: {message}; for this command: {install('processor')}\n")
         return 1
     from collector_processor.cli.main import main as run
 

@@ -7,7 +7,7 @@
             client.post("/predict", json={"age": 37})
         assert captured.predictions[0].features == {"age": 37}
 
-Needs the OpenTelemetry SDK (``pip install otel-ml[otlp]``), and pyarrow to read batches that travelled as Arrow.
+Needs the OpenTelemetry SDK (``pip install opentelemetry-sdk``), and pyarrow to read batches that travelled as Arrow.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 Cell = bool | int | float | str
 Row = dict[str, Any]
-_INSTALL: Final = "otel_ml.testing needs the OpenTelemetry SDK: pip install 'otel-ml[otlp]'"
+_INSTALL: Final = "otel_ml.testing needs the OpenTelemetry SDK: pip install opentelemetry-sdk"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from collector_processor.cli.main import Parser
+from collector_processor.own.install import install
 from collector_processor.settings.values import duration_ns
 
 
@@ -12,7 +13,7 @@ def configure(parser: Parser) -> None:
     """Describe the command."""
     parser.description = (
         "Train a model on real flights from 2013, serve it with FastAPI, and monitor it while the rest of "
-        "the year is replayed. Needs no network. Install it with: pip install 'otel-ml[demo]'"
+        f"the year is replayed. Needs no network. Install it with: {install('demo')}"
     )
     parser.add_argument("--duration", default="180s", help="how long the replay takes, such as 60s (default: 180s)")
     parser.add_argument("--no-live", action="store_true", help="show no live screen; exit after the final table")
@@ -24,7 +25,7 @@ def _demo(options: argparse.Namespace) -> int:
     try:
         from collector_processor.demo import run_demo
     except ModuleNotFoundError as error:
-        raise OSError(f"the demo needs {error.name}; install it with: pip install 'otel-ml[demo]'") from None
+        raise OSError(f"the demo needs {error.name}; install it with: {install('demo')}") from None
     try:
         duration_s = duration_ns(options.duration) / 1e9
     except ValueError as error:

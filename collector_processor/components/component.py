@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import ClassVar, Generic, TypeVar
 
+from collector_processor.own.install import install
 from collector_processor.settings.base import Settings
 
 S = TypeVar("S", bound=Settings)
@@ -46,8 +47,8 @@ class Component(Generic[S]):
         """Return a line if a module that it needs is not installed; ``key`` is its path in the configuration."""
         absent = [name for name in self.needs if not _installed(name)]
         if absent:
-            install = f"; install it with: pip install 'otel-ml[{self.extra}]'" if self.extra else ""
-            yield f"{key}: needs the package {', '.join(absent)}{install}"
+            how = f"; install it with: {install(self.extra)}" if self.extra else ""
+            yield f"{key}: needs the package {', '.join(absent)}{how}"
 
 
 def _installed(module: str) -> bool:

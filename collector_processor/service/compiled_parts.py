@@ -13,10 +13,8 @@ from typing import Final
 from collector_processor.decode import DECODERS, decoder_notice
 from collector_processor.decode.compiled import built as decode
 from collector_processor.labels import built as labels
+from collector_processor.own.install import install
 from collector_processor.statistics import built as statistics
-
-BUILD: Final = "pip install --force-reinstall --no-binary otel-ml otel-ml"
-"""The command that builds them if a C compiler is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,11 @@ def parts_notice(parts: Iterable[Part] = PARTS) -> str | None:
     missing = ", ".join(f"{part.name} ({part.work})" for part in parts if not part.built)
     slower = (
         f"not compiled here: {missing}; Python and numpy do the same work more slowly; "
-        f"to build what is missing, install a C compiler and run: {BUILD}"
+        f"to build what is missing, install a C compiler and run: {_build()}"
     )
     return "; ".join(notice for notice in (missing and slower, decoder_notice()) if notice) or None
+
+
+def _build() -> str:
+    """Return the command that builds them if a C compiler is installed."""
+    return install("", "--force-reinstall", "--no-deps", "--no-binary", "otel-ml")

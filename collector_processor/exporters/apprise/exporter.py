@@ -18,11 +18,11 @@ from collector_processor.alerts.text import body_of, title_of
 from collector_processor.exporters.delivery.loop import DeliveryLoop
 from collector_processor.exporters.delivery.notice_queue import NoticeQueue
 from collector_processor.exporters.delivery.retry import QUEUE_SIZE, Delivery, RetryPolicy
+from collector_processor.own.install import install
 from collector_processor.own.telemetry import Telemetry
 
 SERVICE_TIMEOUT_S: Final = 10.0
 """How long one try may take by default: services for people answer more slowly."""
-INSTALL: Final = "needs the package apprise; install it with: pip install 'otel-ml[notify]'"
 _TALKATIVE: Final = ("urllib3", "requests", "requests_oauthlib", "oauthlib", "paho", "slixmpp", "smtplib")
 _MENTIONS: Final[Mapping[int, str]] = {ord("<"): "‹", ord(">"): "›", ord("@"): "＠"}
 """Names come over the network: none of them may notify a channel (``<!here>``, ``@everyone``) or be a link."""
@@ -36,7 +36,7 @@ def _apprise() -> Any:
         try:
             library = importlib.import_module("apprise")
         except ModuleNotFoundError:
-            raise OSError(INSTALL) from None
+            raise OSError(f"needs the package apprise; install it with: {install('notify')}") from None
         library.Apprise.instantiate("json://localhost")
     own = logging.getLogger("apprise")
     own.setLevel(logging.CRITICAL + 1)

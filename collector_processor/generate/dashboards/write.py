@@ -9,8 +9,8 @@ from typing import Final
 from collector_processor.config import Config
 from collector_processor.generate.dashboards.boards import boards
 from collector_processor.generate.dashboards.plan import Traces
+from collector_processor.own.install import install
 
-INSTALL: Final = "pip install 'otel-ml[dashboards]'"
 PROVIDERS: Final = """\
 # Copy this file to Grafana's provisioning/dashboards, and the JSON files to the folder in `path`.
 apiVersion: 1
@@ -54,9 +54,8 @@ def write_dashboards(folder: Path, config: Config | None = None, *, traces: Trac
         from collector_processor.generate.dashboards.grafana import to_json
     except (ImportError, AttributeError) as error:
         # Grafana's types need Python 3.11; on 3.10 the extra installs nothing.
-        raise OSError(
-            f"dashboards need grafana-foundation-sdk and Python 3.11 ({error}); install it with: {INSTALL}"
-        ) from None
+        what = f"dashboards need grafana-foundation-sdk and Python 3.11 ({error})"
+        raise OSError(f"{what}; install it with: {install('dashboards')}") from None
     texts = {f"{board.uid}.json": to_json(board) for board in boards(config, traces=traces)}
     texts["provisioning/dashboards/otel-ml.yaml"] = PROVIDERS
     texts["provisioning/datasources/otel-ml.yaml"] = SOURCES.replace("{traces}", traces)

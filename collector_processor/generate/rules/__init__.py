@@ -16,6 +16,7 @@ from collector_processor.generate.rules.models import model_rule
 from collector_processor.generate.rules.prometheus import unit_tests_text
 from collector_processor.generate.rules.rule import Rule
 from collector_processor.generate.rules.service import service_rules
+from collector_processor.own.install import install
 from collector_processor.pipeline.pace import look_back
 
 Format = Literal["prometheus", "grafana", "datadog"]
@@ -55,9 +56,8 @@ def rules_text(rules: Sequence[Rule], form: Format = "prometheus") -> str:
     try:
         from collector_processor.generate.rules import grafana
     except (ImportError, AttributeError) as error:
-        install = "pip install 'otel-ml[dashboards]'"
-        text = f"rules for Grafana need grafana-foundation-sdk and Python 3.11 ({error}); install it with: {install}"
-        raise OSError(text) from None
+        what = f"rules for Grafana need grafana-foundation-sdk and Python 3.11 ({error})"
+        raise OSError(f"{what}; install it with: {install('dashboards')}") from None
     return grafana.rules_text(rules)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import logging
+import re
 import socketserver
 import sys
 import threading
@@ -21,6 +22,7 @@ from collector_processor.columns.batch import ModelKey
 from collector_processor.exporters.apprise.component import APPRISE
 from collector_processor.exporters.apprise.exporter import AppriseExporter, check_urls
 from collector_processor.exporters.delivery.retry import RetryPolicy
+from collector_processor.own.install import install
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
 from support.waiting import wait_until
@@ -251,9 +253,9 @@ def test_addresses_that_apprise_does_not_know_are_named_by_position() -> None:
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     assert list(APPRISE.missing("exporters.apprise")) == [
-        "exporters.apprise: needs the package apprise; install it with: pip install 'otel-ml[notify]'"
+        f"exporters.apprise: needs the package apprise; install it with: {install('notify')}"
     ]
-    with pytest.raises(OSError, match=r"pip install 'otel-ml\[notify\]'"):
+    with pytest.raises(OSError, match=re.escape(install("notify"))):
         AppriseExporter("apprise", ["json://localhost"], Telemetry())
 
 

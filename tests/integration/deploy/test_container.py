@@ -88,7 +88,7 @@ def test_the_image_has_pinned_bases_a_user_by_number_and_commands_without_a_shel
     [entrypoint], [command] = instructions("ENTRYPOINT"), instructions("CMD")
     arguments = json.loads(entrypoint) + json.loads(command)
     assert arguments[0] == "otel-ml"
-    assert cli._parser().parse_args(arguments[1:]).config == Path("/etc/otel-ml/otel-ml.yaml")
+    assert cli.parser_of(None).parse_args(arguments[1:]).config == Path("/etc/otel-ml/otel-ml.yaml")
 
 
 def test_every_port_of_the_configuration_is_exposed() -> None:
@@ -222,7 +222,7 @@ def test_commands_of_ours_in_the_compose_file_parse(compose: dict[str, Any]) -> 
     assert [line[1] for line in lines] == ["dashboards", "rules"]
     for words in lines:
         assert words[0] == "otel-ml"
-        assert cli._parser().parse_args(words[1:]).config == Path("/etc/otel-ml/otel-ml.yaml")
+        assert cli.parser_of(None).parse_args(words[1:]).config == Path("/etc/otel-ml/otel-ml.yaml")
 
 
 def test_dashboards_and_rules_are_generated_where_they_are_looked_for(compose: dict[str, Any], tmp_path: Path) -> None:

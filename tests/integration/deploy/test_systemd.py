@@ -54,7 +54,7 @@ def test_the_commands_are_ours() -> None:
     for command in lines("ExecStart") + lines("ExecStartPre"):
         program, *arguments = command.split()
         assert program == "/opt/otel-ml/bin/otel-ml"
-        assert cli._parser().parse_args(arguments).config == Path("${CONFIGURATION_DIRECTORY}/otel-ml.yaml")
+        assert cli.parser_of(None).parse_args(arguments).config == Path("${CONFIGURATION_DIRECTORY}/otel-ml.yaml")
 
 
 def test_a_drain_ends_before_systemd_loses_patience() -> None:

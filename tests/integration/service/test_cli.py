@@ -137,6 +137,7 @@ def test_where_only_the_instrumentation_is_installed_the_command_says_what_to_in
     told = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr.startswith("error: only the instrumentation is installed (no rich, yaml, pydantic, ")
+    # Without site-packages, nothing says where the package came from.
     assert told.stderr.endswith("; for this command: pip install 'otel-ml[processor]'\n")
 
 

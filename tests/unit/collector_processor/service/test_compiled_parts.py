@@ -11,7 +11,7 @@ from pathlib import Path
 import collector_processor
 from collector_processor.cli.components import components
 from collector_processor.decode import DECODER_VARIABLE
-from collector_processor.service.compiled_parts import BUILD, PARTS, parts_notice
+from collector_processor.service.compiled_parts import PARTS, parts_notice
 
 SHOW = "from collector_processor.service.compiled_parts import PARTS, parts_notice; "
 SHOW += "print([part.name for part in PARTS if part.built]); print(parts_notice())"
@@ -41,7 +41,7 @@ def test_only_what_is_missing_is_told_and_how_to_build_it() -> None:
     notice = parts_notice(parts)
     assert notice is not None
     assert notice.startswith("not compiled here: labels.slots (labels to their predictions); ")
-    assert BUILD in notice
+    assert "--no-binary otel-ml" in notice
 
 
 def test_where_all_is_compiled_only_a_slow_choice_is_told() -> None:

@@ -30,10 +30,10 @@ from collector_processor.generate.dashboards.plan import (
     Panel,
     panel_id,
 )
-from collector_processor.generate.dashboards.write import INSTALL
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.attributes import MODEL_KEYS
 from collector_processor.monitors.base import Measurement, Metric, OptIn
+from collector_processor.own.install import install
 from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.reference.profile import Reference
 from collector_processor.window.closed import Window
@@ -409,16 +409,16 @@ def test_a_missing_install_is_told_with_the_command_that_helps(
         ) else None
     monkeypatch.setattr(builtins, "__import__", without)
     assert cli.main(["dashboards", "--out", str(tmp_path)]) == 1
-    assert INSTALL in capsys.readouterr().err
+    assert install("dashboards") in capsys.readouterr().err
     assert cli.main(["rules", "--out", str(tmp_path / "rules.yml"), "--format", "grafana"]) == 1
-    assert INSTALL in capsys.readouterr().err
+    assert install("dashboards") in capsys.readouterr().err
     assert cli.main(["rules", "--out", str(tmp_path / "rules.yml")]) == 0
     assert not list(tmp_path.glob("*.json"))
 
 
 def test_the_service_does_not_need_the_extra() -> None:
     code = (
-        "import sys, collector_processor.cli.main as cli; cli._parser();"
+        "import sys, collector_processor.cli.main as cli; cli.parser_of(None);"
         "late = ('grafana', 'collector_processor.generate.dashboards');"
         "print([name for name in sys.modules if name.startswith(late)])"
     )
