@@ -111,13 +111,13 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
     _rule(
         "feature_drift", semconv.DRIFT_SHARE, "above", 0.3, hold_m=10,
         summary="many features have drifted from the reference",
-        description="More than 30% of the features exceed their drift threshold.",
+        description="More than 30% of the features have drifted.",
     ),
     _rule(
-        "prediction_drift", semconv.DRIFT_BREACHED, "above", 0.5, hold_m=10,
+        "prediction_drift", semconv.DRIFT_DRIFTED, "above", 0.5, hold_m=10,
         where=((semconv.COLUMN_ROLE, ("prediction", "score")),),
         summary="predictions have drifted from the reference",
-        description="The predictions or scores exceed the drift threshold of at least one method.",
+        description="The distribution of the predictions or scores has changed, or the share of a class has.",
     ),
     _rule(
         "performance_drop", semconv.PERFORMANCE_DROP, "above", 0.1, hold_m=10, severity="critical",

@@ -118,7 +118,7 @@ class Alerts(Settings):
         >>> [rule.name for rule in Alerts(defaults=False, rules={"latency": None}).resolved()]
         ['latency']
         """
-        built_in = {rule.name: rule for rule in DEFAULT_RULES}
+        built_in = {rule.name: _with_method(rule, self.rules.get(rule.name)) for rule in DEFAULT_RULES}
         names = dict.fromkeys((*(built_in if self.defaults else ()), *self.rules))
         rules: list[AlertRule] = []
         problems: list[str] = []
@@ -160,6 +160,13 @@ def alert_problems(
                 yield f"{path}.rules: unknown rule {name!r}; available: {', '.join(dict.fromkeys(known))}"
         if silence.begin is not None and silence.until is not None and silence.begin >= silence.until:
             yield f"{path}.until: must be after from"
+
+
+def _with_method(rule: AlertRule, settings: RuleSettings | None) -> AlertRule:
+    """Return a built-in rule; ``prediction_drift`` with a method in ``where`` is about that method, as it was once."""
+    if rule.name == "prediction_drift" and settings is not None and semconv.DRIFT_METHOD in (settings.where or {}):
+        return replace(rule, measurement=semconv.DRIFT_BREACHED)
+    return rule
 
 
 def _listed(names: Sequence[str]) -> str:

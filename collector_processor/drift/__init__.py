@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from collector_processor.drift.chi2 import ChiSquare
+from collector_processor.drift.cohen_h import CohenH
 from collector_processor.drift.hellinger import HellingerDistance
 from collector_processor.drift.js import JensenShannonDistance
 from collector_processor.drift.ks import KolmogorovSmirnov
@@ -23,6 +24,7 @@ DRIFT_METHODS: Final[tuple[DriftMethod, ...]] = (
     HellingerDistance(),
     LInfinityDistance(),
     TotalVariationDistance(),
+    CohenH(),
     ChiSquare(),
     KolmogorovSmirnov(),
     Wasserstein(),
@@ -35,10 +37,10 @@ def drift_method(name: str) -> DriftMethod:
 
     >>> drift_method("psi").threshold
     0.2
-    >>> drift_method("kl")
+    >>> drift_method("kl")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    ValueError: unknown drift method 'kl'; choose from: psi, js, hellinger, l_infinity, tvd, chi2, ks, wasserstein
+    ValueError: unknown drift method 'kl'; choose from: psi, js, hellinger, l_infinity, tvd, cohen_h, chi2, ...
     """
     for method in DRIFT_METHODS:
         if method.name == name:

@@ -13,7 +13,8 @@ MODEL_KEYS = (semconv.MODEL_NAME, semconv.MODEL_VERSION)
 """The keys of every measurement; an absent version is an empty value."""
 FEATURE_KEYS = (*MODEL_KEYS, semconv.FEATURE_NAME)
 SEGMENT_KEYS = (*MODEL_KEYS, semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE)
-DRIFT_KEYS = (*MODEL_KEYS, semconv.COLUMN_ROLE, semconv.FEATURE_NAME, semconv.DRIFT_METHOD)
+COLUMN_KEYS = (*MODEL_KEYS, semconv.COLUMN_ROLE, semconv.FEATURE_NAME)
+DRIFT_KEYS = (*COLUMN_KEYS, semconv.DRIFT_METHOD)
 _CACHED = 256
 """Number of cached tuples, the least recently used evicted: a few per model version, 100 bytes per column."""
 
@@ -48,19 +49,30 @@ def feature_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...]) -> tupl
 
 
 @lru_cache(maxsize=_CACHED)
-def drift_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...], method: str) -> tuple[Attributes, ...]:
-    """Return the pairs of each column under one drift method; only features have a name in addition to their role.
+def column_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...]) -> tuple[Attributes, ...]:
+    """Return the pairs of each column; only features have a name in addition to their role.
 
     >>> columns = (ColumnSpec("feature", "age"), ColumnSpec("score", "score"))
-    >>> for pairs in drift_attributes(ModelKey("fraud"), columns, "js"):
+    >>> for pairs in column_attributes(ModelKey("fraud"), columns):
     ...     print(pairs[2:])
-    (('ml.column.role', 'feature'), ('ml.feature.name', 'age'), ('ml.drift.method', 'js'))
-    (('ml.column.role', 'score'), ('ml.drift.method', 'js'))
+    (('ml.column.role', 'feature'), ('ml.feature.name', 'age'))
+    (('ml.column.role', 'score'),)
     """
-    base, last = model_attributes(model), (semconv.DRIFT_METHOD, method)
+    base = model_attributes(model)
     return tuple(
-        (*base, (semconv.COLUMN_ROLE, column.role), (semconv.FEATURE_NAME, column.name), last)
+        (*base, (semconv.COLUMN_ROLE, column.role), (semconv.FEATURE_NAME, column.name))
         if column.role == "feature"
-        else (*base, (semconv.COLUMN_ROLE, column.role), last)
+        else (*base, (semconv.COLUMN_ROLE, column.role))
         for column in columns
     )
+
+
+@lru_cache(maxsize=_CACHED)
+def drift_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...], method: str) -> tuple[Attributes, ...]:
+    """Return the pairs of each column under one drift method.
+
+    >>> drift_attributes(ModelKey("fraud"), (ColumnSpec("feature", "age"),), "js")[0][3:]
+    (('ml.feature.name', 'age'), ('ml.drift.method', 'js'))
+    """
+    last = (semconv.DRIFT_METHOD, method)
+    return tuple((*pairs, last) for pairs in column_attributes(model, columns))

@@ -14,7 +14,14 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from collector_processor.columns.batch import F64, I64, Mask
 from collector_processor.drift import DRIFT_METHODS, drift_method
 from collector_processor.drift.method import Comparison, DriftMethod
-from collector_processor.monitors.attributes import DRIFT_KEYS, MODEL_KEYS, drift_attributes, model_attributes
+from collector_processor.monitors.attributes import (
+    COLUMN_KEYS,
+    DRIFT_KEYS,
+    MODEL_KEYS,
+    column_attributes,
+    drift_attributes,
+    model_attributes,
+)
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.comparisons import (
     categorical_comparisons,
@@ -41,9 +48,14 @@ P_VALUE = Metric(
     "probability of such a score without drift (methods that test)",
     DRIFT_KEYS,
 )
-SHARE = Metric(
-    semconv.DRIFT_SHARE, semconv.UNIT_RATIO, "share of the evaluated features that are in breach", MODEL_KEYS
+DRIFTED = Metric(
+    semconv.DRIFT_DRIFTED,
+    semconv.UNIT_BREACH,
+    "1 if the column has drifted: it is in breach under a method that decides (`drift.features_by`, "
+    "`drift.outputs_by`); else 0",
+    COLUMN_KEYS,
 )
+SHARE = Metric(semconv.DRIFT_SHARE, semconv.UNIT_RATIO, "share of the evaluated features that have drifted", MODEL_KEYS)
 LEAST_CELLS = 0.5
 """A column with fewer cells is empty: retracted labels leave rounding errors."""
 
@@ -60,7 +72,18 @@ class DriftSettings(Settings):
     numeric: tuple[str, ...] = Field(
         default=("psi", "js", "ks", "wasserstein"), description="methods for numeric columns"
     )
-    categorical: tuple[str, ...] = Field(default=("psi", "js", "l_infinity"), description="methods for categories")
+    categorical: tuple[str, ...] = Field(
+        default=("psi", "js", "l_infinity", "cohen_h"), description="methods for categories"
+    )
+    features_by: tuple[str, ...] = Field(
+        default=("js",),
+        min_length=1,
+        description="methods that decide whether a feature has drifted (any of them); if none of them runs for its "
+        "kind, the first that runs decides",
+    )
+    outputs_by: tuple[str, ...] = Field(
+        default=("js", "cohen_h"), min_length=1, description="the same for predictions, scores and labels"
+    )
     thresholds: dict[str, Annotated[float, AfterValidator(_above_zero)]] = Field(
         default_factory=dict, description="threshold by method, overriding its default"
     )
@@ -75,6 +98,12 @@ class DriftSettings(Settings):
     @classmethod
     def _of_kind(cls, names: tuple[str, ...], field: ValidationInfo) -> tuple[str, ...]:
         _check_methods(names, [method.name for method in DRIFT_METHODS if field.field_name in method.kinds])
+        return names
+
+    @field_validator("features_by", "outputs_by")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _check_methods(names, [method.name for method in DRIFT_METHODS])
         return names
 
     @field_validator("thresholds")
@@ -109,6 +138,10 @@ class _Verdict:
         """Return a verdict without results."""
         return cls(*(np.full(columns, np.nan) for _ in range(3)))
 
+    def measured(self) -> Mask:
+        """Return which columns have a score."""
+        return np.isfinite(self.score)
+
     def breached(self) -> Mask:
         """Return which scores are above their threshold."""
         with np.errstate(invalid="ignore"):
@@ -124,15 +157,21 @@ class DriftMonitor:
     false alarms.
 
     A window with fewer than ``min_rows`` rows (not weighted), a label column with fewer labels, and a column without
-    cells on either side are not evaluated. ``ml.drift.share`` uses, for each feature, the first method of its kind.
+    cells on either side are not evaluated.
+
+    ``ml.drift.drifted`` and ``ml.drift.share`` are what alerts should use. Few methods decide, because each further one
+    adds false alarms, and only such that a single row cannot move: Wasserstein's distance is a mean, and one value of
+    1e9 moves it as far as one likes. By default Jensen and Shannon's distance decides, and for outputs also Cohen's h,
+    because rare classes matter there.
     """
 
     name: ClassVar[str] = "drift"
-    metrics: ClassVar[Sequence[Metric]] = (SCORE, THRESHOLD, BREACHED, P_VALUE, SHARE)
+    metrics: ClassVar[Sequence[Metric]] = (SCORE, THRESHOLD, BREACHED, P_VALUE, DRIFTED, SHARE)
     sections: ClassVar[Mapping[str, type[Settings]]] = {"drift": DriftSettings, WINDOW: LeastRows}
 
     def __init__(self, settings: DriftSettings, least: LeastRows) -> None:
         self._numeric, self._categorical = _methods(settings.numeric), _methods(settings.categorical)
+        self._features_by, self._outputs_by = settings.features_by, settings.outputs_by
         self._thresholds = settings.thresholds
         self._alpha = settings.alpha
         self._min_rows = least.min_rows
@@ -159,14 +198,30 @@ class DriftMonitor:
             for method, verdict in zip(methods, verdicts, strict=True):
                 measurements += _measurements(window, columns, method.name, verdict)
             features = np.array([column.role == "feature" for column in columns], np.bool_)
-            evaluated += int(np.count_nonzero(features & np.isfinite(verdicts[0].score)))
-            breached += int(np.count_nonzero(features & verdicts[0].breached()))
+            measured, drifted = self._decided(methods, verdicts, features)
+            measurements += _decisions(window, columns, measured, drifted)
+            evaluated += int(np.count_nonzero(features & measured))
+            breached += int(np.count_nonzero(features & drifted))
         if evaluated:
             share = breached / evaluated
             measurements.append(
                 Measurement(SHARE.name, share, SHARE.unit, model_attributes(window.model), window.end_ns)
             )
         return measurements
+
+    def _decided(
+        self, methods: Sequence[DriftMethod], verdicts: Sequence[_Verdict], features: Mask
+    ) -> tuple[Mask, Mask]:
+        """Return which columns have a score under a method that decides, and which of them have drifted."""
+        measured, drifted = np.zeros_like(features), np.zeros_like(features)
+        for names, columns in ((self._features_by, features), (self._outputs_by, ~features)):
+            deciding = [
+                verdict for method, verdict in zip(methods, verdicts, strict=True) if method.name in names
+            ] or verdicts[:1]
+            for verdict in deciding:
+                measured |= columns & verdict.measured()
+                drifted |= columns & verdict.breached()
+        return measured, drifted
 
     def _verdicts(
         self, methods: Sequence[DriftMethod], allowed: Mask, comparisons: Iterator[tuple[I64, Comparison]]
@@ -191,6 +246,13 @@ def _numeric_comparisons(window: Window, reference: Reference) -> Iterator[tuple
     """Yield numeric columns block by block: their positions and their comparison."""
     for block in reference.prepared(reference_blocks):
         yield np.arange(block.start, block.stop), numeric_comparison(block, window)
+
+
+def _decisions(window: Window, columns: tuple[ColumnSpec, ...], measured: Mask, drifted: Mask) -> Iterator[Measurement]:
+    """Return whether each column has drifted."""
+    attributes = column_attributes(window.model, columns)
+    for place in np.flatnonzero(measured).tolist():
+        yield Measurement(DRIFTED.name, float(drifted[place]), DRIFTED.unit, attributes[place], window.end_ns)
 
 
 def _measurements(

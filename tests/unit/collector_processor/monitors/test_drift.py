@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.drift import DRIFT_METHODS
@@ -90,12 +93,12 @@ def test_no_drift_is_scored_and_not_in_breach(reference):
     scores, thresholds = values(found, semconv.DRIFT_SCORE), values(found, semconv.DRIFT_THRESHOLD)
     assert set(scores) == {
         *(("age", method) for method in ("psi", "js", "ks", "wasserstein")),
-        *(("kind", method) for method in ("psi", "js", "l_infinity")),
+        *(("kind", method) for method in ("psi", "js", "l_infinity", "cohen_h")),
     }
     assert set(thresholds) == set(scores)
     assert all(scores[key] <= thresholds[key] for key in scores)
     assert set(values(found, semconv.DRIFT_BREACHED).values()) == {0.0}
-    assert set(values(found, semconv.DRIFT_P_VALUE)) == {("age", "ks")}
+    assert set(values(found, semconv.DRIFT_P_VALUE)) == {("age", "ks"), ("kind", "cohen_h")}
     assert values(found, semconv.DRIFT_SHARE) == {("", ""): 0.0}
 
 
@@ -112,12 +115,82 @@ def test_drift_is_in_breach_under_every_method(reference):
     assert max(values(found, semconv.DRIFT_P_VALUE).values()) < 1e-6
 
 
-def test_share_counts_features_by_the_first_method_of_their_kind(reference):
+def test_share_counts_features_by_the_methods_that_decide(reference):
     current = rows({"age": normal(1000, shift=0.8), "kind": choice(1000, [0.5, 0.3, 0.2], 1)})
     found = drift_monitor().evaluate(window(reference, current), reference)
     assert values(found, semconv.DRIFT_SHARE) == {("", ""): 0.5}
-    blunt = drift_monitor(numeric=("psi", "ks"), thresholds={"psi": 50.0})
+    assert values(found, semconv.DRIFT_DRIFTED) == {("age", ""): 1.0, ("kind", ""): 0.0}
+    blunt = drift_monitor(numeric=("psi", "ks"), thresholds={"psi": 50.0})  # neither decides: the first one does
     assert values(blunt.evaluate(window(reference, current), reference), semconv.DRIFT_SHARE) == {("", ""): 0.0}
+    chosen = drift_monitor(numeric=("psi", "ks"), thresholds={"psi": 50.0}, features_by=("ks", "js"))
+    assert values(chosen.evaluate(window(reference, current), reference), semconv.DRIFT_SHARE) == {("", ""): 0.5}
+
+
+@pytest.mark.parametrize("numeric", [("psi", "js", "wasserstein"), ("js", "psi"), ("wasserstein", "js")])
+def test_the_order_of_the_methods_does_not_matter(reference, numeric):
+    """A shift of 0.4 standard deviations: psi is about 0.16, below its threshold of 0.2, and js is above its own."""
+    current = rows({"age": normal(3000, shift=0.4), "kind": choice(3000, [0.5, 0.3, 0.2], 1)})
+    found = drift_monitor(numeric=numeric).evaluate(window(reference, current), reference)
+    assert values(found, semconv.DRIFT_BREACHED).get(("age", "psi"), 0.0) == 0.0
+    assert values(found, semconv.DRIFT_SHARE) == {("", ""): 0.5}
+
+
+OUTLIERS = st.one_of(st.floats(allow_nan=True), st.sampled_from([1e9, -1e300, math.inf]))
+
+
+@given(value=OUTLIERS, text=st.text(min_size=1, max_size=3), rows_=st.sampled_from([600, 2400]))
+@settings(max_examples=40, deadline=None)
+def test_no_single_row_makes_a_column_drift(value, text, rows_):
+    """Whatever is in it: feature, score and predicted class."""
+
+    def batch(count: int, seed: int, last: float | None = None) -> PredictionBatch:
+        score = np.random.default_rng(seed + 5).random(count)
+        number, kind = normal(count, seed=seed), choice(count, [0.5, 0.3, 0.2], seed)
+        prediction = choice(count, [0.99, 0.01], seed)
+        if last is not None:
+            number.numbers[-1] = score[-1] = last
+            kind, prediction = (
+                Column(None, np.append(column.codes[:-1], len(column.categories)).astype(np.int32),
+                       (*column.categories, f"{text}!"))
+                for column in (kind, prediction)
+            )  # fmt: skip
+        return rows({"age": number, "kind": kind}, prediction=prediction, score=score)
+
+    reference = build_reference("fraud", batch(5000, 0))
+    found = drift_monitor().evaluate(window(reference, batch(rows_, 1, value)), reference)
+    drifted = [item for item in found if item.name == semconv.DRIFT_DRIFTED]
+    assert len(drifted) == 4
+    assert [item.attributes for item in drifted if item.value] == []
+
+
+@pytest.mark.parametrize("base", [0.002, 0.01, 0.05])
+def test_a_class_that_becomes_ten_times_as_frequent_is_drift(base):
+    """A distance of shares does not see it: 0.2 % to 2 % is 0.018 of L∞."""
+
+    def predicted(count: int, share: float, seed: int) -> PredictionBatch:
+        return rows(
+            {"age": normal(count, seed=seed)}, prediction=choice(count, [1 - share, share], seed), score=np.zeros(count)
+        )
+
+    def drifted(share: float, seed: int) -> tuple[float, float]:
+        found = drift_monitor().evaluate(window(reference, predicted(2400, share, seed)), reference)
+        (decided,) = [
+            item.value
+            for item in found
+            if item.name == semconv.DRIFT_DRIFTED and (semconv.COLUMN_ROLE, "prediction") in item.attributes
+        ]
+        (p_value,) = [
+            item.value
+            for item in found
+            if item.name == semconv.DRIFT_P_VALUE and (semconv.COLUMN_ROLE, "prediction") in item.attributes
+        ]
+        return decided, p_value
+
+    reference = build_reference("fraud", predicted(20_000, base, 0))
+    decided, p_value = drifted(10 * base, 1)
+    assert decided == 1.0
+    assert p_value < 1e-6
+    assert [drifted(base, seed)[0] for seed in range(2, 12)] == [0.0] * 10
 
 
 def test_threshold_is_the_larger_of_setting_and_noise(reference):
@@ -320,8 +393,8 @@ def test_no_methods_for_a_kind_means_silence_about_it(reference):
     [
         ({"numeric": ("kl",)}, "unknown method 'kl'; allowed: psi, js"),
         ({"numeric": ("kl", "psi", "xy")}, "unknown method 'kl', 'xy'; allowed: psi, js"),
-        ({"categorical": ("ks",)}, "unknown method 'ks'; allowed: psi, js, hellinger, l_infinity, tvd, chi2"),
-        ({"thresholds": {"kl": 0.1}}, "unknown method 'kl'; allowed: chi2, hellinger, js, ks"),
+        ({"categorical": ("ks",)}, "unknown method 'ks'; allowed: psi, js, hellinger, l_infinity, tvd, cohen_h, chi2"),
+        ({"thresholds": {"kl": 0.1}}, "unknown method 'kl'; allowed: chi2, cohen_h, hellinger, js, ks"),
         ({"thresholds": {"js": -0.1}}, "must be a number above 0, not -0.1"),
         ({"thresholds": {"js": float("nan")}}, "must be a number above 0, not nan"),
         ({"alpha": 0.0}, "greater than 0"),

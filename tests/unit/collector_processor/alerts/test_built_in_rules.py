@@ -1,0 +1,27 @@
+"""The built-in rules on what monitors measure."""
+
+from __future__ import annotations
+
+from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule
+from collector_processor.alerts.settings import Alerts, RuleSettings
+from otel_ml import semconv
+
+
+def rule(name: str, alerts: Alerts | None = None) -> AlertRule:
+    return next(rule for rule in (alerts.resolved() if alerts else DEFAULT_RULES) if rule.name == name)
+
+
+def test_prediction_drift_follows_the_methods_that_decide():
+    """Any method would do once, so that one outlier fired it through Wasserstein's distance."""
+    found = rule("prediction_drift")
+    assert found.measurement == semconv.DRIFT_DRIFTED
+    assert found.matches([(semconv.COLUMN_ROLE, "score")])
+    assert not found.matches([(semconv.COLUMN_ROLE, "feature")])
+
+
+def test_a_configuration_that_named_a_method_keeps_its_meaning():
+    where = {semconv.COLUMN_ROLE: "prediction", semconv.DRIFT_METHOD: "js"}
+    settings = RuleSettings.model_validate({"where": where})
+    found = rule("prediction_drift", Alerts(rules={"prediction_drift": settings}))
+    assert found.measurement == semconv.DRIFT_BREACHED
+    assert found.where == tuple((key, (value,)) for key, value in where.items())
