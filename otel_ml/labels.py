@@ -14,8 +14,8 @@ from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.batch import Batch, BatchColumn, ColumnKind
 from otel_ml.encode.forms import payloads
 from otel_ml.encode.row import Attributes, number_of, text_of
+from otel_ml.encode.rows import flatten, is_column, length
 from otel_ml.encode.scalar import identifier
-from otel_ml.encode.shape import flatten, is_column, length
 from otel_ml.problems import report
 from otel_ml.semconv import LABEL_CLASS, LABEL_VALUE, MODEL_NAME, PREDICTION_ID
 

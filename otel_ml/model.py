@@ -107,10 +107,12 @@ class Model:
         """Observe one call of the model, with one row or many, as a context manager.
 
         ``features`` is a mapping, a list, a numpy array, a pandas or polars frame, a pyarrow table, a list of mappings
-        or a mapping of columns; its shape decides whether the call has one row or many (a frame of one row is one
-        row). A function without arguments that returns one of these is called only if something is recorded. Features
-        that may change during the call are read at entry (the top level of a mapping or list, arrays up to 16 MiB); the
-        rest are read at exit.
+        or a mapping of columns, also a pydantic object, a dataclass, or a list of these; its shape decides
+        whether the call has one row or many (a frame of one row is one row). Where it could be either, the
+        recorded outputs decide. Images, sequences and texts have no columns: their predictions have outputs,
+        ids and labels, but no features, which is logged once. A function without arguments that returns one of
+        these is called only if something is recorded. Features that may change during the call are read at
+        entry (the top level of a mapping or list, arrays up to 16 MiB); the rest are read at exit.
 
         ``id`` is the join key for labels, or one per row; by default it is ``{trace id}:{span id}``, followed by
         ``:{i}`` for row i of many. ``segments`` have one value, or one per row. ``time_ns`` (Unix) sets the event time,

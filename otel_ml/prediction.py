@@ -17,7 +17,8 @@ from otel_ml.emit.arguments import event_time, mapping
 from otel_ml.emit.call import RecordedCall
 from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.row import Attributes, id_of
-from otel_ml.encode.shape import Features, flatten, is_column, items, length, plain_row, single, snapshot
+from otel_ml.encode.rows import flatten, is_column, items, length
+from otel_ml.encode.shape import Features, plain_row, single, snapshot
 from otel_ml.problems import report
 from otel_ml.semconv import ERROR_TYPE, MODEL_NAME, PREDICTION_ID
 
@@ -195,7 +196,7 @@ class Prediction(RecordedCall):
     ) -> None:
         """Put the first payload on the call's span, and each further one on a child of zero length."""
         emitter, start_ns = self._emitter, self._start_ns or 0
-        rows = features.rows or 0
+        rows = features.rows
         self._choose_score(rows)
         if measuring:
             emitter.measures.call(duration_s, rows, failed)

@@ -20,19 +20,10 @@ from otel_ml.encode.row import (
     segment_attributes,
     text_of,
 )
+from otel_ml.encode.rows import Outputs, count, flatten, is_column
 from otel_ml.encode.scalar import UnsupportedValueError
 from otel_ml.encode.scores import by_class, column_score, row_score
-from otel_ml.encode.shape import (
-    MAX_FEATURES,
-    NO_FEATURES,
-    Features,
-    count,
-    flatten,
-    is_column,
-    length,
-    read,
-    single,
-)
+from otel_ml.encode.shape import MAX_FEATURES, Features, read, single
 from otel_ml.problems import report, report_misfit, report_over_limit
 from otel_ml.semconv import (
     PREDICTION_CLASS,
@@ -61,34 +52,25 @@ class RecordedCall:
     attributions: object
 
     def row_count(self) -> int:
-        """Return the number of rows: that of the features, else of the outputs, else one."""
-        rows = None if callable(self.features) else count(self.features)
-        return self._output_rows() if rows is None else rows
+        """Return the number of predictions in the call, without reading the features."""
+        return count(None if callable(self.features) else self.features, self._outputs())
 
-    def _output_rows(self) -> int:
-        """Return the rows of the first output that is a column, else one."""
-        for output in (self.class_, self.score, self.value, *(self.scores or {}).values(), self.id_given):
-            output = flatten(output)
-            if is_column(output):
-                return length(output)
-        return 1
+    def _outputs(self) -> Outputs:
+        outputs = (self.class_, self.score, self.value, *(self.scores or {}).values())
+        return Outputs.of(outputs, self.id_given)
 
     def _read_features(self) -> Features:
-        """Return the features as a row or columns; features without such a shape are reported and left out."""
-        features = self._read()
-        return Features(self._output_rows(), features.row, features.columns) if features.rows is None else features
-
-    def _read(self) -> Features:
-        features, name = self.features, self._emitter.name
+        """Return the features as a row or columns; features that have no such shape are reported and left out."""
+        features, name, outputs = self.features, self._emitter.name, self._outputs()
         try:
             features = cast("Callable[[], object]", features)() if callable(features) else features
-            return read(features, self._emitter.feature_names)
+            return read(features, self._emitter.feature_names, outputs)
         except UnsupportedValueError as error:
             report(f"shape {name}", "model %r: features are not captured: %s", name, error)
-            return Features(count(features))
+            return Features(count(features, outputs))
         except Exception as error:  # noqa: BLE001 - a foreign container's own methods may raise anything
             report(f"read {name}", "model %r: features cannot be read", name, error=error)
-            return NO_FEATURES
+            return Features(count(None, outputs))
 
     # --- one row -------------------------------------------------------------------------------------------------
 
@@ -159,7 +141,7 @@ class RecordedCall:
 
     def _payloads(self, features: Features, default_id: str) -> Iterator[Attributes]:
         """Return the attributes of each span of a call of many rows, first to last."""
-        rows = features.rows or 0
+        rows = features.rows
         if rows == 0:
             nothing: Attributes = {PREDICTION_ROWS: 0}
             return iter([nothing])
@@ -232,4 +214,4 @@ class RecordedCall:
             return read(self.attributions, [str(name) for name in features])
         except UnsupportedValueError as error:
             report("attributions", "attributions are not captured: %s", error)
-            return NO_FEATURES
+            return Features(0)

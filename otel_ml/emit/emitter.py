@@ -100,7 +100,7 @@ class Emitter:
             if features.row is not None:
                 observations.add_row(features.row)
             elif features.columns is not None:
-                observations.add_columns(features.columns, features.rows or 0)
+                observations.add_columns(features.columns, features.rows)
         except Exception as error:  # noqa: BLE001 - counting must not cost the span its attributes
             report(f"observations {self.name}", "model %r: features are not counted", self.name, error=error)
 

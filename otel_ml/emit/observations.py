@@ -21,8 +21,8 @@ from weakref import WeakSet
 
 from otel_ml.config import Settings
 from otel_ml.emit.redaction import Redaction
+from otel_ml.encode.rows import is_column, items, length
 from otel_ml.encode.scalar import Scalar, UnsupportedValueError, class_text, scalar
-from otel_ml.encode.shape import is_column, items, length
 from otel_ml.semconv import BUCKET_MISSING, BUCKET_OTHER
 
 _logger = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from typing import Any, Final
 from otel_ml.encode.batch import Batch, BatchColumn, PayloadLimits
 from otel_ml.encode.cells import Cells, converted_cells, homogeneous
 from otel_ml.encode.row import MAX_SEGMENTS, Attributes, number_of, text_of
+from otel_ml.encode.rows import flatten, is_column, items
 from otel_ml.encode.rules import apply
 from otel_ml.encode.scalar import MAX_ID_CHARS, clean_text
-from otel_ml.encode.shape import flatten, is_column, items
 from otel_ml.problems import report, report_misfit, report_over_limit
 from otel_ml.semconv import (
     ATTRIBUTION,

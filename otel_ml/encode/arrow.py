@@ -14,9 +14,9 @@ from typing import Any, Final
 from otel_ml.encode import cells
 from otel_ml.encode.batch import Batch, BatchColumn, PayloadLimits
 from otel_ml.encode.row import Attributes, text_of
+from otel_ml.encode.rows import flatten, is_column, items
 from otel_ml.encode.rules import RedactionRule
 from otel_ml.encode.scalar import MAX_ID_CHARS, UnsupportedValueError
-from otel_ml.encode.shape import flatten, is_column, items
 from otel_ml.problems import report, report_misfit, report_unsupported
 from otel_ml.semconv import BATCH, PREDICTION_ID, PREDICTION_ROWS, PREDICTION_SCORES
 

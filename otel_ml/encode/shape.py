@@ -10,6 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
+from otel_ml.encode.rows import (
+    NO_OUTPUTS,
+    PLAIN,
+    Outputs,
+    as_record,
+    flatten,
+    is_column,
+    items,
+    length,
+    rows_of,
+    shape_of,
+)
 from otel_ml.encode.scalar import UnsupportedValueError
 from otel_ml.problems import report_misfit
 
@@ -20,44 +32,51 @@ MAX_CLASSES: Final = 1000
 SNAPSHOT_BYTES: Final = 16 * 1024 * 1024
 """Arrays up to this size are copied at entry."""
 
-PLAIN: Final = frozenset({float, int, str, bool, type(None)})
-"""Types whose values are cells, never columns."""
-_TOLIST_KINDS: Final = frozenset("fiubUO")
-
 
 class ShapeError(UnsupportedValueError):
-    """The features are neither a row nor a table; the message names their type or fault."""
+    """The features are neither a row nor a table, or not of the rows that were predicted; the message says which."""
 
 
 class Features(NamedTuple):
-    """The features of one call: one row, or the columns of several; ``rows`` is None if the input has no shape."""
+    """The features of one call: one row, or the columns of several; neither if they cannot be read."""
 
-    rows: int | None = None
+    rows: int
     row: Mapping[Any, object] | None = None
     columns: Mapping[Any, object] | None = None
 
 
-NO_FEATURES: Final = Features()
-
-
-def read(features: object, names: Sequence[str] | None = None) -> Features:
+def read(features: object, names: Sequence[str] | None = None, outputs: Outputs = NO_OUTPUTS) -> Features:
     """Return the row or the columns in ``features``; ``names`` are the column names of arrays and lists.
 
-    Raises :class:`ShapeError` for what is neither, and for names that do not fit.
+    Where the features could be one row or several, the outputs decide. Raises :class:`ShapeError` for what is neither,
+    for names that do not fit, and for features of other rows than the outputs.
 
     >>> read({"age": 37}).row, read([[1, 2], [3, 4]], ("a", "b")).columns
     ({'age': 37}, {'a': (1, 3), 'b': (2, 4)})
-    >>> read([1, 2], ("a", "b")).row
-    {'a': 1, 'b': 2}
+    >>> read([1, 2], ("a", "b")).row, read([1, 2], ("a",), Outputs((2,))).columns
+    ({'a': 1, 'b': 2}, {'a': [1, 2]})
     """
+    kind, found = shape_of(features)
+    rows = rows_of(kind, found, outputs)
     if features is None:
-        return NO_FEATURES
-    if isinstance(features, Mapping):
-        return _from_mapping(cast("Mapping[object, object]", features))
+        return Features(rows)
+    if kind == "flat" and rows != 1:
+        return _one_column(features, names, rows)
+    if kind in ("table", "grid") and rows != found:
+        raise ShapeError(f"{found} rows of features, but {rows} predictions")
+    if kind == "nested":
+        columns = cast("Mapping[object, object]", features)
+        return Features(1, row=columns) if rows == 1 else Features(rows, columns=columns)
+    named = features if isinstance(features, Mapping) else as_record(features)
+    if named is not None:
+        return _from_mapping(cast("Mapping[Any, object]", named))
     if isinstance(features, (list, tuple)):
-        return _from_sequence(cast("Sequence[Any]", features), names)
-    for library, kind, reader in _READERS:
-        cls = getattr(sys.modules.get(library), kind, None)
+        sequence = cast("Sequence[Any]", features)
+        if kind == "opaque":
+            raise ShapeError(f"a {type(features).__name__} of {type(sequence[0]).__name__} has no columns")
+        return _from_sequence(sequence, names)
+    for library, cls_name, reader in _READERS:
+        cls = getattr(sys.modules.get(library), cls_name, None)
         if cls is not None and isinstance(features, cls):
             return reader(features, names)
     return _from_protocol(features, names)
@@ -107,66 +126,23 @@ def snapshot(features: object) -> object:
     return value
 
 
-def is_column(value: object) -> bool:
-    """Return whether a value holds one cell for each row: a list, a 1-D array, a column of a frame.
-
-    >>> is_column([1, 2]), is_column("ab"), is_column({"a": 1}), is_column(1.5)
-    (True, False, False, False)
-    """
-    if type(value) in PLAIN:
-        return False
-    if isinstance(value, (list, tuple)):
-        return True
-    if isinstance(value, (str, bytes, bytearray, Mapping)):
-        return False
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and getattr(value, "ndim", 1) == 1
-
-
-def length(column: object) -> int:
-    """Return the number of cells of a column."""
-    return len(cast("Sequence[object]", column))
-
-
-def items(column: object) -> list[Any]:
-    """Return the cells of a column as a list; numpy times stay numpy scalars, since their list form loses the unit."""
-    value: Any = column
-    if isinstance(value, (list, tuple)):
-        return list(cast("Sequence[Any]", value))
-    for method in ("to_pylist", "to_list"):
-        if hasattr(value, method):
-            return getattr(value, method)()
-    if hasattr(value, "tolist") and getattr(getattr(value, "dtype", None), "kind", "") in _TOLIST_KINDS:
-        return value.tolist()
-    return list(value)
-
-
-def flatten(value: object) -> object:
-    """Return an array of shape ``[n, 1]`` as ``[n]``, and everything else unchanged."""
-    array: Any = value
-    if getattr(array, "ndim", 1) == 2 and array.shape[1] == 1 and hasattr(array, "reshape"):
-        return array.reshape(-1)
-    return value
-
-
-def count(features: object) -> int | None:
-    """Return the number of rows without reading the features, None where that is unknown."""
+def _one_column(features: object, names: Sequence[str] | None, rows: int) -> Features:
+    """Return cells without names as the only column of several rows."""
     value: Any = features
-    if isinstance(value, Mapping):
-        mapping = cast("Mapping[object, object]", value)
-        first = next(iter(mapping.values()), None)
-        return length(first) if is_column(first) and all(map(is_column, mapping.values())) else 1
-    if isinstance(value, (list, tuple)):
-        sequence = cast("Sequence[object]", value)
-        nested = bool(sequence) and (isinstance(sequence[0], Mapping) or is_column(sequence[0]))
-        return len(sequence) if nested or not sequence else 1
-    shape: Any = getattr(value, "shape", None)
-    if not isinstance(shape, tuple) or not shape:
-        return None
-    records = getattr(getattr(value, "dtype", None), "names", None)
-    return value.shape[0] if len(value.shape) == 2 or records else 1
+    cells = length(value)
+    if cells != rows:
+        raise ShapeError(f"{cells} cells without names, but {rows} predictions")
+    if names is not None and len(names) == 1:
+        return Features(rows, columns={names[0]: value})
+    name = getattr(value, "name", None)
+    first = items(value[:1])[0]
+    if names is None and (name is not None or isinstance(first, (int, float))):
+        return Features(rows, columns={_default_names(1)[0] if name is None else name: value})
+    kind = type(first).__name__
+    raise ShapeError(f"{cells} values of type {kind} without a name; Model(features=['...']) names their one column")
 
 
-def _from_mapping(features: Mapping[object, object]) -> Features:
+def _from_mapping(features: Mapping[Any, object]) -> Features:
     first = next(iter(features.values()), None)
     if not is_column(first) or not all(map(is_column, features.values())):
         return Features(1, row=features)
@@ -188,8 +164,8 @@ def _from_sequence(features: Sequence[Any], names: Sequence[str] | None) -> Feat
     first = features[0]
     if isinstance(first, Mapping):
         return _from_records(cast("Sequence[Mapping[object, object]]", features))
-    if hasattr(features, "_asdict"):
-        return Features(1, row=cast(Any, features)._asdict())
+    if as_record(first) is not None:
+        return _from_records([as_record(value) or {} for value in features])
     if not is_column(first):
         return Features(1, row=_named(features, names))
     rows = [items(row) for row in features]
