@@ -74,7 +74,7 @@ def meaning(decoded: Decoded) -> Any:
             **{"attribution " + key: cells(Column(part), rows) for key, part in batch.attributions.items()},
             **{"scores " + key: cells(Column(part), rows) for key, part in batch.scores.items()},
         }
-        found = models.setdefault((batch.model, batch.task, batch.role), [])
+        found = models.setdefault((batch.model, batch.task, batch.role, batch.positive_class, str(batch.threshold)), [])
         names = list(columns)
         for row in zip(*columns.values(), strict=True):
             found.append({name: cell for name, cell in zip(names, row, strict=True) if cell is not None})

@@ -34,6 +34,7 @@ TEXTS = (
 PREFIXES = (semconv.FEATURE, semconv.SEGMENT, semconv.ATTRIBUTION)
 KEYS = (
     *(semconv.MODEL_NAME, semconv.MODEL_VERSION, semconv.MODEL_TASK, semconv.MODEL_ROLE, semconv.ERROR_TYPE),
+    *(semconv.MODEL_POSITIVE_CLASS, semconv.MODEL_THRESHOLD),
     *(semconv.PREDICTION_ID, semconv.PREDICTION_CLASS, semconv.PREDICTION_SCORE, semconv.PREDICTION_VALUE),
     *(semconv.PREDICTION_ROWS, semconv.PREDICTION_SCORES, semconv.FEATURES, semconv.BATCH, semconv.FRAMEWORK_NAME),
     *(semconv.LABEL_CLASS, semconv.LABEL_VALUE, "http.route", "", "ml", "ml.", "ml.prediction.", "ml.prediction.x"),
@@ -85,6 +86,9 @@ def plain_attributes(rng: random.Random, model: str) -> list[KeyValue]:
         semconv.ERROR_TYPE: AnyValue(string_value=rng.choice(("ValueError", ""))),
         **{f"{semconv.FEATURE}{model}{index}": scalar(rng) for index in range(rng.choice((3, 8)))},
     }
+    if rng.random() < 0.05:
+        wanted[semconv.MODEL_POSITIVE_CLASS] = AnyValue(string_value=rng.choice(("yes", "")))
+        wanted[semconv.MODEL_THRESHOLD] = AnyValue(double_value=rng.choice((0.1, float("nan"))))
     found = [KeyValue(key=key, value=value) for key, value in wanted.items() if rng.random() < 0.9]
     if rng.random() < 0.1:
         rng.shuffle(found)

@@ -20,7 +20,7 @@ _LARGEST: Final = 2**63
 
 @lru_cache(maxsize=8192)
 def canonical_class(text: str) -> str:
-    """Return the one text of a class, empty if the text is no class.
+    """Return the one text of a class, empty if the text stands for a missing one.
 
     Space around a class does not count. ``true`` and ``false`` in any case are ``1`` and ``0``; a whole number has no
     sign ``+`` and no fraction. Everything else stays as it is, upper and lower case too.

@@ -26,15 +26,17 @@ class Model:
     - ``task``: ``binary_classification``, ``multiclass_classification`` or ``regression``.
     - ``features``: column names of arrays and lists (frames and mappings have their own); by default ``x0``, ``x1``, ….
     - ``role``: ``champion``, ``challenger`` or ``shadow``. ``framework``: the library behind it (``sklearn``).
-    - ``positive_class``: the class that ``score`` is the probability of, if ``record`` gets only ``scores``; by default
-      the second of two classes.
+    - ``positive_class``: the class that ``score`` is the probability of, and that precision and recall are about; sent
+      with each prediction. If ``record`` gets only ``scores``, the score is by default that of the second of two.
+    - ``threshold``: the positive class is predicted if the score is at least this number; sent with each prediction. It
+      decides the class of predictions that name none. NaN says that the class does not follow from the score.
     - ``segments``: names of features whose values are also segments (``ml.segment.<key>``).
     - ``reference``: path of a reference profile, whose buckets ``ml.feature.observations`` counts; by default
       ``OTEL_ML_REFERENCE``, if that profile is for this model.
     - ``config``: see :class:`~otel_ml.Config`. ``tracer_provider``, ``meter_provider``: instead of the global ones.
 
-    Raises :class:`ValueError` for an invalid name, task or role. Nothing raises after that: what cannot be emitted is
-    logged once per kind of problem, and the application continues.
+    Raises :class:`ValueError` for an invalid name, task, role or threshold. Nothing raises after that: what cannot be
+    emitted is logged once per kind of problem, and the application continues.
 
     >>> from otel_ml import Model
     >>> from otel_ml.testing import capture
@@ -62,6 +64,7 @@ class Model:
         role: Role | None = None,
         framework: str | None = None,
         positive_class: object = None,
+        threshold: float | None = None,
         segments: Collection[str] = (),
         reference: str | None = None,
         config: Config | None = None,
@@ -76,6 +79,7 @@ class Model:
             role=role,
             framework=framework,
             positive_class=positive_class,
+            threshold=threshold,
             segments=segments,
             reference=reference,
             config=config,

@@ -12,6 +12,7 @@ from collector_processor.columns.parts import (
     COLUMNS_BY_NAME,
     IDS,
     MODEL,
+    NUMBER,
     NUMBERS,
     NUMBERS_BY_NAME,
     TEXT,
@@ -42,6 +43,8 @@ class PredictionBatch(Batch):
     - ``error``: ``error.type`` of failed predictions, missing cells elsewhere; None if none failed.
     - ``prediction`` (class), ``score`` and ``value``: the outputs, None if no row has them. ``scores`` maps a class to
       its probability ``[n]``.
+    - ``task``, ``role``, ``positive_class`` and ``threshold``: what the sender says of the model, empty or None if
+      nothing. ``score`` is the probability of that positive class. A threshold of NaN means that no threshold decides.
     - ``features``, ``segments`` (texts) and ``attributions`` (numbers) by key.
 
     Everything done to a batch part by part follows from each field's kind (:mod:`.parts`).
@@ -62,6 +65,8 @@ class PredictionBatch(Batch):
     error: Column | None = field(default=None, metadata=part(COLUMN))
     task: str = field(default="", metadata=part(TEXT))
     role: str = field(default="", metadata=part(TEXT))
+    positive_class: str = field(default="", metadata=part(TEXT))
+    threshold: float | None = field(default=None, metadata=part(NUMBER))
     derived: dict[str, tuple[object, Array | None]] = field(
         default_factory=dict[str, tuple[object, "Array | None"]],
         init=False, repr=False, compare=False, metadata=part(None),

@@ -15,7 +15,7 @@ from otel_ml.classes import canonical_class
 
 
 def class_column(column: Column | None) -> Column | None:
-    """Return the column with each class in its one spelling; a text that is no class becomes a missing cell.
+    """Return the column with each class in its one spelling; a text for a missing class becomes a missing cell.
 
     >>> column = class_column(Column(None, np.array([0, 1, 2, 3], np.int32), ("True", "1.0", "nan", "no")))
     >>> column.codes.tolist(), column.categories
@@ -33,11 +33,12 @@ def class_column(column: Column | None) -> Column | None:
 
 
 def canonical_predictions(batch: PredictionBatch) -> PredictionBatch:
-    """Return the batch with predicted classes and names of scores in their one spelling."""
+    """Return the batch with predicted classes, names of scores and the positive class in their one spelling."""
     prediction, scores = class_column(batch.prediction), _scores(batch.scores)
-    if prediction is batch.prediction and scores is batch.scores:
+    positive = canonical_class(batch.positive_class)
+    if prediction is batch.prediction and scores is batch.scores and positive == batch.positive_class:
         return batch
-    return replace(batch, prediction=prediction, scores=scores)
+    return replace(batch, prediction=prediction, scores=scores, positive_class=positive)
 
 
 def canonical_labels(batch: LabelBatch) -> tuple[LabelBatch, int]:

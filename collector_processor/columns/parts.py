@@ -184,6 +184,19 @@ class TextPart(PartKind):
         return 0
 
 
+class NumberPart(PartKind):
+    """One number for the whole batch, or None; of several batches, the first one's that has it."""
+
+    def concatenated(self, values: Sequence[float | None], lengths: Sequence[int]) -> float | None:
+        return next((value for value in values if value is not None), None)
+
+    def restored(self, plain: Any, rows: int) -> float | None:
+        return None if plain is None else _checked(plain, float)
+
+    def width(self, value: float | None) -> int:
+        return 0
+
+
 class ModelPart(PartKind):
     """The model version, the same for all batches that are concatenated."""
 
@@ -211,6 +224,7 @@ COLUMN: Final = ColumnPart()
 NUMBERS_BY_NAME: Final = ByNamePart(NUMBERS)
 COLUMNS_BY_NAME: Final = ByNamePart(COLUMN)
 TEXT: Final = TextPart()
+NUMBER: Final = NumberPart()
 MODEL: Final = ModelPart()
 
 

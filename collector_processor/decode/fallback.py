@@ -53,10 +53,13 @@ from collector_processor.decode.rules.sampling import weight
 from otel_ml import semconv
 
 _Request = TypeVar("_Request", bound=Message)
-Known = dict[tuple[Value, Value, Value, Value], PredictionRows]
-"""The rows for spans that name model, version, task and role with these values, in one resource."""
+Known = dict[tuple[Value, ...], PredictionRows]
+"""The rows for spans that describe their model with these values, in one resource."""
 
 Octets = bytes | memoryview
+_NAMING: Final = (
+    semconv.MODEL_NAME, semconv.MODEL_VERSION, semconv.MODEL_TASK, semconv.MODEL_ROLE, semconv.MODEL_POSITIVE_CLASS
+)  # fmt: skip
 _LATEST: Final = 2**63 - 1
 _MAX_NAME: Final = 80
 _LABEL_RECORD: Final = f"log record {semconv.EVENT_LABEL!r}"
@@ -123,7 +126,8 @@ def take_span(request: RequestRows, span: Span, resource_model: ResourceModel, k
     """Add the span to the request if it is one of ours; the usual kind takes a short path."""
     values, nested = read(span.attributes)
     get = values.get
-    naming = (get(semconv.MODEL_NAME), get(semconv.MODEL_VERSION), get(semconv.MODEL_TASK), get(semconv.MODEL_ROLE))
+    threshold = get(semconv.MODEL_THRESHOLD)
+    naming = (*map(get, _NAMING), None if threshold is None else repr(threshold))
     if nested or not span.name.startswith(semconv.SPAN_PREDICT) or not _BEYOND_SCALARS.isdisjoint(values):
         _take_any(request, span, values, resource_model)
     elif (rows := known.get(naming)) is not None:

@@ -223,9 +223,7 @@ class Pipeline:
         """Count labels that name no class; log and note it once for each version of the model."""
         self.telemetry.dropped(("labels", "no_class"), labels)
         for key in self._versions.get(name, ()):
-            self.models[key].report(
-                "no_class", "labels without a class, such as '', 'nan' or 'None', are left out: they are no truth"
-            )
+            self.models[key].report("no_class", "labels without a class, such as '', 'nan' or 'None', are left out")
 
     def _labels(self, batch: LabelBatch) -> None:
         batch, without_class = canonical_labels(batch)

@@ -51,7 +51,7 @@ def respelled_pairs(schema: Schema, pairs: Sequence[tuple[int, str]]) -> list[tu
 
 
 def _distinct(pairs: Sequence[tuple[int, str]], columns: int) -> tuple[list[tuple[int, str]], I64]:
-    """Return the pairs that stay, and the new slot of each old one: −1 for a text that is no class."""
+    """Return the pairs that stay, and the new slot of each old one: −1 for a missing class."""
     slots: dict[tuple[int, str], int] = {}
     at = [*range(columns)]
     for column, name in pairs:

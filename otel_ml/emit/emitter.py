@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
+from numbers import Real
 from typing import TypeVar
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from otel_ml.classes import canonical_class
 from otel_ml.config import ATTRIBUTE_ROOM, Config, identity, resolve
 from otel_ml.emit import instruments
 from otel_ml.emit.measure import Measures
@@ -20,8 +23,10 @@ from otel_ml.problems import report
 from otel_ml.semconv import (
     FRAMEWORK_NAME,
     MODEL_NAME,
+    MODEL_POSITIVE_CLASS,
     MODEL_ROLE,
     MODEL_TASK,
+    MODEL_THRESHOLD,
     MODEL_VERSION,
     ROLES,
     SPAN_LABEL,
@@ -32,6 +37,7 @@ from otel_ml.semconv import (
 )
 
 _T = TypeVar("_T", bound=str)
+_V = TypeVar("_V", str, "str | float")
 
 
 class Emitter:
@@ -47,6 +53,7 @@ class Emitter:
         role: Role | None = None,
         framework: str | None = None,
         positive_class: object = None,
+        threshold: float | None = None,
         segments: Collection[str] = (),
         reference: str | None = None,
         config: Config | None = None,
@@ -56,7 +63,7 @@ class Emitter:
         self.name, self.version = identity(name, version)
         self.task = _one_of("task", task, TASKS)
         self.role = _one_of("role", role, ROLES)
-        self.positive_class = class_text(positive_class)
+        self.positive_class = _class(positive_class)
         self.feature_names = None if features is None else _names("features", features)
         self.segment_names = _names("segments", segments)
         self.settings = resolve(config, reference=reference)
@@ -74,7 +81,14 @@ class Emitter:
         self.label_span = f"{SPAN_LABEL} {self.name}"
         self.model_attributes = _present({MODEL_NAME: self.name, MODEL_VERSION: self.version})
         self.identity = _present(
-            {**self.model_attributes, MODEL_TASK: self.task, MODEL_ROLE: self.role, FRAMEWORK_NAME: framework}
+            {
+                **self.model_attributes,
+                MODEL_TASK: self.task,
+                MODEL_ROLE: self.role,
+                MODEL_POSITIVE_CLASS: self.positive_class,
+                MODEL_THRESHOLD: _threshold(threshold),
+                FRAMEWORK_NAME: framework,
+            }
         )
         self._profile = load_profile(self.settings, self.name)
         self._providers = (tracer_provider, meter_provider)
@@ -111,8 +125,23 @@ def _names(what: str, names: Collection[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _present(attributes: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: value for key, value in attributes.items() if value}
+def _present(attributes: Mapping[str, _V | None]) -> dict[str, _V]:
+    return {key: value for key, value in attributes.items() if value is not None and value != ""}
+
+
+def _class(value: object) -> str | None:
+    text = class_text(value)
+    return text if text is not None and canonical_class(text) else None
+
+
+def _threshold(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or math.isinf(value):
+        raise ValueError(
+            f"threshold {value!r} is not a number; give the least score of the positive class, such as 0.1"
+        )
+    return float(value)
 
 
 def _one_of(what: str, value: _T | None, choices: Collection[_T]) -> _T | None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from otel_ml.classes import canonical_class
 from otel_ml.encode.cells import text
 from otel_ml.encode.row import text_of
 from otel_ml.encode.rows import is_column, items, length
 from otel_ml.encode.scalar import MAX_KEY_CHARS, UnsupportedValueError, clean_key, number
 from otel_ml.encode.shape import MAX_CLASSES
-from otel_ml.problems import report_over_limit
+from otel_ml.problems import report, report_over_limit
 from otel_ml.semconv import PREDICTION_SCORES
 
 
@@ -29,11 +30,21 @@ def by_class(scores: Mapping[Any, object]) -> Iterator[tuple[str, object]]:
 def positive(classes: Sequence[str], positive_class: str | None, task: str | None) -> str | None:
     """Return the class that a binary score is the probability of: the one named, else the second of two.
 
+    A named class that is not among them is reported once: no score is then the right one.
+
     >>> positive(["no", "yes"], None, None), positive(["no", "yes"], "no", None), positive(["a", "b", "c"], None, None)
     ('yes', 'no', None)
+    >>> positive(["false", "true"], "1", None)
+    'true'
     """
-    if positive_class in classes:
-        return positive_class
+    if positive_class is not None:
+        wanted = canonical_class(positive_class)
+        named = next((name for name in classes if canonical_class(name) == wanted), None)
+        if named is None:
+            report(
+                "positive class", "positive_class is %r, but scores has: %s", positive_class, ", ".join(classes[:10])
+            )
+        return named
     return classes[1] if len(classes) == 2 and task != "multiclass_classification" else None
 
 
@@ -41,7 +52,9 @@ def row_score(
     scores: Mapping[str, float], class_: str | None, positive_class: str | None, task: str | None
 ) -> float | None:
     """Return the probability of the positive class, else of the predicted one; None if neither is known."""
-    scored = positive(list(scores), positive_class, task) or class_
+    scored = positive(list(scores), positive_class, task)
+    if scored is None and positive_class is None:
+        scored = class_
     return None if scored is None else scores.get(scored)
 
 
@@ -56,7 +69,7 @@ def column_score(
     scored = positive(list(scores), positive_class, task)
     if scored is not None:
         return scores[scored]
-    if not is_column(classes) or length(classes) != rows:
+    if positive_class is not None or not is_column(classes) or length(classes) != rows:
         return None
     if any(not is_column(column) or length(column) != rows for column in scores.values()):
         return None

@@ -35,14 +35,14 @@ class WalkedColumn(NamedTuple):
 
 
 class WalkedModel(NamedTuple):
-    """``n`` rows of one model; ``names`` are its name, version, task (empty if absent) and role.
+    """``n`` rows of one model; ``names`` are those of its :class:`.Identity`.
 
     ``ordinals`` int64 ``[n]``, never decreasing, number the rows' spans within the request. ``counts`` float64 ``[n]``
     are ``ml.prediction.rows``; ``states`` int32 ``[n]`` are trace states as indices into those of the request, −1
     without a sampling threshold, None if no row has one. ``cells`` counts the cells that came.
     """
 
-    names: tuple[str, str, str, str]
+    names: tuple[str, str, str, str, str, str]
     ordinals: I64
     time_ns: I64
     ids: U64
@@ -77,7 +77,7 @@ class WalkedStream(NamedTuple):
     """
 
     ordinal: int
-    names: tuple[str, str, str, str]
+    names: tuple[str, str, str, str, str, str]
     name: str
     trace_id: bytes
     span_id: bytes

@@ -158,6 +158,14 @@ cdef bint grow_cells(Cell** cells, Py_ssize_t* had) noexcept nogil:
     return True
 
 
+cdef void normalize_cut(Value* value) noexcept nogil:
+    """A threshold is a number; all that are not a number are the same one."""
+    if value.kind == INTEGER:
+        value.kind, value.number = DOUBLE, <double>value.integer
+    if value.kind == DOUBLE and value.number != value.number:
+        value.number = NAN
+
+
 cdef void take_meaning(State* state, Span* span, int32_t number, Key* key, Value* value) noexcept nogil:
     """Takes an attribute that describes the span and is not a cell of a prediction."""
     cdef int meaning = key.meaning
@@ -193,8 +201,12 @@ cdef void take_meaning(State* state, Span* span, int32_t number, Key* key, Value
         span.stream = value[0]
         span.odd |= value.kind != BYTES and value.kind != NOTHING
     else:
+        if meaning == CUT:
+            normalize_cut(value)
         span.names[meaning - NAME] = value[0]
-        if value.kind == TEXT:
+        if meaning == CUT:
+            span.odd |= value.kind != DOUBLE and value.kind != NOTHING
+        elif value.kind == TEXT:
             span.odd |= value.size > state.longest
         elif value.kind != NOTHING:
             span.odd |= meaning != VERSION or value.kind != INTEGER

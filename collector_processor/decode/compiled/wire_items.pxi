@@ -70,11 +70,14 @@ cdef bint add_other(State* state, Span* span, Octets begin, Octets end, bint lab
 
 
 cdef inline void name_model(Span* span, Resource* resource, Text* names, uint8_t* digits) noexcept nogil:
-    """Name, version, task and role of the span's model, by the rules of :mod:`.identity`."""
+    """What the span says of its model, by the rules of :mod:`.identity`; the threshold as the octets of a double."""
     cdef int i
     for i in range(IDENTITY):
         names[i].at = span.names[i].at if span.names[i].kind == TEXT else span.name.at
         names[i].size = <int32_t>span.names[i].size if span.names[i].kind == TEXT else 0
+    if span.names[5].kind == DOUBLE:
+        names[5].at = <Octets>&span.names[5].number
+        names[5].size = <int32_t>sizeof(double)
     if names[0].size == 0:
         names[0] = resource.name
     if span.names[1].kind == INTEGER:
@@ -108,6 +111,7 @@ cdef bint is_identity(Text* names, int64_t longest) noexcept nogil:
         and names[1].size <= longest
         and (names[2].size == 0 or is_one_of(&names[2], TASKS, TASK_COUNT))
         and is_one_of(&names[3], ROLES, ROLE_COUNT)
+        and names[4].size <= longest
     )
 
 

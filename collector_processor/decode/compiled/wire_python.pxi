@@ -100,6 +100,16 @@ cdef object rows_of(Row* rows, Py_ssize_t count):
     return ordinals, times, ids, counts, states, durations
 
 
+cdef object names_of(const Text* names):
+    cdef double cut
+    cdef int index
+    texts = [text_from(&names[index]) for index in range(IDENTITY - 1)]
+    if names[IDENTITY - 1].size == 0:
+        return (*texts, "")
+    memcpy(&cut, names[IDENTITY - 1].at, sizeof(double))
+    return (*texts, repr(cut))
+
+
 cdef object model_of(State* state, Model* model):
     cdef Py_ssize_t index, rows = model.row_count
     cdef Column* column
@@ -107,7 +117,7 @@ cdef object model_of(State* state, Model* model):
     for index in range(rows):
         sampled |= model.rows[index].state >= 0
     ordinals, times, ids, counts, states, durations = rows_of(model.rows, rows)
-    names = tuple([text_from(&model.names[index]) for index in range(IDENTITY)])
+    names = names_of(model.names)
     error = column_of(&model.error, "", rows)
     columns = []
     for index in range(model.column_count):
@@ -130,7 +140,9 @@ cdef object stream_of(State* state, Streamed* stream):
     cdef Cell* cell
     if stream.own_version:
         stream.names[1].at = stream.digits
-    names = tuple([text_from(&stream.names[index]) for index in range(IDENTITY)])
+    if stream.names[5].size:
+        stream.names[5].at = <Octets>&stream.cut
+    names = names_of(stream.names)
     scalars = {}
     for index in range(stream.first_cell, stream.first_cell + stream.cell_count):
         cell = &state.held[index]

@@ -14,9 +14,11 @@ cdef enum:
     VERSION = 9
     TASK = 10
     ROLE = 11
-    LABEL = 12
-    ENTRIES = 13
-    STREAM = 14
+    POSITIVE = 12
+    CUT = 13
+    LABEL = 14
+    ENTRIES = 15
+    STREAM = 16
 
 cdef enum:
     # The kind of a value; STRANGE is anything other than exactly one field that OTLP defines.
@@ -120,6 +122,7 @@ cdef struct Streamed:
     Text names[IDENTITY]
     uint8_t digits[24]
     bint own_version
+    double cut
     Text name
     Text trace_id
     Text span_id

@@ -12,7 +12,7 @@
 Spans and records of ours must name their model: ``ml.model.name`` is a non-empty string of the span or, failing that,
 of its resource. A resource's ``ml.model.version`` applies to the model that the resource names, or to every model if it
 names none. The version may be an integer; an absent one is empty. Task and role are from their closed sets; an absent
-role is ``champion``.
+role is ``champion``. The positive class is the text of a scalar, and the threshold is a number.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from collector_processor.decode.rules.attributes import Value, kind_of, read
-from collector_processor.decode.rules.cells import UnreadableError
+from collector_processor.decode.rules.cells import UnreadableError, shorten, text_of
 from otel_ml import semconv
 
 _NAMESPACE: Final = semconv.MODEL_NAME.partition(".")[0] + "."
@@ -34,12 +34,14 @@ _LABELS: Final = frozenset((semconv.LABEL_CLASS, semconv.LABEL_VALUE))
 
 
 class Identity(NamedTuple):
-    """The identity that the rows of one batch share; ``task`` is empty if it is absent."""
+    """What the rows of one batch share; task, positive class and threshold (its ``repr``) are empty if absent."""
 
     name: str
     version: str
     task: str
     role: str
+    positive_class: str = ""
+    threshold: str = ""
 
 
 class ResourceModel(NamedTuple):
@@ -90,7 +92,7 @@ def identity_of(values: Mapping[str, Value], resource_model: ResourceModel, long
     """Return the model, task and role of a span or record; ``UnreadableError`` if any is invalid or the name absent.
 
     >>> identity_of({"ml.model.name": "fraud", "ml.model.version": 7}, ResourceModel(), 256)
-    Identity(name='fraud', version='7', task='', role='champion')
+    Identity(name='fraud', version='7', task='', role='champion', positive_class='', threshold='')
     >>> identity_of({"ml.model.name": True}, ResourceModel(), 256)
     Traceback (most recent call last):
     collector_processor.decode.rules.cells.UnreadableError: ml.model.name is a bool, not a string
@@ -104,6 +106,8 @@ def identity_of(values: Mapping[str, Value], resource_model: ResourceModel, long
         _text(values, semconv.MODEL_VERSION, longest) or default_version,
         _choice(values, semconv.MODEL_TASK, semconv.TASKS, longest),
         _choice(values, semconv.MODEL_ROLE, semconv.ROLES, longest) or semconv.ROLES[0],
+        _class(values, semconv.MODEL_POSITIVE_CLASS, longest),
+        _number(values, semconv.MODEL_THRESHOLD),
     )
 
 
@@ -118,6 +122,22 @@ def _text(values: Mapping[str, Value], name: str, longest: int) -> str:
     if len(value.encode()) > longest:
         raise UnreadableError(f"{name} is longer than {longest} bytes")
     return value
+
+
+def _class(values: Mapping[str, Value], name: str, longest: int) -> str:
+    value = values.get(name)
+    if isinstance(value, AnyValue):
+        raise UnreadableError(f"{name} is {kind_of(value)}, not a string")
+    return shorten(text_of(value) or "", longest)
+
+
+def _number(values: Mapping[str, Value], name: str) -> str:
+    value = values.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, (bool, str, AnyValue)):
+        raise UnreadableError(f"{name} is {kind_of(value)}, not a double")
+    return repr(float(value))
 
 
 def _choice(values: Mapping[str, Value], name: str, choices: tuple[str, ...], longest: int) -> str:

@@ -158,6 +158,8 @@ def prediction_batch(
         error=error,
         task=identity.task,
         role=identity.role,
+        positive_class=identity.positive_class,
+        threshold=float(identity.threshold) if identity.threshold else None,
     )
 
 

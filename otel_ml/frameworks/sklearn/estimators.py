@@ -16,6 +16,7 @@ import numpy as np
 
 from otel_ml.config import ENV_MODEL_NAME
 from otel_ml.frameworks.base import Begin, Started
+from otel_ml.frameworks.sklearn.thresholds import Threshold, threshold_of
 from otel_ml.model import Model
 from otel_ml.prediction import Prediction
 from otel_ml.semconv import Task
@@ -43,7 +44,7 @@ class Description:
     task: Task | None
     classes: Any
     features: tuple[str, ...] | None
-    thresholded: bool
+    threshold: Threshold | None
 
 
 def describe(estimator: Any) -> Description | None:
@@ -79,7 +80,7 @@ def describe(estimator: Any) -> Description | None:
         task=task,
         classes=classes,
         features=_feature_names(estimator),
-        thresholded=any(base.__name__ == "BaseThresholdClassifier" for layer in chain for base in type(layer).__mro__),
+        threshold=threshold_of(chain),
     )
 
 
@@ -135,7 +136,7 @@ def begin_by_method(description: Description, model: Model) -> dict[str, Begin]:
         return {"predict": partial(begin, record_values)}
     return {
         "predict": partial(begin, partial(record_classes, description.classes)),
-        "predict_proba": partial(begin, partial(record_probabilities, description.thresholded)),
+        "predict_proba": partial(begin, record_probabilities),
     }
 
 
@@ -157,27 +158,41 @@ def record_classes(classes: Any, prediction: Prediction, estimator: Any, result:
     return True
 
 
-def record_probabilities(thresholded: bool, prediction: Prediction, estimator: Any, result: Any) -> bool:
+def record_probabilities(prediction: Prediction, estimator: Any, result: Any) -> bool:
     """Record class probabilities ``[rows, classes]``: the score and class of each row.
 
     All scores are recorded too, up to :data:`MAX_SCORES`, so that a reader may take either class as the positive one.
-    With a tuned threshold the most likely class may not be the predicted one, so the class is left out.
+    A threshold decides the class as in ``predict``; without a value that can be compared with a probability, the class
+    is left out.
     """
     probabilities = np.asarray(result) if _ndim(result) == 2 else None
     classes = class_labels(attribute(estimator, "classes_"))  # read again: an inner step may have been refitted
     if probabilities is None or classes is None or probabilities.shape[1] != len(classes):
         return False
+    threshold = threshold_of(layers(estimator))  # read again, too
     if len(classes) == 2:
-        score = probabilities[:, 1]
-        likeliest = (score > probabilities[:, 0]).astype(np.intp)
+        positive = 1 if threshold is None else position_of(threshold.positive, classes)
+        score = probabilities[:, positive]
+        above = score > probabilities[:, 1 - positive] if threshold is None else score >= threshold.value
+        likeliest = np.where(above, positive, 1 - positive)
     else:
         likeliest = probabilities.argmax(axis=1)
         score = probabilities[np.arange(len(probabilities)), likeliest]
     scores: Mapping[Any, Any] | None = None
     if len(classes) <= MAX_SCORES:
         scores = {label: probabilities[:, position] for position, label in enumerate(classes.tolist())}
-    prediction.record(class_=None if thresholded else classes[likeliest], score=score, scores=scores)
+    decided = threshold is None or not np.isnan(threshold.value)
+    prediction.record(class_=classes[likeliest] if decided else None, score=score, scores=scores)
     return True
+
+
+def position_of(positive: Any, classes: Any) -> int:
+    """Return the position of the positive class of two: the second one if it is not named.
+
+    >>> position_of("ham", np.array(["ham", "spam"])), position_of(None, np.array(["ham", "spam"]))
+    (0, 1)
+    """
+    return 0 if positive is not None and classes[0] == positive else 1
 
 
 def features_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

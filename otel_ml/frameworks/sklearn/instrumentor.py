@@ -144,14 +144,18 @@ class _Observer:
         if description is None:
             return {}
         named = next(filter(None, map(_names.get, estimators.layers(estimator))), None)
-        classes = [] if description.classes is None else description.classes.tolist()
+        classes, threshold = description.classes, description.threshold
+        positive = None
+        if classes is not None and len(classes) == 2:
+            positive = classes.tolist()[estimators.position_of(threshold and threshold.positive, classes)]
         model = self.make_model(
             named.name if named else description.name,
             version=named.version if named else "",
             task=description.task,
             features=description.features,
             framework=description.framework,
-            positive_class=classes[1] if len(classes) == 2 else None,
+            positive_class=positive,
+            threshold=threshold.value if threshold and positive is not None else None,
         )
         return estimators.begin_by_method(description, model)
 

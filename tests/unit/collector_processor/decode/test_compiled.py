@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import struct
 import sys
 import threading
 from pathlib import Path
@@ -158,6 +159,8 @@ PLAIN = {
     "ml.model.version": 7,
     "ml.model.task": "regression",
     "ml.model.role": "shadow",
+    "ml.model.positive_class": "yes",
+    "ml.model.threshold": 0.1,
     "ml.prediction.id": "order-1",
     "ml.prediction.class": 1,
     "ml.prediction.score": 0.25,
@@ -181,7 +184,7 @@ def test_a_plain_span_of_every_name_and_scalar_needs_no_fallback(otlp: Any) -> N
     request = walked(body)
     [model] = request.models
     assert request.others == []
-    assert model.names == ("fraud", "7", "regression", "shadow")
+    assert model.names == ("fraud", "7", "regression", "shadow", "yes", "0.1")
     assert {column.name for column in model.columns} == {
         name
         for name in PLAIN
@@ -223,6 +226,13 @@ def test_spans_of_others_are_passed_over_without_the_fallback(otlp: Any) -> None
         {"ml.feature.a": "x" * 257},
         {"ml.model.name": ""},
         {"ml.model.role": 1},
+        {"ml.model.positive_class": True},
+        {"ml.model.positive_class": 1.0},
+        {"ml.model.positive_class": "x" * 257},
+        {"ml.model.positive_class": ["yes"]},
+        {"ml.model.threshold": "0.5"},
+        {"ml.model.threshold": True},
+        {"ml.model.threshold": [0.5]},
         {"ml.label.class": "a"},
     ],
     ids=str,
@@ -263,6 +273,22 @@ def test_models_named_in_different_words_are_one(otlp: Any) -> None:
     spans = [otlp.prediction({"ml.feature.a": 1.0, **more}) for more in ({}, {"ml.model.role": "champion"}, {})]
     body = otlp.traces(*spans, otlp.span({"ml.feature.a": 2.0}), resource={"ml.model.name": "fraud"})
     assert [model.names[:2] for model in walked(body).models] == [("fraud", "7"), ("fraud", "")]
+    assert_same(body)
+
+
+def test_a_threshold_is_a_number_however_it_is_written(otlp: Any) -> None:
+    nan = [
+        struct.unpack("<d", octets)[0] for octets in (b"\1" + bytes(5) + b"\xf8\x7f", b"\2" + bytes(5) + b"\xf8\xff")
+    ]
+    thresholds = [1, 1.0, 0.1, -0.0, *nan, float("inf"), None]
+    spans = [otlp.prediction({"ml.model.threshold": threshold, "ml.feature.a": 1.0}) for threshold in thresholds]
+    stream = otlp.arrow({"ml.feature.a": [1.0, 2.0]})
+    spans += [otlp.prediction({"ml.model.threshold": threshold, "ml.batch": stream}) for threshold in thresholds]
+    body = otlp.traces(*spans)
+    request = walked(body)
+    assert request.others == []
+    assert [model.names[5] for model in request.models] == ["1.0", "0.1", "-0.0", "nan", "inf", ""]
+    assert [stream.names[5] for stream in request.streams] == ["1.0", "1.0", "0.1", "-0.0", "nan", "nan", "inf", ""]
     assert_same(body)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 
 import numpy as np
 import pandas as pd
@@ -31,9 +32,15 @@ from sklearn.ensemble import (
 from sklearn.feature_selection import RFE
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
+from sklearn.metrics import make_scorer, recall_score
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, RandomizedSearchCV
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    RandomizedSearchCV,
+    TunedThresholdClassifierCV,
+)
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor
 from sklearn.naive_bayes import GaussianNB
@@ -44,6 +51,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeClassifier
 
+from otel_ml.frameworks.base import quiet
 from otel_ml.frameworks.sklearn import estimators
 
 RNG = np.random.default_rng(7)
@@ -210,14 +218,44 @@ def test_a_single_class_is_recorded(instrumented):
     assert (seen.class_, seen.score) == ("0", 1.0)
 
 
-def test_a_threshold_model_has_a_score_and_leaves_the_class_to_predict(instrumented):
-    model = FixedThresholdClassifier(LogisticRegression(), threshold=0.9).fit(X, BINARY)
-    model.predict_proba(X[:1])
+def threshold_models():
+    yield FixedThresholdClassifier(LogisticRegression(), threshold=0.3)
+    yield FixedThresholdClassifier(LogisticRegression(), threshold=0.2, pos_label="bad")
+    yield FixedThresholdClassifier(LogisticRegression())
+    yield TunedThresholdClassifierCV(LogisticRegression(), cv=2, random_state=1)
+    scorer = make_scorer(recall_score, pos_label="bad")
+    yield TunedThresholdClassifierCV(LogisticRegression(), cv=2, random_state=1, scoring=scorer)
+    yield make_pipeline(StandardScaler(), FixedThresholdClassifier(LogisticRegression(), threshold=0.7))
+
+
+@pytest.mark.parametrize("model", [*threshold_models()], ids=repr)
+def test_a_threshold_is_sent_and_decides_the_class_as_predict_does(instrumented, model):
+    model.fit(X, BINARY)
+    with quiet():
+        predicted = model.predict(X).tolist()
+    probabilities = model.predict_proba(X)
+    seen = instrumented.predictions
+    assert [row.class_ for row in seen] == predicted
+    [span] = instrumented.spans
+    positive = span.attributes["ml.model.positive_class"]
+    assert [row.score for row in seen] == probabilities[:, model.classes_.tolist().index(positive)].tolist()
+    threshold = span.attributes["ml.model.threshold"]
+    assert [row.class_ == positive for row in seen] == [row.score >= threshold for row in seen]
+
+
+@pytest.mark.parametrize("response", ["decision_function", "auto"])
+def test_a_threshold_that_is_not_of_a_probability_leaves_the_class_to_predict(instrumented, response):
+    inner = LogisticRegression() if response == "decision_function" else RidgeClassifier()
+    model = FixedThresholdClassifier(inner, threshold=0.9, response_method=response).fit(X, BINARY)
     model.predict(X[:1])
-    first, second = instrumented.predictions
-    assert (first.class_, second.score) == (None, None)
-    assert first.score is not None
-    assert second.class_ in ("good", "bad")
+    [seen] = instrumented.predictions
+    [span] = instrumented.spans
+    assert seen.class_ in ("good", "bad")
+    assert math.isnan(span.attributes["ml.model.threshold"])
+    if response == "decision_function":
+        model.predict_proba(X[:1])
+        assert instrumented.predictions[1].class_ is None
+        assert instrumented.predictions[1].score is not None
 
 
 def test_a_column_of_values_and_a_pair_with_deviations_are_values(instrumented):

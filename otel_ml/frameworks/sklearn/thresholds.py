@@ -1,0 +1,57 @@
+"""Reads the threshold of scikit-learn's ``FixedThresholdClassifier`` and ``TunedThresholdClassifierCV``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+_BASE: Final = "BaseThresholdClassifier"
+_DEFAULT: Final = 0.5
+"""What ``threshold="auto"`` means for a probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The class ``positive`` (None: the second one) is predicted if its probability is at least ``value``.
+
+    ``value`` is NaN if something other than the probability decides, such as a decision function.
+    """
+
+    value: float
+    positive: Any = None
+
+
+def threshold_of(layers: Iterable[Any]) -> Threshold | None:
+    """Return the threshold that the first of these estimators has; None if none has one.
+
+    >>> class BaseThresholdClassifier:
+    ...     threshold, pos_label, response_method, estimator = 0.1, "late", "predict_proba", None
+    >>> threshold_of([object(), BaseThresholdClassifier()])
+    Threshold(value=0.1, positive='late')
+    >>> threshold_of([object()]) is None
+    True
+    """
+    for layer in layers:
+        if any(base.__name__ == _BASE for base in type(layer).__mro__):
+            try:
+                return _read(layer)
+            except Exception:  # noqa: BLE001 - not fitted yet, or another version of scikit-learn
+                return Threshold(math.nan)
+    return None
+
+
+def _read(classifier: Any) -> Threshold:
+    if hasattr(classifier, "best_threshold_"):
+        # Only its scorer knows the positive class.
+        value, positive = classifier.best_threshold_, classifier._curve_scorer._get_pos_label()  # noqa: SLF001
+    else:
+        value, positive = classifier.threshold, classifier.pos_label
+    by_probability = classifier.response_method == "predict_proba" or (
+        classifier.response_method == "auto"
+        and hasattr(getattr(classifier, "estimator_", classifier.estimator), "predict_proba")
+    )
+    if not by_probability:
+        return Threshold(math.nan, positive)
+    return Threshold(_DEFAULT if value == "auto" else float(value), positive)
