@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
@@ -28,7 +28,9 @@ from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from collector_processor.decode.otlp.from_json import Signal, json_to_protobuf
 from collector_processor.decode.otlp.metrics import LoopError, decode_metrics
 from collector_processor.decode.otlp.own_events import refuse_own_events
+from collector_processor.decode.otlp.repair import repaired
 from collector_processor.decode.rules.ids import default_id, default_ids, hash_ids, row_ids
+from collector_processor.own.drops import DecodeReason
 
 __all__ = [
     "DECODERS",
@@ -55,6 +57,7 @@ __all__ = [
     "hash_ids",
     "json_to_protobuf",
     "row_ids",
+    "with_repaired",
 ]
 
 
@@ -120,11 +123,29 @@ def decode(
 
     ``received_ns`` (Unix) is the event time of spans and records that have none; ``own_instance_id`` is for metrics
     (:func:`decode_metrics`) and alerts (:func:`refuse_own_events`). Raises :class:`~.batch.MalformedRequestError` if
-    the bytes are not such a request.
+    the bytes are not such a request. Texts that are not UTF-8 are repaired and counted; ``body`` stays as it came.
 
     >>> decode("traces", b"", received_ns=0)
     Decoded(predictions=(), labels=(), items=0, rejected=0, message='', dropped={})
     """
+    try:
+        return _decode(signal, body, received_ns, limits, own_instance_id)
+    except LoopError:
+        raise
+    except MalformedRequestError:
+        good, texts = repaired(signal, body)
+        if not texts:
+            raise
+    return with_repaired(_decode(signal, good, received_ns, limits, own_instance_id), texts)
+
+
+def with_repaired(decoded: Decoded, texts: int) -> Decoded:
+    """Return a decoded request with a count of texts that had to be repaired."""
+    reason: DecodeReason = "text_repaired"
+    return replace(decoded, dropped={**decoded.dropped, reason: decoded.dropped.get(reason, 0) + texts})
+
+
+def _decode(signal: Signal, body: bytes, received_ns: int, limits: DecodeLimits, own_instance_id: str) -> Decoded:
     if signal == "metrics":
         return decode_metrics(body, own_instance_id)
     if signal == "logs":

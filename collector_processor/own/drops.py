@@ -22,6 +22,7 @@ DecodeReason = Literal[
     "name_too_long",
     "rows_over_limit",
     "segments_over_limit",
+    "text_repaired",
     "text_truncated",
     "unsupported_value",
 ]
@@ -76,6 +77,9 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
     ("decode", "categories_over_limit"): _asked_for("texts beyond 100,000 distinct ones in a column of one request"),
     ("decode", "name_too_long"): _asked_for("cells whose name is longer than 256 bytes"),
     ("decode", "text_truncated"): _asked_for("the end of a text longer than 256 bytes"),
+    ("decode", "text_repaired"): _by_error(
+        "bytes of a text that are not UTF-8, or half of a character; the text has U+FFFD in their place"
+    ),
     ("decode", "unsupported_value"): _by_error("lists, maps and bytes where a single value is expected"),
     ("decode", "label_without_id"): _by_error("rows of a label batch without the id of a prediction"),
     ("decode", "label_without_value"): _by_error("rows of a label batch with neither class nor value"),

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Final, Literal, Protocol, TypeVar
 
 from collector_processor.columns.batch import Decoded, MalformedRequestError
+from collector_processor.decode import with_repaired
 from collector_processor.decode.otlp.metrics import LoopError
 from collector_processor.journal.base import Journal, JournalFullError, Request, Signal
 from collector_processor.own.memory import MemoryLimit, resident_bytes
@@ -59,10 +60,14 @@ Hold = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A request as protobuf, and its original gzip stream if it had one, to forward without compressing again."""
+    """A request as protobuf, and its original gzip stream if it had one, to forward without compressing again.
+
+    ``repaired`` is the number of texts in which U+FFFD stands for what is not Unicode.
+    """
 
     body: bytes
     gzipped: bytes = b""
+    repaired: int = 0
 
 
 class Incoming(Protocol):
@@ -155,6 +160,8 @@ class Admission:
             hold(len(payload.body) + len(payload.gzipped))
             received_ns = time.time_ns()
             decoded = self._decode(signal, payload.body, received_ns)
+            if payload.repaired:
+                decoded = with_repaired(decoded, payload.repaired)
             items = decoded.items
             if payload.body:
                 self._append(Request(signal, payload.body, decoded, items, received_ns, payload.gzipped))
@@ -218,6 +225,9 @@ class Admission:
             _log.warning("a %s request: %s", signal, shown)
 
     def _accept(self, signal: Signal, transport: Transport, decoded: Decoded) -> Outcome:
+        repaired = decoded.dropped.get("text_repaired", 0)
+        if repaired:
+            self._complain(signal, f"{repaired} texts are not Unicode; U+FFFD stands for what is wrong in them")
         # A batch span may hold more rejected rows than the request has items.
         rejected = min(decoded.rejected, decoded.items)
         self.telemetry.received("accepted", signal, transport, decoded.items - rejected)

@@ -102,7 +102,8 @@ def test_an_unknown_pair_is_an_error(unknown: Any) -> None:
 def test_what_an_error_drops_is_not_intended_and_what_a_limit_drops_is() -> None:
     errors = {drop for drop, meaning in DROPS.items() if not meaning.intentional}
     assert errors == {
-        ("decode", "unsupported_value"), ("decode", "label_without_id"), ("decode", "label_without_value"),
+        ("decode", "text_repaired"), ("decode", "unsupported_value"), ("decode", "label_without_id"),
+        ("decode", "label_without_value"),
         ("statistics", "failed"), ("labels", "failed"), ("labels", "no_class"), ("state", "does_not_fit"),
         ("export", "name"), ("export", "kind_conflict"),
     }  # fmt: skip

@@ -7,9 +7,9 @@ other type with a contract name makes missing cells, counted as ``unsupported_va
 contract name are never read. Of several columns with one name the last counts, and a column takes precedence over a
 struct's or map's entry with the same name.
 
-Nothing is unpacked before its size is known (:mod:`.size`), nothing is used before Arrow has fully validated it,
-and columns are made only within the request's limit of cells. The usual stream is read without pyarrow
-(:mod:`.direct`), by the same rules.
+Nothing is unpacked before its size is known (:mod:`.size`), nothing is used before Arrow has fully validated it (texts
+that are not UTF-8 are repaired, and counted: :mod:`.utf8`), and columns are made only within the request's limit of
+cells. The usual stream is read without pyarrow (:mod:`.direct`), by the same rules.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from collector_processor.decode.arrow.arrays import Array, DataType, encoded, is
 from collector_processor.decode.arrow.direct import NotUsualError, UsualStream, aligned
 from collector_processor.decode.arrow.plan import Plan
 from collector_processor.decode.arrow.size import unpacked_size
+from collector_processor.decode.arrow.utf8 import valid
 from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cells import MAPS, UnreadableError, place_of
 from otel_ml import semconv
@@ -115,12 +116,11 @@ def _read(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
     # Buffers may overlap and views may repeat, so the columns may be larger than the stream they came from.
     size = max(size, table.nbytes + sum(_viewed_bytes(chunk) for column in table.columns for chunk in column.chunks))
     _take_bytes(size, tally)
-    table.validate(full=True)
     tally.drop("unsupported_value", unreadable * table.num_rows)
     columns: dict[str, Array] = {}
     entries: dict[str, Array] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
-        array = _stored(column.combine_chunks())
+        array = valid(_stored(column.combine_chunks()), tally)
         if name in MAPS:
             entries.update((MAPS[name] + key, entry) for key, entry in _entries(name, array, tally))
         else:

@@ -21,33 +21,69 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector_processor.columns.batch import MalformedRequestError
+from collector_processor.decode.otlp.repair import repaired_text
 from collector_processor.own.telemetry import Signal
 
 _IDS: Final = ("traceId", "trace_id", "spanId", "span_id", "parentSpanId", "parent_span_id")
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})*")
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATES: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _POINTED: Final = ("gauge", "sum", "histogram", "exponentialHistogram", "exponential_histogram")
 
 
 def json_to_protobuf(signal: Signal, body: bytes) -> bytes:
     r"""Return the request of an OTLP/JSON body, serialized, or raise ``MalformedRequestError`` with a reason.
 
+    Texts with bytes that are not UTF-8, and with halves of surrogate pairs, are repaired
+    (:func:`.json_to_protobuf_and_repairs` counts them).
+
     >>> json_to_protobuf("traces", b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "predict fraud"}]}]}]}')
     b'\n\x13\x12\x11\x12\x0f*\rpredict fraud'
     """
+    return json_to_protobuf_and_repairs(signal, body)[0]
+
+
+def json_to_protobuf_and_repairs(signal: Signal, body: bytes) -> tuple[bytes, int]:
+    """Return the same, and the number of texts that had to be repaired."""
     kind, holders = _SIGNALS[signal]
+    repairs = 0
     try:
-        request: Any = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        # Bytes that are not UTF-8 become lone surrogates, like the halves of characters that senders cut in two.
+        text = body.decode("utf-8", "surrogateescape")
+        request: Any = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
         if not isinstance(request, dict):
             raise MalformedRequestError(f"the JSON is not an object, but of type {type(request).__name__}")
+        if _SURROGATES.search(text) or _ESCAPED_SURROGATES.search(text):
+            repairs = _repair(request)
         for holder in holders(request):
             _ids_to_base64(holder)
-        return json_format.ParseDict(request, kind(), ignore_unknown_fields=True).SerializeToString()
+        serialized = json_format.ParseDict(request, kind(), ignore_unknown_fields=True).SerializeToString()
+        return serialized, repairs
     except MalformedRequestError:
         raise
     except RecursionError as error:
         raise MalformedRequestError("the JSON is nested too deeply") from error
     except (json_format.ParseError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
         raise MalformedRequestError(f"not the JSON of an {kind.DESCRIPTOR.name}: {_innermost_reason(error)}") from error
+
+
+def _repair(value: Any) -> int:
+    """Repair the texts of an object or a list in place; return how many.
+
+    A name that is not Unicode is none of OTLP's, so its member is left out, as other unknown names are.
+    """
+    repairs = 0
+    places: Iterable[Any] = list(value) if isinstance(value, dict) else range(len(value))
+    for place in places:
+        item = value[place]
+        if isinstance(place, str) and _SURROGATES.search(place):
+            del value[place]
+        elif isinstance(item, (dict, list)):
+            repairs += _repair(item)
+        elif isinstance(item, str) and _SURROGATES.search(item):
+            value[place] = repaired_text(item)
+            repairs += 1
+    return repairs
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from collector_processor.decode.otlp.from_json import json_to_protobuf
+from collector_processor.decode.otlp.from_json import json_to_protobuf_and_repairs
 from collector_processor.receivers.component import Receiver, ReceiverComponent, ReceiverContext
 from collector_processor.receivers.otlp.grpc import GrpcReceiver
 from collector_processor.receivers.otlp.http import HttpReceiver
@@ -30,7 +30,7 @@ def _build(settings: OtlpReceiverSettings, context: ReceiverContext) -> Iterator
         yield HttpReceiver(
             context.address(http.endpoint, key),
             context.admission,
-            json_to_protobuf,
+            json_to_protobuf_and_repairs,
             max_bytes=http.max_request_body_size,
             tls=http.tls,
             guard=context.guard(http.auth, key),

@@ -49,8 +49,8 @@ _INFLATED_BYTES: Final = 2**16
 """Compressed bytes to inflate before reserving room for them."""
 _CODINGS: Final = ", ".join(name for name in CODINGS if name not in ("", "identity", "x-gzip"))
 
-JsonToProtobuf = Callable[[Signal, bytes], bytes]
-"""An OTLP JSON body as protobuf; raises ``MalformedRequestError``."""
+JsonToProtobuf = Callable[[Signal, bytes], tuple[bytes, int]]
+"""An OTLP JSON body as protobuf, and how many texts had to be repaired; raises ``MalformedRequestError``."""
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class _Incoming:
     body: Body
     max_bytes: int
     timeout_s: float
-    to_protobuf: Callable[[bytes], bytes] | None
+    to_protobuf: Callable[[bytes], tuple[bytes, int]] | None
     octets: bytes = b""
 
     async def read(self, hold: Hold) -> None:
@@ -81,11 +81,10 @@ class _Incoming:
     def payload(self, hold: Hold) -> Payload:
         """Return the body as protobuf, and as it came if it may be forwarded compressed."""
         body = self._inflated(hold)
-        keeps_gzip = self.body.coding == "gzip" and self.to_protobuf is None
-        return Payload(
-            body if self.to_protobuf is None or not body else self.to_protobuf(body),
-            self.octets if keeps_gzip else b"",
-        )
+        if self.to_protobuf is None or not body:
+            return Payload(body, self.octets if self.body.coding == "gzip" and self.to_protobuf is None else b"")
+        protobuf, repaired = self.to_protobuf(body)
+        return Payload(protobuf, repaired=repaired)
 
     def _hold(self, hold: Hold, size: int) -> None:
         if size > self.max_bytes:

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector_processor.columns.batch import Decoded, MalformedRequestError
-from collector_processor.decode.otlp.from_json import json_to_protobuf
+from collector_processor.decode.otlp.from_json import json_to_protobuf_and_repairs
 from collector_processor.journal.base import Entry, Signal
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.metrics import ITEMS
@@ -62,7 +62,7 @@ class Service:
         self.journal.subscribe("test", essential=True)
         self.admission = Admission(self.journal, decode, self.telemetry, **(admission or {}))
         self.grpc = GrpcReceiver("127.0.0.1:0", self.admission, **(grpc or {}))
-        self.http = HttpReceiver("127.0.0.1:0", self.admission, json_to_protobuf, **(http or {}))
+        self.http = HttpReceiver("127.0.0.1:0", self.admission, json_to_protobuf_and_repairs, **(http or {}))
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()

@@ -472,7 +472,7 @@ def test_an_idle_connection_does_not_hold_up_the_stop(serve: Callable[..., Any])
 
 
 def test_a_port_in_use_is_an_error_with_the_key_and_the_address(service: Any) -> None:
-    second = HttpReceiver(service.http_address, service.admission, lambda _, body: body)
+    second = HttpReceiver(service.http_address, service.admission, lambda _, body: (body, 0))
     with pytest.raises(OSError, match="address already in use") as caught:
         service.run(second.start())
 
@@ -484,7 +484,7 @@ def test_a_port_in_use_is_an_error_with_the_key_and_the_address(service: Any) ->
 
 def test_signals_and_logging_are_left_alone(service: Any) -> None:
     async def serve_in_the_main_thread(admission: Admission) -> object:
-        receiver = HttpReceiver("localhost:0", admission, lambda _, body: body)
+        receiver = HttpReceiver("localhost:0", admission, lambda _, body: (body, 0))
         await receiver.start()
         handler = signals.getsignal(signals.SIGTERM)
         await receiver.stop(0.0)

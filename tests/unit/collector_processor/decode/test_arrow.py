@@ -6,6 +6,7 @@ import datetime
 import decimal
 import random
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -275,15 +276,40 @@ def test_a_stream_of_too_many_messages_is_refused(otlp: Any) -> None:
     assert "more than 20 messages" in decoded.message
 
 
-def test_texts_that_are_not_utf8_and_indices_out_of_range_are_rejected(otlp: Any) -> None:
-    broken = pa.Array.from_buffers(
-        pa.string(), 1, [None, pa.py_buffer(struct.pack("<ii", 0, 2)), pa.py_buffer(b"\xff\xfe")]
-    )
-    indices = pa.DictionaryArray.from_arrays(pa.array([7], pa.int32()), pa.array(["a"]), safe=False)
-    for column in (broken, indices):
-        decoded = otlp.decoded(otlp.prediction({"ml.batch": otlp.arrow({"ml.feature.a": column})}))
+def not_utf8() -> Any:
+    """Three texts, the second not UTF-8, the third missing."""
+    offsets, valid = struct.pack("<iiii", 0, 1, 4, 4), b"\x03"
+    return pa.Array.from_buffers(pa.string(), 3, [*map(pa.py_buffer, (valid, offsets, b"ab\xffc"))])
+
+
+def test_indices_out_of_range_are_rejected(otlp: Any) -> None:
+    for texts in (pa.array(["a"]), not_utf8()):
+        indices = pa.DictionaryArray.from_arrays(pa.array([7], pa.int32()), texts, safe=False)
+        decoded = otlp.decoded(otlp.prediction({"ml.batch": otlp.arrow({"ml.feature.a": indices})}))
         assert (decoded.rejected, decoded.predictions) == (1, ())
         assert "ml.batch is not an Arrow stream" in decoded.message
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("ml.feature.a", lambda: not_utf8()),
+        ("ml.feature.a", lambda: not_utf8().view(pa.binary()).cast(pa.large_binary()).view(pa.large_string())),
+        ("ml.feature.a", lambda: not_utf8().view(pa.binary()).cast(pa.binary_view()).view(pa.string_view())),
+        ("ml.feature.a", lambda: pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int32()), not_utf8())),
+        ("ml.features", lambda: pa.StructArray.from_arrays([not_utf8()], ["a"])),
+        ("ml.features", lambda: pa.MapArray.from_arrays([0, 1, 2, 3], pa.array(["a"] * 3), not_utf8())),
+    ],
+    ids=["string", "large string", "string view", "dictionary", "struct", "map"],
+)
+def test_a_text_that_is_not_utf8_is_repaired_and_counted(
+    otlp: Any, read: Any, name: str, make: Callable[[], Any]
+) -> None:
+    columns = {name: make(), "ml.feature.b": pa.array([1.0, 2.0, 3.0])}
+    decoded = otlp.decoded(otlp.prediction({"ml.batch": otlp.arrow(columns)}))
+    assert (decoded.rejected, decoded.dropped) == (0, {"text_repaired": 1})
+    [batch] = decoded.predictions
+    assert read.cells(batch.features["a"], 3) == ["a", "b\ufffdc", None]
 
 
 def small_streams(otlp: Any) -> list[bytes]:

@@ -239,11 +239,6 @@ def test_any_bytes_are_decoded_or_malformed(body: bytes) -> None:
     decoded_or_malformed("logs", body)
 
 
-def test_texts_that_are_not_utf8_make_the_request_malformed(otlp: Any) -> None:
-    body = otlp.traces(otlp.prediction({"ml.feature.a": "zzzz"}))
-    assert decoded_or_malformed("traces", body.replace(b"zzzz", b"\xff\xff\xff\xff")) is None
-
-
 def test_values_nested_beyond_protobufs_limit_make_the_request_malformed(otlp: Any) -> None:
     def field(number: int, content: bytes) -> bytes:
         size, varint = len(content), bytearray()
