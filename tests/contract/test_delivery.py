@@ -357,14 +357,20 @@ def test_the_retry_policy_ends_what_keeps_failing(build: Build, server: Server) 
 
 
 @kinds(lambda kind: kind.waits)
-def test_the_wait_that_a_destination_asks_for_is_respected(build: Build, server: Server) -> None:
-    server.status, server.headers = 503, {"Retry-After": "0"}
-    kind = build(server.port, retry=RetryPolicy(initial_s=3600.0, max_s=3600.0, max_elapsed_s=3600.0))
+@pytest.mark.parametrize("asked", ["0", "Thu, 01 Jan 1970 00:00:00 GMT", "3600"])
+def test_a_wait_that_a_destination_asks_for_is_never_shorter_than_ours(
+    build: Build, server: Server, asked: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.status, server.headers = 503, {"Retry-After": asked}
+    ours_s = 1.0 if asked == "3600" else 3600.0
+    kind = build(server.port, retry=RetryPolicy(initial_s=ours_s, max_s=ours_s, max_elapsed_s=0.0, jitter=0.0))
     kind.put(0)
     kind.start()
-    wait_until(lambda: server.tried[0] > 1)
+    wait_until(lambda: "trying again in 3600.0 s" in caplog.text)
+    assert server.tried[0] == 1
     server.status = 200
-    wait_until(lambda: kind.counted("sent") == 1)
+    kind.shutdown(30)
+    assert kind.counted("sent") == 1
 
 
 def test_a_shutdown_delivers_what_waits(build: Build, server: Server) -> None:

@@ -50,7 +50,8 @@ class RetryPolicy:
     """Waits that grow from ``initial_s`` by ``multiplier`` up to ``max_s``, ``max_elapsed_s`` in total (0: forever).
 
     Each wait is drawn from ``1 ± jitter`` times its length, so that senders that failed together do not retry
-    together. A wait that the destination asks for is kept exactly, up to an hour.
+    together. If the destination asks for a longer wait, that is kept, up to an hour. A shorter one is not: if it asks
+    for none at all, it would be sent thousands of requests a second.
     """
 
     enabled: bool = True
@@ -72,17 +73,14 @@ class RetryPolicy:
         >>> policy = RetryPolicy(jitter=0.0)
         >>> [policy.wait_s(tries, 0.0) for tries in (1, 2, 3, 4, 5, 6)]
         [5.0, 7.5, 11.25, 16.875, 25.3125, 30.0]
-        >>> policy.wait_s(1, 0.0, asked_s=0.2), policy.wait_s(1, 299.0)
-        (0.2, None)
+        >>> policy.wait_s(1, 0.0, asked_s=0.2), policy.wait_s(1, 0.0, asked_s=20.0), policy.wait_s(1, 299.0)
+        (5.0, 20.0, None)
         """
         if not self.enabled:
             return None
-        if asked_s is not None:
-            wait_s = min(asked_s, _LONGEST_ASKED_S)
-        else:
-            # Past 64 tries the power could overflow, and the wait is at its longest anyway.
-            longest = min(self.initial_s * self.multiplier ** min(tries - 1, 64), self.max_s)
-            wait_s = longest * draw(1 - self.jitter, 1 + self.jitter)
+        # Past 64 tries the power could overflow, and the wait is at its longest anyway.
+        longest = min(self.initial_s * self.multiplier ** min(tries - 1, 64), self.max_s)
+        wait_s = max(longest * draw(1 - self.jitter, 1 + self.jitter), min(asked_s or 0.0, _LONGEST_ASKED_S))
         if self.max_elapsed_s and elapsed_s + wait_s > self.max_elapsed_s:
             return None
         return wait_s

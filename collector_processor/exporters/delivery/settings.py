@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from collector_processor.exporters.delivery.proxy import Protocol, proxy_of
 from collector_processor.exporters.delivery.retry import QUEUE_SIZE, TIMEOUT_S, RetryPolicy
@@ -17,6 +17,7 @@ from collector_processor.settings.target import Target, parse_target
 from collector_processor.settings.values import Destination, Duration
 
 _S = 1e9
+_SHORTEST_WAIT: Final = 10**6
 _POLICY = RetryPolicy()
 _SECRET_NAMES: Final = re.compile(r"auth|key|token|secret|password|cookie|credential", re.IGNORECASE)
 
@@ -29,6 +30,15 @@ class RetrySettings(Settings):
     multiplier: float = Field(default=_POLICY.multiplier, ge=1, description="factor by which the wait grows")
     max_interval: Duration = Field(default=round(_POLICY.max_s * _S), description="longest wait")
     max_elapsed_time: Duration = Field(default=round(_POLICY.max_elapsed_s * _S), description="give up after this")
+
+    @field_validator("initial_interval", "max_interval")
+    @classmethod
+    def _is_some_time(cls, value: int) -> int:
+        if value < _SHORTEST_WAIT:
+            raise ValueError(
+                "must be at least 1ms; without a wait, a destination that is down is sent requests without end"
+            )
+        return value
 
     @property
     def policy(self) -> RetryPolicy:
@@ -60,6 +70,13 @@ class ClientSettings(Settings):
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="headers to send; values are never printed")
     timeout: Duration = Field(default=round(TIMEOUT_S * _S), description="timeout of one try")
     retry_on_failure: RetrySettings = Field(default_factory=RetrySettings, description="retries")
+
+    @field_validator("timeout")
+    @classmethod
+    def _is_some_time(cls, value: int) -> int:
+        if value < _SHORTEST_WAIT:
+            raise ValueError("must be at least 1ms")
+        return value
 
     @property
     def target(self) -> Target:

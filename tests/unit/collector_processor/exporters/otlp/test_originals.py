@@ -5,6 +5,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from collector_processor.columns.batch import Decoded
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
@@ -155,13 +158,22 @@ def test_without_retries_one_try_is_all() -> None:
     assert running.counted("send_failed") == 2
 
 
-def test_the_wait_that_a_destination_asks_for_is_kept_to() -> None:
-    destination = Destination(Delivery("retry", retry_after_s=0.001))
-    with forwarding(Forwarding(destination, retry=RetryPolicy(initial_s=3600.0, max_s=3600.0))) as running:
-        running.journal.append(request(b"a"))
-        wait_until(running.done)
+@given(
+    tries=st.integers(1, 10_000),
+    asked_s=st.none() | st.floats(0.0, 1e12),
+    initial_s=st.floats(0.001, 100.0),
+    max_s=st.floats(0.001, 100.0),
+)
+def test_the_wait_is_never_shorter_than_the_back_off_or_than_what_is_asked_for(
+    tries: int, asked_s: float | None, initial_s: float, max_s: float
+) -> None:
+    policy = RetryPolicy(initial_s=initial_s, max_s=max_s, max_elapsed_s=0.0, jitter=0.0)
+    wait_s = policy.wait_s(tries, 0.0, asked_s)
 
-    assert destination.tries == [b"a", b"a"]
+    assert wait_s is not None
+    assert wait_s >= min(initial_s, max_s)
+    assert wait_s >= min(asked_s or 0.0, 3600.0)
+    assert wait_s <= max(3600.0, max_s)
 
 
 def test_items_that_the_destination_rejected_are_counted() -> None:
