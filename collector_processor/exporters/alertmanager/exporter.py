@@ -9,10 +9,11 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from collector_processor.alerts.notice import Notice
-from collector_processor.alerts.text import condition, moment, offenders, shown, summary
+from collector_processor.alerts.text import condition, moment, offenders, summary
 from collector_processor.exporters.alertmanager.mailbox import LIMIT, AlertMailbox, Round
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.http_client import HttpClient
+from collector_processor.exporters.delivery.http_sender import refusal
 from collector_processor.exporters.delivery.loop import DeliveryLoop
 from collector_processor.exporters.delivery.retry import TIMEOUT_S, Delivery, RetryPolicy
 from collector_processor.exporters.naming import labels
@@ -102,8 +103,9 @@ def _post(client: HttpClient, body: bytes, timeout_s: float) -> Delivery:
         return Delivery("refused", str(error))
     if 200 <= answer.status < 300:
         return Delivery("sent")
-    message = f"{answer.status} {answer.reason}: {shown(answer.body.decode('utf-8', 'replace').strip())}"
-    return Delivery("retry" if answer.status == 429 or answer.status >= 500 else "refused", message)
+    return Delivery(
+        "retry" if answer.status == 429 or answer.status >= 500 else "refused", refusal(answer, client.secrets)
+    )
 
 
 def alert(notice: Notice, ends_ns: int, extra: Mapping[str, str], url: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
@@ -10,7 +11,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from collector_processor.exporters.delivery.partial_success import rejected_items
+from collector_processor.exporters.delivery.answers import is_about_size, line, partial_success, secrets_of
 from collector_processor.exporters.delivery.proxy import proxy_of
 from collector_processor.exporters.delivery.retry import Compression, Delivery
 from collector_processor.journal.base import Signal
@@ -33,6 +34,16 @@ _RETRYABLE: Final = frozenset(
     }
 )
 """As defined by OTLP; RESOURCE_EXHAUSTED is retryable too, if the server says when to retry."""
+_MAY_BE_TOO_LARGE: Final = frozenset(
+    {
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.INTERNAL,
+    }
+)
+"""Libraries differ: Rust answers OUT_OF_RANGE; a proxy that answers 413 becomes UNKNOWN."""
 _OPTIONS: Final = (
     # gRPC's own back-off grows to two minutes; ours must decide.
     ("grpc.initial_reconnect_backoff_ms", 500),
@@ -40,6 +51,15 @@ _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.primary_user_agent", "otel-ml"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """When a connection without an answer is checked, and when it is given up; the defaults are the Collector's."""
+
+    time_s: float = 10.0
+    timeout_s: float = 10.0
+    permit_without_stream: bool = False
 
 
 class GrpcSender:
@@ -57,11 +77,12 @@ class GrpcSender:
         tls: ClientTls | None = None,
         headers: Mapping[str, str] | None = None,
         compression: Compression | None = "gzip",
+        keepalive: Keepalive | None = None,
     ) -> None:
         self._compression: Compression | None = compression
         secure = tls is not None and not tls.insecure
         target = parse_target(endpoint)
-        options = [*_OPTIONS, *_proxy_options(target, secure=secure)]
+        options = [*_OPTIONS, *_keepalive_options(keepalive or Keepalive()), *_proxy_options(target, secure=secure)]
         if tls is None or not secure:
             self._channel = grpc.insecure_channel(target.grpc(secure=False), options)
         else:
@@ -70,6 +91,7 @@ class GrpcSender:
                 options.append(("grpc.ssl_target_name_override", "localhost"))
             options += grpc_options(tls)
             self._channel = grpc.secure_channel(target.grpc(secure=True), grpc_credentials(tls), options)
+        self._secrets = secrets_of(headers or {}, endpoint)
         self._metadata = tuple((name.lower(), value) for name, value in (headers or {}).items())
         self._calls = {signal: self._channel.unary_unary(method) for signal, method in _METHODS.items()}
 
@@ -80,15 +102,28 @@ class GrpcSender:
         try:
             answer: bytes = self._calls[signal](body, timeout=timeout_s, metadata=self._metadata, compression=used)
         except grpc.RpcError as error:
-            return _failure(error)
+            return _failure(error, self._secrets)
         except ValueError as error:
             # The channel was closed in the meantime.
             return Delivery("retry", str(error))
-        return Delivery("sent", rejected=rejected_items(signal, answer))
+        rejected, message = partial_success(signal, answer)
+        return Delivery("sent", line(message, self._secrets), rejected=rejected)
 
     def close(self) -> None:
         """Close the channel and cancel what is being sent."""
         self._channel.close()
+
+
+def _keepalive_options(keepalive: Keepalive) -> list[tuple[str, str | int]]:
+    return [
+        ("grpc.keepalive_time_ms", round(keepalive.time_s * 1000)),
+        ("grpc.keepalive_timeout_ms", round(keepalive.timeout_s * 1000)),
+        # The library's own measurements of bandwidth are checks, too: none other is sent until their minute is over.
+        ("grpc.http2.ping_timeout_ms", round(keepalive.timeout_s * 1000)),
+        ("grpc.keepalive_permit_without_calls", int(keepalive.permit_without_stream)),
+        # By default the library stops after two checks without a request in between.
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
 
 
 def _proxy_options(target: Target, *, secure: bool) -> list[tuple[str, str | int]]:
@@ -97,14 +132,17 @@ def _proxy_options(target: Target, *, secure: bool) -> list[tuple[str, str | int
     return [("grpc.enable_http_proxy", 0)] if proxy is None else [("grpc.http_proxy", proxy.url)]
 
 
-def _failure(error: grpc.RpcError) -> Delivery:
+def _failure(error: grpc.RpcError, secrets: Sequence[str]) -> Delivery:
     if not isinstance(error, grpc.Call):
-        return Delivery("refused", str(error))
+        return Delivery("refused", line(str(error), secrets))
     code = error.code()
-    message = f"{code.name}: {error.details() or ''}"
+    message = line(f"{code.name}: {error.details() or ''}", secrets)
+    if code in _MAY_BE_TOO_LARGE and is_about_size(error.details() or ""):
+        return Delivery("refused", message, too_large=True)
     asked_s = _asked_s({item.key: item.value for item in error.trailing_metadata() or ()})
     if code in _RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and asked_s is not None):
-        return Delivery("retry", message, retry_after_s=asked_s)
+        timed_out = code is grpc.StatusCode.DEADLINE_EXCEEDED
+        return Delivery("retry", message, retry_after_s=asked_s, timed_out=timed_out)
     return Delivery("refused", message)
 
 

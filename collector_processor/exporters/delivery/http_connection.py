@@ -32,8 +32,9 @@ class Answer:
 class HttpConnection:
     """One open connection. httptools calls its ``on_…`` methods while it parses an answer."""
 
-    def __init__(self, sock: socket, prefix: str, proxy_headers: Mapping[str, str]) -> None:
+    def __init__(self, sock: socket, origin: str, prefix: str, proxy_headers: Mapping[str, str]) -> None:
         self.sock = sock
+        self.origin = origin
         self.prefix = prefix
         self.proxy_headers = proxy_headers
         self.reusable = False

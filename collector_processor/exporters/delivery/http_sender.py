@@ -5,20 +5,20 @@ from __future__ import annotations
 import gzip
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from google.protobuf.message import DecodeError
-from google.rpc.status_pb2 import Status
-
+from collector_processor.exporters.delivery.answers import line, partial_success, reason
 from collector_processor.exporters.delivery.http_client import HttpClient
-from collector_processor.exporters.delivery.partial_success import rejected_items
+from collector_processor.exporters.delivery.http_connection import Answer
 from collector_processor.exporters.delivery.retry import Compression, Delivery
 from collector_processor.journal.base import Signal
 from collector_processor.security.client_tls import ClientTls
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
+_TOO_LARGE: Final = 413
+_REDIRECTS: Final = range(300, 400)
 _PLAIN: Final[Mapping[str, str]] = {}
 _GZIP: Final[Mapping[str, str]] = {"Content-Encoding": "gzip"}
 _SIGNAL_PATH: Final = re.compile(r"^([^?]*?)/v1/(?:traces|metrics|logs)/*(\?.*)?$")
@@ -31,7 +31,7 @@ class HttpSender:
 
     The endpoint is any address of :mod:`~collector_processor.settings.target` that HTTP supports; see
     :class:`.HttpClient`.
-    Redirects are not followed and cookies are not kept. If ``compression`` is None, a request is sent as it arrived,
+    If ``compression`` is None, a request is sent as it arrived,
     compressed or not; what arrived as gzip is never compressed again.
     """
 
@@ -62,11 +62,12 @@ class HttpSender:
         except ValueError as error:
             return Delivery("refused", str(error))
         if 200 <= answer.status < 300:
-            return Delivery("sent", rejected=rejected_items(signal, answer.body))
-        message = f"{answer.status} {answer.reason}: {_text(answer.body)}"
+            rejected, message = partial_success(signal, answer.body)
+            return Delivery("sent", line(message, self._client.secrets), rejected=rejected)
+        message = refusal(answer, self._client.secrets)
         if answer.status in _RETRYABLE:
             return Delivery("retry", message, retry_after_s=_asked_s(answer.headers.get("retry-after")))
-        return Delivery("refused", message)
+        return Delivery("refused", message, too_large=answer.status == _TOO_LARGE)
 
     def close(self) -> None:
         """Close the idle connections; a try in progress ends with its timeout."""
@@ -89,9 +90,11 @@ def _asked_s(value: str | None) -> float | None:
         return None
 
 
-def _text(answer: bytes) -> str:
-    """Return the message of an error body, if it is a ``google.rpc.Status`` as OTLP requires."""
-    try:
-        return Status.FromString(answer).message
-    except DecodeError:
-        return ""
+def refusal(answer: Answer, secrets: Iterable[str] = ()) -> str:
+    """Return the status of an answer that is not a success, with its reason, for the log."""
+    text = reason(answer.body, answer.headers.get("content-type", ""))
+    if answer.status in _REDIRECTS:
+        # Without its query, which may be secret.
+        place = answer.headers.get("location", "").partition("?")[0].rpartition("@")[2]
+        text = f"it redirects to {place}; set the endpoint to where it is"
+    return line(f"{answer.status} {answer.reason}: {text}", secrets)

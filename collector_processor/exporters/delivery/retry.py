@@ -23,14 +23,18 @@ class Delivery:
     """The answer of a destination to one try.
 
     - ``sent``: it accepted the request, except for ``rejected`` of its items (partial success).
-    - ``retry``: not now; ``retry_after_s`` is the wait that it asked for, if any.
-    - ``refused``: never; sending the request again cannot help.
+    - ``retry``: not now; ``retry_after_s`` is the wait that it asked for, if any; ``timed_out`` if no answer came.
+    - ``refused``: never; sending the request again cannot help, unless it was ``too_large``: then in parts.
+
+    ``message`` is for the log: one line, of limited length, without secrets.
     """
 
     outcome: Literal["sent", "retry", "refused"]
     message: str = ""
     retry_after_s: float | None = None
     rejected: int = 0
+    timed_out: bool = False
+    too_large: bool = False
 
 
 class Sender(Protocol):

@@ -11,7 +11,7 @@ from collector_processor.exporters.delivery.credentials import Credentials
 from collector_processor.exporters.delivery.grpc_sender import GrpcSender
 from collector_processor.exporters.delivery.http_sender import HttpSender
 from collector_processor.exporters.delivery.retry import Sender
-from collector_processor.exporters.otlp.settings import OtlpSettings
+from collector_processor.exporters.otlp.settings import OtlpGrpcSettings, OtlpSettings
 from collector_processor.security.client_tls import ClientTls, check_client_tls
 
 
@@ -30,5 +30,8 @@ def _sender(
         check_client_tls(tls, key)
     headers = credentials.headers()
     if protocol == "grpc":
-        return GrpcSender(settings.endpoint, tls=tls, headers=headers, compression=settings.compression)
+        keepalive = settings.keepalive.parsed if isinstance(settings, OtlpGrpcSettings) else None
+        return GrpcSender(
+            settings.endpoint, tls=tls, headers=headers, compression=settings.compression, keepalive=keepalive
+        )
     return HttpSender(settings.endpoint, tls=tls, headers=headers, compression=settings.compression)

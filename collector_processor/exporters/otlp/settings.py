@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from collector_processor.exporters.delivery.grpc_sender import Keepalive
 from collector_processor.exporters.delivery.proxy import Protocol
 from collector_processor.exporters.delivery.settings import ClientSettings, QueueSettings
-from collector_processor.settings.values import Destination
+from collector_processor.settings.base import Settings
+from collector_processor.settings.values import Destination, Duration
+
+_S = 10**9
+_KEEPALIVE = Keepalive()
 
 
 class OtlpSettings(ClientSettings):
@@ -36,6 +41,33 @@ class OtlpSettings(ClientSettings):
         yield f"{key}.endpoint", self.endpoint
 
 
+class KeepaliveSettings(Settings):
+    """Checks of a gRPC connection on which nothing comes."""
+
+    time: Duration = Field(
+        default=round(_KEEPALIVE.time_s * _S), description="check a connection on which nothing came for this long"
+    )
+    timeout: Duration = Field(
+        default=round(_KEEPALIVE.timeout_s * _S), description="replace the connection if the check is not answered"
+    )
+    permit_without_stream: bool = Field(
+        default=_KEEPALIVE.permit_without_stream,
+        description="check also while no request is under way; servers may refuse that",
+    )
+
+    @field_validator("time", "timeout")
+    @classmethod
+    def _is_some_time(cls, value: int) -> int:
+        if value < _S // 1000:
+            raise ValueError("must be at least 1ms")
+        return value
+
+    @property
+    def parsed(self) -> Keepalive:
+        """The times in seconds."""
+        return Keepalive(self.time / _S, self.timeout / _S, self.permit_without_stream)
+
+
 class OtlpHttpSettings(OtlpSettings):
     """Sends measurements, and the originals of its pipelines, to an OTLP endpoint."""
 
@@ -50,6 +82,7 @@ class OtlpGrpcSettings(OtlpSettings):
     """Sends measurements, and the originals of its pipelines, to an OTLP endpoint."""
 
     protocol: ClassVar[Protocol] = "grpc"
+    keepalive: KeepaliveSettings = Field(default_factory=KeepaliveSettings, description="checks of the connection")
 
     def mistakes(self, key: str) -> Iterator[str]:
         """Return the settings that gRPC's library cannot honor, and what plain text makes useless."""
