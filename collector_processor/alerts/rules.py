@@ -84,6 +84,10 @@ _WHOLE_MODEL: Final[Where] = ((semconv.SEGMENT_NAME, ("",)),)
 """Not by segment: small segments are noisy, and they appear and disappear."""
 
 
+_FEATURES: Final[Where] = ((semconv.COLUMN_ROLE, ("",)),)
+_OUTPUTS: Final[Where] = ((semconv.COLUMN_ROLE, ("prediction", "score")),)
+
+
 def _rule(
     name: str, measurement: str, condition: Condition, threshold: float = 0.0, *, where: Where = (), hold_m: int = 0,
     absent_m: int = 0, min_rows: int = 0, severity: Severity = "warning", summary: str, description: str,
@@ -126,9 +130,39 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         description="According to the labels, performance is more than 10% worse than in the reference.",
     ),
     _rule(
-        "missing_features", semconv.QUALITY_MISSING_INCREASE, "above", 0.1, hold_m=10, min_rows=100,
+        "missing_outputs", semconv.QUALITY_MISSING_INCREASE, "above", 0.2, hold_m=10, min_rows=100, severity="critical",
+        where=_OUTPUTS,
+        summary="predictions lack their output more often than in the reference",
+        description="The share of predictions without a class, value or score is more than 20 percentage points above "
+        "the reference.",
+    ),
+    _rule(
+        "error_rate", semconv.QUALITY_ERROR_RATE, "above", 0.1, hold_m=10, min_rows=100, severity="critical",
+        where=_WHOLE_MODEL,
+        summary="predictions fail",
+        description="More than 10% of the predictions failed: their call raised an error.",
+    ),
+    _rule(
+        "missing_features", semconv.QUALITY_MISSING_INCREASE, "above", 0.1, hold_m=10, min_rows=100, where=_FEATURES,
         summary="features are missing more often than in the reference",
         description="The share of missing cells of a feature is more than 10 percentage points above the reference.",
+    ),
+    _rule(
+        "feature_gone", semconv.QUALITY_GONE, "above", 0.99, hold_m=10, min_rows=100, where=_FEATURES,
+        summary="a feature is gone",
+        description="More than 99% of the cells that a feature has in the reference are missing.",
+    ),
+    _rule(
+        "out_of_range", semconv.QUALITY_OUT_OF_RANGE, "above", 0.9, hold_m=10, min_rows=100,
+        summary="a feature or an output is outside the range of the reference",
+        description="More than 90% of the numbers of a column are below the smallest or above the largest of the "
+        "reference.",
+    ),
+    _rule(
+        "unseen", semconv.QUALITY_UNSEEN, "above", 0.9, hold_m=10, min_rows=100,
+        summary="a feature or the prediction has only categories that the reference does not have",
+        description="More than 90% of the texts of a column are categories or classes that the reference does not "
+        "have.",
     ),
     _rule(
         "wrong_type", semconv.QUALITY_WRONG_TYPE, "above", 0.01, hold_m=10, min_rows=100,

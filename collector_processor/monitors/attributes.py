@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from collector_processor.columns.batch import ModelKey
-from collector_processor.statistics.schema import ColumnSpec
+from collector_processor.statistics.schema import ColumnSpec, Schema
 from otel_ml import semconv
 
 Attributes = tuple[tuple[str, str], ...]
@@ -37,6 +37,14 @@ def segment_attributes(model: ModelKey, segment: str, value: str) -> Attributes:
     return (*model_attributes(model), (semconv.SEGMENT_NAME, segment), (semconv.SEGMENT_VALUE, value))
 
 
+def group_attributes(model: ModelKey, schema: Schema, group: int) -> Attributes:
+    """Return the pairs of a row of the grouped vectors: row 0 is all rows, the others are slots of ``groups``."""
+    if group == 0:
+        return model_attributes(model)
+    groups, slot = schema.groups, group - 1
+    return segment_attributes(model, groups.columns[groups.owner(slot)], groups.name(slot))
+
+
 @lru_cache(maxsize=_CACHED)
 def feature_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...]) -> tuple[Attributes, ...]:
     """Return the pairs of each feature column.
@@ -46,6 +54,21 @@ def feature_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...]) -> tupl
     """
     base = model_attributes(model)
     return tuple((*base, (semconv.FEATURE_NAME, column.name)) for column in columns)
+
+
+@lru_cache(maxsize=_CACHED)
+def quality_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...]) -> tuple[Attributes, ...]:
+    """Return the pairs of each column: the name of a feature, the role of an output.
+
+    >>> columns = (ColumnSpec("feature", "age"), ColumnSpec("score", "score"))
+    >>> [pairs[2:] for pairs in quality_attributes(ModelKey("fraud"), columns)]
+    [(('ml.feature.name', 'age'),), (('ml.column.role', 'score'),)]
+    """
+    base = model_attributes(model)
+    return tuple(
+        (*base, (semconv.FEATURE_NAME, column.name) if column.role == "feature" else (semconv.COLUMN_ROLE, column.role))
+        for column in columns
+    )
 
 
 @lru_cache(maxsize=_CACHED)

@@ -1,17 +1,24 @@
-"""Quality of every feature: cells that are missing, of the wrong type, out of range or unseen."""
+"""Quality of features and outputs: cells that are missing, of the wrong type, out of range or unseen; failed calls."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64
-from collector_processor.monitors.attributes import FEATURE_KEYS, feature_attributes
+from collector_processor.columns.batch import F64, I64
+from collector_processor.monitors.attributes import (
+    COLUMN_KEYS,
+    SEGMENT_KEYS,
+    Attributes,
+    feature_attributes,
+    group_attributes,
+    quality_attributes,
+)
 from collector_processor.monitors.base import Measurement, Metric
-from collector_processor.monitors.comparisons import all_cells, text_cells
+from collector_processor.monitors.comparisons import all_cells, rows_per_weight, text_cells
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.vectors import grown
@@ -22,46 +29,67 @@ MISSING = Metric(
     semconv.QUALITY_MISSING,
     semconv.UNIT_RATIO,
     "missing cells, as a share of all cells, including missing ones",
-    FEATURE_KEYS,
+    COLUMN_KEYS,
 )
 MISSING_INCREASE = Metric(
     semconv.QUALITY_MISSING_INCREASE,
     semconv.UNIT_RATIO,
     "share of missing cells minus that of the reference: 0.1 is ten points more; negative if fewer are missing",
-    FEATURE_KEYS,
+    COLUMN_KEYS,
 )
 WRONG_TYPE = Metric(
     semconv.QUALITY_WRONG_TYPE,
     semconv.UNIT_RATIO,
     "texts in a numeric feature or numbers in a categorical one, as a share of all cells, including missing ones",
-    FEATURE_KEYS,
+    COLUMN_KEYS,
 )
 OUT_OF_RANGE = Metric(
     semconv.QUALITY_OUT_OF_RANGE,
     semconv.UNIT_RATIO,
     "numbers below the reference's smallest or above its largest, as a share of the numbers",
-    FEATURE_KEYS,
+    COLUMN_KEYS,
 )
+GONE = Metric(
+    semconv.QUALITY_GONE,
+    semconv.UNIT_RATIO,
+    "how many of the cells that are expected by the reference are missing: 1 if the column is gone, 0 if none is",
+    COLUMN_KEYS,
+)
+ERROR_RATE = Metric(
+    semconv.QUALITY_ERROR_RATE,
+    semconv.UNIT_RATIO,
+    "share of the predictions that failed: their call raised an error",
+    SEGMENT_KEYS,
+)
+GONE_CELLS: Final = 20
+"""Cells that a window must be expected to have for a column to be gone: without any by chance once in 5e8 windows."""
 UNSEEN = Metric(
     semconv.QUALITY_UNSEEN,
     semconv.UNIT_RATIO,
     "texts that the reference does not have, as a share of the texts",
-    FEATURE_KEYS,
+    COLUMN_KEYS,
 )
 
 
 class QualityMonitor:
-    """Shares of cells that are missing, of the wrong type, out of range or unseen, for every feature of the reference.
+    """Shares of cells that are missing, of the wrong type, out of range or unseen, for the columns of the reference.
+
+    Columns are the features, and the outputs: the prediction (its class or value) and the score. An output that is NaN
+    is missing, like one that is absent; those of failed predictions are not expected.
 
     Alert on the increase of missing cells: a feature that was 40 % missing in training is expected to be. If the
     reference has no cells of a feature, there is no share to compare with, and the increase is omitted.
 
     Infinite numbers are out of range. A text beyond the category limit counts as unseen unless the reference reached
     the limit itself, because then its categories are incomplete. A share of no cells is omitted.
+
+    The error rate is the share of failed predictions, also for each segment value.
     """
 
     name: ClassVar[str] = "quality"
-    metrics: ClassVar[Sequence[Metric]] = (MISSING, MISSING_INCREASE, WRONG_TYPE, OUT_OF_RANGE, UNSEEN)
+    metrics: ClassVar[Sequence[Metric]] = (
+        MISSING, MISSING_INCREASE, GONE, WRONG_TYPE, OUT_OF_RANGE, UNSEEN, ERROR_RATE,
+    )  # fmt: skip
     sections: ClassVar[Mapping[str, type[Settings]]] = {}
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
@@ -72,9 +100,11 @@ class QualityMonitor:
         measurements: list[Measurement] = []
         measurements += _shares(window, MISSING, pane.missing, cells, 0)
         measurements += _increases(window, reference, cells)
+        measurements += _gone(window, reference, cells)
         measurements += _shares(window, WRONG_TYPE, pane.wrong_type, cells, 0)
         measurements += _shares(window, OUT_OF_RANGE, *_beyond(window, reference, numbers), 0)
         measurements += _shares(window, UNSEEN, _unseen(window, reference), texts, numeric)
+        measurements += _error_rates(window)
         return measurements
 
 
@@ -83,7 +113,26 @@ def _increases(window: Window, reference: Reference, cells: F64) -> Iterator[Mea
     before = reference.prepared(_missing_share)
     with np.errstate(divide="ignore", invalid="ignore"):
         increase = np.clip(window.pane.missing / cells, 0.0, 1.0) - before
-    return feature_points(window, MISSING_INCREASE, np.where(cells > 0, increase, np.nan), 0)
+    return _points(window, MISSING_INCREASE, np.where(cells > 0, increase, np.nan), 0)
+
+
+def _gone(window: Window, reference: Reference, cells: F64) -> Iterator[Measurement]:
+    """Return how many of the expected cells of each column are missing, where enough are expected."""
+    present = 1.0 - reference.prepared(_missing_share)
+    expected = cells * present
+    enough = expected * rows_per_weight(window.pane) >= GONE_CELLS * (1.0 - 1e-9)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gone = np.clip(1.0 - (cells - window.pane.missing) / expected, 0.0, 1.0)
+    return _points(window, GONE, np.where(enough, gone, np.nan), 0)
+
+
+def _error_rates(window: Window) -> Iterator[Measurement]:
+    """Return the share of failed predictions of all rows and of each segment value that has any."""
+    rows, failed = window.pane.group_rows.T
+    for group in np.flatnonzero(rows > 0).tolist():
+        rate = min(max(float(failed[group] / rows[group]), 0.0), 1.0)
+        attributes = group_attributes(window.model, window.schema, group)
+        yield Measurement(ERROR_RATE.name, rate, ERROR_RATE.unit, attributes, window.end_ns)
 
 
 def _missing_share(reference: Reference) -> F64:
@@ -114,10 +163,17 @@ def _unseen(window: Window, reference: Reference) -> F64:
 
 
 def _shares(window: Window, metric: Metric, part: F64, whole: F64, first: int) -> Iterator[Measurement]:
-    """Return one share per feature, for the columns from position ``first`` on."""
+    """Return one share per column, for the columns from position ``first`` on."""
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.clip(part / whole, 0.0, 1.0)
-    return feature_points(window, metric, np.where(whole > 0, shares, np.nan), first)
+    return _points(window, metric, np.where(whole > 0, shares, np.nan), first)
+
+
+def _points(window: Window, metric: Metric, values: F64, first: int) -> Iterator[Measurement]:
+    """Return one value per feature and output, for the columns from position ``first`` on; NaN is omitted."""
+    columns = window.schema.columns[first : first + len(values)]
+    measured = np.array([column.role != "label" for column in columns], np.bool_) & ~np.isnan(values)
+    return _measured(window, metric, values, np.flatnonzero(measured), quality_attributes(window.model, columns))
 
 
 def feature_points(window: Window, metric: Metric, values: F64, first: int) -> Iterator[Measurement]:
@@ -125,7 +181,12 @@ def feature_points(window: Window, metric: Metric, values: F64, first: int) -> I
     columns = window.schema.columns[first : first + len(values)]
     of_feature = np.array([column.role == "feature" for column in columns], np.bool_)
     places = np.flatnonzero(of_feature & ~np.isnan(values))
-    attributes = feature_attributes(window.model, columns)
+    return _measured(window, metric, values, places, feature_attributes(window.model, columns))
+
+
+def _measured(
+    window: Window, metric: Metric, values: F64, places: I64, attributes: Sequence[Attributes]
+) -> Iterator[Measurement]:
     return map(
         Measurement,
         repeat(metric.name),

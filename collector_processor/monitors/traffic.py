@@ -11,13 +11,14 @@ from collector_processor.monitors.attributes import (
     MODEL_KEYS,
     SEGMENT_KEYS,
     Attributes,
+    group_attributes,
     model_attributes,
-    segment_attributes,
 )
 from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.latency import quantile
+from collector_processor.statistics.pane import Outcomes
 from collector_processor.window.closed import Window
 from otel_ml import semconv
 
@@ -28,7 +29,8 @@ LABELS = Metric(
 COVERAGE = Metric(
     semconv.LABELS_COVERAGE,
     semconv.UNIT_RATIO,
-    "labels joined in the window, divided by its predictions, at most 1; labels may be for earlier predictions",
+    "labels joined in the window to a prediction with an output, divided by its predictions, at most 1; labels may be "
+    "for earlier predictions",
     MODEL_KEYS,
 )
 DELAY = Metric(
@@ -58,13 +60,19 @@ class TrafficMonitor:
         rows, labels = max(float(pane.rows[0]), 0.0), max(float(pane.outcomes.labels[0]), 0.0)
         measurements = [_point(window, ROWS, rows, model), _point(window, LABELS, labels, model)]
         if rows > 0:
-            measurements.append(_point(window, COVERAGE, min(labels / rows, 1.0), model))
+            measurements.append(_point(window, COVERAGE, min(_compared(pane.outcomes) / rows, 1.0), model))
         delay = float(quantile(pane.outcomes.delay, 0.5))
         if labels > 0 and not np.isnan(delay):
             measurements.append(_point(window, DELAY, delay, model))
         measurements += _segment_rows(window)
         measurements += _latencies(window)
         return measurements
+
+
+def _compared(outcomes: Outcomes) -> float:
+    """Return how many labels met a prediction with a class, a value or a score."""
+    compared = (outcomes.by_class[0, 1].sum(), outcomes.score_hits[0].sum(), outcomes.errors[0, 0])
+    return max(0.0, *map(float, compared))
 
 
 def _point(window: Window, metric: Metric, value: float, attributes: Attributes) -> Measurement:
@@ -75,7 +83,7 @@ def _segment_rows(window: Window) -> Iterator[Measurement]:
     """Yield the rows of each segment value that has any."""
     rows = window.pane.group_rows[:, 0]
     for group in np.flatnonzero(rows[1:] > 0) + 1:
-        yield _point(window, ROWS, float(rows[group]), _group_attributes(window, int(group)))
+        yield _point(window, ROWS, float(rows[group]), group_attributes(window.model, window.schema, int(group)))
 
 
 def _latencies(window: Window) -> Iterator[Measurement]:
@@ -83,14 +91,6 @@ def _latencies(window: Window) -> Iterator[Measurement]:
     groups = np.flatnonzero(window.pane.latency.sum(axis=1) > 0)
     seconds = quantile(window.pane.latency[groups], [level for level, _ in LATENCIES])
     for group, row in zip(groups.tolist(), seconds.tolist(), strict=True):
-        attributes = _group_attributes(window, group)
+        attributes = group_attributes(window.model, window.schema, group)
         for (_, metric), value in zip(LATENCIES, row, strict=True):
             yield _point(window, metric, value, attributes)
-
-
-def _group_attributes(window: Window, group: int) -> Attributes:
-    """Return the attributes of a row of the grouped vectors: row 0 is all rows, the others are slots of ``groups``."""
-    if group == 0:
-        return model_attributes(window.model)
-    groups, slot = window.schema.groups, group - 1
-    return segment_attributes(window.model, groups.columns[groups.owner(slot)], groups.name(slot))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,13 +37,17 @@ def rows(weights: list[float] | None = None, **features: Column) -> PredictionBa
 
 
 def shares(reference: Reference, *batches: PredictionBatch) -> dict[tuple[str, str], float]:
-    """Each share by (last part of the metric's name, feature)."""
+    """Each share of a feature by (last part of the metric's name, feature)."""
     schema = reference.schema.fork()
     pane = Pane.empty(schema)
     for batch in batches:
         accumulate(pane, schema, batch)
     found = QualityMonitor().evaluate(Window(MODEL, 0, 60, schema, pane), reference)
-    return {(m.name.rpartition(".")[2], dict(m.attributes)[semconv.FEATURE_NAME]): m.value for m in found}
+    return {
+        (m.name.rpartition(".")[2], dict(m.attributes)[semconv.FEATURE_NAME]): m.value
+        for m in found
+        if m.name != semconv.QUALITY_ERROR_RATE
+    }
 
 
 @pytest.fixture
@@ -169,7 +175,7 @@ def test_weights_count(reference):
     assert found["missing", "kind"] == 3 / 16
 
 
-def test_outputs_and_labels_are_no_features():
+def test_outputs_have_a_role_and_labels_are_left_out():
     batch = rows(age=numbers(*range(10)))
     scored = PredictionBatch(
         MODEL, batch.time_ns, batch.ids, batch.weights, batch.duration_s, batch.features,
@@ -177,7 +183,86 @@ def test_outputs_and_labels_are_no_features():
     )  # fmt: skip
     reference = build_reference("m", scored, label_classes=texts(*"aabbaabbab"))
     found = QualityMonitor().evaluate(Window(MODEL, 0, 60, reference.schema, reference.pane), reference)
-    assert {dict(m.attributes)[semconv.FEATURE_NAME] for m in found} == {"age"}
+    columns = {m.attributes[2:] for m in found if m.name == semconv.QUALITY_MISSING}
+    assert columns == {
+        ((semconv.FEATURE_NAME, "age"),),
+        ((semconv.COLUMN_ROLE, "score"),),
+        ((semconv.COLUMN_ROLE, "prediction"),),
+    }
+
+
+def outputs_of(reference: Reference, batch: PredictionBatch) -> dict[tuple[str, str], float]:
+    """Each share of an output by (last part of the metric's name, role), and those of the whole."""
+    schema = reference.schema.fork()
+    pane = Pane.empty(schema)
+    accumulate(pane, schema, batch)
+    found = QualityMonitor().evaluate(Window(MODEL, 0, 60, schema, pane), reference)
+    pairs = [(m.name.rpartition(".")[2], dict(m.attributes), m.value) for m in found]
+    return {
+        (name, at.get(semconv.COLUMN_ROLE, "")): value for name, at, value in pairs if semconv.FEATURE_NAME not in at
+    }
+
+
+def scored(scores: np.ndarray, classes: Column | None = None, error: Column | None = None) -> PredictionBatch:
+    return replace(rows(age=numbers(*range(len(scores)))), score=scores, prediction=classes, error=error)
+
+
+@pytest.mark.parametrize("absent", ["NaN", "no attribute"])
+def test_three_quarters_of_the_outputs_missing_are_measured(absent):
+    classes = texts(*"ab" * 50)
+    reference = build_reference("m", scored(np.linspace(0, 1, 100), classes))
+    cut = np.where(np.arange(100) % 4 == 0, 0.5, np.nan)
+    half = scored(cut, texts(*(["a", None, None, None] * 25)))
+    if absent == "no attribute":
+        half = replace(half, score=None, prediction=None)
+    found = outputs_of(reference, half)
+    share = 0.75 if absent == "NaN" else 1.0
+    for role in ("score", "prediction"):
+        assert found["missing", role] == found["missing_increase", role] == found["gone", role] == share
+
+
+def test_values_of_a_regression_are_outputs_too():
+    batch = rows(age=numbers(*range(40)))
+    reference = build_reference("m", replace(batch, value=np.arange(40.0)))
+    found = outputs_of(reference, replace(batch, value=np.where(np.arange(40) < 10, np.nan, np.arange(40) + 20.0)))
+    assert found["missing", "prediction"] == 0.25
+    assert found["out_of_range", "prediction"] == pytest.approx(20 / 30)
+
+
+def test_infinite_scores_are_out_of_range_and_new_classes_unseen():
+    reference = build_reference("m", scored(np.linspace(0, 1, 100), texts(*"ab" * 50)))
+    found = outputs_of(reference, scored(np.array([np.inf, -np.inf, 0.5, 3.0]), texts("a", "c", "c", "b")))
+    assert found["out_of_range", "score"] == 0.75
+    assert found["unseen", "prediction"] == 0.5
+
+
+def test_failed_predictions_are_an_error_rate_and_lack_no_output():
+    reference = build_reference("m", scored(np.linspace(0, 1, 100), texts(*"ab" * 50)))
+    errors = texts(*(["ValueError", None] * 30))
+    scores = np.where(np.arange(60) % 2, 0.5, np.nan)
+    found = outputs_of(reference, scored(scores, texts(*([None, "a"] * 30)), errors))
+    assert found["error_rate", ""] == 0.5
+    assert found["missing", "score"] == found["missing", "prediction"] == 0.0
+
+
+def test_the_error_rate_is_also_that_of_each_segment_value():
+    batch = replace(rows(region=texts(*"nnss")), error=texts("E", None, None, None), score=np.linspace(0, 1, 4))
+    reference = build_reference("m", batch, segments=("region",))
+    found = QualityMonitor().evaluate(Window(MODEL, 0, 60, reference.schema, reference.pane), reference)
+    rates = {
+        dict(m.attributes).get(semconv.SEGMENT_VALUE, ""): m.value
+        for m in found
+        if m.name == semconv.QUALITY_ERROR_RATE
+    }
+    assert rates == {"": 0.25, "n": 0.5, "s": 0.0}
+
+
+def test_a_rare_feature_is_gone_only_where_it_is_expected():
+    rare = numbers(*([1.0] + [np.nan] * 9) * 100)
+    reference = build_reference("m", rows(rare=rare))
+    for count, gone in ((199, None), (200, 1.0)):
+        assert shares(reference, rows(rare=numbers(*[np.nan] * count))).get(("gone", "rare")) == gone
+    assert shares(reference, rows(rare=rare))["gone", "rare"] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_shares_stay_between_0_and_1_after_retractions(reference):

@@ -51,8 +51,9 @@ def values(found: list[Measurement]) -> dict[tuple[str, str], float]:
     return {(m.name, dict(m.attributes).get(semconv.SEGMENT_VALUE, "")): m.value for m in found}
 
 
-def label(current: Window, delays_s: list[float], weight: float = 1.0) -> None:
+def label(current: Window, delays_s: list[float], weight: float = 1.0, without_output: int = 0) -> None:
     current.pane.outcomes.labels[0] += weight * len(delays_s)
+    current.pane.outcomes.score_hits[0, 0, 0] += weight * (len(delays_s) - without_output)
     current.pane.outcomes.delay += weight * np.bincount(delay_bins(np.array(delays_s)), minlength=DELAY_BINS)
 
 
@@ -98,6 +99,14 @@ def test_labels_are_counted_covered_and_timed(reference):
     assert found[semconv.WINDOW_LABELS, ""] == 4.0
     assert found[semconv.LABELS_COVERAGE, ""] == 0.4
     assert found[semconv.LABELS_DELAY, ""] == pytest.approx(3600.0, rel=0.01)
+
+
+def test_labels_of_predictions_without_an_output_cover_nothing(reference):
+    current = window(reference, rows(["north"] * 10))
+    label(current, [60.0] * 10, without_output=7)
+    found = values(TrafficMonitor().evaluate(current, reference))
+    assert found[semconv.WINDOW_LABELS, ""] == 10.0
+    assert found[semconv.LABELS_COVERAGE, ""] == 0.3
 
 
 def test_labels_for_earlier_predictions_never_cover_more_than_all(reference):

@@ -75,9 +75,11 @@ def service(tmp_path: Path, references: dict[str, Reference], request: pytest.Fi
 
 def test_a_snapshot_continues_as_it_would_have(service: Service) -> None:
     found = service.figures_after()
-    assert found.keys() == FIGURES["measurements"].keys()
+    assert found.keys() >= FIGURES["measurements"].keys()
     for series, values in FIGURES["measurements"].items():
-        assert found[series] == pytest.approx(values, rel=1e-9, abs=1e-12), series
+        # The quality of outputs came later.
+        known = {name: value for name, value in found[series].items() if name not in ("prediction", "score")}
+        assert known == pytest.approx(values, rel=1e-9, abs=1e-12), series
     counts = {
         f"{sample.labels['model']} {sample.labels['outcome']}": sample.value
         for metric in service.telemetry.registry.collect()
