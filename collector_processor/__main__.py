@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; its exit code, or 1 and what to install."""
     if os.getpid() == 1:
         # The system keeps from process 1, a container's, what it does not handle; imports alone take seconds.
-        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, lambda received, _: os._exit(128 + received))
     missing = [name for name in _NEEDED if not _present(name)]
     if missing:
         message = f"only the instrumentation is installed (no {', '.join(missing)})"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from collector_processor.alerts.settings import Alerts
@@ -27,15 +28,10 @@ from collector_processor.own.drops import DROPS
 from collector_processor.own.metrics import OWN_METRICS
 from collector_processor.receivers.registry import RECEIVERS
 from collector_processor.serving.settings import AdminListener
-from collector_processor.settings.values import Extent
+from collector_processor.settings.values import Extent, duration_ns, size_bytes
 
 HERE = Path(__file__).parent
 GENERATED = "<!-- Written by docs/build.py; change the code, not this page. -->"
-_DURATION_KEYS = {
-    "allowed_lateness", "wait", "timeout", "interval", "metric_expiration", "initial_interval", "max_interval",
-    "max_elapsed_time", "repeat", "resend",
-}  # fmt: skip
-_SIZE_KEYS = {"max_recv_msg_size", "max_request_body_size", "journal", "memory"}
 
 
 def metrics_page() -> str:
@@ -130,7 +126,7 @@ def _keys(settings: type[BaseModel], prefix: str) -> Iterator[str]:
         if nested is not None and _is_mapping(item.annotation):
             path += ".<name>"
         default = item.get_default(call_default_factory=True) if nested is None else None
-        shown = "required" if item.is_required() else _shown(name, default)
+        shown = "required" if item.is_required() else _shown(item, default)
         yield f"| `{path}` | {shown} | {(item.description or '').replace(' | ', ', ')} |"
         if nested is not None and nested not in (settings,):
             yield from _keys(nested, path + ".")
@@ -150,18 +146,23 @@ def _nested(annotation: object) -> type[BaseModel] | None:
     return None
 
 
-def _shown(name: str, value: object) -> str:
+def _shown(item: FieldInfo, value: object) -> str:
     if value is None or value is PydanticUndefined or value in ("", (), {}):
         return ""
     if isinstance(value, Extent):
         return f"`{value.rows} rows`" if value.rows else f"`{_duration(value.ns)}`"
-    if name in _DURATION_KEYS and isinstance(value, int):
+    reads = [getattr(each, "func", None) for each in item.metadata]
+    if duration_ns in reads and isinstance(value, int):
         return f"`{_duration(value)}`"
-    if name in _SIZE_KEYS and isinstance(value, int):
-        return f"`{value // 2**20}MiB`"
+    if size_bytes in reads and isinstance(value, int):
+        return f"`{_size(value)}`"
     if isinstance(value, tuple):
         return f"`[{', '.join(str(item) for item in value)}]`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _size(value: int) -> str:
+    return f"{value // 2**20}MiB" if value % 2**20 == 0 else f"{value // 2**10}KiB"
 
 
 def _duration(value_ns: int) -> str:

@@ -22,6 +22,8 @@ CONNECTORS: Final[Mapping[str, type[MlMonitor]]] = {"ml_monitor": MlMonitor}
 SECTIONS = ("receivers", "connectors", "exporters", "extensions", "alerts", "service")
 ADMIN_KEY = "service.telemetry.metrics"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_LEVEL_NAMES: Final = {"warn": "warning"}
+"""Names that the Collector has for them; every name may be in upper case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ def _own_telemetry(reading: Reading, value: object) -> tuple[AdminListener, str]
     admin = reading.settings(telemetry.get("metrics"), ADMIN_KEY, AdminListener)
     logs = reading.mapping(telemetry.get("logs"), "service.telemetry.logs", ("level",))
     level = logs.get("level", "info")
-    if level not in LOG_LEVELS:
+    name = _LEVEL_NAMES.get(str(level).lower(), str(level).lower())
+    if name not in LOG_LEVELS:
         reading.problems.append(f"service.telemetry.logs.level: {level!r}; allowed: {', '.join(LOG_LEVELS)}")
-    return admin, str(level)
+    return admin, name

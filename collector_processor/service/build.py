@@ -162,6 +162,7 @@ class Builder:
             settings.endpoint,
             routes,
             telemetry=self._telemetry,
+            limits=settings.http_limits(),
             secure=None if settings.tls is None else partial(server_context, settings.tls, ADMIN_KEY),
             guard=guard_of(self._authenticators, settings.auth, self._telemetry, ADMIN_KEY, what="address"),
         )

@@ -45,7 +45,7 @@ STOP_TIMEOUT_S = 20.0
 """How long a drain may take; Kubernetes kills a container after 30 s."""
 _GRACE_S: Final = 1.0
 """How much longer than it was given a part may take to stop."""
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _log = logging.getLogger(__name__)
 
 
@@ -269,7 +269,7 @@ async def _run(config: Config, workers: int, source: Source | None) -> int:
 
 
 def run_service(config: Config, *, workers: int = 1, source: Source | None = None) -> int:
-    """Run until SIGTERM or SIGINT, drain, and return the exit code; a second signal ends the process at once.
+    """Run until SIGTERM, SIGINT or SIGQUIT, drain, and return the exit code; a second signal ends the process at once.
 
     With several ``workers``, that many processes receive and this one counts; ``source`` is what ``config`` was read
     from.

@@ -22,11 +22,8 @@ from collector_processor.serving.http_head import Head
 from collector_processor.serving.http_server import HttpServer
 from collector_processor.serving.listen import listen, split_endpoint
 from collector_processor.serving.routes import HttpAnswer, HttpRequest, Routes
+from collector_processor.serving.settings import AdminHttpListener
 
-ADMIN_LIMITS: Final = HttpLimits(
-    max_connections=32, max_head_bytes=16 * 2**10, head_timeout_s=10.0, write_timeout_s=30.0, idle_timeout_s=10.0
-)
-"""A scraper or a probe needs one connection and a small head."""
 _THREADS: Final = 4
 
 
@@ -45,7 +42,7 @@ class AdminServer:
         *,
         secure: Callable[[], ssl.SSLContext] | None = None,
         guard: Guard | None = None,
-        limits: HttpLimits = ADMIN_LIMITS,
+        limits: HttpLimits | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
         try:
@@ -55,7 +52,7 @@ class AdminServer:
         self._key = key
         self._endpoint = endpoint
         self._secure = secure
-        self._limits = limits
+        self._limits = AdminHttpListener().http_limits() if limits is None else limits
         self._telemetry = telemetry
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="admin")
         self._handler = _Handler(routes, guard, self._pool)

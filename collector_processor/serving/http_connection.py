@@ -39,11 +39,11 @@ class HttpLimits:
     waiting longest between requests.
     """
 
-    max_connections: int = 2048
-    max_head_bytes: int = 64 * 2**10
-    head_timeout_s: float = 20.0
-    write_timeout_s: float = 30.0
-    idle_timeout_s: float = 75.0
+    max_connections: int
+    max_head_bytes: int
+    head_timeout_s: float
+    write_timeout_s: float
+    idle_timeout_s: float
 
 
 class _Scratch(threading.local):

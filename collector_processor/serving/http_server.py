@@ -43,11 +43,11 @@ class HttpServer:
         sockets: Sequence[socket.socket],
         telemetry: Telemetry | None = None,
         *,
-        limits: HttpLimits | None = None,
+        limits: HttpLimits,
         context: ssl.SSLContext | None = None,
     ) -> None:
         self.handler: Final = handler
-        self.limits: Final = HttpLimits() if limits is None else limits
+        self.limits: Final = limits
         self.date = ""
         self._key = key
         self._sockets = tuple(sockets)

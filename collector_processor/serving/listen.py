@@ -13,13 +13,13 @@ _PORT_TRIES: Final = 16
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
-    """Split ``host:port`` into host and port; IPv6 addresses are in brackets.
+    """Split ``host:port`` into host and port; IPv6 addresses are in brackets, no host is every address.
 
-    >>> split_endpoint("localhost:4317"), split_endpoint("[::1]:0")
-    (('localhost', 4317), ('::1', 0))
+    >>> split_endpoint("localhost:4317"), split_endpoint("[::1]:0"), split_endpoint(":4317")
+    (('localhost', 4317), ('::1', 0), ('', 4317))
     """
-    host, _, port = endpoint.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    host, colon, port = endpoint.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"'{endpoint}' is not an address; write host:port, such as localhost:4317")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
@@ -65,6 +65,10 @@ def _reason(error: OSError) -> str:
 
 def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
     """Return the host's addresses that this machine has; an address family that is disabled is omitted."""
+    if not host:
+        # As the Collector does: one socket for both versions, where the machine has IPv6.
+        ipv6 = (socket.AF_INET6, "::")
+        return [ipv6 if _exists(*ipv6) else (socket.AF_INET, "0.0.0.0")]  # noqa: S104 -- this is what was asked for
     resolved = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses = list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in resolved))
     usable = [address for address in addresses if len(addresses) == 1 or _exists(*address)]

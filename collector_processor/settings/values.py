@@ -16,7 +16,7 @@ from otel_ml.classes import canonical_class
 BASE: Final = "base"
 """Key of the configuration file's folder in a validation's context."""
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-_ANY: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not listened on
+_ANY: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared, not listened on
 _S = 10**9
 _NS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": _S, "m": 60 * _S, "h": 3600 * _S,
@@ -133,14 +133,14 @@ def rows(value: object) -> object:
 
 
 def endpoint(value: object) -> str:
-    """Return a ``host:port`` to listen on.
+    """Return a ``host:port`` to listen on; without a host, on every address.
 
-    >>> endpoint("localhost:4317")
-    'localhost:4317'
+    >>> endpoint("localhost:4317"), endpoint(":4317")
+    ('localhost:4317', ':4317')
     """
     text = value if isinstance(value, str) else ""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    _, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"{value!r} is not an address; write host:port, such as localhost:4317 or 0.0.0.0:4317")
     return text
 
@@ -191,7 +191,8 @@ def _hosts(address: str) -> tuple[frozenset[str], str]:
     """The host as the loopback addresses that it covers, or as itself, and the port."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]").lower()
-    covered = {"localhost": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}  # noqa: S104
+    every = ("127.0.0.1", "::1")
+    covered = {"localhost": every, "0.0.0.0": ("127.0.0.1",), "::": every, "": every}  # noqa: S104
     return frozenset(covered.get(host, (host,))), port
 
 

@@ -17,6 +17,7 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.guard import Guard
 from collector_processor.serving.admin import AdminServer
+from collector_processor.serving.http_connection import HttpLimits
 from collector_processor.serving.prometheus_text import metrics_handler
 from collector_processor.serving.routes import Routes
 from otel_ml.semconv import MODEL_NAME, MODEL_VERSION
@@ -66,6 +67,7 @@ class PrometheusExporter:
         clock: Callable[[], float] = time.monotonic,
         secure: Callable[[], ssl.SSLContext] | None = None,
         guard: Guard | None = None,
+        limits: HttpLimits | None = None,
     ) -> None:
         self._name = name
         self._telemetry = telemetry
@@ -84,7 +86,13 @@ class PrometheusExporter:
         routes = Routes()
         routes.add("/metrics", metrics_handler(registry))
         self._server = AdminServer(
-            f"exporters.{name}.endpoint", endpoint, routes, secure=secure, guard=guard, telemetry=telemetry
+            f"exporters.{name}.endpoint",
+            endpoint,
+            routes,
+            secure=secure,
+            guard=guard,
+            telemetry=telemetry,
+            limits=limits,
         )
 
     @property

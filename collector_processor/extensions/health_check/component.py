@@ -10,7 +10,7 @@ from collector_processor.extensions.health_check.settings import HealthCheckSett
 
 
 def _server(settings: HealthCheckSettings, context: ExtensionContext) -> HealthServer:
-    return HealthServer(settings.endpoint, context.status, context.counts, context.telemetry)
+    return HealthServer(settings.endpoint, context.status, context.counts, context.telemetry, settings.http_limits())
 
 
 HEALTH_CHECK: Final = ExtensionComponent("health_check", HealthCheckSettings, server=_server)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.serving.admin import ADMIN_LIMITS, AdminServer
+from collector_processor.serving.admin import AdminServer
+from collector_processor.serving.http_connection import HttpLimits
 from collector_processor.serving.routes import JSON, HttpAnswer, HttpRequest, Routes
 
 _KEY: Final = "extensions.health_check.endpoint"
 _STOP_S: Final = 1.0
-_LIMITS: Final = replace(ADMIN_LIMITS, max_connections=16, head_timeout_s=5.0)
-"""Probes are few and fast."""
 
 
 class HealthServer:
@@ -31,12 +29,13 @@ class HealthServer:
         status: Callable[[], str],
         counts: Callable[[], Mapping[str, int]] = dict[str, int],
         telemetry: Telemetry | None = None,
+        limits: HttpLimits | None = None,
     ) -> None:
         self._status = status
         self._counts = counts
         routes = Routes()
         routes.add("/*", self._answer, quick=True)
-        self._server = AdminServer(_KEY, endpoint, routes, limits=_LIMITS, telemetry=telemetry)
+        self._server = AdminServer(_KEY, endpoint, routes, limits=limits, telemetry=telemetry)
 
     @property
     def port(self) -> int:

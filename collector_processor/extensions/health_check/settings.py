@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from collector_processor.settings.base import Settings
+from collector_processor.serving.settings import AdminHttpListener, Connections, HeaderTimeout
 from collector_processor.settings.values import Endpoint
 
 
-class HealthCheckSettings(Settings):
+class HealthCheckSettings(AdminHttpListener):
     """Answers 200 while the service is up."""
 
     endpoint: Endpoint = Field(default="localhost:13133", description="address to listen on")
+    max_connections: Connections = 16
+    read_header_timeout: HeaderTimeout = 5 * 10**9
 
     def listens(self, key: str) -> Iterator[tuple[str, str]]:
         """Return the address of the endpoint."""

@@ -11,6 +11,8 @@ from collector_processor.receivers.otlp.grpc import GrpcReceiver
 from collector_processor.receivers.otlp.http import HttpReceiver
 from collector_processor.receivers.otlp.settings import OtlpReceiverSettings
 
+_S: Final = 1e9
+
 
 def _build(settings: OtlpReceiverSettings, context: ReceiverContext) -> Iterator[Receiver]:
     grpc, http = settings.protocols.grpc, settings.protocols.http
@@ -20,6 +22,9 @@ def _build(settings: OtlpReceiverSettings, context: ReceiverContext) -> Iterator
             context.address(grpc.endpoint, key),
             context.admission,
             max_bytes=grpc.max_recv_msg_size,
+            body_timeout_s=grpc.read_timeout / _S,
+            max_streams=grpc.max_concurrent_streams,
+            options=grpc.options(),
             tls=grpc.tls,
             guard=context.guard(grpc.auth, key),
             key=key,
@@ -32,6 +37,8 @@ def _build(settings: OtlpReceiverSettings, context: ReceiverContext) -> Iterator
             context.admission,
             json_to_protobuf_and_repairs,
             max_bytes=http.max_request_body_size,
+            limits=http.http_limits(),
+            body_timeout_s=http.read_timeout / _S,
             tls=http.tls,
             guard=context.guard(http.auth, key),
             key=key,

@@ -9,7 +9,7 @@ holds the sender back until then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, cast
 
 import grpc
@@ -19,8 +19,9 @@ from collector_processor.journal.base import Signal
 from collector_processor.receivers.admission import Admission, Hold, Outcome, Payload, TimedOutError
 from collector_processor.receivers.inflate import GZIP_MAGIC, TooLargeError, inflate_message
 from collector_processor.receivers.otlp import answers
+from collector_processor.receivers.otlp.grpc_health import GrpcHealth
 from collector_processor.receivers.otlp.guarded import guarded_grpc
-from collector_processor.receivers.otlp.settings import DEFAULT_MAX_BYTES
+from collector_processor.receivers.otlp.settings import DEFAULT_MAX_BYTES, GrpcProtocol
 from collector_processor.security.guard import Guard
 from collector_processor.security.server_tls import HANDSHAKE_TIMEOUT_S, ServerTls, grpc_credentials
 from collector_processor.serving.listen import check_free
@@ -42,7 +43,7 @@ class GrpcReceiver:
     ``max_bytes`` is the largest request after decompression. ``guard`` decides who may send. With ``shared``,
     other processes may listen there too. ``key`` is this receiver's place in the configuration, for error messages. A
     body that does not arrive within ``body_timeout_s`` is abandoned. At most ``max_streams`` requests run at once on
-    one connection; more wait at the client.
+    one connection; more wait at the client. ``options`` are further options of gRPC's library. Probes need no token.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class GrpcReceiver:
         key: str = "receivers.otlp.protocols.grpc",
         body_timeout_s: float = 30.0,
         max_streams: int = 128,
+        options: Sequence[tuple[str, int]] | None = None,
         shared: bool = False,
     ) -> None:
         self._endpoint = endpoint
@@ -66,8 +68,10 @@ class GrpcReceiver:
         self._key = key
         self._body_timeout_s = body_timeout_s
         self._max_streams = max_streams
+        self._more_options = GrpcProtocol().options() if options is None else options
         self._shared = shared
         self._server: grpc.aio.Server | None = None
+        self._health = GrpcHealth(("", *SERVICES.values()))
         self._port = 0
 
     @property
@@ -87,7 +91,7 @@ class GrpcReceiver:
         addresses, port = check_free(self._endpoint, self._key, shared=self._shared)
         server = grpc.aio.server(options=self._options())
         server.add_generic_rpc_handlers(
-            [_handlers(service, self._handler(signal)) for signal, service in SERVICES.items()]
+            [*(_handlers(service, self._handler(signal)) for signal, service in SERVICES.items()), self._health.handler]
         )
         try:
             for address in addresses:
@@ -100,6 +104,7 @@ class GrpcReceiver:
     async def stop(self, timeout_s: float) -> None:
         """Accept no new requests and wait up to ``timeout_s`` for those in flight; safe to call without start."""
         if self._server is not None:
+            self._health.stop()
             await self._server.stop(timeout_s)
             self._server = None
 
@@ -110,9 +115,7 @@ class GrpcReceiver:
             ("grpc.max_concurrent_streams", self._max_streams),
             ("grpc.so_reuseport", int(self._shared)),
             ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_TIMEOUT_S * 1000)),
-            # Clients may ping as often as they like: the Collector and the SDKs do, even between requests.
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.max_ping_strikes", 0),
+            *self._more_options,
         ]
 
     def _handler(self, signal: Signal) -> _Handler:

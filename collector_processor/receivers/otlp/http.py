@@ -34,6 +34,7 @@ from collector_processor.serving.http_head import BadRequestError
 from collector_processor.serving.http_server import HttpServer
 from collector_processor.serving.listen import listen
 from collector_processor.serving.routes import HttpAnswer
+from collector_processor.serving.settings import HttpListener
 
 PATHS: Final[dict[str, Signal]] = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
 _STATUSES: Final[Mapping[Verdict, int]] = {
@@ -116,12 +117,12 @@ class HttpReceiver:
         json_to_protobuf: JsonToProtobuf,
         *,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        limits: HttpLimits | None = None,
         tls: ServerTls | None = None,
         guard: Guard | None = None,
         key: str = "receivers.otlp.protocols.http",
         body_timeout_s: float = 30.0,
         shared: bool = False,
-        limits: HttpLimits | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._admission = admission
@@ -132,7 +133,7 @@ class HttpReceiver:
         self._key = key
         self._body_timeout_s = body_timeout_s
         self._shared = shared
-        self._limits = limits
+        self._limits = HttpListener().http_limits() if limits is None else limits
         self._server: HttpServer | None = None
         self._port = 0
 

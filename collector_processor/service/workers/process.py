@@ -152,7 +152,7 @@ async def _serve(link: Link, begin: dict[str, Any]) -> None:
 def main(descriptor: int) -> int:
     """Run until the supervisor sends a stop or is gone."""
     # Signals from the terminal reach all processes; only the supervisor acts on them.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     link = Link(socket.socket(fileno=descriptor))
     message = link.receive()

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -31,10 +31,11 @@ from collector_processor.columns.batch import Decoded, MalformedRequestError
 from collector_processor.journal.base import Signal
 from collector_processor.receivers.admission import Admission
 from collector_processor.receivers.otlp.http import HttpReceiver
-from collector_processor.serving.http_connection import HttpLimits
+from collector_processor.serving.settings import HttpListener
 from support.waiting import wait_until
 
 MIB = 2**20
+LIMITS = HttpListener().http_limits()
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 UNFINISHED = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
 UNICODE = 'Merkmal «größe» fehlt: "价格": 🚀\n'
@@ -358,7 +359,7 @@ def test_a_body_that_trickles_times_out_and_holds_nobody_up(serve: Callable[...,
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/tr", b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nA: "])
 def test_a_head_that_trickles_is_hung_up_on(serve: Callable[..., Any], sent: bytes) -> None:
-    service = serve(http={"limits": HttpLimits(head_timeout_s=0.1)})
+    service = serve(http={"limits": replace(LIMITS, head_timeout_s=0.1)})
 
     assert raw(service, sent) == b""
     assert service.closed("head_timeout") == 1
@@ -375,7 +376,7 @@ def test_what_is_no_http_is_a_bad_request(service: Any) -> None:
 def test_a_new_connection_takes_the_place_of_the_one_that_has_been_idle_longest(
     serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    service = serve(http={"limits": HttpLimits(max_connections=2)})
+    service = serve(http={"limits": replace(LIMITS, max_connections=2)})
     host, port = service.http_address.split(":")
     with ExitStack() as opened:
         idle, busy = (opened.enter_context(socket.create_connection((host, int(port)), timeout=10)) for _ in range(2))
@@ -391,7 +392,7 @@ def test_a_new_connection_takes_the_place_of_the_one_that_has_been_idle_longest(
 
 
 def test_a_connection_is_refused_while_all_have_a_request_in_progress(serve: Callable[..., Any]) -> None:
-    service = serve(http={"limits": HttpLimits(max_connections=1)})
+    service = serve(http={"limits": replace(LIMITS, max_connections=1)})
     host, port = service.http_address.split(":")
     with socket.create_connection((host, int(port)), timeout=10) as busy:
         busy.sendall(UNFINISHED)

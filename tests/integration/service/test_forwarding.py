@@ -438,14 +438,17 @@ def serve(tmp_path: Path, service_settings: Make) -> Iterator[Callable[..., Proc
         each.close()
 
 
-def test_sigterm_works_off_what_was_accepted_sends_it_on_and_exits_with_0(serve: Make, sink: Make, otlp: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_signal_works_off_what_was_accepted_sends_it_on_and_exits_with_0(
+    serve: Make, sink: Make, otlp: Any, number: signal.Signals
+) -> None:
     originals, derived = sink("grpc"), sink("http")
     process = serve(
         pipelines({"otlp_grpc": exporter(originals.endpoint)}, {"otlp_http": exporter(derived.endpoint)})
     )  # fmt: skip
     sent = [rows(otlp, start, 100) for start in range(0, 2000, 100)]
     assert all(process.send(body) for body in sent)
-    process.signal(signal.SIGTERM)
+    process.signal(number)
     assert process.exit_code() == 0, process.log.read_text()
     assert bodies(originals, "traces") == sent
     assert any(b"ml.window.rows" in body for body in bodies(derived, "metrics"))

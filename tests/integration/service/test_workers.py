@@ -329,7 +329,10 @@ def until_ready(process: subprocess.Popen[str]) -> dict[str, int]:
     raise AssertionError("it did not become ready")
 
 
-def test_the_end_waits_for_what_the_workers_have(settings: dict[str, Any], tmp_path: Path, otlp: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_the_end_waits_for_what_the_workers_have(
+    settings: dict[str, Any], tmp_path: Path, otlp: Any, number: signal.Signals
+) -> None:
     body = otlp.request([otlp.prediction(MODEL, {"ml.feature.amount": float(row)}, row) for row in range(500)])
     process = start(tmp_path, settings)
     ports = until_ready(process)
@@ -337,7 +340,7 @@ def test_the_end_waits_for_what_the_workers_have(settings: dict[str, Any], tmp_p
     for _ in range(20):
         url = f"http://localhost:{ports['http']}/v1/traces"
         assert requests.post(url, body, headers={**PROTOBUF, "Connection": "close"}, timeout=30).status_code == 200
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
 
     _, log = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, log

@@ -177,7 +177,7 @@ def test_sizes_and_addresses_are_checked() -> None:
         with pytest.raises(ValueError, match="is not a size"):
             size_bytes(wrong)
     assert endpoint("[::1]:4317") == "[::1]:4317"
-    for address in ("localhost", "localhost:http", ":4317", "localhost:99999"):
+    for address in ("localhost", "localhost:http", ":", "localhost:99999"):
         with pytest.raises(ValueError, match="is not an address"):
             endpoint(address)
 
@@ -213,3 +213,12 @@ def test_a_name_that_holds_the_end_of_a_line_is_one_problem_on_one_line() -> Non
     lines = str(caught.value).splitlines()
     assert len(lines) == 1 + len(caught.value.problems)
     assert any("alerts.rules.x\\ny: " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("level", "read"),
+    [("INFO", "info"), ("Debug", "debug"), ("WARN", "warning"), ("warn", "warning"), ("ERROR", "error")],
+)
+def test_names_of_log_levels_are_read_in_any_case(level: str, read: str) -> None:
+    text = DEFAULT.replace("service:\n", f"service:\n  telemetry: {{logs: {{level: {level}}}}}\n")
+    assert parse_config(text).log_level == read

@@ -19,13 +19,15 @@ from prometheus_client import CollectorRegistry, Gauge
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.credentials import Tokens
 from collector_processor.security.guard import Guard
-from collector_processor.serving.admin import ADMIN_LIMITS, AdminServer
+from collector_processor.serving.admin import AdminServer
 from collector_processor.serving.http_connection import HttpConnection
 from collector_processor.serving.prometheus_text import metrics_handler
 from collector_processor.serving.routes import HttpAnswer, HttpRequest, Routes
+from collector_processor.serving.settings import AdminHttpListener
 from support.waiting import wait_until
 
 Serve = Callable[..., AdminServer]
+LIMITS = AdminHttpListener().http_limits()
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def test_a_client_that_does_not_read_its_answer_is_hung_up_on(serve: Serve) -> N
     server = serve(
         {"/metrics": lambda _: HttpAnswer(bytes(size))},
         telemetry=telemetry,
-        limits=replace(ADMIN_LIMITS, write_timeout_s=0.2),
+        limits=replace(LIMITS, write_timeout_s=0.2),
     )
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -160,7 +162,7 @@ def test_the_end_of_an_answer_is_not_kept_forever(serve: Serve, monkeypatch: pyt
 
     monkeypatch.setattr(HttpConnection, "connection_made", connection_made)
     monkeypatch.setattr(HttpConnection, "connection_lost", connection_lost)
-    limits = replace(ADMIN_LIMITS, head_timeout_s=0.2)
+    limits = replace(LIMITS, head_timeout_s=0.2)
     server = serve({"/metrics": lambda _: HttpAnswer(bytes(60_000))}, limits=limits)
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)

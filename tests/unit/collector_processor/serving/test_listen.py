@@ -67,7 +67,7 @@ def test_an_address_of_another_machine_is_an_error() -> None:
         listen("192.0.2.1:0", KEY)
 
 
-@pytest.mark.parametrize("endpoint", ["4317", "localhost", "localhost:", ":4317", "localhost:x", "localhost:70000"])
+@pytest.mark.parametrize("endpoint", ["4317", "localhost", "localhost:", ":", "localhost:x", "localhost:70000"])
 def test_what_is_no_address_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="write host:port"):
         split_endpoint(endpoint)
@@ -83,3 +83,11 @@ def test_tls_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
     certificate.write_text("not a certificate")
     with pytest.raises(OSError, match=rf"{KEY}\.tls: cannot use .*server\.pem"):
         check_tls(Tls(certificate, certificate), KEY)
+
+
+def test_no_host_is_every_address() -> None:
+    with listening(":0") as (sock,):
+        port = sock.getsockname()[1]
+        for host in ("127.0.0.1", *(["::1"] if sock.family == socket.AF_INET6 else [])):
+            with socket.create_connection((host, port), timeout=5):
+                pass
