@@ -12,7 +12,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Link
 
 from otel_ml import Config, Model
-from otel_ml.otlp_exporter import OtlpSpanExporter, SizeLimitedSpanExporter, protocol, span_bytes, split
+from otel_ml.delivery.sizes import span_bytes, split
+from otel_ml.otlp_exporter import OtlpSpanExporter, SizeLimitedSpanExporter, protocol
 from otel_ml.testing import capture
 
 

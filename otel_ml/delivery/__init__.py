@@ -1,0 +1,1 @@
+"""How spans of predictions leave the process: in requests of limited size, flushed wherever a process ends."""
