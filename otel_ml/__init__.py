@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from otel_ml.config import Config
+from otel_ml.delivery.flush import flush
 from otel_ml.frameworks.last import last_prediction_ids
 from otel_ml.model import Model
 from otel_ml.prediction import Prediction
 
-__all__ = ["Config", "Model", "Prediction", "last_prediction_ids"]
+__all__ = ["Config", "Model", "Prediction", "flush", "last_prediction_ids"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import ParamSpec, TypeVar, overload
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
@@ -16,6 +17,7 @@ from otel_ml.prediction import Prediction
 from otel_ml.semconv import Role, Task
 
 P = ParamSpec("P")
+_PROVIDERS: Final = ("tracer_provider", "meter_provider")
 R = TypeVar("R")
 
 
@@ -52,7 +54,19 @@ class Model:
     True
     """
 
-    __slots__ = ("__weakref__", "_emitter")
+    __slots__ = ("__weakref__", "_arguments", "_emitter")
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Model:
+        """Keep the arguments, because a handle travels to another process as these."""
+        model = super().__new__(cls)
+        model._arguments = args, {name: value for name, value in kwargs.items() if name not in _PROVIDERS}
+        return model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments: the reader's own providers take the place of these here."""
+        args, kwargs = self._arguments
+        return partial(type(self), **kwargs), args
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Exports spans in requests of limited size: batches of predictions are larger than ordinary spans.
+"""Exporters that send requests of limited size.
 
-The SDK's batch processor puts up to 512 spans into one request. With spans of 1 MiB that is far more than the 4 MiB
-that a gRPC receiver accepts by default, and the receiver refuses the whole request.
+The SDK's OTLP exporters do so by themselves where predictions are observed (:mod:`otel_ml.delivery.requests`). These
+are for other exporters and other limits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Final
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_ml.delivery.sizes import DEFAULT_MAX_REQUEST_BYTES, split
+from otel_ml.delivery.requests import export_in_parts, receiver
+from otel_ml.delivery.sizes import DEFAULT_MAX_REQUEST_BYTES
 
 _PROTOCOLS: Final = ("grpc", "http/protobuf")
 
@@ -22,7 +23,7 @@ class SizeLimitedSpanExporter(SpanExporter):
     """Splits spans into requests of at most about ``max_request_bytes``, and passes them to ``exporter``.
 
     Sizes are estimated from names and attributes, slightly too large. A span that exceeds the limit is sent alone. The
-    result is a failure if any request failed; the others are still sent.
+    result is a failure if any request failed; the others are still sent, unless the receiver does not answer.
 
     >>> from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
     >>> SizeLimitedSpanExporter(InMemorySpanExporter()).export([])
@@ -37,11 +38,8 @@ class SizeLimitedSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send the spans in as many requests as their size needs, in order."""
-        result = SpanExportResult.SUCCESS
-        for request in split(spans, self._max_request_bytes):
-            if self._exporter.export(request) is not SpanExportResult.SUCCESS:
-                result = SpanExportResult.FAILURE
-        return result
+        receiver.exporters.add(self._exporter)
+        return export_in_parts(self._exporter.export, spans, self._max_request_bytes)
 
     def shutdown(self) -> None:
         """Shut the wrapped exporter down."""

@@ -21,6 +21,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Tracer, TracerProvider
 from opentelemetry.util.types import Attributes
 
+from otel_ml.delivery.flush import follow
 from otel_ml.problems import report
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def twin_of(provider: TracerProvider, *, follow_sampler: bool) -> TracerProvider
             from otel_ml.emit.twin import Twin
 
             made = known[follow_sampler] = Twin(provider, follow_sampler=follow_sampler)
+            follow(provider)
         except (ImportError, AttributeError, TypeError):
             return None  # another vendor's provider, or an SDK that has changed
         return made

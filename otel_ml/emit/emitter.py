@@ -12,6 +12,7 @@ from opentelemetry.trace import TracerProvider
 
 from otel_ml.classes import canonical_class
 from otel_ml.config import ATTRIBUTE_ROOM, Config, identity, resolve
+from otel_ml.delivery.start import start
 from otel_ml.emit import instruments
 from otel_ml.emit.measure import Measures
 from otel_ml.emit.observations import Observations, load_profile
@@ -90,6 +91,8 @@ class Emitter:
                 FRAMEWORK_NAME: framework,
             }
         )
+        if self.enabled:
+            start()
         self._profile = load_profile(self.settings, self.name)
         self._providers = (tracer_provider, meter_provider)
         self.observations: Observations | None = None

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from otel_ml.delivery.start import start
 from otel_ml.frameworks.base import Hooks, shielded
 from otel_ml.frameworks.patches import Patches
 from otel_ml.model import Model
@@ -87,6 +88,7 @@ class FrameworkInstrumentor(BaseInstrumentor, Generic[ObserverT]):
         if find_spec(package) is None:
             # OpenTelemetry's loader expects this error, and silently skips the framework
             raise ModuleNotFoundError(f"No module named {package!r}; pip install {self.distribution}", name=package)
+        start()  # before the application makes a pool of processes
         self.observer = self.observe(Options.of(kwargs))
         if not self._waiting:
             self._waiting = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from collections.abc import Iterator
 
@@ -303,3 +305,17 @@ def test_a_numpy_time_is_a_time(captured: Captured) -> None:
     with Model("m").predict({"a": 1}, time_ns=np.int64(5)):
         pass
     assert captured.spans[0].start_time == 5
+
+
+def test_a_handle_travels_to_another_process_as_its_arguments(captured: Captured) -> None:
+    model = Model("m", version="2", features=["a"], config=Config(features_bucket={"a": 10}))
+    with pickle.loads(pickle.dumps(model)).predict([17]):
+        pass
+    with copy.deepcopy(model).predict([17]):
+        pass
+    assert [seen.features for seen in captured.predictions] == [{"a": 10}, {"a": 10}]
+    assert {seen.version for seen in captured.predictions} == {"2"}
+    own = Model("m", tracer_provider=TracerProvider(shutdown_on_exit=False))
+    with pickle.loads(pickle.dumps(own)).predict({}):
+        pass
+    assert len(captured.predictions) == 3

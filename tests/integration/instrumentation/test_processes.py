@@ -1,0 +1,138 @@
+"""What child processes observe arrives, however they are started and however they end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.ports import free_port
+from support.sink import Sink, listening, run
+
+APP = """
+import multiprocessing as mp
+import sys
+from concurrent.futures import ProcessPoolExecutor
+
+from joblib import Parallel, delayed
+
+import otel_ml
+
+model = otel_ml.Model("m")
+
+
+def task(number):
+    with model.predict({"number": number}) as prediction:
+        prediction.record(score=0.5)
+    return number
+
+
+def tasks(numbers):
+    return [task(number) for number in numbers]
+
+
+def main(kind, method):
+    numbers = range(40)
+    if kind == "pool":  # it ends its workers by SIGTERM
+        with mp.get_context(method).Pool(2) as pool:
+            pool.map(task, numbers)
+    elif kind == "executor":
+        with ProcessPoolExecutor(2, mp_context=mp.get_context(method)) as executor:
+            list(executor.map(task, numbers))
+    elif kind == "process":
+        child = mp.get_context(method).Process(target=tasks, args=(numbers,))
+        child.start()
+        child.join()
+    elif kind == "parent first":
+        tasks(numbers[:20])
+        otel_ml.flush()
+        with mp.get_context(method).Pool(2) as pool:
+            pool.map(task, numbers[20:])
+    else:
+        Parallel(2, backend=method)(delayed(task)(number) for number in numbers)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with listening() as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        ("pool", "fork"),
+        ("pool", "spawn"),
+        ("pool", "forkserver"),
+        ("executor", "fork"),
+        ("executor", "spawn"),
+        ("executor", "forkserver"),
+        ("process", "fork"),
+        ("process", "spawn"),
+        ("parent first", "fork"),
+        ("joblib", "loky"),
+        ("joblib", "multiprocessing"),
+    ],
+)
+def test_every_row_of_every_child_arrives_once(sink: Sink, tmp_path: Path, kind: str, method: str) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(APP)
+    done = run(sink, app, kind, method)
+    assert (done.returncode, done.stderr) == (0, "")
+    numbers = Counter(
+        attribute.value.int_value
+        for span in sink.spans()
+        for attribute in span.attributes
+        if attribute.key == "ml.feature.number"
+    )
+    assert numbers == Counter(range(40))
+
+
+BATCHES = """
+import numpy as np
+
+import otel_ml
+
+model = otel_ml.Model("m")
+for _ in range(46):
+    with model.predict(np.random.default_rng(0).normal(size=(10_000, 20))) as prediction:
+        prediction.record(score=np.full(10_000, 0.5))
+"""
+
+
+def test_a_batch_job_sends_within_limits_with_no_variable_set(sink: Sink) -> None:
+    done = run(sink, "-c", BATCHES, OTEL_METRICS_EXPORTER="none")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = sum(
+        attribute.value.int_value
+        for span in sink.spans()
+        for attribute in span.attributes
+        if attribute.key == "ml.prediction.rows"
+    )
+    assert rows == 460_000
+    assert max(map(len, sink.bodies["/v1/traces"])) < 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("exporter", ["otlp", "otel_ml_otlp"])
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_process_ends_soon_although_the_receiver_is_down(sink: Sink, exporter: str, protocol: str) -> None:
+    started = time.monotonic()
+    done = run(
+        sink,
+        "-c",
+        BATCHES,
+        OTEL_TRACES_EXPORTER=exporter,
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+    )
+    assert done.returncode == 0
+    assert "the receiver does not answer; 138 of 138 spans are lost" in done.stderr
+    assert time.monotonic() - started < 25, "the SDK waits 30 seconds for each signal"
