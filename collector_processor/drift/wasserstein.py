@@ -13,8 +13,8 @@ from collector_processor.drift.method import ColumnKind, Comparison, Fine
 from collector_processor.drift.proportions import fine_of, inverse_sizes
 
 LARGEST = float(np.finfo(np.float64).max)
-CONSTANT = 1e-9
-"""Spread, as a fraction of the largest magnitude in range, up to which a reference counts as constant."""
+CONSTANT = 4e-16
+"""Spread, as a fraction of the largest magnitude in range, up to which a reference counts as constant: rounding."""
 CONSTANT_SPREAD = 1e-3
 """Divisor of the distance from a constant reference, as a fraction of that magnitude."""
 
@@ -49,8 +49,14 @@ def wasserstein_distance(fine: Fine) -> F64:
 
     In a bin [l, r) with the share p of a side's cells below r and the mean excess e = Σ (x − l) / n of those inside,
     ∫ F dx = (r − l) · p − e exactly; in the tails, ∫ F or ∫ (1 − F) follows from the excess alone. So each bin gives
-    |∫ (F − G) dx| without error, and the sum is below W₁ only where F and G cross inside a bin: in heavy tails by up
-    to about 0.0005 standard deviations. For this distance, infinite cells lie on the nearest edge of the range.
+    |∫ (F − G) dx| without error, which is ∫ |F − G| dx unless F and G can cross inside it. Where they can, each side's
+    cells of the bin are taken to lie at their mean: exact if each side has one value in the bin, as discrete columns
+    have.
+
+    The error is at most Σ 2 (r − l) · a · b / (a + b) over the bins in which both a = F(r) − G(l) and b = G(r) − F(l)
+    are above 0. As the edges are placed (:func:`.bins.fine_edges`), (r − l) · min(F, 1 − F) is at most σ / 128 in every
+    bin, so that a bin costs at most σ / 64: the score is wrong by .016 for one bin with everything in it, whatever the
+    columns are. For this distance, infinite cells lie on the nearest edge of the range.
 
     Source: S. Vallender, Theory of Probability and its Applications 18, 1973; compare
     ``scipy.stats.wasserstein_distance``.
@@ -63,11 +69,41 @@ def wasserstein_distance(fine: Fine) -> F64:
     n, m = fine.reference_counts.sum(axis=1), fine.current_counts.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         widths = bin_widths(fine.edges)
-        areas = np.multiply(fine.gap, widths, out=widths)
+        areas = fine.gap * widths
         areas -= fine.reference_excess / n[:, None]
         areas += fine.current_excess / m[:, None]
-        distance = np.abs(areas, out=areas).sum(axis=1)
+        np.abs(areas, out=areas)
+        _cross(fine, widths, n, m, areas)
+        distance = areas.sum(axis=1)
     return np.where((n > 0) & (m > 0), np.nan_to_num(distance, nan=LARGEST, posinf=LARGEST), np.nan)
+
+
+def _cross(fine: Fine, widths: F64, n: F64, m: F64, areas: F64) -> None:
+    """Replace the areas ``[F, B]`` of bins in which F and G can cross by ∫ |F − G| dx of cells at their means."""
+    share = fine.reference_counts / n[:, None]
+    possible = fine.gap < share  # G(l) < F(r)
+    np.divide(fine.current_counts, m[:, None], out=share)
+    possible &= fine.gap > np.negative(share, out=share)
+    possible &= widths > 0.0
+    place = np.flatnonzero(possible)
+    row = place // widths.shape[1]
+    after, width = fine.gap.ravel()[place], widths.ravel()[place]
+    rise = np.maximum(fine.reference_counts.ravel()[place] / n[row], 0.0)
+    other = np.maximum(fine.current_counts.ravel()[place] / m[row], 0.0)
+    before = after - rise + other
+    mean = _offset(fine.reference_excess.ravel()[place] / n[row], rise, width)
+    other_mean = _offset(fine.current_excess.ravel()[place] / m[row], other, width)
+    mean, other_mean = np.where(rise > 0.0, mean, other_mean), np.where(other > 0.0, other_mean, mean)
+    first, last = np.minimum(mean, other_mean), np.maximum(mean, other_mean)
+    between = np.where(mean < other_mean, before + rise, before - other)
+    split = np.abs(before) * first + np.abs(between) * (last - first) + np.abs(after) * (width - last)
+    flat = areas.reshape(-1)
+    flat[place] = np.maximum(flat[place], split)
+
+
+def _offset(excess: F64, share: F64, width: F64) -> F64:
+    """Return how far the mean of a bin's cells is from its lower edge; 0 for none."""
+    return np.clip(np.divide(excess, share, out=np.zeros_like(share), where=share > 0.0), 0.0, width)
 
 
 def bridge(edges: F64, counts: F64, excess: F64) -> F64:

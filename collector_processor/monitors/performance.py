@@ -17,7 +17,7 @@ from collector_processor.monitors.attributes import MODEL_KEYS, Attributes, mode
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
-from collector_processor.statistics.bins import above
+from collector_processor.statistics.distinct import SINGLE, above
 from collector_processor.statistics.outcomes import EPSILON
 from collector_processor.statistics.pane import Outcomes
 from collector_processor.statistics.schema import Schema
@@ -28,6 +28,8 @@ ROUNDING: Final = 1e-9
 """Share of all labels below which a count is only the rounding error of retractions, and treated as zero."""
 AUC_TOLERANCE: Final = 0.01
 """The ROC AUC is omitted if the bins allow a larger error, which happens when the scores drift out of them."""
+SINGLE_BIN: Final = 4.0 * SINGLE
+"""A bin of scores is of one value if it is at most this part of it wide: it reaches as far as rounding to float32."""
 VARIANCE_FLOOR: Final = 1e-10
 """Least Σ(y − ȳ)² relative to Σ(y − c)²: below it, labels are constant or too far from c for R² to be precise."""
 
@@ -225,7 +227,9 @@ def roc_auc(hits: F64, edges: F64) -> F64:
     tied = negative * positive
     area = ((np.cumsum(negative, axis=1) - negative) * positive + tied / 2.0).sum(axis=1) / pairs
     single = np.zeros(hits.shape[2], np.bool_)
-    single[1 : len(edges)] = above(edges[:-1]) == edges[1:]
+    with np.errstate(invalid="ignore"):  # padding
+        reach = SINGLE_BIN * np.maximum(np.abs(edges[:-1]), np.abs(edges[1:]))
+        single[1 : len(edges)] = (edges[1:] - edges[:-1] <= reach) | (above(edges[:-1]) == edges[1:])
     undecided = tied[:, ~single].sum(axis=1) / 2.0 / pairs
     return np.where(undecided <= AUC_TOLERANCE, area, np.nan)
 

@@ -80,8 +80,9 @@ class QualityMonitor:
     Alert on the increase of missing cells: a feature that was 40 % missing in training is expected to be. If the
     reference has no cells of a feature, there is no share to compare with, and the increase is omitted.
 
-    Infinite numbers are out of range. A text beyond the category limit counts as unseen unless the reference reached
-    the limit itself, because then its categories are incomplete. A share of no cells is omitted.
+    Infinite numbers are out of range unless the reference has such. A text beyond the category limit counts as unseen
+    unless the reference reached the limit itself, because then its categories are incomplete. A share of no cells is
+    omitted.
 
     The error rate is the share of failed predictions, also for each segment value.
     """
@@ -145,13 +146,23 @@ def _missing_share(reference: Reference) -> F64:
 
 def _beyond(window: Window, reference: Reference, numbers: F64) -> tuple[F64, F64]:
     """Return the numbers out of range and all numbers, ``[F]`` each; 0 where the reference has no range."""
-    edges, counts = reference.schema.edges, window.pane.counts
-    finite = np.isfinite(edges).sum(axis=1)
-    columns = np.arange(len(edges))
-    # There is no edge above the largest of all floats: then the last bin is in range.
-    bounded = (finite > 0) & (edges[columns, finite - 1] > reference.schema.high)
-    above = np.where(bounded, counts[columns, finite], 0.0)
-    return counts[:, 0] + above, np.where(finite > 0, numbers, 0.0)
+    outside = reference.prepared(_outside)
+    return np.einsum("fb,fb->f", window.pane.counts, outside), np.where(np.isfinite(reference.schema.low), numbers, 0.0)
+
+
+def _outside(reference: Reference) -> F64:
+    """Return 1 for every bin below or above the range of the reference's column, else 0, ``[F, B]``.
+
+    A side on which the reference has numbers outside its finite range has infinite ones, and nothing is beyond those.
+    """
+    schema, counts = reference.schema, reference.pane.counts
+    bounds = np.concatenate((schema.edges, np.full((len(schema.edges), 1), np.inf)), axis=1)
+    below = (bounds <= schema.low[:, None]).astype(np.float64)
+    above = np.zeros_like(below)
+    above[:, 1:] = np.isfinite(schema.edges) & (schema.edges > schema.high[:, None])
+    for side in (below, above):
+        side[(counts * side).sum(axis=1) > 0.0] = 0.0
+    return below + above
 
 
 def _unseen(window: Window, reference: Reference) -> F64:

@@ -125,7 +125,9 @@ def _ranged(sources: Sequence[Source], weights: F64, progress: Progress | None) 
         values, cell_weights = source.numbers(weights)
         # A binary decision is usually made at one half: as an edge, it makes the counts of any window exact there.
         include = (0.5,) if source.spec == SCORE_COLUMN else ()
-        bins.append(fine_edges(values, None if even else cell_weights, include=include))
+        bins.append(
+            fine_edges(values, None if even else cell_weights, include=include, half=source.spec != SCORE_COLUMN)
+        )
         spread[position] = _spread(values, cell_weights, even=even)
     return bins, spread
 

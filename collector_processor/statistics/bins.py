@@ -8,10 +8,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, I64
+from collector_processor.statistics.distinct import LARGEST, Distinct
 
 FINE_BINS: Final = 1024
 """A fine bin holds at most this fraction (1 / 1024) of the reference, unless a single value holds more."""
-EDGES_LIMIT: Final = 1100
+GAP_BINS: Final = 128
+"""A fine bin covers at most this fraction (1 / 128) of the reference's mean distance from its median."""
+EDGES_LIMIT: Final = 1100 + GAP_BINS
 """Maximum number of edges of a column, which bounds the memory of every pane."""
 DECILES: Final = tuple(step / 10 for step in range(1, 10))
 
@@ -32,35 +35,48 @@ def fine_edges(
     bins: int = FINE_BINS,
     limit: int = EDGES_LIMIT,
     include: Sequence[float] = (),
+    half: bool = True,
 ) -> Bins:
     """Return the edges of one numeric column from its reference values; NaN and infinite ones are left out.
 
-    They always include the minimum, the float just above the maximum, the deciles (those of ``numpy.quantile``, which
-    are the coarse edges, equal ones once), quantiles that thin out by halves toward both tails, and ``include`` within
-    the range. The others cut the reference so that no bin ``[a, b)`` holds more than about ``1 / bins`` of it, except a
-    single value that does: its bin is ``[v, nextafter(v))``. If that takes more than ``limit`` edges, the lightest such
-    bins extend to the next value (at most ``2 / bins`` each). A column whose deciles are all one value has a separate
-    coarse bin for that value. Without finite values there are no edges and the range is NaN.
+    No edge lies on a reference value: all are in the gaps between them (:mod:`.distinct`), so that a value that comes
+    rounded to float32 falls into the bin of its reference value, and between coarse edges also one that is rounded to
+    float16, if ``half``. One edge is below the minimum and one above the maximum. The coarse edges are the deciles,
+    those of ``numpy.quantile`` unless they lie on or too near a value, equal ones once. There are also quantiles that
+    thin out by halves toward both tails, and ``include`` within the range, as it is. The others cut the reference so
+    that
+
+    - no bin holds more than about ``1 / bins`` of it, except a single value that does: its bin extends only as far as
+      rounding reaches. If that takes too many edges, the lightest such bins extend to the next edge (at most
+      ``2 / bins`` each).
+    - in no bin is ∫ min(F, 1 − F) dx more than its 128th part, which bounds the error of the Wasserstein distance.
+
+    A column whose deciles are all one value has a separate coarse bin for that value. Without finite values there are
+    no edges and the range is NaN.
 
     >>> bins = fine_edges(np.arange(11.0))
     >>> bins.edges[bins.drift].tolist(), bins.low, bins.high
-    ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 0.0, 10.0)
-    >>> constant = fine_edges(np.full(100, 7.0))
-    >>> constant.edges.tolist() == [7.0, np.nextafter(7.0, 8.0)], constant.drift.tolist()
-    (True, [0, 1])
+    ([0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5], 0.0, 10.0)
+    >>> constant = fine_edges(np.full(100, 1024.0))
+    >>> constant.edges.tolist(), constant.drift.tolist()
+    ([1023.0, 1025.0], [0, 1])
     """
     ordered, mass = _ordered(values, weights)
     if not len(ordered):
         return Bins(np.empty(0), np.zeros(1, np.int32), np.nan, np.nan)
-    distinct, weight = _distinct(ordered, mass)
-    low, high = float(distinct[0]), float(distinct[-1])
-    levels = _quantiles(ordered, distinct, weight, mass is None)
-    fixed = [distinct[:1], above(distinct[-1:]), levels, [x for x in include if low < x <= high]]
+    distinct = Distinct.of(ordered, mass, half=half)
+    low, high = float(ordered[0]) + 0.0, float(ordered[-1]) + 0.0
+    levels = distinct.near(_quantiles(ordered, mass))
+    inside = [x for x in include if low < x <= high]
+    fixed = [distinct.tight_below([0], 0.0), distinct.tight_above([-1], 0.0), levels, inside]
     coarse = np.unique(levels[: len(DECILES)])
     if len(coarse) == 1:
-        coarse = np.concatenate((coarse, above(coarse)))
+        heaviest = np.searchsorted(distinct.first, coarse)
+        coarse = np.concatenate((distinct.tight_below(heaviest), distinct.tight_above(heaviest)))
         fixed.append(coarse)
-    edges = _finite(np.concatenate([*fixed, *_cuts(distinct, weight, bins, limit, fixed)]))
+    most = distinct.deviation() / GAP_BINS
+    edges = _finite(np.concatenate([*fixed, *_cuts(distinct, bins, limit - GAP_BINS, fixed, most)]))
+    edges = _finite(np.concatenate((edges, _gap_cuts(distinct, edges, most))))
     return Bins(edges, np.searchsorted(edges, _finite(coarse)).astype(np.int32), low, high)
 
 
@@ -76,26 +92,16 @@ def _ordered(values: F64, weights: F64 | None) -> tuple[F64, F64 | None]:
     return ordered[np.searchsorted(ordered, -np.inf, "right") : np.searchsorted(ordered, np.inf)], None
 
 
-def _distinct(ordered: F64, mass: F64 | None) -> tuple[F64, F64]:
-    """Return the distinct values, without negative zero, and the weight of each."""
-    new = ordered[1:] != ordered[:-1]
-    if mass is None and new.all():
-        return ordered + 0.0, np.ones(len(ordered))
-    first = np.flatnonzero(np.concatenate(([True], new)))
-    weight = np.diff(np.append(first, len(ordered))) if mass is None else np.add.reduceat(mass, first)
-    return ordered[first] + 0.0, weight.astype(np.float64)
-
-
-def _quantiles(ordered: F64, distinct: F64, weight: F64, equal: bool) -> F64:
+def _quantiles(ordered: F64, mass: F64 | None) -> F64:
     """Return the deciles, then levels 2⁻ʲ and 1 − 2⁻ʲ, j = 11, 12, …, as long as two rows lie beyond."""
     tails = [2.0**-j for j in range(11, 64) if len(ordered) * 2.0**-j >= 2.0]
     levels = np.array([*DECILES, *tails, *(1.0 - tail for tail in tails)])
-    if not equal:
-        cumulative = np.cumsum(weight)
-        return distinct[np.minimum(np.searchsorted(cumulative, levels * cumulative[-1]), len(distinct) - 1)]
-    if ordered[-1] / 4.0 - ordered[0] / 4.0 > np.finfo(np.float64).max / 4.0:  # interpolation would overflow
-        return _interpolated(ordered / 4.0, levels) * 4.0 + 0.0
-    return _interpolated(ordered, levels) + 0.0
+    if mass is not None:
+        cumulative = np.cumsum(mass)
+        return ordered[np.minimum(np.searchsorted(cumulative, levels * cumulative[-1]), len(ordered) - 1)]
+    if ordered[-1] / 4.0 - ordered[0] / 4.0 > LARGEST / 4.0:  # interpolation would overflow
+        return _interpolated(ordered / 4.0, levels) * 4.0
+    return _interpolated(ordered, levels)
 
 
 def _interpolated(ordered: F64, levels: F64) -> F64:
@@ -109,30 +115,55 @@ def _interpolated(ordered: F64, levels: F64) -> F64:
     return np.where(share >= 0.5, upper - step * (1.0 - share), lower + step * share)
 
 
-def _cuts(distinct: F64, weight: F64, bins: int, limit: int, fixed: Sequence[F64 | list[float]]) -> tuple[F64, F64]:
-    """Return the values at which a new bin must start, and the upper edges to add while ``limit`` allows.
+def _cuts(
+    distinct: Distinct, bins: int, limit: int, fixed: Sequence[F64 | list[float]], most: float
+) -> tuple[F64, F64]:
+    """Return the edges at which a new bin must start, and the upper edges to add while ``limit`` allows.
 
     Every value starts in one of ``bins`` cells of equal mass. The first of each cell starts a bin, and so does a value
     that is heavier than a cell. Two cases may still be too heavy: such a value together with the gap behind it, and a
     cell whose last value reaches far into the next cell. Both get one more edge, the heaviest first.
     """
+    weight = distinct.weight
     share = weight.sum() / bins
     lightest = weight.min()
     heavy = weight > share
-    if lightest == weight.max() == 1.0 and bins <= len(distinct):
-        starts = _even_starts(len(distinct), bins)
+    if lightest == weight.max() == 1.0 and bins <= len(weight):
+        starts = _even_starts(len(weight), bins)
     else:
         cell = _cell(np.cumsum(weight) - weight, share)
         starts = np.flatnonzero(np.concatenate(([True], cell[1:] != cell[:-1])) | heavy)
     in_bin = np.add.reduceat(weight, starts)
-    last = np.append(starts[1:], len(distinct)) - 1
+    last = np.append(starts[1:], len(weight)) - 1
     split = (in_bin > share + lightest) & ~heavy[starts]
-    extra = np.concatenate((above(distinct[heavy]), distinct[last[split]]))
+    extra = np.concatenate((distinct.tight_above(np.flatnonzero(heavy), most), distinct.below(last[split])))
     extra = extra[np.argsort(-np.concatenate((weight[heavy], in_bin[split])), kind="stable")]
-    room = limit - len(np.unique(np.concatenate([*fixed, distinct[starts]])))
+    edges = np.where(heavy[starts], distinct.tight_below(starts, most), distinct.below(starts))
+    room = limit - len(np.unique(np.concatenate([*fixed, edges])))
     if room < 0 and bins > 1:
-        return _cuts(distinct, weight, bins // 2, limit, fixed)
-    return distinct[starts], extra[: max(room, 0)]
+        return _cuts(distinct, bins // 2, limit, fixed, most)
+    return edges, extra[: max(room, 0)]
+
+
+def _gap_cuts(distinct: Distinct, edges: F64, most: float) -> F64:
+    """Return the edges to add so that no bin has more than about ``most`` of ∫ min(F, 1 − F) dx.
+
+    The integral grows in the gaps between values only, where F is constant.
+    """
+    if most <= 0.0:
+        return np.empty(0)
+    share = np.cumsum(distinct.weight)[:-1] / distinct.weight.sum()
+    places = np.column_stack((distinct.first, distinct.last)).ravel()
+    grown = np.zeros(len(places))
+    grown[2::2] = (distinct.first[1:] - distinct.last[:-1]) * np.minimum(share, 1.0 - share)
+    grown = np.cumsum(grown)
+    at_edges = np.interp(edges, places, grown)
+    parts = np.ceil(np.diff(at_edges) / most * (1.0 - 1e-9))
+    targets = [
+        np.linspace(at_edges[place], at_edges[place + 1], int(parts[place]) + 1)[1:-1]
+        for place in np.flatnonzero(parts > 1.0).tolist()
+    ]
+    return distinct.near(np.interp(np.concatenate([np.empty(0), *targets]), grown, places), most)
 
 
 def _cell(before: F64, share: float) -> F64:
@@ -150,12 +181,6 @@ def _even_starts(rows: int, bins: int) -> I64:
     near = np.clip(near, 0.0, rows - 1.0)
     reached = np.argmax(_cell(near, rows / bins) >= cells[:, None], axis=1)
     return np.unique(near[cells, reached].astype(np.int64))
-
-
-def above(values: F64) -> F64:
-    """Return the next float above each value."""
-    with np.errstate(over="ignore"):
-        return np.nextafter(values, np.inf)
 
 
 def _finite(edges: F64) -> F64:

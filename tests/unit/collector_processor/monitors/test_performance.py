@@ -22,7 +22,7 @@ EXACT = {"abs": 1e-9, "rel": 1e-9}
 
 def schema_of(task, *, classes=("no", "yes"), positive="yes", numeric=(), segments=(), reference=None):
     """A schema whose numeric columns (spec, reference values) have the reference's fine bins."""
-    bins = [fine_edges(np.asarray(values, float)) for _, values in numeric]
+    bins = [fine_edges(np.asarray(values, float), half=False) for _, values in numeric]
     width = max([1, *(len(found.edges) for found in bins)])
     edges = np.full((len(bins), width), np.inf)
     for row, found in enumerate(bins):
