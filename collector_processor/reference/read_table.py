@@ -12,6 +12,8 @@ from typing import Final, Literal
 import numpy as np
 
 from collector_processor.columns.batch import F64, I64, Column, ModelKey, PredictionBatch
+from collector_processor.decode.limits import DEFAULT_LIMITS
+from collector_processor.decode.rules.cell_columns import shortened
 from collector_processor.reference.arrow_table import open_table, read_cells
 from collector_processor.reference.frame import column_cells, frame_columns
 from collector_processor.reference.task import listed
@@ -185,7 +187,8 @@ class _Reader:
             name = self._source.names[position]
             if self._progress is not None:
                 self._progress(len(self._done), self._total, f"reading {name}")
-            self._done[position] = self._source.cells(position, f"{self._source.where}: column '{name}'")
+            column = self._source.cells(position, f"{self._source.where}: column '{name}'")
+            self._done[position] = shortened(column, DEFAULT_LIMITS.text_length)  # as in every live row
         return self._done[position]
 
     def finish(self) -> None:

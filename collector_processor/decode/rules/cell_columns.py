@@ -70,6 +70,20 @@ def compacted(codes: NDArray[np.signedinteger], texts: Sequence[str | None], tal
     return _bounded(numbered, list(index), tally)
 
 
+def shortened(column: Column, longest: int) -> Column:
+    """Return the column with its texts cut to ``longest`` UTF-8 bytes, as those of a request are; some become equal.
+
+    >>> short = shortened(Column(None, np.array([0, 1, -1], np.int32), ("abcd", "abce")), 3)
+    >>> short.codes.tolist(), short.categories
+    ([0, 0, -1], ('abc',))
+    """
+    if column.codes is None or all(len(text) * 4 <= longest for text in column.categories):
+        return column
+    index: dict[str, int] = {}
+    position = [index.setdefault(shorten(text, longest), len(index)) for text in column.categories]
+    return Column(column.numbers, np.array([*position, -1], np.int32)[column.codes], tuple(index))
+
+
 def _renumbered(codes: NDArray[np.signedinteger], size: int) -> tuple[I32, I32]:
     """Return codes numbered by first appearance, −1 for negative ones, and the old code of each new one."""
     if built.packing is not None:
