@@ -124,10 +124,11 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         description="The distribution of the predictions or scores has changed, or the share of a class has.",
     ),
     _rule(
-        "performance_drop", semconv.PERFORMANCE_DROP, "above", 0.1, hold_m=10, severity="critical",
-        where=((semconv.PERFORMANCE_METRIC, ("accuracy", "roc_auc", "mae", "rmse")), *_WHOLE_MODEL),
+        "performance_drop", semconv.PERFORMANCE_CERTAIN_DROP, "above", 0.1, hold_m=10, severity="critical",
+        where=_WHOLE_MODEL,
         summary="the model performs worse than in its reference",
-        description="According to the labels, performance is more than 10% worse than in the reference.",
+        description="According to the labels, performance is more than 10% worse than in the reference. What chance "
+        "explains with so few labels is subtracted.",
     ),
     _rule(
         "missing_outputs", semconv.QUALITY_MISSING_INCREASE, "above", 0.2, hold_m=10, min_rows=100, severity="critical",
@@ -163,6 +164,12 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         summary="a feature or the prediction has only categories that the reference does not have",
         description="More than 90% of the texts of a column are categories or classes that the reference does not "
         "have.",
+    ),
+    _rule(
+        "missing_rise", semconv.QUALITY_MISSING_RISE, "above", 2.0, hold_m=10,
+        summary="a feature that was rarely missing is missing more often",
+        description="The share of missing cells of a feature is more than three times that of the reference. What "
+        "chance explains is subtracted.",
     ),
     _rule(
         "wrong_type", semconv.QUALITY_WRONG_TYPE, "above", 0.01, hold_m=10, min_rows=100,

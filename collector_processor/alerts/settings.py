@@ -14,6 +14,7 @@ from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule, Condition
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.base import Metric
+from collector_processor.monitors.certain_drop import CERTAIN_METRICS
 from collector_processor.monitors.performance import METRICS
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration
@@ -118,7 +119,7 @@ class Alerts(Settings):
         >>> [rule.name for rule in Alerts(defaults=False, rules={"latency": None}).resolved()]
         ['latency']
         """
-        built_in = {rule.name: _with_method(rule, self.rules.get(rule.name)) for rule in DEFAULT_RULES}
+        built_in = {rule.name: _as_before(rule, self.rules.get(rule.name)) for rule in DEFAULT_RULES}
         names = dict.fromkeys((*(built_in if self.defaults else ()), *self.rules))
         rules: list[AlertRule] = []
         problems: list[str] = []
@@ -162,10 +163,13 @@ def alert_problems(
             yield f"{path}.until: must be after from"
 
 
-def _with_method(rule: AlertRule, settings: RuleSettings | None) -> AlertRule:
-    """Return a built-in rule; ``prediction_drift`` with a method in ``where`` is about that method, as it was once."""
-    if rule.name == "prediction_drift" and settings is not None and semconv.DRIFT_METHOD in (settings.where or {}):
+def _as_before(rule: AlertRule, settings: RuleSettings | None) -> AlertRule:
+    """Return a built-in rule; one whose ``where`` only fits what it was about in earlier versions is about that."""
+    where = {} if settings is None else settings.where or {}
+    if rule.name == "prediction_drift" and semconv.DRIFT_METHOD in where:
         return replace(rule, measurement=semconv.DRIFT_BREACHED)
+    if rule.name == "performance_drop" and not set(where.get(semconv.PERFORMANCE_METRIC, ())) <= set(CERTAIN_METRICS):
+        return replace(rule, measurement=semconv.PERFORMANCE_DROP)
     return rule
 
 

@@ -82,7 +82,7 @@ def title_of(notices: Sequence[Notice]) -> str:
     """Return one line for notices of one rule and one state: the title of a single notice, or the number of models.
 
     >>> from collector_processor.alerts.rules import DEFAULT_RULES
-    >>> silence = DEFAULT_RULES[6]
+    >>> silence = next(rule for rule in DEFAULT_RULES if rule.name == "silence")
     >>> title_of([Notice(silence, ModelKey(name), "firing", "new", 0, 0, 0, 1, ()) for name in "abc"])
     '[critical] 3 models: the model has stopped sending predictions'
     """
@@ -118,8 +118,10 @@ def condition(rule: AlertRule) -> str:
     """Return the condition of a rule in words.
 
     >>> from collector_processor.alerts.rules import DEFAULT_RULES
-    >>> condition(DEFAULT_RULES[0]), condition(DEFAULT_RULES[6])
-    ('ml.drift.share above 0.3 for 10m', 'ml.window.rows absent for 15m')
+    >>> condition(DEFAULT_RULES[0])
+    'ml.drift.share above 0.3 for 10m'
+    >>> condition(AlertRule("silence", "ml.window.rows", "absent", absent_ns=900 * 10**9))
+    'ml.window.rows absent for 15m'
     """
     if rule.condition == "absent":
         return f"{rule.measurement} absent for {duration(rule.absent_ns)}"

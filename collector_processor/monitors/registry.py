@@ -8,7 +8,9 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 from pydantic import Field, create_model
 
 from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
+from collector_processor.monitors.certain_drop import CertainDropMonitor
 from collector_processor.monitors.drift import DriftMonitor
+from collector_processor.monitors.missing_rise import MissingRiseMonitor
 from collector_processor.monitors.missing_shift import MissingShiftMonitor
 from collector_processor.monitors.performance import PerformanceMonitor
 from collector_processor.monitors.quality import QualityMonitor
@@ -22,6 +24,8 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     QualityMonitor,
     DriftMonitor,
     PerformanceMonitor,
+    CertainDropMonitor,
+    MissingRiseMonitor,
     MissingShiftMonitor,
 )
 """Every monitor of either kind, in the order of listings."""
