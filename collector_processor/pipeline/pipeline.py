@@ -29,7 +29,6 @@ from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import score_cells
 from collector_processor.statistics.groups import segment_groups
-from collector_processor.window.windows import ModelWindows
 
 COUNT_NS: Final = 30 * 10**9
 """How often prediction counts are reported, windows or not: an alert on silence must not wait for a window."""
@@ -217,7 +216,7 @@ class Pipeline:
         model.late += windows.add(batch, now_ns)
         outcomes = self.join.predictions(model.key, windows.schema, batch, windows.not_before_ns)
         if outcomes is not None:
-            windows.add_outcomes(outcomes)
+            watch.add_outcomes(outcomes)
 
     def _without_class(self, name: str, labels: int) -> None:
         """Count labels that name no class; log and note it once for each version of the model."""
@@ -229,16 +228,16 @@ class Pipeline:
         batch, without_class = canonical_labels(batch)
         if without_class:
             self._without_class(batch.model_name, without_class)
-        versions: dict[ModelKey, ModelWindows] = {}
+        versions: dict[ModelKey, Watch] = {}
         learning = False
         for key in self._versions.get(batch.model_name, ()):
             watch = self.models[key].watch
             if watch is None:
                 learning = True
             else:
-                versions[key] = watch.windows
-        schemas = {key: windows.schema for key, windows in versions.items()}
-        not_before = {key: windows.not_before_ns for key, windows in versions.items()}
+                versions[key] = watch
+        schemas = {key: watch.windows.schema for key, watch in versions.items()}
+        not_before = {key: watch.windows.not_before_ns for key, watch in versions.items()}
         for key, outcomes in self.join.labels(batch, schemas, not_before, awaited=learning):
             versions[key].add_outcomes(outcomes)
 

@@ -64,6 +64,12 @@ class LearnConfig(Settings):
     """How references are learned when none is given."""
 
     learn: Rows = Field(default=5000, ge=100, description="rows that each reference is learned from")
+    labels: int = Field(
+        default=1000,
+        ge=50,
+        description="first labels that performance is learned from, for a reference without labels; later performance "
+        "is compared with it",
+    )
 
 
 class LimitsConfig(Settings):

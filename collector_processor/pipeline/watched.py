@@ -10,12 +10,15 @@ from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.monitors import configured_monitors
 from collector_processor.monitors.base import Measurement, Monitor, Sequential
 from collector_processor.monitors.fold import Fold
+from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.first_labels import FirstLabels
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig, WindowConfig
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
+from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.window.closed import Window
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows
@@ -43,14 +46,35 @@ class Watch:
     monitors: tuple[Monitor, ...]
     telemetry: Telemetry
     folds: tuple[Fold, ...] = ()
+    first_labels: FirstLabels | None = None
+    """Learns the performance to compare with; None if the reference has enough labels."""
+
+    @property
+    def compared(self) -> Reference:
+        """What windows are compared with: the reference, with the performance of the first labels if it was learned."""
+        learned = None if self.first_labels is None else self.first_labels.reference
+        return self.reference if learned is None else learned
+
+    def add_outcomes(self, outcomes: OutcomeBatch) -> None:
+        """Add joined labels to the windows, and to the first labels while they are learned from."""
+        self.windows.add_outcomes(outcomes)
+        learning = self.first_labels
+        if learning is not None and learning.add(self.reference, self.windows.schema, outcomes):
+            _log.info(
+                "model '%s': performance learned from the first %.0f labels: %s",
+                self.windows.key,
+                learning.labels,
+                learning.figures() or "nothing that can be compared",
+            )
 
     def evaluate(self, window: Window) -> list[Measurement]:
         """Return everything that the monitors measure; one that fails is counted, and the others continue."""
         measurements: list[Measurement] = []
+        reference = self.compared
         with self.telemetry.evaluate_seconds.time():
             for monitor in self.monitors:
                 with survived(f"monitor_{monitor.name}", self.telemetry):
-                    measurements += monitor.evaluate(window, self.reference)
+                    measurements += monitor.evaluate(window, reference)
             pane = window.newest_pane() if self.folds else None
             if pane is not None:
                 for fold in self.folds:
@@ -105,6 +129,9 @@ def _listed(names: Sequence[str], most: int = 10) -> str:
 def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Telemetry) -> Watch:
     """Begin to monitor a model with a reference; return the watch, which the model keeps from then on."""
     window = model.settings.window or config.window
+    least = window if isinstance(window, LeastLabels) else LeastLabels()
+    needed = DROP_LABELS * least.min_labels
+    has_labels = len(reference.pane.outcomes.labels) > 0 and reference.pane.outcomes.labels[0] >= needed
     configured = list(configured_monitors(lambda name: config.section(name, model.settings)))
     watch = Watch(
         reference=reference,
@@ -112,6 +139,7 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
         monitors=tuple(monitor for monitor in configured if not isinstance(monitor, Sequential)),
         telemetry=telemetry,
         folds=tuple(Fold.begun(monitor, reference) for monitor in configured if isinstance(monitor, Sequential)),
+        first_labels=None if has_labels else FirstLabels(max(config.reference.labels, needed)),
     )
     model.watch, model.learner = watch, None
     for note in reference.notes:

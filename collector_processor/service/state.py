@@ -25,7 +25,7 @@ from collector_processor.monitors.fold import restore_folds, saved_folds
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import ModelConfig
-from collector_processor.pipeline.watched import Model, begin, window_policy
+from collector_processor.pipeline.watched import Model, Watch, begin, window_policy
 from collector_processor.reference.file import parse_reference, reference_text
 from collector_processor.reference.learning_rows import batches_from_state, batches_state
 from collector_processor.reference.profile import Reference
@@ -143,10 +143,23 @@ class StateStore:
             _log.warning("%s; its saved windows were dropped, but its reference was kept", error)
             windows = ModelWindows(key, schema, policy, self._telemetry)
         watch = model.watch = replace(begin(model, reference, pipeline.config, self._telemetry), windows=windows)
+        if watch.first_labels is not None and "first_labels" in entry:
+            self._restore_first_labels(watch, entry["first_labels"])
         for problem in restore_folds(watch.folds, reference, cast("dict[str, Any]", folds), windows.not_before_ns):
             self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning(
                 "model '%s': the state of a monitor was dropped, and the monitor starts over: %s", key, problem
+            )
+
+    def _restore_first_labels(self, watch: Watch, saved: Any) -> None:
+        if watch.first_labels is None:
+            return
+        try:
+            watch.first_labels.restore(watch.reference, watch.windows.schema, saved)
+        except _MISFITS as error:
+            self._telemetry.dropped(("state", "does_not_fit"), 1)
+            _log.warning(
+                "model '%s': its performance is learned again from the next labels: %s", watch.windows.key, error
             )
 
 
@@ -174,6 +187,8 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
         "tables": {name: _pairs(getattr(windows.schema, name)) for name in _TABLES},
         "meaning": _meaning(reference.schema),
     }
+    if model.watch.first_labels is not None:
+        entry["first_labels"] = model.watch.first_labels.state()
     if learned:
         entry |= {"settings": _learned_with(model.settings), "reference": reference_text(reference)}
     return entry
