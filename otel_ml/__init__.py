@@ -7,5 +7,6 @@ from otel_ml.delivery.flush import flush
 from otel_ml.frameworks.last import last_prediction_ids
 from otel_ml.model import Model
 from otel_ml.prediction import Prediction
+from otel_ml.sdk import setup
 
-__all__ = ["Config", "Model", "Prediction", "flush", "last_prediction_ids"]
+__all__ = ["Config", "Model", "Prediction", "flush", "last_prediction_ids", "setup"]

@@ -9,12 +9,15 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Final, TypeVar
 
 from otel_ml.encode.rules import HASH_DIGITS
 from otel_ml.encode.scalar import clean_text
+from otel_ml.problems import report
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +43,32 @@ MAX_ATTRIBUTES: Final = 128
 ATTRIBUTE_ROOM: Final = MAX_ATTRIBUTES - 24
 """Of those, what features, segments and attributions may use together; the rest is for identity, outputs and what the
 application itself sets on the span."""
+
+_PREFIX: Final = "OTEL_ML_"
+_PRIVATE: Final = (
+    ENV_ENABLED,
+    ENV_CAPTURE_FEATURES,
+    ENV_FEATURES_ALLOW,
+    ENV_FEATURES_DENY,
+    ENV_FEATURES_HASH,
+    ENV_HASH_SALT,
+    ENV_FEATURES_BUCKET,
+)
+"""Variables that keep something inside the process."""
+_OTHERS: Final = (
+    ENV_REFERENCE,
+    ENV_MODEL_NAME,
+    ENV_MODEL_VERSION,
+    ENV_MAX_SPAN_BYTES,
+    ENV_FOLLOW_SAMPLER,
+    "OTEL_ML_SKLEARN_METHODS",  # read by the instrumentor
+    "OTEL_ML_DECODER",  # read by the service
+)
+_PRIVATE_WORDS: Final = re.compile(
+    "FEATUR|CAPTUR|DENY|DENI|ALLOW|HASH|SALT|BUCKET|MASK|REDACT|PRIVA|PII|HIDE|SCRUB|ANONYM|EXCLUD|BLOCK|ENABL|DISABL"
+)
+_CLOSE: Final = 0.85
+"""Similarity from which on a name is a misspelling."""
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -179,7 +208,28 @@ def resolve(
         max_flat_features=_first(chosen.max_flat_features, lambda: None, DEFAULT_MAX_FLAT_FEATURES),
         follow_sampler=_first(chosen.follow_sampler, lambda: env.switch(ENV_FOLLOW_SAMPLER, private=False), False),
     )
+    env.reject_unknown()
     return _private(settings) if env.private else settings
+
+
+def misspelt(name: str) -> tuple[str | None, bool] | None:
+    """Return what a variable that does not exist probably means, and whether it matters for privacy.
+
+    None if the variable exists, or is not ours.
+
+    >>> misspelt("OTEL_ML_FEATURES_DENI"), misspelt("OTEL_ML_HIDE_COLUMNS"), misspelt("OTEL_ML_MODEL_NAM")
+    (('OTEL_ML_FEATURES_DENY', True), (None, True), ('OTEL_ML_MODEL_NAME', False))
+    >>> misspelt("OTEL_ML_FEATURES_DENY"), misspelt("OTEL_SERVICE_NAME"), misspelt("OTEL_FEATURES_DENY")
+    (None, None, ('OTEL_ML_FEATURES_DENY', True))
+    """
+    known = (*_PRIVATE, *_OTHERS)
+    plain = name.strip().upper().replace("-", "_")
+    if name in known or not plain.startswith("OTEL"):
+        return None
+    meant = next(iter(get_close_matches(plain, known, 1, _CLOSE)), None)
+    if meant is None and not plain.startswith(_PREFIX):
+        return None
+    return meant, meant in _PRIVATE if meant else _PRIVATE_WORDS.search(plain) is not None
 
 
 def _private(settings: Settings) -> Settings:
@@ -206,6 +256,17 @@ class _Environment:
         consequence = "no feature is captured" if private else "the default is used"
         _logger.error("%s: %s; %s", name, why, consequence)
         self.private = self.private or private
+
+    def reject_unknown(self) -> None:
+        """Report variables that do not exist: one that was to keep features inside must not leak them."""
+        for name in self._environ:
+            guess = misspelt(name)
+            if guess is not None:
+                meant, private = guess
+                hint = f"; did you mean {meant}?" if meant else f"; there are {', '.join((*_PRIVATE, *_OTHERS))}"
+                self.private = self.private or private
+                consequence = "until it is corrected, no feature is captured" if private else "it has no effect"
+                report(f"variable {name}", "%s: no such variable, %s%s", name, consequence, hint)
 
     def text(self, name: str) -> str | None:
         return self._environ.get(name, "").strip() or None

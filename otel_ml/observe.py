@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
+from otel_ml.emit.arguments import RECORD_ARGUMENTS
 from otel_ml.emit.emitter import Emitter
 from otel_ml.prediction import Prediction
 from otel_ml.problems import report
@@ -16,8 +17,6 @@ R = TypeVar("R")
 
 ResultReader = Callable[[Any], Mapping[str, Any]]
 """Turns a function's result into arguments of :meth:`Prediction.record <otel_ml.Prediction.record>`."""
-
-RECORD_ARGUMENTS: Final = ("class_", "score", "value", "scores", "attributions", "id", "segments")
 
 
 def observed_function(

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from contextvars import Token
 from time import perf_counter, time_ns
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
-from otel_ml.emit.arguments import event_time, mapping
+from otel_ml.activity import activity
+from otel_ml.emit.arguments import RECORD_ARGUMENTS, event_time, mapping, wrong_arguments
 from otel_ml.emit.call import RecordedCall
 from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.row import Attributes, id_of
@@ -55,7 +56,7 @@ class Prediction(RecordedCall):
         self._recorded = False
         self._attached: Token[Context] | None = None
         self._start_ns = time_ns if time_ns is None else event_time(time_ns)
-        self._started_s = 0.0
+        self._started_s: float | None = None
 
     @property
     def recording(self) -> bool:
@@ -89,7 +90,7 @@ class Prediction(RecordedCall):
 
     def record(
         self,
-        *,
+        *misplaced: NoReturn,
         class_: object = None,
         score: object = None,
         value: object = None,
@@ -97,6 +98,7 @@ class Prediction(RecordedCall):
         attributions: object = None,
         id: object = None,
         segments: Mapping[str, object] | None = None,
+        **unknown: NoReturn,
     ) -> None:
         """Record the outputs of the call; call it again to add more.
 
@@ -105,8 +107,17 @@ class Prediction(RecordedCall):
         - ``attributions``: contributions by feature name, or an array in the order of the features.
         - ``id``, ``segments``: as in ``predict``, for when they are known only now.
 
-        For a call of many rows each is an array, list or column of as many values. Never raises.
+        For a call of many rows each is an array, list or column of as many values. Raises :class:`TypeError` for an
+        argument that it does not have; no value makes it raise.
         """
+        if misplaced or unknown:
+            raise TypeError(wrong_arguments("record", misplaced, unknown, RECORD_ARGUMENTS, "record(score=0.83)"))
+        if self._started_s is None:
+            report(
+                "record outside",
+                "record() outside of the block `with model.predict(…) as prediction:` does nothing, and neither does"
+                " predict() without one",
+            )
         if class_ is not None:
             self.class_ = class_
         if score is not None:
@@ -124,8 +135,10 @@ class Prediction(RecordedCall):
 
     def __enter__(self) -> Prediction:
         emitter = self._emitter
+        self._started_s = 0.0
         if not emitter.enabled or not is_instrumentation_enabled():
             return self
+        activity.observed = True
         try:
             if self._start_ns is None:
                 self._start_ns = time_ns()
@@ -150,7 +163,8 @@ class Prediction(RecordedCall):
         span = self._span
         if span is None:
             return
-        duration_s = perf_counter() - self._started_s
+        duration_s = perf_counter() - (self._started_s or 0.0)
+        self._started_s = None
         measuring = self._emitter.measures.active()
         if measuring or self._recorded:
             failed = None if kind is None else error_type(kind)
@@ -169,6 +183,8 @@ class Prediction(RecordedCall):
 
     def _finish(self, span: Span, duration_s: float, measuring: bool, failed: str | None) -> None:
         emitter, recorded = self._emitter, self._recorded
+        if emitter.redaction.unmatched:
+            emitter.redaction.check_patterns(emitter.name)
         row = plain_row(self.features)
         if row is None or emitter.observations is not None:
             observing = measuring and emitter.observations is not None

@@ -12,6 +12,7 @@ the ids that labels join on, and Arrow streams do not survive a limit at all. Wh
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -75,6 +76,12 @@ class CountedTracer:
         provider = self._provider or trace.get_tracer_provider()
         name, version, schema_url = self._identity
         if isinstance(provider, trace.ProxyTracerProvider):
+            if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+                report(
+                    "no SDK",
+                    "no OpenTelemetry SDK is set up, so predictions are not sent: start the program with"
+                    " opentelemetry-instrument, or call otel_ml.setup()",
+                )
             return provider.get_tracer(name, version, schema_url)  # the application may set one up later
         counted = twin_of(provider, follow_sampler=self._follow_sampler)
         self._sampled_only = counted is None and not self._follow_sampler
@@ -97,6 +104,12 @@ def twin_of(provider: TracerProvider, *, follow_sampler: bool) -> TracerProvider
 
             made = known[follow_sampler] = Twin(provider, follow_sampler=follow_sampler)
             follow(provider)
+            if not made.exports and os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() != "none":
+                report(
+                    "no exporter",
+                    "the OpenTelemetry SDK has no span processor, so predictions are not sent: add an exporter, or"
+                    " start the program with opentelemetry-instrument",
+                )
         except (ImportError, AttributeError, TypeError):
             return None  # another vendor's provider, or an SDK that has changed
         return made

@@ -14,6 +14,11 @@ from otel_ml.semconv import ATTRIBUTION, FEATURE, SEGMENT
 _CACHE_LIMIT = 20_000
 """Keys whose route is cached; beyond it routes are decided at each look-up."""
 
+_CALLS_TO_MATCH = 20
+"""Calls after which a pattern that has matched nothing is reported."""
+_NAMES = 20
+"""Keys in that report."""
+
 
 class CachedRoutes(dict[object, "Route | None"]):
     """Looks up a key's :data:`Route`, None if the value must not leave, and decides it for a new key.
@@ -41,6 +46,7 @@ class CachedRoutes(dict[object, "Route | None"]):
         if name is None:
             report(f"key {self._prefix}", "%s: a key is empty, too long or without text; dropped", self._prefix + "*")
             return None
+        self._redaction.see(name)
         if not self._capture or self._redaction.denies(name) or (self._allow and not self._redaction.allows(name)):
             return None
         return self._prefix + name, self._redaction.rule(name)
@@ -56,11 +62,35 @@ class Redaction:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._salt = settings.salt.encode()
+        self._seen: set[str] = set()
+        self._calls = 0
+        patterns = (*(settings.allow or ()), *settings.deny, *settings.hashed, *settings.widths)
+        self.unmatched = set(patterns) if settings.capture_features else set[str]()
         capture = settings.capture_features
         self.features = CachedRoutes(self, FEATURE, allow=True, capture=capture)
         self.attributions = CachedRoutes(self, ATTRIBUTION, allow=True, capture=capture)
         self.taken_segments = CachedRoutes(self, SEGMENT, allow=True, capture=capture)
         self.segments = CachedRoutes(self, SEGMENT, allow=False, capture=True)
+
+    def see(self, name: str) -> None:
+        """Note a key for the check of patterns."""
+        if self.unmatched and len(self._seen) < _CACHE_LIMIT:
+            self._seen.add(name)
+            self.unmatched -= {pattern for pattern in self.unmatched if _matches(name, (pattern,))}
+
+    def check_patterns(self, model: str) -> None:
+        """Report the patterns that have matched nothing, once the features have had time to show up."""
+        self._calls += 1
+        if self._calls < _CALLS_TO_MATCH or not self._seen:
+            return
+        unmatched, self.unmatched = sorted(self.unmatched), set()
+        report(
+            f"patterns {model}",
+            "model %r: %s match no feature, segment or attribution; there are: %s",
+            model,
+            ", ".join(map(repr, unmatched)),
+            ", ".join(sorted(self._seen)[:_NAMES]),
+        )
 
     def denies(self, name: str) -> bool:
         """Return whether the deny list names the key."""

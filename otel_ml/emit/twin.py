@@ -46,6 +46,13 @@ class Twin(TracerProvider):
             _tracer_configurator=getattr(source, "_tracer_configurator", None),
         )
 
+    @property
+    def exports(self) -> bool:
+        """Whether spans go anywhere, as far as can be seen."""
+        source = self._source()
+        processor = getattr(source, "_active_span_processor", None)
+        return getattr(processor, "_span_processors", None) != ()
+
     def _handle_fork(self) -> None:
         # A child has another service.instance.id than its parent, and the same as the application's own spans.
         self._tracers_lock = threading.Lock()

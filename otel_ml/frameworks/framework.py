@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from otel_ml import activity
 from otel_ml.delivery.start import start
 from otel_ml.frameworks.base import Hooks, shielded
 from otel_ml.frameworks.patches import Patches
@@ -89,6 +90,7 @@ class FrameworkInstrumentor(BaseInstrumentor, Generic[ObserverT]):
             # OpenTelemetry's loader expects this error, and silently skips the framework
             raise ModuleNotFoundError(f"No module named {package!r}; pip install {self.distribution}", name=package)
         start()  # before the application makes a pool of processes
+        activity.watch()
         self.observer = self.observe(Options.of(kwargs))
         if not self._waiting:
             self._waiting = True

@@ -39,6 +39,16 @@ class Sink(ThreadingHTTPServer):
             if scope.scope.name == "otel_ml"
         ]
 
+    def services(self) -> set[str]:
+        requests = map(ExportTraceServiceRequest.FromString, self.bodies.get("/v1/traces", []))
+        return {
+            attribute.value.string_value
+            for request in requests
+            for resource in request.resource_spans
+            for attribute in resource.resource.attributes
+            if attribute.key == "service.name"
+        }
+
     def metrics(self) -> set[str]:
         requests = map(ExportMetricsServiceRequest.FromString, self.bodies.get("/v1/metrics", []))
         return {
