@@ -1,6 +1,6 @@
 """The health service of gRPC (``grpc.health.v1.Health``), for probes of Kubernetes, Envoy and load balancers.
 
-It needs neither reflection nor a package of its own: a request is one text, and an answer one number.
+It needs neither reflection nor a separate package: a request is one text, and an answer one number.
 """
 
 from __future__ import annotations
