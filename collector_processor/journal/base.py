@@ -15,7 +15,8 @@ class Request:
     """One accepted OTLP request: its protobuf bytes, unchanged and uncompressed, and what was decoded from them.
 
     ``items`` is the number of spans, log records or metric points in it; ``received_ns`` is when it came (Unix
-    nanoseconds). ``gzipped`` is the body as it came if it was compressed with gzip, and empty otherwise.
+    nanoseconds). ``gzipped`` is the body as it came if it was compressed with gzip, and empty otherwise. ``via`` names
+    the services that it has passed through (:mod:`~collector_processor.own.via`).
     """
 
     signal: Signal
@@ -24,6 +25,7 @@ class Request:
     items: int
     received_ns: int
     gzipped: bytes = b""
+    via: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,9 @@ def _by_error(left_out: str) -> Meaning:
 
 
 DROPS: Final[Mapping[Drop, Meaning]] = {
-    ("receiver", "loop"): _asked_for("metrics and alerts that this service sent itself"),
+    ("receiver", "loop"): _asked_for(
+        "metrics and alerts that this service sent itself, and requests (1 each) that it has forwarded before"
+    ),
     ("journal", "destination_lagging"): _asked_for(
         "spans, log records or points for one slow destination of originals"
     ),

@@ -25,6 +25,7 @@ from collector_processor.decode.otlp.metrics import LoopError
 from collector_processor.journal.base import Journal, JournalFullError, Request, Signal
 from collector_processor.own.memory import MemoryLimit, resident_bytes
 from collector_processor.own.telemetry import Telemetry, Transport
+from collector_processor.own.via import HEADER, cleaned, passed_through
 from collector_processor.receivers.inflate import TooLargeError
 
 Verdict = Literal["accepted", "partial", "malformed", "too_large", "timed_out", "busy", "failed"]
@@ -106,7 +107,8 @@ class Admission:
     ``decode`` returns a request's columns. At most ``max_requests`` may be in flight at once, with at most
     ``max_request_bytes`` in all their bodies (a single one may be larger). Above ``memory_limit_bytes`` of resident
     memory, as ``resident`` measures it, none is accepted. Beyond any of these limits, the sender is asked to retry
-    after ``retry_after_s``. Decoding runs in ``threads`` threads.
+    after ``retry_after_s``. A request that has passed through the service ``instance_id`` before is refused. Decoding
+    runs in ``threads`` threads.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Admission:
         memory_limit_bytes: int | None = None,
         retry_after_s: float = 1.0,
         threads: int | None = None,
+        instance_id: str = "",
         resident: Callable[[], int | None] = resident_bytes,
     ) -> None:
         self._journal = journal
@@ -129,20 +132,25 @@ class Admission:
         self._retry_after_s = retry_after_s
         self._next_complaint_s = 0.0
         self._patient = True
+        self._instance_id = instance_id
         self.room: Final = _Room(max_requests, max_request_bytes)
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
 
-    async def admit(self, incoming: Incoming, signal: Signal, transport: Transport) -> Outcome:
-        """Reads, decode and journal one request; return and count what happened to it.
+    async def admit(self, incoming: Incoming, signal: Signal, transport: Transport, via: str = "") -> Outcome:
+        """Read, decode and journal one request; return and count what happened to it.
 
+        ``via`` names the services that it has passed through (:mod:`~collector_processor.own.via`).
         Raises only :class:`HungUpError` and cancellation.
         """
+        via = cleaned(via)
         try:
+            if passed_through(via, self._instance_id):
+                raise LoopError(f"this request has passed through this service before ({HEADER}: {via})")
             if self._memory.exceeded():
                 raise BusyError("the service is short of memory")
             with self.room.place() as hold:
                 await incoming.read(hold)
-                return await self.run(partial(self._take, incoming, hold, signal, transport))
+                return await self.run(partial(self._take, incoming, hold, signal, transport, via))
         except HungUpError:
             raise
         except Exception as error:  # noqa: BLE001 -- a request must not end the receiver; unexpected errors are logged
@@ -152,7 +160,7 @@ class Admission:
         """Wait for requests that are being decoded; call after the receivers have stopped."""
         self._pool.shutdown(wait=True)
 
-    def _take(self, incoming: Incoming, hold: Hold, signal: Signal, transport: Transport) -> Outcome:
+    def _take(self, incoming: Incoming, hold: Hold, signal: Signal, transport: Transport, via: str) -> Outcome:
         """Decode and journal what was read, in the calling thread."""
         items = 1
         try:
@@ -164,7 +172,7 @@ class Admission:
                 decoded = with_repaired(decoded, payload.repaired)
             items = decoded.items
             if payload.body:
-                self._append(Request(signal, payload.body, decoded, items, received_ns, payload.gzipped))
+                self._append(Request(signal, payload.body, decoded, items, received_ns, payload.gzipped, via))
         except Exception as error:  # noqa: BLE001 -- as in admit(), with the number of items
             return self._judge(error, signal, transport, items)
         return self._accept(signal, transport, decoded)
@@ -200,6 +208,7 @@ class Admission:
         if isinstance(error, LoopError):
             self.telemetry.received("refused", signal, transport, error.items)
             self.telemetry.dropped(("receiver", "loop"), error.items)
+            self._complain(signal, f"a loop: {error}")
             return Outcome("malformed", str(error))
         self.telemetry.received("failed", signal, transport, items)
         if isinstance(error, MalformedRequestError):

@@ -80,6 +80,7 @@ class Service:
             self.journal,
             partial(decode, limits=DecodeLimits(features=limits.features), own_instance_id=instance_id),
             self.telemetry,
+            instance_id=instance_id,
             memory_limit_bytes=default_limit_bytes() if limits.memory is None else limits.memory,
         )
         self.receivers: list[Receiver | Supervisor] = (

@@ -15,6 +15,7 @@ from collector_processor.exporters.delivery.answers import is_about_size, line, 
 from collector_processor.exporters.delivery.proxy import proxy_of
 from collector_processor.exporters.delivery.retry import Compression, Delivery
 from collector_processor.journal.base import Signal
+from collector_processor.own.via import HEADER, with_service
 from collector_processor.security.client_tls import ClientTls, grpc_credentials, grpc_options
 from collector_processor.settings.target import Target, parse_target
 
@@ -78,7 +79,9 @@ class GrpcSender:
         headers: Mapping[str, str] | None = None,
         compression: Compression | None = "gzip",
         keepalive: Keepalive | None = None,
+        instance_id: str = "",
     ) -> None:
+        self._instance_id = instance_id
         self._compression: Compression | None = compression
         secure = tls is not None and not tls.insecure
         target = parse_target(endpoint)
@@ -95,12 +98,14 @@ class GrpcSender:
         self._metadata = tuple((name.lower(), value) for name, value in (headers or {}).items())
         self._calls = {signal: self._channel.unary_unary(method) for signal, method in _METHODS.items()}
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"", via: str = "") -> Delivery:
         """Try once to deliver a request."""
         compress = self._compression == "gzip" or (self._compression is None and bool(gzipped))
         used = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
+        mark = with_service(via, self._instance_id)
+        metadata = (*self._metadata, (HEADER, mark)) if mark else self._metadata
         try:
-            answer: bytes = self._calls[signal](body, timeout=timeout_s, metadata=self._metadata, compression=used)
+            answer: bytes = self._calls[signal](body, timeout=timeout_s, metadata=metadata, compression=used)
         except grpc.RpcError as error:
             return _failure(error, self._secrets)
         except ValueError as error:

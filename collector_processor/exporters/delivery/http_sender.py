@@ -14,6 +14,7 @@ from collector_processor.exporters.delivery.http_client import HttpClient
 from collector_processor.exporters.delivery.http_connection import Answer
 from collector_processor.exporters.delivery.retry import Compression, Delivery
 from collector_processor.journal.base import Signal
+from collector_processor.own.via import HEADER, with_service
 from collector_processor.security.client_tls import ClientTls
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
@@ -42,21 +43,24 @@ class HttpSender:
         tls: ClientTls | None = None,
         headers: Mapping[str, str] | None = None,
         compression: Compression | None = "gzip",
+        instance_id: str = "",
     ) -> None:
+        self._instance_id = instance_id
         url = _SIGNAL_PATH.sub(r"\1\2", endpoint)
         self._compression: Compression | None = compression
         named = {"Content-Type": "application/x-protobuf", "User-Agent": "otel-ml", **(headers or {})}
         self._client = HttpClient(url, named, tls=tls)
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"", via: str = "") -> Delivery:
         """Try once to deliver a request, within ``timeout_s``."""
         sent, coding = body, _PLAIN
         if gzipped and self._compression != "none":
             sent, coding = gzipped, _GZIP
         elif self._compression == "gzip":
             sent, coding = gzip.compress(body, _GZIP_LEVEL, mtime=0), _GZIP
+        mark = with_service(via, self._instance_id)
         try:
-            answer = self._client.post(f"/v1/{signal}", sent, timeout_s, coding)
+            answer = self._client.post(f"/v1/{signal}", sent, timeout_s, {**coding, **({HEADER: mark} if mark else {})})
         except OSError as error:
             return Delivery("retry", str(error) or type(error).__name__)
         except ValueError as error:

@@ -40,8 +40,11 @@ class Delivery:
 class Sender(Protocol):
     """One connection to a destination; :meth:`send` may be called from several threads and never raises."""
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
-        """Try once to deliver the unchanged protobuf bytes of a request; ``gzipped`` is how they arrived, if so."""
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"", via: str = "") -> Delivery:
+        """Try once to deliver the unchanged protobuf bytes of a request; ``gzipped`` is how they arrived, if so.
+
+        ``via`` names the services that it has passed through before this one.
+        """
         ...
 
     def close(self) -> None:

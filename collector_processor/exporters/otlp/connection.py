@@ -19,12 +19,17 @@ def connect(settings: OtlpSettings, context: ExporterContext, protocol: Literal[
     """Return the connection; ``OSError`` and ``ValueError`` name what cannot be used."""
     tls = settings.tls.model_copy(update={"insecure": False}) if settings.secure else None
     credentials = Credentials(settings, context.authenticators)
-    make = partial(_sender, settings, tls, credentials, f"{context.key}.tls", protocol)
+    make = partial(_sender, settings, tls, credentials, f"{context.key}.tls", protocol, context.instance_id)
     return Connection(context.id, make, credentials.changed)
 
 
 def _sender(
-    settings: OtlpSettings, tls: ClientTls | None, credentials: Credentials, key: str, protocol: Literal["grpc", "http"]
+    settings: OtlpSettings,
+    tls: ClientTls | None,
+    credentials: Credentials,
+    key: str,
+    protocol: Literal["grpc", "http"],
+    instance_id: str,
 ) -> Sender:
     if tls is not None:
         check_client_tls(tls, key)
@@ -32,6 +37,13 @@ def _sender(
     if protocol == "grpc":
         keepalive = settings.keepalive.parsed if isinstance(settings, OtlpGrpcSettings) else None
         return GrpcSender(
-            settings.endpoint, tls=tls, headers=headers, compression=settings.compression, keepalive=keepalive
+            settings.endpoint,
+            tls=tls,
+            headers=headers,
+            compression=settings.compression,
+            keepalive=keepalive,
+            instance_id=instance_id,
         )
-    return HttpSender(settings.endpoint, tls=tls, headers=headers, compression=settings.compression)
+    return HttpSender(
+        settings.endpoint, tls=tls, headers=headers, compression=settings.compression, instance_id=instance_id
+    )

@@ -124,4 +124,6 @@ class OriginalsForwarder(DeliveryLoop[Entry]):
 
     def _attempt(self, entry: Entry, timeout_s: float) -> Delivery:
         request = entry.request
-        return self._sending.use(lambda sender: sender.send(request.signal, request.body, timeout_s, request.gzipped))
+        return self._sending.use(
+            lambda sender: sender.send(request.signal, request.body, timeout_s, request.gzipped, request.via)
+        )

@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from collector_processor.journal.base import Signal
+from collector_processor.own.via import HEADER
 from collector_processor.receivers.admission import Admission, Hold, Outcome, Payload, TimedOutError
 from collector_processor.receivers.inflate import GZIP_MAGIC, TooLargeError, inflate_message
 from collector_processor.receivers.otlp import answers
@@ -121,7 +122,9 @@ class GrpcReceiver:
     def _handler(self, signal: Signal) -> _Handler:
         async def export(_: AsyncIterator[bytes], context: _Context) -> bytes:
             incoming = _Incoming(context, self._max_bytes, self._body_timeout_s)
-            outcome = await self._admission.admit(incoming, signal, "grpc")
+            metadata = context.invocation_metadata() or ()
+            via = next((str(value) for name, value in metadata if name == HEADER), "")
+            outcome = await self._admission.admit(incoming, signal, "grpc", via)
             if answers.succeeded(outcome):
                 return answers.success(signal, outcome).SerializeToString()
             return await _abort(context, outcome)

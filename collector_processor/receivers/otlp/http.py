@@ -13,6 +13,7 @@ from google.rpc import code_pb2
 
 from collector_processor.columns.batch import MalformedRequestError
 from collector_processor.journal.base import Signal
+from collector_processor.own.via import HEADER
 from collector_processor.receivers.admission import (
     Admission,
     Hold,
@@ -197,7 +198,7 @@ class HttpReceiver:
 
     async def _admitted(self, incoming: _Incoming, signal: Signal) -> Outcome:
         try:
-            return await self._admission.admit(incoming, signal, "http")
+            return await self._admission.admit(incoming, signal, "http", incoming.call.head.headers.get(HEADER, ""))
         except asyncio.CancelledError:
             # Only the end of the grace time cancels; the sender gets an answer and can send elsewhere.
             return Outcome("busy", "the service is shutting down", retry_after_s=1.0)

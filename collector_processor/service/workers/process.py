@@ -54,6 +54,7 @@ class Worker:
             self.journal,
             partial(decode, limits=DecodeLimits(features=limits.features), own_instance_id=begin["instance_id"]),
             self.telemetry,
+            instance_id=begin["instance_id"],
             memory_limit_bytes=memory,
             resident=partial(_resident, os.getppid(), workers),
         )
