@@ -14,6 +14,7 @@ from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import load_reference, save_reference
 from collector_processor.reference.read_table import ColumnMapping, read_table
 from collector_processor.reference.show import describe
+from collector_processor.reference.task import may_be_classes
 from otel_ml import semconv
 
 
@@ -87,6 +88,11 @@ def _reference_build(options: argparse.Namespace) -> int:
             progress=progress,
         )
     save_reference(reference, options.out)
+    if not options.task and reference.schema.task == "regression" and may_be_classes(table.predictions.value):
+        text = (
+            "the task is regression, because predictions are numbers; if these whole numbers are classes, pass --task"
+        )
+        out.print(f"{text} multiclass_classification", style="yellow", markup=False)
     rows = reference.pane.rows[1]
     out.print(f"{options.out}: {rows:,.0f} rows, {len(reference.schema.columns)} columns", style="green", markup=False)
     return 0

@@ -12,7 +12,7 @@ from typing import ClassVar, Final, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from collector_processor.columns.batch import F64, ModelKey
+from collector_processor.columns.batch import F64, Mask, ModelKey
 from collector_processor.monitors.attributes import MODEL_KEYS, Attributes, model_attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.reference.profile import Reference
@@ -30,6 +30,8 @@ AUC_TOLERANCE: Final = 0.01
 """The ROC AUC is omitted if the bins allow a larger error, which happens when the scores drift out of them."""
 SINGLE_BIN: Final = 4.0 * SINGLE
 """A bin of scores is of one value if it is at most this part of it wide: it reaches as far as rounding to float32."""
+FURTHER_CLASSES: Final = 0.01
+"""Share of classes beyond two from which on the score of a binary model is not the probability of its class."""
 VARIANCE_FLOOR: Final = 1e-10
 """Least Σ(y − ȳ)² relative to Σ(y − c)²: below it, labels are constant or too far from c for R² to be precise."""
 
@@ -84,7 +86,9 @@ class PerformanceMonitor:
     """Performance from labels, for all groups with at least ``min_labels`` of them (weighted).
 
     - Binary: accuracy, precision, recall and F1 of the positive class, ROC AUC, log loss, Brier score, expected
-      calibration error. Every class except the positive one counts as negative.
+      calibration error. Every class except the positive one counts as negative for precision, recall and F1. Figures
+      of the score are omitted where more than 1 % of the rows have a third class, those of probabilities where a score
+      is not from 0 to 1.
     - Multiclass: accuracy, log loss, and precision, recall and F1 as ``macro`` and ``weighted`` averages over the
       classes that were predicted or true. Averages that classes beyond the model's limit, which are counted together,
       would make wrong are omitted: all but accuracy and the weighted recall.
@@ -174,20 +178,24 @@ def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
         yield from regression(outcomes.errors)
         return
     by_class = _without_rounding(outcomes.by_class)
+    probable = _are_probabilities(schema, outcomes)
+    if not any(spec.role == "prediction" for spec in schema.categorical):
+        # The class was decided from the score, which takes a probability.
+        by_class = np.where(probable[:, None, None], by_class, 0.0)
     yield Score("accuracy", by_class[:, 0].sum(axis=1) / by_class[:, 1].sum(axis=1))
     if schema.task != "binary_classification":
         yield from multiclass(by_class)
+        yield from log_loss(outcomes)
     elif schema.positive_class:
-        yield from binary(by_class, schema.classes.find(0, schema.positive_class))
-        yield from probabilistic(schema, outcomes)
-    yield from log_loss(schema, outcomes)
+        positive = schema.classes.find(0, schema.positive_class)
+        yield from binary(by_class, positive)
+        yield from probabilistic(schema, outcomes, _has_two_classes(by_class, positive), probable)
 
 
-def log_loss(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
-    """Log loss, if the probability of the true class is known for every label of a row with scores."""
-    count, other, loss = _without_rounding(outcomes.scored).T
-    complete = schema.task == "binary_classification" or other <= 0.0
-    yield Score("log_loss", np.where(complete, loss / count, np.nan))
+def log_loss(outcomes: Outcomes) -> Iterator[Score]:
+    """Multiclass log loss, if the probability of the true class is known for every label of a row with scores."""
+    count, unknown, loss = _without_rounding(outcomes.scored).T
+    yield Score("log_loss", np.where(unknown <= 0.0, loss / count, np.nan))
 
 
 def binary(by_class: F64, positive: int | None) -> Iterator[Score]:
@@ -201,15 +209,37 @@ def binary(by_class: F64, positive: int | None) -> Iterator[Score]:
     yield Score("f1", 2.0 * true_positive / (predicted + labeled))
 
 
-def probabilistic(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
-    """Metrics of the positive class's probability: ranking, squared error, calibration."""
+def probabilistic(schema: Schema, outcomes: Outcomes, two_classes: Mask, probable: Mask) -> Iterator[Score]:
+    """Metrics of the positive class's probability: ranking, squared error, calibration.
+
+    Only of groups with two classes, and all but the ranking only where all scores are probabilities; bool ``[G]``.
+    """
     column = next((row for row, spec in enumerate(schema.numeric) if spec.role == "score"), None)
     if column is not None:
-        yield Score("roc_auc", roc_auc(outcomes.score_hits, schema.edges[column]))
-    scored = _without_rounding(outcomes.scored)
+        area = roc_auc(outcomes.score_hits, schema.edges[column])
+        yield Score("roc_auc", np.where(two_classes, area, np.nan))
+    scored = np.where((two_classes & probable)[:, None], _without_rounding(outcomes.scored), np.nan)
     yield Score("brier", scored[:, 1] / scored[:, 0])
+    yield Score("log_loss", scored[:, 2] / scored[:, 0])
     count, score, positive = np.moveaxis(_without_rounding(outcomes.calibration), 1, 0)
-    yield Score("calibration_error", np.abs(score - positive).sum(axis=1) / count.sum(axis=1))
+    error = np.abs(score - positive).sum(axis=1) / count.sum(axis=1)
+    yield Score("calibration_error", np.where(two_classes & probable, error, np.nan))
+
+
+def _are_probabilities(schema: Schema, outcomes: Outcomes) -> Mask:
+    """Return the groups in which all scores that were ranked are from 0 to 1, bool ``[G]``."""
+    ranked = outcomes.score_hits.sum(axis=(1, 2))
+    if schema.task != "binary_classification":
+        return np.ones(len(ranked), np.bool_)
+    return outcomes.scored[:, 0] >= ranked - ROUNDING * np.abs(ranked).max(initial=0.0)
+
+
+def _has_two_classes(by_class: F64, positive: int | None) -> Mask:
+    """Return the groups in which all but :data:`FURTHER_CLASSES` is the positive class or one other, bool ``[G]``."""
+    rows = by_class[:, 1:].sum(axis=1)
+    others = np.delete(rows, positive, axis=1) if positive is not None and positive < rows.shape[1] else rows
+    further = others.sum(axis=1) - others.max(axis=1, initial=0.0)
+    return further <= FURTHER_CLASSES * rows.sum(axis=1)
 
 
 def roc_auc(hits: F64, edges: F64) -> F64:

@@ -79,6 +79,12 @@ _METRICS: Final = (
     ),
     OwnMetric("otel_ml_rows_total", "counter", "predictions decoded", ("model",)),
     OwnMetric("otel_ml_labels_total", "counter", "labels by outcome", ("model", "outcome")),
+    OwnMetric(
+        "otel_ml_misfits_total",
+        "counter",
+        "batches and windows that contradict the reference of their model",
+        ("kind",),
+    ),
     OwnMetric("otel_ml_windows_closed_total", "counter", "windows closed", ("model",)),
     OwnMetric("otel_ml_errors_total", "counter", "unexpected errors that the service survived", ("stage",)),
     OwnMetric(

@@ -53,6 +53,7 @@ class Telemetry:
         self.alerts_firing = self._gauge("otel_ml_alerts_firing")
         self.notifications = self._counter("otel_ml_notifications_total")
         self.alert_seconds = self._histogram("otel_ml_alert_evaluate_seconds")
+        self.misfits = self._counter("otel_ml_misfits_total")
         self._dropped = self._counter("otel_ml_dropped_total")
         self._evicted = self._counter("otel_ml_evicted_total")
         self._clamped = self._counter("otel_ml_clamped_total")

@@ -94,7 +94,7 @@ class Pipeline:
         while windows := watch.windows.close(now_ns):
             report = True
             for window in windows:
-                yield from watch.evaluate(window)
+                yield from model.evaluate(window)
                 self.telemetry.windows.labels(str(model.key)).inc()
         if report:
             model.counted_ns = now_ns
@@ -117,9 +117,26 @@ class Pipeline:
         if reference is not None:
             begin(model, reference, self.config, self.telemetry)
         else:
-            model.learner = Learner(rows=self.config.reference.learn)
+            model.learn(self.config.reference.learn)
             _log.info("model '%s': no reference; learning one from the first %d rows", key, self.config.reference.learn)
         return model
+
+    def relearn(self, name: str, version: str | None = None) -> list[ModelKey]:
+        """Forget what was learned of a model, of one version or of all, and learn its reference from the next rows.
+
+        Its windows, its predictions that wait for a label and its problems are forgotten, too. Raises ``KeyError`` for
+        a model that is not tracked, and ``ValueError`` for one whose reference is a file.
+        """
+        keys = [key for key in self._versions.get(name, ()) if version in (None, key.version)]
+        if not keys:
+            raise KeyError(name)
+        if name in self.references:
+            raise ValueError(f"the reference of model '{name}' is a file: build it again, and restart the service")
+        for key in keys:
+            self.models[key].learn(self.config.reference.learn)
+            self.join.forget(key)
+            _log.info("model '%s': relearning its reference from the next %d rows", key, self.config.reference.learn)
+        return keys
 
     def add_rows(self, model: Model, batch: PredictionBatch, now_ns: int) -> None:
         """Count rows into the model's windows, or keep them while its reference is learned."""
@@ -209,7 +226,7 @@ class Pipeline:
         watch = model.watch
         if watch is None:
             return
-        model.check_features(batch)
+        model.check(batch, self.telemetry)
         windows = watch.windows
         segment_groups(windows.schema, batch)  # for the whole batch, before the windows cut it into panes
         score_cells(batch, windows.schema.positive_class)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
@@ -14,6 +14,7 @@ from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline import misfits
 from collector_processor.pipeline.first_labels import FirstLabels
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig, WindowConfig
 from collector_processor.reference.learn import Learner
@@ -100,11 +101,36 @@ class Model:
     problems: dict[str, str] = field(default_factory=dict[str, str])
     """What is wrong with what came, by kind, in words for the model's state."""
 
+    def learn(self, rows: int) -> None:
+        """Learn the reference from the next rows, and forget what the one before led to."""
+        self.learner, self.watch = Learner(rows=rows), None
+        self.problems.clear()
+
     def report(self, kind: str, message: str, *arguments: object) -> None:
         """Log the first problem of a kind, and keep it in the model's state; counters show how many there were."""
         if kind not in self.problems:
             self.problems[kind] = message % arguments
             _log.warning("model '%s': %s", self.key, self.problems[kind])
+
+    def check(self, batch: PredictionBatch, telemetry: Telemetry) -> None:
+        """Count, log and keep what a batch says that the reference contradicts."""
+        if self.watch is not None:
+            self.check_features(batch)
+            self.contradicted(misfits.of_batch(self.watch.reference.schema, batch), telemetry)
+
+    def evaluate(self, window: Window) -> list[Measurement]:
+        """Return the measurements of a closed window; count, log and keep what its reference contradicts."""
+        if self.watch is None:
+            return []
+        with survived("misfits", self.watch.telemetry):
+            self.contradicted(misfits.of_window(window, self.watch.reference), self.watch.telemetry)
+        return self.watch.evaluate(window)
+
+    def contradicted(self, found: Iterable[tuple[misfits.Misfit, str]], telemetry: Telemetry) -> None:
+        """Count, log and keep contradictions."""
+        for kind, text in found:
+            telemetry.misfits.labels(kind).inc()
+            self.report(kind, "%s", text)
 
     def check_features(self, batch: PredictionBatch) -> None:
         """Log once which features the reference does not have: usually it is another model's reference."""
@@ -142,6 +168,7 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
         first_labels=None if has_labels else FirstLabels(max(config.reference.labels, needed)),
     )
     model.watch, model.learner = watch, None
+    model.contradicted(misfits.of_reference(reference), telemetry)
     for note in reference.notes:
         model.report("reference", note)
     return watch

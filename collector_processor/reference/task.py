@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from collector_processor.columns.batch import F64
 from otel_ml.semconv import TASKS, Task
 
 POSITIVE_WORDS: Final = ("1", "true", "yes", "positive", "y")
 """Classes that are positive by convention, in upper or lower case."""
+CODES: Final = 1000
+"""Most distinct whole numbers that may be codes of classes."""
 _BINARY: Final[Task] = "binary_classification"
 _MULTICLASS: Final[Task] = "multiclass_classification"
 _REGRESSION: Final[Task] = "regression"
@@ -63,6 +68,17 @@ def _contradiction(task: Task, outputs: Outputs) -> str:
     if task != _REGRESSION and outputs.has_value and not outputs.classes:
         return "there are values instead of classes"
     return ""
+
+
+def may_be_classes(values: F64 | None) -> bool:
+    """Return whether predicted values are a few whole numbers, which may be the codes of classes.
+
+    >>> may_be_classes(np.array([0.0, 1.0, 49.0])), may_be_classes(np.array([0.5, 2.0])), may_be_classes(None)
+    (True, False, False)
+    """
+    finite = np.empty(0) if values is None else values[np.isfinite(values)]
+    distinct = np.unique(finite)
+    return 0 < len(distinct) <= CODES and bool((distinct == np.floor(distinct)).all())
 
 
 def positive_of(

@@ -74,6 +74,10 @@ class Builder:
                 context = ExtensionContext(name, telemetry)
                 self._authenticators[name] = _built(context.key, build, settings, context)
 
+    def authenticator(self, name: str) -> Authenticator:
+        """Return the authenticator of an extension, which the configuration has."""
+        return self._authenticators[name]
+
     def receivers(
         self, admission: Admission, *, shared: bool = False, held: Mapping[str, int] | None = None
     ) -> list[Receiver]:
@@ -151,12 +155,14 @@ class Builder:
                 servers[name] = _built(context.key, build, settings, context)
         return servers
 
-    def admin(self, handlers: Mapping[str, Handler]) -> AdminServer:
-        """Build the server of the service's own address from its handlers by path."""
+    def admin(self, handlers: Mapping[str, Handler], changes: Mapping[str, Handler]) -> AdminServer:
+        """Build the server of the service's own address from its handlers by path: those that read, and ``changes``."""
         settings = self._config.admin
         routes = Routes()
         for path, handler in handlers.items():
             routes.add(path, handler)
+        for path, handler in changes.items():
+            routes.add(path, handler, changes=True)
         return AdminServer(
             f"{ADMIN_KEY}.endpoint",
             settings.endpoint,

@@ -33,6 +33,7 @@ from collector_processor.service.build import Builder, monitored
 from collector_processor.service.checks import check_setup, exposures, load_references
 from collector_processor.service.compiled_parts import parts_notice
 from collector_processor.service.observe import Observer
+from collector_processor.service.relearn import RELEARN_PATH, relearn_handler
 from collector_processor.service.state import StateStore
 from collector_processor.service.statistics_thread import CONSUMER, StatisticsThread
 from collector_processor.service.workers.metrics import Summed
@@ -104,9 +105,10 @@ class Service:
         if self.supervisor is not None:
             registry = CollectorRegistry()
             registry.register(Summed(self.telemetry.registry, self.supervisor.metrics))
-        self.own_metrics = builder.admin({
-            "/metrics": metrics_handler(registry), "/status": status_handler(self.board, self._status)
-        })  # fmt: skip
+        self.own_metrics = builder.admin(
+            {"/metrics": metrics_handler(registry), "/status": status_handler(self.board, self._status)},
+            {RELEARN_PATH: relearn_handler(self.statistics.ask)},
+        )
 
     def _supervisor(
         self, workers: int, source: Source | None, instance_id: str, on_failure: Callable[[], object]

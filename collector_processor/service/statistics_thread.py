@@ -9,6 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.columns.batch import ModelKey
@@ -26,6 +31,15 @@ GATHER_S = 0.025
 PORTION_ROWS = 65_536
 """Rows after which the journal gets its room back: more in one pass would gain nothing and keep senders waiting."""
 _TICK_S = 0.25
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Question(Generic[T]):
+    """Something to do with the pipeline, and the place for what it returns."""
+
+    question: Callable[[Pipeline], T]
+    answer: Future[T]
 
 
 class StatisticsThread:
@@ -57,7 +71,21 @@ class StatisticsThread:
         self._save = save
         self._save_interval_s = save_interval_s
         self._stopping = threading.Event()
+        self._asked: SimpleQueue[_Question[Any]] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
+
+    def ask(self, question: Callable[[Pipeline], T], timeout_s: float) -> T:
+        """Return what ``question`` returns for the pipeline, in this thread, after which the state is saved.
+
+        Raises what the question raises, and ``TimeoutError`` if the thread does not get to it in time.
+        """
+        answer: Future[T] = Future()
+        self._asked.put(_Question(question, answer))
+        try:
+            return answer.result(timeout_s)
+        except FutureTimeoutError:
+            answer.cancel()
+            raise TimeoutError(f"the statistics thread did not answer within {timeout_s:g} s") from None
 
     def start(self) -> None:
         """Start the thread, after :data:`CONSUMER` has subscribed to the journal."""
@@ -88,6 +116,7 @@ class StatisticsThread:
                 waiting.extend(self._journal.read(CONSUMER, timeout_s=0.0))
             while waiting:
                 self._count(_portion(waiting))
+            self._answer()
             now_s = time.monotonic()
             if now_s >= next_tick:
                 self._tick()
@@ -99,6 +128,17 @@ class StatisticsThread:
                 break
         self._tick()
         self._store()
+
+    def _answer(self) -> None:
+        while not self._asked.empty():
+            asked = self._asked.get()
+            if not asked.answer.set_running_or_notify_cancel():
+                continue
+            try:
+                asked.answer.set_result(asked.question(self._pipeline))
+            except Exception as error:  # noqa: BLE001 -- whoever asked gets the error
+                asked.answer.set_exception(error)
+            self._store()
 
     def _count(self, entries: Sequence[Entry]) -> None:
         with survived("statistics", self._telemetry):

@@ -125,8 +125,11 @@ class _Handler:
         route = self._routes.find(head.path)
         if route is None:
             return HttpAnswer(f"no such path; use one of: {', '.join(self._routes.paths)}\n".encode(), status=404)
-        if head.method not in ("GET", "HEAD"):
-            return HttpAnswer(b"use GET\n", status=405, headers=(("allow", "GET, HEAD"),))
+        if head.method not in route.methods:
+            allowed = (("allow", ", ".join(route.methods)),)
+            return HttpAnswer(f"use {route.methods[0]}\n".encode(), status=405, headers=allowed)
+        if route.changes and "origin" in head.headers:
+            return HttpAnswer(b"a web page of another site cannot change anything here\n", status=403)
         query = parse_qs(head.query, keep_blank_values=True, max_num_fields=None)
         request = HttpRequest(head.method, head.path, query, head.headers)
         if route.quick:

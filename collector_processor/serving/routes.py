@@ -35,10 +35,19 @@ Handler = Callable[[HttpRequest], HttpAnswer]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One handler. A ``quick`` handler neither waits nor computes, and answers even while all threads are busy."""
+    """One handler. A ``quick`` handler neither waits nor computes, and answers even while all threads are busy.
+
+    A route reads (GET and HEAD), or it ``changes`` something (POST).
+    """
 
     handler: Handler
     quick: bool = False
+    changes: bool = False
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of HTTP that the route answers."""
+        return ("POST",) if self.changes else ("GET", "HEAD")
 
 
 class Routes:
@@ -62,13 +71,13 @@ class Routes:
         """All paths, in the order in which they were added."""
         return [*self._exact, *(f"{path}*" for path in self._below)]
 
-    def add(self, path: str, handler: Handler, *, quick: bool = False) -> None:
+    def add(self, path: str, handler: Handler, *, quick: bool = False, changes: bool = False) -> None:
         """Add a route; raise ``ValueError`` if the path has one."""
         routes = self._below if path.endswith("/*") else self._exact
         name = path.removesuffix("*")
         if name in routes:
             raise ValueError(f"{path} already has a handler")
-        routes[name] = Route(handler, quick)
+        routes[name] = Route(handler, quick, changes)
 
     def find(self, path: str) -> Route | None:
         """Return the route of a path."""

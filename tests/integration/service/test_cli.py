@@ -119,7 +119,7 @@ def test_help_tells_each_command_on_a_line_of_its_own(
         main(["--help"])
     told = capsys.readouterr().out
     listed = [line.split(maxsplit=1) for line in told.partition("COMMAND\n")[2].partition("\n\n")[0].splitlines()]
-    commands = ["serve", "validate", "components", "reference", "dashboards", "rules", "alerts", "demo"]
+    commands = ["serve", "validate", "components", "reference", "relearn", "dashboards", "rules", "alerts", "demo"]
     commands.append("completion")
     assert [line[0] for line in listed] == commands
     assert all(len(line) == 2 for line in listed)

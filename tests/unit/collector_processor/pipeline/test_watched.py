@@ -130,6 +130,7 @@ def test_a_watch_begins_with_tables_of_its_own_and_ends_the_learning() -> None:
 
 def test_unknown_features_are_told_once_a_model_and_only_a_few_by_name(caplog: pytest.LogCaptureFixture) -> None:
     model, _ = watched()
+    caplog.clear()
     model.check_features(rows(1, "amount"))
     assert caplog.messages == []
     unknown = [f"f{number:02}" for number in range(13)]
