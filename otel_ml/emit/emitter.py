@@ -11,7 +11,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_ml.classes import canonical_class
-from otel_ml.config import ATTRIBUTE_ROOM, Config, identity, resolve
+from otel_ml.config import ATTRIBUTE_ROOM, ENV_MODEL_NAME, Config, identity, resolve
 from otel_ml.delivery.start import start
 from otel_ml.emit import instruments
 from otel_ml.emit.measure import Measures
@@ -41,6 +41,23 @@ _T = TypeVar("_T", bound=str)
 _V = TypeVar("_V", str, "str | float")
 
 
+_unnamed: dict[str, tuple[object, object]] = {}
+"""Task and features of the models that take their name from the environment: one name, so one entry."""
+
+
+def _check_unnamed(name: str, task: object, features: object) -> None:
+    """Report a second model with the name of the environment, if its task or its features differ from the first's."""
+    before = _unnamed.setdefault(name, (task, features))
+    if any(None not in (old, new) and old != new for old, new in zip(before, (task, features), strict=True)):
+        report(
+            f"unnamed {name}",
+            "two models with different features or tasks have the name %r of %s and would be monitored as one; pass a "
+            "name to each Model",
+            name,
+            ENV_MODEL_NAME,
+        )
+
+
 class Emitter:
     """The state behind one :class:`~otel_ml.Model`, with the same arguments."""
 
@@ -66,6 +83,8 @@ class Emitter:
         self.role = _one_of("role", role, ROLES)
         self.positive_class = _class(positive_class)
         self.feature_names = None if features is None else _names("features", features)
+        if name is None:
+            _check_unnamed(self.name, self.task, self.feature_names)
         self.segment_names = _names("segments", segments)
         self.settings = resolve(config, reference=reference)
         self.redaction = Redaction(self.settings)

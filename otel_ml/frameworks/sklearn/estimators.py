@@ -5,7 +5,6 @@ This module imports numpy, so it is loaded only when the application has an esti
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from otel_ml.config import ENV_MODEL_NAME
 from otel_ml.frameworks.base import Begin, Started
 from otel_ml.frameworks.sklearn.thresholds import Threshold, threshold_of
 from otel_ml.model import Model
@@ -74,7 +72,7 @@ def describe(estimator: Any) -> Description | None:
             return None
         task = None if classes is None else _classification(len(classes))
     return Description(
-        name=os.environ.get(ENV_MODEL_NAME, "").strip() or type(chain[-1]).__name__,
+        name=type(chain[-1]).__name__,
         framework=_framework(type(chain[-1])),
         kind=kind,
         task=task,

@@ -18,8 +18,10 @@ itself defines are replaced in its namespace, and restored by ``uninstrument``. 
 change. scikit-learn is never imported here, so an application that does not use it pays nothing.
 
 A model is named by :func:`name_model`, else ``OTEL_ML_MODEL_NAME``, else its class: a pipeline's last step, the best
-estimator of a search. A meta-estimator of the application that predicts in its own threads should have its members
-predict under :func:`otel_ml.frameworks.base.quiet`, because context does not follow into threads.
+estimator of a search. If a process predicts with several models, the first one gets the name in ``OTEL_ML_MODEL_NAME``
+and each other one ``NAME/CLASS``, with a warning. A meta-estimator of the application that predicts in its own threads
+should have its members predict under :func:`otel_ml.frameworks.base.quiet`, because context does not follow into
+threads.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from typing import Any, Final, TypeAlias
 
 from otel_ml.frameworks.base import Begin, ByInstance, Hooks, Started, observing, quietly, shielded
 from otel_ml.frameworks.framework import FrameworkInstrumentor, Options
+from otel_ml.frameworks.names import ModelNames
 from otel_ml.frameworks.patches import Around, Patches
 from otel_ml.model import Model
 
@@ -91,6 +94,7 @@ class _Observer:
     hooks: Hooks
     patches: Patches = field(default_factory=Patches)
     plans: ByInstance[Plan] = field(default_factory=lambda: ByInstance[Plan]())
+    names: ModelNames = field(default_factory=ModelNames)
     arounds: dict[str, Around] = field(default_factory=dict[str, Around])
 
     def __post_init__(self) -> None:
@@ -148,8 +152,10 @@ class _Observer:
         positive = None
         if classes is not None and len(classes) == 2:
             positive = classes.tolist()[estimators.position_of(threshold and threshold.positive, classes)]
+        names = None if classes is None else tuple(map(str, classes.tolist()))
+        traits = (description.task, description.features, names)
         model = self.make_model(
-            named.name if named else description.name,
+            named.name if named else self.names.of(estimator, description.name, traits),
             version=named.version if named else "",
             task=description.task,
             features=description.features,

@@ -319,3 +319,16 @@ def test_a_handle_travels_to_another_process_as_its_arguments(captured: Captured
     with pickle.loads(pickle.dumps(own)).predict({}):
         pass
     assert len(captured.predictions) == 3
+
+
+def test_two_models_without_a_name_that_differ_are_reported_once(monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_ML_MODEL_NAME", "only one name")
+    for _ in range(2):
+        Model(task="regression", features=["rooms"])
+        Model()
+        Model(task="regression")
+    assert not caplog.messages
+    Model(features=["rooms", "area"])
+    Model(task="binary_classification")
+    [message] = caplog.messages
+    assert "'only one name' of OTEL_ML_MODEL_NAME" in message

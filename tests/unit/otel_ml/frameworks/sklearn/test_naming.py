@@ -37,6 +37,45 @@ def test_the_environment_names_every_model(instrumented, monkeypatch):
     assert seen(instrumented) == [("churn", "7")]
 
 
+def test_a_second_model_gets_a_name_with_its_class_and_one_warning(instrumented, monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_ML_MODEL_NAME", "team/churn")
+    first, second = LogisticRegression().fit(X, Y), Ridge().fit(X, Y)
+    other_features = Ridge().fit(X[["age"]], Y)
+    other_classes = LogisticRegression().fit(X, np.where(Y, "yes", "no"))
+    for _ in range(2):
+        for model in (first, second, other_classes):
+            model.predict(X[:1])
+        other_features.predict(X[["age"]][:1])
+    names = ["team/churn", "team/churn/Ridge", "team/churn/LogisticRegression", "team/churn/Ridge-2"]
+    assert [name for name, _ in seen(instrumented)] == names * 2
+    warned = [message for message in caplog.messages if "OTEL_ML_MODEL_NAME" in message]
+    assert len(warned) == 3
+    assert "'team/churn/Ridge'" in warned[0]
+
+
+def test_a_model_that_is_fitted_or_loaded_again_keeps_its_name(instrumented, monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_ML_MODEL_NAME", "churn")
+    model = LogisticRegression().fit(X, Y)
+    model.predict(X[:1])
+    model.fit(X[["age"]], Y).predict(X[["age"]][:1])
+    stored = pickle.dumps(LogisticRegression().fit(X, Y))
+    del model
+    gc.collect()
+    pickle.loads(stored).predict(X[:1])
+    assert [name for name, _ in seen(instrumented)] == ["churn"] * 3
+    assert not caplog.messages
+
+
+def test_two_objects_that_cannot_be_told_apart_share_a_name_with_one_warning(instrumented, monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_ML_MODEL_NAME", "price")
+    first, second = Ridge().fit(X, Y), Ridge().fit(X, 1 - Y)
+    for model in (first, second, first, second):
+        model.predict(X[:1])
+    assert [name for name, _ in seen(instrumented)] == ["price"] * 4
+    [message] = caplog.messages
+    assert "two objects of class Ridge" in message
+
+
 def test_code_overrules_the_environment(instrumented, monkeypatch):
     monkeypatch.setenv("OTEL_ML_MODEL_NAME", "churn")
     model = LogisticRegression().fit(X, Y)
