@@ -99,6 +99,11 @@ _METRICS: Final = (
         "connections of a listener that were closed before their time",
         ("listener", "reason"),
     ),
+    OwnMetric(
+        "otel_ml_log_messages_dropped_total",
+        "counter",
+        "log messages that were dropped because standard error was not read",
+    ),
     OwnMetric("otel_ml_pending_predictions", "gauge", "predictions waiting for a label", ("model",)),
     OwnMetric("otel_ml_early_labels", "gauge", "labels waiting for their prediction", ("model",)),
     OwnMetric("otel_ml_models", "gauge", "model versions tracked"),

@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from collector_processor.own.drops import DROPS, Drop
+from collector_processor.own.logs import dropped_messages
 from collector_processor.own.memory import resident_bytes
 from collector_processor.own.metrics import EXPORTED, ITEMS, OWN_METRICS, RECEIVED, exported_name, received_name
 
@@ -106,6 +107,7 @@ class _Process(Collector):
         self._started = time.monotonic()
 
     def collect(self) -> Iterable[Metric]:
+        yield _family("otel_ml_log_messages_dropped_total", CounterMetricFamily, dropped_messages())
         usage = resource.getrusage(resource.RUSAGE_SELF)
         yield _family("otelcol_process_uptime_seconds", GaugeMetricFamily, time.monotonic() - self._started)
         resident = resident_bytes() or usage.ru_maxrss * 1024  # the peak, where there is no /proc

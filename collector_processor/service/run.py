@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import time
 import uuid
@@ -23,6 +24,7 @@ from collector_processor.config import Config
 from collector_processor.decode import DecodeLimits, decode
 from collector_processor.exporters.base import Listening
 from collector_processor.journal.memory import MemoryJournal
+from collector_processor.own.logs import dropped_messages
 from collector_processor.own.memory import default_limit_bytes, keep_freed
 from collector_processor.own.survive import in_thread, survived
 from collector_processor.own.telemetry import Telemetry
@@ -133,7 +135,8 @@ class Service:
         return "" if self.supervisor is None else self.supervisor.status
 
     def _counts(self) -> Mapping[str, int]:
-        return self.board.state.counts()
+        dropped = dropped_messages()
+        return {**self.board.state.counts(), **({"log_messages_dropped": dropped} if dropped else {})}
 
     async def start(self) -> None:
         """Start every part; if one cannot start, stop those that did."""
@@ -271,6 +274,13 @@ async def _run(config: Config, workers: int, source: Source | None) -> int:
     return 0 if drained and not (service.supervisor and service.supervisor.problem) else 1
 
 
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files to the hard one, as Go's runtime does: it is kept low for old programs."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run_service(config: Config, *, workers: int = 1, source: Source | None = None) -> int:
     """Run until SIGTERM, SIGINT or SIGQUIT, drain, and return the exit code; a second signal ends the process at once.
 
@@ -278,6 +288,7 @@ def run_service(config: Config, *, workers: int = 1, source: Source | None = Non
     from.
     """
     memory = config.monitor.limits.memory
+    _allow_open_files()
     keep_freed(default_limit_bytes() if memory is None else memory)
     with contextlib.suppress(KeyboardInterrupt):
         return asyncio.run(_run(config, workers, source))
