@@ -74,7 +74,9 @@ def meaning(decoded: Decoded) -> Any:
             **{"attribution " + key: cells(Column(part), rows) for key, part in batch.attributions.items()},
             **{"scores " + key: cells(Column(part), rows) for key, part in batch.scores.items()},
         }
-        found = models.setdefault((batch.model, batch.task, batch.role, batch.positive_class, str(batch.threshold)), [])
+        found = models.setdefault(
+            (batch.model, batch.task, batch.role, batch.positive_class, str(batch.threshold), batch.withheld), []
+        )
         names = list(columns)
         for row in zip(*columns.values(), strict=True):
             found.append({name: cell for name, cell in zip(names, row, strict=True) if cell is not None})

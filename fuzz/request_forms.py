@@ -34,7 +34,7 @@ TEXTS = (
 PREFIXES = (semconv.FEATURE, semconv.SEGMENT, semconv.ATTRIBUTION)
 KEYS = (
     *(semconv.MODEL_NAME, semconv.MODEL_VERSION, semconv.MODEL_TASK, semconv.MODEL_ROLE, semconv.ERROR_TYPE),
-    *(semconv.MODEL_POSITIVE_CLASS, semconv.MODEL_THRESHOLD),
+    *(semconv.MODEL_POSITIVE_CLASS, semconv.MODEL_THRESHOLD, semconv.FEATURES_WITHHELD),
     *(semconv.PREDICTION_ID, semconv.PREDICTION_CLASS, semconv.PREDICTION_SCORE, semconv.PREDICTION_VALUE),
     *(semconv.PREDICTION_ROWS, semconv.PREDICTION_SCORES, semconv.FEATURES, semconv.BATCH, semconv.FRAMEWORK_NAME),
     *(semconv.LABEL_CLASS, semconv.LABEL_VALUE, "http.route", "", "ml", "ml.", "ml.prediction.", "ml.prediction.x"),
@@ -88,6 +88,7 @@ def plain_attributes(rng: random.Random, model: str) -> list[KeyValue]:
     }
     if rng.random() < 0.05:
         wanted[semconv.MODEL_POSITIVE_CLASS] = AnyValue(string_value=rng.choice(("yes", "")))
+        wanted[semconv.FEATURES_WITHHELD] = AnyValue(string_value=rng.choice(("*", "a", "a,b", "")))
         wanted[semconv.MODEL_THRESHOLD] = AnyValue(double_value=rng.choice((0.1, float("nan"))))
     found = [KeyValue(key=key, value=value) for key, value in wanted.items() if rng.random() < 0.9]
     if rng.random() < 0.1:

@@ -21,7 +21,7 @@ from otel_ml.encode.row import Attributes, id_of
 from otel_ml.encode.rows import flatten, is_column, items, length
 from otel_ml.encode.shape import Features, plain_row, single, snapshot
 from otel_ml.problems import report
-from otel_ml.semconv import ERROR_TYPE, MODEL_NAME, PREDICTION_ID
+from otel_ml.semconv import ERROR_TYPE, FEATURES_WITHHELD, MODEL_NAME, PREDICTION_ID
 
 
 class Prediction(RecordedCall):
@@ -244,6 +244,8 @@ def _fill(span: Span, emitter: Emitter, attributes: Attributes, failed: str | No
     if failed:
         span.set_status(StatusCode.ERROR)
         attributes[ERROR_TYPE] = failed
+    if emitter.redaction.withheld:
+        attributes[FEATURES_WITHHELD] = emitter.redaction.withheld
     # Set again, the name is the newest attribute: an SDK that drops the oldest over its limit cannot lose it.
     attributes[MODEL_NAME] = emitter.name
     span.set_attributes(attributes)

@@ -45,6 +45,7 @@ class PredictionBatch(Batch):
       its probability ``[n]``.
     - ``task``, ``role``, ``positive_class`` and ``threshold``: what the sender says of the model, empty or None if
       nothing. ``score`` is the probability of that positive class. A threshold of NaN means that no threshold decides.
+    - ``withheld``: the features that the sender keeps back (:class:`.Withheld`), empty if none.
     - ``features``, ``segments`` (texts) and ``attributions`` (numbers) by key.
 
     Everything done to a batch part by part follows from each field's kind (:mod:`.parts`).
@@ -67,6 +68,7 @@ class PredictionBatch(Batch):
     role: str = field(default="", metadata=part(TEXT))
     positive_class: str = field(default="", metadata=part(TEXT))
     threshold: float | None = field(default=None, metadata=part(NUMBER))
+    withheld: str = field(default="", metadata=part(TEXT))
     derived: dict[str, tuple[object, Array | None]] = field(
         default_factory=dict[str, tuple[object, "Array | None"]],
         init=False, repr=False, compare=False, metadata=part(None),

@@ -58,7 +58,8 @@ Known = dict[tuple[Value, ...], PredictionRows]
 
 Octets = bytes | memoryview
 _NAMING: Final = (
-    semconv.MODEL_NAME, semconv.MODEL_VERSION, semconv.MODEL_TASK, semconv.MODEL_ROLE, semconv.MODEL_POSITIVE_CLASS
+    semconv.MODEL_NAME, semconv.MODEL_VERSION, semconv.MODEL_TASK, semconv.MODEL_ROLE, semconv.MODEL_POSITIVE_CLASS,
+    semconv.FEATURES_WITHHELD,
 )  # fmt: skip
 _LATEST: Final = 2**63 - 1
 _MAX_NAME: Final = 80

@@ -119,4 +119,6 @@ def _fits(batch: PredictionBatch, first: PredictionBatch) -> bool:
     """Return whether the first batch has every column that the sender named in this one, and the same kind of score."""
     if (batch.positive_class, str(batch.threshold)) != (first.positive_class, str(first.threshold)):
         return False
+    if batch.withheld != first.withheld:
+        return False
     return all(names <= known for (_, names), (_, known) in zip(names_of(batch), names_of(first), strict=True))

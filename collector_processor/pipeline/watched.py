@@ -19,6 +19,7 @@ from collector_processor.pipeline.first_labels import FirstLabels
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig, WindowConfig
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
+from collector_processor.statistics.accumulate import withheld_columns
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.window.closed import Window
 from collector_processor.window.policy import WindowPolicy
@@ -133,8 +134,17 @@ class Model:
             self.report(kind, "%s", text)
 
     def check_features(self, batch: PredictionBatch) -> None:
-        """Log once which features the reference does not have: usually it is another model's reference."""
-        if self.watch is None or "unknown_feature" in self.problems:
+        """Log once which features the sender withholds, and which the reference does not have.
+
+        The latter is usually another model's reference.
+        """
+        if self.watch is None:
+            return
+        if batch.withheld and "withheld" not in self.problems:
+            withheld = [name for _, name in withheld_columns(self.watch.windows.schema, batch)]
+            if withheld:
+                self.report("withheld", "features that a sender withholds have no figures: %s", _listed(withheld))
+        if "unknown_feature" in self.problems:
             return
         known = [column.name for column in self.watch.windows.schema.columns if column.role == "feature"]
         unknown = sorted(set(batch.features).difference(known))

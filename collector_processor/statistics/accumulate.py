@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from collector_processor.columns.batch import F64, Column, Mask, PredictionBatch
+from collector_processor.columns.withheld import withheld_of
 from collector_processor.own.drops import StatisticsReason
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.latency import latency_bins
@@ -27,7 +28,8 @@ LABEL_COLUMN: Final = ColumnSpec("label", OUTPUT_NAMES["label"])
 def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[StatisticsReason, int]:
     """Add a batch to the pane in place and return how many cells were dropped, by reason.
 
-    Feature columns read ``batch.features``; a feature that the whole batch lacks is missing in every row. The numeric
+    Feature columns read ``batch.features``; a feature that the whole batch lacks is missing in every row, unless the
+    sender withholds it: such a feature has no missing cells, so figures about it are left out. The numeric
     prediction column reads ``batch.value``, the categorical one ``batch.prediction``, the score column
     :func:`score_cells`; label columns get their cells from joined labels (:func:`accumulate_column`). Failed rows count
     in ``rows``, in latency, as failed, and with their features; they have no outputs, not even missing ones. New
@@ -41,6 +43,8 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
         failed = None
     pane.rows += (float(len(batch)) if weights is None else weights.sum(), len(batch))
     _add_groups(pane, schema, batch, failed)
+    kept_back = [position for position, _ in withheld_columns(schema, batch)]
+    missing_before = pane.missing[kept_back]
     numeric = [_cells(schema, batch, spec, numeric=True) for spec in schema.numeric]
     _add_numeric(pane, schema, numeric, batch, weights, failed)
     done = None if failed is None else ~failed
@@ -54,7 +58,20 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
             _add_texts(pane, schema, position, column, weights)
         else:
             _add_texts(pane, schema, position, column.take(done), None if weights is None else weights[done])
+    pane.missing[kept_back] = missing_before
     return _unknown(schema, batch)
+
+
+def withheld_columns(schema: Schema, batch: PredictionBatch) -> list[tuple[int, str]]:
+    """Return position and name of the schema's features that the sender of a batch withholds."""
+    if not batch.withheld:
+        return []
+    withheld = withheld_of(batch.withheld)
+    return [
+        (position, spec.name)
+        for position, spec in enumerate(schema.columns)
+        if spec.role == "feature" and withheld.has(spec.name, sent=spec.name in batch.features)
+    ]
 
 
 def accumulate_column(pane: Pane, schema: Schema, position: int, column: Column, weights: F64) -> None:

@@ -9,13 +9,15 @@ from otel_ml.config import Settings
 from otel_ml.encode.rules import RedactionRule, Route
 from otel_ml.encode.scalar import clean_key
 from otel_ml.problems import report
-from otel_ml.semconv import ATTRIBUTION, FEATURE, SEGMENT
+from otel_ml.semconv import ATTRIBUTION, FEATURE, SEGMENT, WITHHELD_ALL
 
 _CACHE_LIMIT = 20_000
 """Keys whose route is cached; beyond it routes are decided at each look-up."""
 
 _CALLS_TO_MATCH = 20
 """Calls after which a pattern that has matched nothing is reported."""
+_WITHHELD_BYTES = 256
+"""Length of a list of withheld features; beyond it they are "all that are not sent". The service has the same limit."""
 _NAMES = 20
 """Keys in that report."""
 
@@ -47,6 +49,12 @@ class CachedRoutes(dict[object, "Route | None"]):
             report(f"key {self._prefix}", "%s: a key is empty, too long or without text; dropped", self._prefix + "*")
             return None
         self._redaction.see(name)
+        route = self._route(name)
+        if route is None and self._prefix == FEATURE:
+            self._redaction.withhold(name)
+        return route
+
+    def _route(self, name: str) -> Route | None:
         if not self._capture or self._redaction.denies(name) or (self._allow and not self._redaction.allows(name)):
             return None
         return self._prefix + name, self._redaction.rule(name)
@@ -63,6 +71,9 @@ class Redaction:
         self._settings = settings
         self._salt = settings.salt.encode()
         self._seen: set[str] = set()
+        self._withheld: set[str] = set()
+        self.withheld = "" if settings.capture_features and "*" not in settings.deny else WITHHELD_ALL
+        """The features kept back so far, as ``ml.features.withheld`` has them."""
         self._calls = 0
         patterns = (*(settings.allow or ()), *settings.deny, *settings.hashed, *settings.widths)
         self.unmatched = set(patterns) if settings.capture_features else set[str]()
@@ -71,6 +82,13 @@ class Redaction:
         self.attributions = CachedRoutes(self, ATTRIBUTION, allow=True, capture=capture)
         self.taken_segments = CachedRoutes(self, SEGMENT, allow=True, capture=capture)
         self.segments = CachedRoutes(self, SEGMENT, allow=False, capture=True)
+
+    def withhold(self, name: str) -> None:
+        """Note a feature that is kept back, so that the service does not take it for missing."""
+        if self.withheld != WITHHELD_ALL:
+            self._withheld.add(name.replace("%", "%25").replace(",", "%2C"))
+            text = ",".join(sorted(self._withheld))
+            self.withheld = text if len(text.encode()) <= _WITHHELD_BYTES else WITHHELD_ALL
 
     def see(self, name: str) -> None:
         """Note a key for the check of patterns."""

@@ -15,7 +15,12 @@ import pyarrow as pa
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
+from collector_processor.columns.batch import ModelKey
 from collector_processor.decode import Column, Decoded, LabelBatch, PredictionBatch, concatenate, decode, hash_ids
+from collector_processor.monitors.comparisons import all_cells, text_cells
+from collector_processor.reference.build import build_reference
+from collector_processor.statistics.accumulate import accumulate, withheld_columns
+from collector_processor.statistics.pane import Pane
 from otel_ml import Config, Model
 from otel_ml.encode import arrow
 from otel_ml.testing import Captured, CapturedPrediction, capture
@@ -251,6 +256,51 @@ def test_failed_calls_arrive_with_their_error(batch_form: str) -> None:
                 raise ZeroDivisionError
     batch = assert_agree(captured)
     assert cells(batch.error, 3) == ["ZeroDivisionError"] * 3
+
+
+PROFILE = build_reference(
+    "m",
+    PredictionBatch(
+        ModelKey("m"), np.zeros(100, np.int64), np.zeros((100, 2), np.uint64), np.ones(100), np.full(100, math.nan),
+        {name: Column(np.arange(100.0)) for name in ("age", "income", "a, b 100%")}
+        | {name: Column(None, np.zeros(100, np.int32), ("x",)) for name in ("city", "ssn")},
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "withheld"),
+    [
+        (Config(capture_features=False), {"age", "income", "a, b 100%", "city", "ssn"}),
+        (Config(features_deny=["*"]), {"age", "income", "a, b 100%", "city", "ssn"}),
+        (Config(features_deny=["ssn", "a, b 100%"]), {"ssn", "a, b 100%"}),
+        (Config(features_allow=["age", "city"]), {"income", "a, b 100%", "ssn"}),
+        (Config(features_deny=[f"extra{i}" for i in range(100)]), {"ssn"}),
+        (Config(), set()),
+    ],
+    ids=["none", "deny all", "deny", "allow", "too many to name", "all"],
+)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_withheld_feature_is_not_a_missing_one(
+    batch_form: str, config: Config, withheld: set[str], rows: int
+) -> None:
+    """A feature that is kept back has no figures; one that the application lacks is missing, also beside it."""
+    row: dict[str, Any] = {"age": None, "income": 5.0, "a, b 100%": 1.0, "city": "x", "ssn": "x"}
+    if "extra1" in (config.features_deny or ()):
+        row |= {f"extra{i}": 1.0 for i in range(100)} | {"age": 3.0}
+        del row["ssn"]  # cannot be told apart from what is withheld
+    with capture() as captured, Model("m", config=config).predict([row] * rows if rows > 1 else row):
+        pass
+    schema = PROFILE.schema.fork()
+    pane = Pane.empty(schema)
+    batch = one_batch(captured)
+    accumulate(pane, schema, batch)
+    assert {name for _, name in withheld_columns(schema, batch)} == withheld
+    measured = all_cells(pane, pane.counts.sum(axis=1), text_cells(pane, schema.categories))
+    cells_of = dict(zip((spec.name for spec in schema.columns), zip(measured, pane.missing, strict=True), strict=True))
+    for name in ("age", "income", "a, b 100%", "city", "ssn"):
+        missing = rows if row.get(name) is None and name not in withheld else 0
+        assert cells_of[name] == (0 if name in withheld else rows, missing), name
 
 
 def test_event_time_is_the_time_given() -> None:

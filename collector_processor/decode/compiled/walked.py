@@ -42,7 +42,7 @@ class WalkedModel(NamedTuple):
     without a sampling threshold, None if no row has one. ``cells`` counts the cells that came.
     """
 
-    names: tuple[str, str, str, str, str, str]
+    names: tuple[str, str, str, str, str, str, str]
     ordinals: I64
     time_ns: I64
     ids: U64
@@ -77,7 +77,7 @@ class WalkedStream(NamedTuple):
     """
 
     ordinal: int
-    names: tuple[str, str, str, str, str, str]
+    names: tuple[str, str, str, str, str, str, str]
     name: str
     trace_id: bytes
     span_id: bytes

@@ -13,7 +13,7 @@ cdef enum:
     IDENTIFIER = 9
     FREE_CELLS = 65536
     CELLS_PER_CELL = 4
-    IDENTITY = 6
+    IDENTITY = 7
 
 
 cdef struct Column:

@@ -75,9 +75,9 @@ cdef inline void name_model(Span* span, Resource* resource, Text* names, uint8_t
     for i in range(IDENTITY):
         names[i].at = span.names[i].at if span.names[i].kind == TEXT else span.name.at
         names[i].size = <int32_t>span.names[i].size if span.names[i].kind == TEXT else 0
-    if span.names[5].kind == DOUBLE:
-        names[5].at = <Octets>&span.names[5].number
-        names[5].size = <int32_t>sizeof(double)
+    if span.names[IDENTITY - 1].kind == DOUBLE:
+        names[IDENTITY - 1].at = <Octets>&span.names[IDENTITY - 1].number
+        names[IDENTITY - 1].size = <int32_t>sizeof(double)
     if names[0].size == 0:
         names[0] = resource.name
     if span.names[1].kind == INTEGER:
@@ -112,6 +112,7 @@ cdef bint is_identity(Text* names, int64_t longest) noexcept nogil:
         and (names[2].size == 0 or is_one_of(&names[2], TASKS, TASK_COUNT))
         and is_one_of(&names[3], ROLES, ROLE_COUNT)
         and names[4].size <= longest
+        and names[5].size <= longest
     )
 
 

@@ -132,8 +132,8 @@ cdef bint add_stream(State* state, Span* span, Text* names, bint own_version) no
     streams.own_version = own_version
     if own_version:
         memcpy(streams.digits, names[1].at, names[1].size)
-    if names[5].size:
-        memcpy(&streams.cut, names[5].at, sizeof(double))
+    if names[IDENTITY - 1].size:
+        memcpy(&streams.cut, names[IDENTITY - 1].at, sizeof(double))
     streams.name = span.name
     streams.trace_id = span.trace_id
     streams.span_id = span.span_id

@@ -61,7 +61,8 @@ cdef _learn_names():
         (semconv.ERROR_TYPE, ERROR, 0, False), ("event.name", EVENT, 0, False),
         (semconv.MODEL_NAME, NAME, 0, False), (semconv.MODEL_VERSION, VERSION, 0, False),
         (semconv.MODEL_TASK, TASK, 0, False), (semconv.MODEL_ROLE, ROLE, 0, False),
-        (semconv.MODEL_POSITIVE_CLASS, POSITIVE, 0, False), (semconv.MODEL_THRESHOLD, CUT, 0, False),
+        (semconv.MODEL_POSITIVE_CLASS, POSITIVE, 0, False), (semconv.FEATURES_WITHHELD, WITHHELD, 0, False),
+        (semconv.MODEL_THRESHOLD, CUT, 0, False),
         (semconv.LABEL_CLASS, LABEL, LABEL_CLASS, False), (semconv.LABEL_VALUE, LABEL, LABEL_VALUE, False),
     )
     prefixes = (  # the first match counts; those of cells match only longer names

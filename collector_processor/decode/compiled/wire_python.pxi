@@ -140,8 +140,8 @@ cdef object stream_of(State* state, Streamed* stream):
     cdef Cell* cell
     if stream.own_version:
         stream.names[1].at = stream.digits
-    if stream.names[5].size:
-        stream.names[5].at = <Octets>&stream.cut
+    if stream.names[IDENTITY - 1].size:
+        stream.names[IDENTITY - 1].at = <Octets>&stream.cut
     names = names_of(stream.names)
     scalars = {}
     for index in range(stream.first_cell, stream.first_cell + stream.cell_count):

@@ -15,10 +15,11 @@ cdef enum:
     TASK = 10
     ROLE = 11
     POSITIVE = 12
-    CUT = 13
-    LABEL = 14
-    ENTRIES = 15
-    STREAM = 16
+    WITHHELD = 13
+    CUT = 14
+    LABEL = 15
+    ENTRIES = 16
+    STREAM = 17
 
 cdef enum:
     # The kind of a value; STRANGE is anything other than exactly one field that OTLP defines.

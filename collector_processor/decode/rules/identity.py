@@ -12,7 +12,8 @@
 Spans and records of ours must name their model: ``ml.model.name`` is a non-empty string of the span or, failing that,
 of its resource. A resource's ``ml.model.version`` applies to the model that the resource names, or to every model if it
 names none. The version may be an integer; an absent one is empty. Task and role are from their closed sets; an absent
-role is ``champion``. The positive class is the text of a scalar, and the threshold is a number.
+role is ``champion``. The positive class is the text of a scalar, and the threshold is a number. The features withheld
+are a string; one that is too long stands for every feature that is not sent.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ _LABELS: Final = frozenset((semconv.LABEL_CLASS, semconv.LABEL_VALUE))
 
 
 class Identity(NamedTuple):
-    """What the rows of one batch share; task, positive class and threshold (its ``repr``) are empty if absent."""
+    """What the rows of one batch share; all but name and role are empty if absent; the threshold is its ``repr``."""
 
     name: str
     version: str
     task: str
     role: str
     positive_class: str = ""
+    withheld: str = ""
     threshold: str = ""
 
 
@@ -92,7 +94,7 @@ def identity_of(values: Mapping[str, Value], resource_model: ResourceModel, long
     """Return the model, task and role of a span or record; ``UnreadableError`` if any is invalid or the name absent.
 
     >>> identity_of({"ml.model.name": "fraud", "ml.model.version": 7}, ResourceModel(), 256)
-    Identity(name='fraud', version='7', task='', role='champion', positive_class='', threshold='')
+    Identity(name='fraud', version='7', task='', role='champion', positive_class='', withheld='', threshold='')
     >>> identity_of({"ml.model.name": True}, ResourceModel(), 256)
     Traceback (most recent call last):
     collector_processor.decode.rules.cells.UnreadableError: ml.model.name is a bool, not a string
@@ -107,6 +109,7 @@ def identity_of(values: Mapping[str, Value], resource_model: ResourceModel, long
         _choice(values, semconv.MODEL_TASK, semconv.TASKS, longest),
         _choice(values, semconv.MODEL_ROLE, semconv.ROLES, longest) or semconv.ROLES[0],
         _class(values, semconv.MODEL_POSITIVE_CLASS, longest),
+        _withheld(values, longest),
         _number(values, semconv.MODEL_THRESHOLD),
     )
 
@@ -129,6 +132,15 @@ def _class(values: Mapping[str, Value], name: str, longest: int) -> str:
     if isinstance(value, AnyValue):
         raise UnreadableError(f"{name} is {kind_of(value)}, not a string")
     return shorten(text_of(value) or "", longest)
+
+
+def _withheld(values: Mapping[str, Value], longest: int) -> str:
+    value = values.get(semconv.FEATURES_WITHHELD)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UnreadableError(f"{semconv.FEATURES_WITHHELD} is {kind_of(value)}, not a string")
+    return value if len(value.encode()) <= longest else semconv.WITHHELD_ALL
 
 
 def _number(values: Mapping[str, Value], name: str) -> str:

@@ -159,6 +159,7 @@ def prediction_batch(
         task=identity.task,
         role=identity.role,
         positive_class=identity.positive_class,
+        withheld=identity.withheld,
         threshold=float(identity.threshold) if identity.threshold else None,
     )
 

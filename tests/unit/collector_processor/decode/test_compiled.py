@@ -161,6 +161,7 @@ PLAIN = {
     "ml.model.role": "shadow",
     "ml.model.positive_class": "yes",
     "ml.model.threshold": 0.1,
+    "ml.features.withheld": "ssn,e-mail",
     "ml.prediction.id": "order-1",
     "ml.prediction.class": 1,
     "ml.prediction.score": 0.25,
@@ -184,11 +185,11 @@ def test_a_plain_span_of_every_name_and_scalar_needs_no_fallback(otlp: Any) -> N
     request = walked(body)
     [model] = request.models
     assert request.others == []
-    assert model.names == ("fraud", "7", "regression", "shadow", "yes", "0.1")
+    assert model.names == ("fraud", "7", "regression", "shadow", "yes", "ssn,e-mail", "0.1")
     assert {column.name for column in model.columns} == {
         name
         for name in PLAIN
-        if name.startswith(("ml.feature", "ml.segment", "ml.attribution", "ml.prediction"))
+        if name.startswith(("ml.feature.", "ml.segment", "ml.attribution", "ml.prediction"))
         and name not in ("ml.prediction.id", "ml.prediction.rows")
     }
     assert_same(body)
@@ -230,6 +231,9 @@ def test_spans_of_others_are_passed_over_without_the_fallback(otlp: Any) -> None
         {"ml.model.positive_class": 1.0},
         {"ml.model.positive_class": "x" * 257},
         {"ml.model.positive_class": ["yes"]},
+        {"ml.features.withheld": "x" * 257},
+        {"ml.features.withheld": ["a", "b"]},
+        {"ml.features.withheld": 1},
         {"ml.model.threshold": "0.5"},
         {"ml.model.threshold": True},
         {"ml.model.threshold": [0.5]},
@@ -287,8 +291,8 @@ def test_a_threshold_is_a_number_however_it_is_written(otlp: Any) -> None:
     body = otlp.traces(*spans)
     request = walked(body)
     assert request.others == []
-    assert [model.names[5] for model in request.models] == ["1.0", "0.1", "-0.0", "nan", "inf", ""]
-    assert [stream.names[5] for stream in request.streams] == ["1.0", "1.0", "0.1", "-0.0", "nan", "nan", "inf", ""]
+    assert [model.names[6] for model in request.models] == ["1.0", "0.1", "-0.0", "nan", "inf", ""]
+    assert [stream.names[6] for stream in request.streams] == ["1.0", "1.0", "0.1", "-0.0", "nan", "nan", "inf", ""]
     assert_same(body)
 
 

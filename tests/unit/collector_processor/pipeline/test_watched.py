@@ -138,3 +138,11 @@ def test_unknown_features_are_told_once_a_model_and_only_a_few_by_name(caplog: p
         model.check_features(rows(1, "amount", *unknown))
     named = ", ".join(f"'{name}'" for name in unknown[:10])
     assert caplog.messages == [f"model 'fraud@7': reference has no feature {named} and 3 more; it has: amount, country"]
+
+
+def test_withheld_features_are_said_once_and_kept_in_the_models_state(caplog: pytest.LogCaptureFixture) -> None:
+    model, _ = watched()
+    for _ in range(2):
+        model.check_features(replace(rows(1, "amount"), withheld="country,not in the reference"))
+    assert caplog.messages == ["model 'fraud@7': features that a sender withholds have no figures: country"]
+    assert model.problems == {"withheld": "features that a sender withholds have no figures: country"}
