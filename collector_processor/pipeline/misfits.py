@@ -12,14 +12,27 @@ from typing import Final, Literal
 import numpy as np
 
 from collector_processor.columns.batch import PredictionBatch
+from collector_processor.labels.pending import SCORES_LIMIT
 from collector_processor.monitors.comparisons import all_cells, text_cells
+from collector_processor.monitors.performance import ROUNDING
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.task import listed
+from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
 from otel_ml.semconv import TASKS
 
-Misfit = Literal["no_outputs", "task", "outputs", "third_class", "new_classes", "feature_type", "score_range"]
+Misfit = Literal[
+    "no_outputs",
+    "task",
+    "outputs",
+    "third_class",
+    "new_classes",
+    "class_limit",
+    "class_scores",
+    "feature_type",
+    "score_range",
+]
 USUALLY: Final = 0.9
 """Share of a reference's rows that must have an output, whichever it is."""
 MOSTLY: Final = 0.5
@@ -27,7 +40,7 @@ MOSTLY: Final = 0.5
 LEAST_CELLS: Final = 100
 """Cells of a column that a window needs to say so."""
 _RELEARN: Final = "run `otel-ml relearn`, build the reference again, or send another version"
-_BINARY, _, _REGRESSION = TASKS
+_BINARY, _MULTICLASS, _REGRESSION = TASKS
 
 
 def of_batch(schema: Schema, batch: PredictionBatch) -> Iterator[tuple[Misfit, str]]:
@@ -53,6 +66,7 @@ def of_reference(reference: Reference) -> Iterator[tuple[Misfit, str]]:
     """Yield whether the rows of a reference lack outputs: figures of a window would then look as usual."""
     schema, pane = reference.schema, reference.pane
     cells = all_cells(pane, pane.counts.sum(axis=1), text_cells(pane, schema.categories))
+    yield from _beyond_limits(schema, pane)
     places = [place for place, spec in enumerate(schema.columns) if spec.role in ("prediction", "score")]
     present = [1.0 - float(pane.missing[place] / cells[place]) for place in places if cells[place] > 0.0]
     if not present:
@@ -73,6 +87,24 @@ def of_window(window: Window, reference: Reference) -> Iterator[tuple[Misfit, st
         )
     yield from _columns(window, reference)
     yield from _scores(window, reference)
+    yield from _beyond_limits(window.schema, window.pane)
+
+
+def _beyond_limits(schema: Schema, pane: Pane) -> Iterator[tuple[Misfit, str]]:
+    """Yield whether a multiclass model has labels that count, but not in every figure."""
+    if schema.task != _MULTICLASS:
+        return
+    if pane.outcomes.by_class[0, :, 0].max() > ROUNDING * pane.outcomes.labels[0]:
+        text = (
+            f"it has more classes than the limit of {schema.classes.limit} (limits.classes when its reference was made)"
+        )
+        yield "class_limit", f"{text}; accuracy and the weighted recall are exact, other averages are left out"
+    count, unknown, _ = pane.outcomes.scored[0].tolist()
+    if count > 0.0 and unknown > 0.0:
+        text = (
+            f"for {unknown / (count + unknown):.0%} of the labels with scores, the probability of the true class is not"
+        )
+        yield "class_scores", f"{text} known (of {SCORES_LIMIT} classes it is kept); the log loss is left out"
 
 
 def _columns(window: Window, reference: Reference) -> Iterator[tuple[Misfit, str]]:

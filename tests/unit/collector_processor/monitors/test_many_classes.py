@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,6 +119,31 @@ def test_figures_equal_scikit_learn_for_any_number_of_classes_and_any_limit(seed
     exceeded = not {f"class {number}" for number in {*truth.tolist(), *predicted.tolist()}} <= named
     found = figures(window, reference)
     assert found == pytest.approx(oracle(truth, predicted, exceeded))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32), classes=st.integers(2, 8), limit=st.integers(2, 8), rows=st.integers(1, 200),
+    early=st.integers(0, 200),
+)  # fmt: skip
+def test_a_binary_model_is_right_as_scikit_learn_says_whatever_classes_come(seed, classes, limit, rows, early):
+    rng = np.random.default_rng(seed)
+    first = np.arange(40) % 2
+    reference = build_reference(
+        "m", replace(predictions_of(first, 2), task="binary_classification"), positive_class="class 1",
+        max_classes=limit,
+    )  # fmt: skip
+    truth, predicted = rng.integers(0, classes, rows), rng.integers(0, classes, rows)
+    found = figures(served(reference, predicted, truth, classes, early=min(early, rows)), reference)
+    expected = {("accuracy", ""): sk.accuracy_score(truth, predicted)}
+    positive, decided = truth == 1, predicted == 1
+    if decided.any():
+        expected["precision", ""] = sk.precision_score(positive, decided)
+    if positive.any():
+        expected["recall", ""] = sk.recall_score(positive, decided)
+    if positive.any() or decided.any():
+        expected["f1", ""] = sk.f1_score(positive, decided)
+    assert found == pytest.approx(expected)
 
 
 def test_random_guesses_among_a_thousand_classes_are_right_one_time_in_a_thousand():

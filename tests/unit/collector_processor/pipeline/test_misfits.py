@@ -155,6 +155,24 @@ def test_every_kind_of_change_is_reported(reference, sent, kind, caplog):
     check(pipeline, telemetry, kind, caplog)
 
 
+def test_more_classes_than_the_limit_and_unknown_probabilities_are_reported(caplog):
+    rng = np.random.default_rng(2)
+    names = [f"c{number}" for number in rng.permutation(ROWS) % 150]
+    scores = {f"c{number}": rng.random(ROWS) for number in range(150)}
+    sent = replace(batch(classes=names, task="multiclass_classification"), scores=scores)
+    pipeline, telemetry = pipeline_of()
+    found = figures(
+        pipeline,
+        Decoded(predictions=(sent,)),
+        Decoded(labels=(labels(0, names),)),
+        Decoded(predictions=(replace(sent, ids=sent.ids + 1000),)),
+    )
+    assert found["accuracy"] == found["recall"] == 1.0
+    assert found.keys().isdisjoint({"precision", "f1", "log_loss"})
+    check(pipeline, telemetry, "class_limit", caplog, "limit of 100", "accuracy")
+    check(pipeline, telemetry, "class_scores", caplog, "log loss")
+
+
 @pytest.mark.parametrize(
     "rows",
     [
