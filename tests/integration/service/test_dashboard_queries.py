@@ -44,6 +44,8 @@ MAY_BE_NOTHING = (
     "failed",
     "refused",
     "unauthenticated",
+    "misfits",
+    "connections_closed",
 )
 """Words of the service's own metrics that have no series as long as nothing went wrong."""
 
