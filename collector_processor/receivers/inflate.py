@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from collector_processor.columns.batch import MalformedRequestError
 
-Coding = Literal["identity", "gzip", "deflate"]
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Coding = Literal["identity", "gzip", "deflate", "zstd"]
 CODINGS: Final[dict[str, Coding]] = {
     "": "identity",
     "identity": "identity",
     "gzip": "gzip",
     "x-gzip": "gzip",
     "deflate": "deflate",
+    "zlib": "deflate",
+    "zstd": "zstd",
 }
 """The supported values of ``Content-Encoding``."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
 """The first bytes of every gzip stream, and of no protobuf message."""
-_WINDOW_BITS: Final[dict[Coding, int]] = {"gzip": 31, "deflate": 15}
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+"""The first bytes of every zstd frame; in protobuf they would be a field 5, which no request of OTLP has."""
+_GZIP_WINDOW: Final = 31
+_ZSTD_WINDOW: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
+"""8 MiB, which RFC 8878 recommends; a frame may ask for 2 GiB of memory otherwise."""
 _MAX_MEMBERS: Final = 1024
-"""A gzip stream may consist of several; each costs a copy of what follows it, so their number is limited."""
+"""A stream of gzip or zstd may consist of several; each costs a copy of what follows it, so their number is limited."""
 _PIECE_BYTES: Final = 2**16
 
 
@@ -54,7 +66,7 @@ class Body:
         self._sent = 0
         self._pieces: list[bytes] = []
         self._members = 0
-        self._stream = None if coding == "identity" else zlib.decompressobj(_WINDOW_BITS[coding])
+        self._stream = None if coding == "identity" else _stream(coding)
         self.size = 0
 
     @property
@@ -82,18 +94,18 @@ class Body:
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def _take(self, piece: bytes) -> bytes:
-        """Keep a piece, inflated; return the rest of it, which belongs to the next gzip member."""
+        """Keep a piece, inflated; return the rest of it, which belongs to the next member of the stream."""
         if self._stream is None:
             self._keep(piece)
             return b""
         if self._stream.eof:
             self._members += 1
-            if self._coding != "gzip" or self._members >= _MAX_MEMBERS:
+            if self._coding == "deflate" or self._members >= _MAX_MEMBERS:
                 raise MalformedRequestError(f"the body is not one {self._coding} stream: bytes follow its end")
-            self._stream = zlib.decompressobj(_WINDOW_BITS["gzip"])
+            self._stream = _stream(self._coding)
         try:
             inflated = self._stream.decompress(piece, self._limit - self.size + 1)
-        except zlib.error as error:
+        except (zlib.error, zstd.ZstdError) as error:
             raise MalformedRequestError(f"the body is not a {self._coding} stream: {error}") from error
         self._keep(inflated)
         return self._stream.unused_data
@@ -105,6 +117,22 @@ class Body:
             raise TooLargeError(self._limit)
         if piece:
             self._pieces.append(piece)
+
+
+class _Stream(Protocol):
+    """What both libraries have."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _stream(coding: Coding) -> _Stream:
+    if coding == "zstd":
+        return zstd.ZstdDecompressor(options=_ZSTD_WINDOW)
+    return zlib.decompressobj(_GZIP_WINDOW if coding == "gzip" else zlib.MAX_WBITS)
 
 
 def inflate_message(message: bytes, limit: int) -> bytes:
@@ -137,6 +165,8 @@ def inflate_message(message: bytes, limit: int) -> bytes:
 def _coding_of(message: bytes) -> Coding:
     if message.startswith(GZIP_MAGIC):
         return "gzip"
+    if message.startswith(_ZSTD_MAGIC):
+        return "zstd"
     if message[:1] == b"\x78" and len(message) > 1 and int.from_bytes(message[:2], "big") % 31 == 0:
         return "deflate"
     return "identity"

@@ -38,6 +38,7 @@ def _build(settings: OtlpReceiverSettings, context: ReceiverContext) -> Iterator
             json_to_protobuf_and_repairs,
             max_bytes=http.max_request_body_size,
             limits=http.http_limits(),
+            cors=http.cors,
             body_timeout_s=http.read_timeout / _S,
             tls=http.tls,
             guard=context.guard(http.auth, key),

@@ -26,6 +26,7 @@ from collector_processor.receivers.admission import (
 from collector_processor.receivers.inflate import CODINGS, Body, TooLargeError
 from collector_processor.receivers.otlp import answers
 from collector_processor.receivers.otlp.answers import ContentType
+from collector_processor.receivers.otlp.cors import Cors, with_cors
 from collector_processor.receivers.otlp.guarded import guarded_http
 from collector_processor.receivers.otlp.settings import DEFAULT_MAX_BYTES
 from collector_processor.security.guard import Guard
@@ -49,7 +50,7 @@ _STATUSES: Final[Mapping[Verdict, int]] = {
 }
 _INFLATED_BYTES: Final = 2**16
 """Compressed bytes to inflate before reserving room for them."""
-_CODINGS: Final = ", ".join(name for name in CODINGS if name not in ("", "identity", "x-gzip"))
+_CODINGS: Final = ", ".join(name for name in CODINGS if name not in ("", "identity", "x-gzip", "zlib"))
 
 JsonToProtobuf = Callable[[Signal, bytes], tuple[bytes, int]]
 """An OTLP JSON body as protobuf, and how many texts had to be repaired; raises ``MalformedRequestError``."""
@@ -107,7 +108,8 @@ class HttpReceiver:
     """Serves OTLP/HTTP at ``endpoint`` (``host:port``, port 0 for any free one).
 
     ``max_bytes`` is the largest body, as sent and decompressed. JSON is converted to protobuf on arrival. ``key`` is
-    this receiver's place in the configuration, for error messages. ``guard`` decides who may send. A body must be
+    this receiver's place in the configuration, for error messages. ``guard`` decides who may send, and ``cors`` from
+    which pages. A body must be
     complete within ``body_timeout_s``. With ``shared``, other processes may listen there too.
     """
 
@@ -121,6 +123,7 @@ class HttpReceiver:
         limits: HttpLimits | None = None,
         tls: ServerTls | None = None,
         guard: Guard | None = None,
+        cors: Cors | None = None,
         key: str = "receivers.otlp.protocols.http",
         body_timeout_s: float = 30.0,
         shared: bool = False,
@@ -131,6 +134,7 @@ class HttpReceiver:
         self._max_bytes = max_bytes
         self._tls = tls
         self._guard = guard
+        self._cors = cors
         self._key = key
         self._body_timeout_s = body_timeout_s
         self._shared = shared
@@ -154,6 +158,8 @@ class HttpReceiver:
         sockets = listen(self._endpoint, self._key, shared=self._shared)
         self._port = sockets[0].getsockname()[1]
         handler = self._answer if self._guard is None else guarded_http(self._answer, self._guard)
+        if self._cors is not None and self._cors.allowed_origins:
+            handler = with_cors(handler, self._cors)
         self._server = HttpServer(
             self._key, handler, sockets, self._admission.telemetry, limits=self._limits, context=context
         )

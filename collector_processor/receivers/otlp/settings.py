@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from collector_processor.receivers.otlp.cors import Cors
 from collector_processor.security.authentication import Authentication
 from collector_processor.security.client_tls import ONLY_HTTP
 from collector_processor.security.server_tls import ServerTls
@@ -113,6 +114,7 @@ class HttpProtocol(HttpListener, _Protocol):
     endpoint: Endpoint = Field(default="localhost:4318", description="address to listen on")
     max_request_body_size: Bytes = Field(default=DEFAULT_MAX_BYTES, description="largest request, after decompression")
     read_timeout: Duration = Field(default=30 * _S, description="how long a whole body may take to arrive")
+    cors: Cors | None = Field(default=None, description="which web pages may send; none when absent")
 
 
 def _none_is_default(value: object) -> object:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import sys
 import tracemalloc
 import zlib
 
@@ -12,11 +13,16 @@ from hypothesis import strategies as st
 from collector_processor.columns.batch import MalformedRequestError
 from collector_processor.receivers.inflate import Body, Coding, TooLargeError, inflate_message
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 MIB = 2**20
 
 
 def compress(coding: Coding, body: bytes) -> bytes:
-    return {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[coding](body)
+    return {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd.compress}[coding](body)
 
 
 def read(coding: Coding, pieces: list[bytes], limit: int = MIB) -> bytes:
@@ -26,14 +32,14 @@ def read(coding: Coding, pieces: list[bytes], limit: int = MIB) -> bytes:
     return body.finish()
 
 
-@given(st.binary(max_size=5000), st.sampled_from(["identity", "gzip", "deflate"]), st.integers(1, 700))
+@given(st.binary(max_size=5000), st.sampled_from(["identity", "gzip", "deflate", "zstd"]), st.integers(1, 700))
 def test_a_body_is_the_same_however_it_is_cut_and_coded(body: bytes, coding: Coding, size: int) -> None:
     sent = compress(coding, body)
 
     assert read(coding, [sent[start : start + size] for start in range(0, len(sent), size)]) == body
 
 
-@given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate"]))
+@given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate", "zstd"]))
 def test_garbage_is_malformed_or_a_body_and_nothing_else(sent: bytes, coding: Coding) -> None:
     try:
         read(coding, [sent])
@@ -41,20 +47,20 @@ def test_garbage_is_malformed_or_a_body_and_nothing_else(sent: bytes, coding: Co
         assert coding in str(error)  # noqa: PT017 -- most garbage raises, some may be a stream
 
 
-@pytest.mark.parametrize("coding", ["identity", "gzip", "deflate"])
+@pytest.mark.parametrize("coding", ["identity", "gzip", "deflate", "zstd"])
 def test_a_body_of_exactly_the_limit_passes_and_one_byte_more_does_not(coding: Coding) -> None:
     assert len(read(coding, [compress(coding, bytes(1000))], limit=1000)) == 1000
     with pytest.raises(TooLargeError, match="1000 bytes"):
         read(coding, [compress(coding, bytes(1001))], limit=1000)
 
 
-@pytest.mark.parametrize("coding", ["identity", "gzip", "deflate"])
+@pytest.mark.parametrize("coding", ["identity", "gzip", "deflate", "zstd"])
 def test_no_bytes_at_all_are_an_empty_body(coding: Coding) -> None:
     assert read(coding, []) == b""
     assert read(coding, [b""]) == b""
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
 def test_a_stream_that_ends_early_is_malformed(coding: Coding) -> None:
     with pytest.raises(MalformedRequestError, match="ends too early"):
         read(coding, [compress(coding, bytes(range(256)))[:-3]])
@@ -102,7 +108,7 @@ def test_a_compressed_body_may_not_be_larger_than_the_limit_either() -> None:
         read("gzip", [gzip.compress(b"") * 100], limit=1000)
 
 
-@pytest.mark.parametrize("coding", ["identity", "gzip", "deflate"])
+@pytest.mark.parametrize("coding", ["identity", "gzip", "deflate", "zstd"])
 def test_a_grpc_message_shows_its_coding_by_its_first_bytes(coding: Coding) -> None:
     body = b"\x0a\x03\x12\x01x" * 100
 
@@ -148,3 +154,30 @@ def test_many_members_cost_no_copy_of_the_whole_message_each(monkeypatch: pytest
 
     assert inflate_message(message, 4 * MIB) == rest
     assert sum(fed) < len(message) + members * 2**16
+
+
+def test_zstd_in_several_frames_is_one_body_and_more_than_that_is_not() -> None:
+    frames = [zstd.compress(b"spans "), zstd.compress(b""), zstd.compress(b"and more")]
+    assert read("zstd", [b"".join(frames)]) == b"spans and more"
+    with pytest.raises(MalformedRequestError):
+        read("zstd", [frames[0] + b"garbage"])
+    with pytest.raises(MalformedRequestError, match="bytes follow its end"):
+        read("zstd", [zstd.compress(b"") * 1025])
+
+
+def test_a_frame_of_zstd_that_asks_for_much_memory_is_refused() -> None:
+    """A frame without content that announces a window of 1 GiB."""
+    with pytest.raises(MalformedRequestError, match="zstd"):
+        read("zstd", [b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([(30 - 10) << 3]) + b"\x01\x00\x00"])
+
+
+def test_a_bomb_of_zstd_is_inflated_no_further_than_the_limit() -> None:
+    bomb = zstd.compress(bytes(256 * MIB))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError):
+            read("zstd", [bomb], limit=MIB)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * MIB
