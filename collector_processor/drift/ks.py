@@ -41,7 +41,13 @@ class KolmogorovSmirnov:
         return kolmogorov_smirnov(fine_of(comparison, self.name).gap)
 
     def p_value(self, comparison: Comparison, score: F64 | None = None) -> F64:
-        """Return Kolmogorov's limit at D · √(nm / (n + m)), ``[F]``: where values repeat, too large and so safe."""
+        """Return Kolmogorov's limit at D · √(nm / (n + m)), ``[F]``: never below the exact p-value by more than .002.
+
+        From 500 cells a side on, the limit itself is at most .02 above it. So is this p-value where the bins resolve D,
+        as in columns of few values. Elsewhere the exact D may be larger by 1/1024 (or one row of a smaller reference)
+        than the bins show. Of the two ends of that range, this is the p-value of the smaller D, which raises no false
+        alarm: it is above the exact one by at most 1.7 √(nm / (n + m)) / 1024 more, and where p is below .01, by .002.
+        """
         score = self.score(comparison) if score is None else score
         p_value: F64 = kolmogorov(score / np.sqrt(inverse_sizes(comparison.reference, comparison.current)))
         return p_value
