@@ -21,7 +21,7 @@ from otel_ml.encode.row import Attributes, id_of
 from otel_ml.encode.rows import flatten, is_column, items, length
 from otel_ml.encode.shape import Features, plain_row, single, snapshot
 from otel_ml.problems import report
-from otel_ml.semconv import ERROR_TYPE, FEATURES_WITHHELD, MODEL_NAME, PREDICTION_ID
+from otel_ml.semconv import BATCH_ID, ERROR_TYPE, FEATURES_WITHHELD, MODEL_NAME, PREDICTION_ID
 
 
 class Prediction(RecordedCall):
@@ -205,6 +205,8 @@ class Prediction(RecordedCall):
         if measuring:
             emitter.measures.row(attributes)
         if recorded:
+            if PREDICTION_ID not in attributes:  # the service would derive it; people search for it
+                attributes[PREDICTION_ID] = self._own_id()
             _fill(span, emitter, attributes, failed)
 
     def _finish_batch(
@@ -219,14 +221,16 @@ class Prediction(RecordedCall):
             emitter.measures.batch(self.score, self.class_, rows)
         if not self._recorded:
             return
+        given = flatten(self.id_given)
+        shared: Attributes = {} if is_column(given) else {BATCH_ID: self.id}
         parts = self._payloads(features, self._own_id())
-        _fill(span, emitter, next(parts), failed)
+        _fill(span, emitter, {**shared, **next(parts)}, failed)
         context = set_span_in_context(span)
         for part in parts:
             child = emitter.tracer.start_span(
                 emitter.predict_span, context=context, attributes=emitter.identity, start_time=start_ns
             )
-            _fill(child, emitter, part, failed)
+            _fill(child, emitter, {**shared, **part}, failed)
             child.end(start_ns)
 
     def _own_id(self) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from otel_ml.encode import arrays, arrow
 from otel_ml.encode.batch import Batch, PayloadLimits
+from otel_ml.encode.preview import preview
 from otel_ml.encode.row import Attributes
+from otel_ml.semconv import BATCH
 
 
 def payloads(batch: Batch, limits: PayloadLimits) -> Iterator[Attributes]:
@@ -16,4 +19,12 @@ def payloads(batch: Batch, limits: PayloadLimits) -> Iterator[Attributes]:
     call.
     """
     pa = arrow.library()
-    return arrays.encode(batch, limits) if pa is None else arrow.encode(pa, batch, limits)
+    return arrays.encode(batch, limits) if pa is None else _with_preview(pa, arrow.encode(pa, batch, limits))
+
+
+def _with_preview(pa: Any, parts: Iterator[Attributes]) -> Iterator[Attributes]:
+    for part in parts:
+        stream = part.get(BATCH)
+        if isinstance(stream, bytes):
+            part.update(preview(pa, stream))
+        yield part

@@ -77,6 +77,8 @@ def test_an_application_with_no_line_of_ours_sends_its_predictions(sink, app, tm
     assert set(one) == {
         "ml.model.name",
         "ml.model.task",
+        "ml.model.positive_class",
+        "ml.prediction.id",
         "ml.framework.name",
         "ml.feature.age",
         "ml.feature.amount",

@@ -46,6 +46,7 @@ def test_a_row_is_one_span_with_flat_features_and_the_identity(captured: Capture
         "ml.prediction.class": "yes",
         "ml.prediction.score": 0.9,
         "ml.prediction.scores": {"no": 0.1, "yes": 0.9},
+        "ml.prediction.id": prediction.id,
     }
     assert span.instrumentation_scope.name == "otel_ml"
     assert span.instrumentation_scope.schema_url.startswith("https://opentelemetry.io/schemas/")
@@ -58,7 +59,7 @@ def test_the_default_id_is_trace_and_span(captured: Captured) -> None:
     assert prediction.id == f"{context.trace_id:032x}:{context.span_id:016x}"
     assert prediction.ids == [prediction.id]
     assert captured.predictions[0].id == prediction.id
-    assert "ml.prediction.id" not in captured.spans[0].attributes
+    assert captured.spans[0].attributes["ml.prediction.id"] == prediction.id, "trace backends search attributes"
 
 
 @pytest.mark.parametrize("given", ["order-7", 7, 7.0, np.int64(7)])

@@ -51,6 +51,7 @@ def test_the_flat_form(captured: Captured) -> None:
         "ml.feature.c": "string_value",
         "ml.feature.d": "bool_value",
         "ml.feature.f": "double_value",
+        "ml.prediction.id": "string_value",
         "ml.prediction.class": "string_value",
         "ml.prediction.score": "double_value",
         "ml.prediction.value": "double_value",
@@ -74,7 +75,10 @@ def test_the_arrow_form(captured: Captured) -> None:
         prediction.record(class_=np.array([0, 1]), scores={"0": [0.75, 0.25], "1": [0.25, 0.75]})
     [span] = encoded(captured)
     found = values(span)
-    assert set(found) == {semconv.MODEL_NAME, semconv.BATCH, semconv.PREDICTION_ROWS}
+    people = {semconv.BATCH_ID, semconv.BATCH_COLUMNS, semconv.BATCH_PREVIEW}
+    assert set(found) == {semconv.MODEL_NAME, semconv.BATCH, semconv.PREDICTION_ROWS} | people
+    assert found[semconv.BATCH_ID].string_value == prediction.id
+    assert found[semconv.BATCH_PREVIEW].string_value.splitlines()[0].startswith("a=1.0, b=2.0, ml.prediction.class=0, ")
     assert found[semconv.PREDICTION_ROWS].int_value == 2
     table = pa.ipc.open_stream(io.BytesIO(found[semconv.BATCH].bytes_value)).read_all()
     table.validate(full=True)

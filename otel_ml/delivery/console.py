@@ -1,0 +1,53 @@
+"""Lets the SDK's console exporter print batches: it fails on bytes, and with them on everything that it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_hooked: list[bool] = []
+
+
+def print_batches() -> None:
+    """Print the number of bytes in place of bytes from now on, where the SDK's console exporter is used."""
+    if not _hooked:
+        _hooked.append(True)
+        wrapt.register_post_import_hook(_replace, "opentelemetry.sdk.trace.export")
+
+
+def _replace(module: ModuleType) -> None:
+    wrapt.wrap_function_wrapper(module, "ConsoleSpanExporter.export", _export)
+
+
+def _export(export: Callable[..., Any], _exporter: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    spans: Sequence[ReadableSpan] = args[0] if args else kwargs["spans"]
+    return export([printable(span) for span in spans])
+
+
+def printable(span: ReadableSpan) -> ReadableSpan:
+    """Return the span itself, or a copy in which every attribute has a form in JSON."""
+    attributes = span.attributes or {}
+    if not any(isinstance(value, bytes) for value in attributes.values()):
+        return span
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    return ReadableSpan(
+        span.name,
+        span.context,
+        span.parent,
+        span.resource,
+        {key: f"{len(value)} bytes" if isinstance(value, bytes) else value for key, value in attributes.items()},
+        span.events,
+        span.links,
+        span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
