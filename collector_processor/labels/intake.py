@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, I64, U64, Column, PredictionBatch
+from collector_processor.decode.limits import DecodeLimits
 from collector_processor.labels.pending import SCORES_LIMIT, PendingRows
 from collector_processor.statistics.accumulate import likeliest_score, score_cells
 from collector_processor.statistics.classes import NO_CLASS, class_codes, known_classes
@@ -14,6 +15,9 @@ from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 
+WHOLE = 0.999
+"""Sum of a row's probabilities from which on none of them was dropped."""
+_DECODED_CLASSES = DecodeLimits().classes
 DECISION_THRESHOLD = 0.5
 """From this score on, a binary prediction that names no class counts as positive."""
 
@@ -82,11 +86,17 @@ def _class_scores(schema: Schema, batch: PredictionBatch) -> dict[int, F64]:
 
 
 def _likeliest(schema: Schema, predicted: I32, scores: Mapping[str, F64]) -> I32:
-    """Return multiclass codes, those of the most likely class where none was sent."""
+    """Return multiclass codes, those of the most likely class where none was sent.
+
+    Nothing is decided where probabilities beyond the decoder's limit were dropped: the most likely class may be one of
+    those, and accuracy over the other rows would be that of an easier part.
+    """
     undecided = ~known_classes(predicted)
     if not scores or not undecided.any():
         return predicted
     matrix = np.stack([np.where(np.isnan(of_class), -1.0, of_class)[undecided] for of_class in scores.values()])
+    if len(scores) >= _DECODED_CLASSES and (np.maximum(matrix, 0.0).sum(axis=0) < WHOLE).any():
+        return predicted
     codes = class_codes(schema.classes, Column(None, np.arange(len(scores), dtype=np.int32), tuple(scores)))
     predicted = predicted.copy()
     predicted[undecided] = np.where(matrix.max(axis=0) >= 0.0, codes[np.argmax(matrix, axis=0)], NO_CLASS)

@@ -168,6 +168,22 @@ def test_the_most_likely_of_many_classes_is_the_predicted_one(classes):
     assert ("log_loss", "") not in found
 
 
+@pytest.mark.parametrize(("classes", "sent"), [(1000, 1000), (1500, 1000)])
+def test_the_most_likely_class_is_not_guessed_from_a_part_of_the_probabilities(classes, sent):
+    rng, rows = np.random.default_rng(7), 200
+    scores = rng.dirichlet(np.full(classes, 0.05), rows)
+    truth = scores.argmax(axis=1)
+    reference = learned(truth, classes, 100)
+    batch = predictions_of(truth, classes, scores=scores)
+    kept = replace(batch, scores=dict(list(batch.scores.items())[:sent]))  # the decoder drops the others
+    join, schema = LabelJoin(), reference.schema.fork()
+    join.predictions(KEY, schema, kept)
+    pane = Pane.empty(schema)
+    for _, outcomes in join.labels(labels_of(truth, classes), {KEY: schema}, {}):
+        accumulate_outcomes(pane, schema, outcomes)
+    assert figures(window_of(schema, pane), reference).get(("accuracy", "")) == (1.0 if sent == classes else None)
+
+
 def test_the_log_loss_of_classes_with_names_is_scikit_learn_s():
     rng, rows, classes = np.random.default_rng(3), 2000, 20
     scores = rng.dirichlet(np.full(classes, 0.2), rows)
