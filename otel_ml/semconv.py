@@ -130,6 +130,8 @@ ALERT_CONDITION: Final = "ml.alert.condition"
 ALERT_SERIES_COUNT: Final = "ml.alert.series.count"
 ALERT_SERIES: Final = "ml.alert.series"
 ALERT_SUMMARY: Final = "ml.alert.summary"
+ALERT_BOARD: Final = "ml.alert.board"
+ALERT_TRACES: Final = "ml.alert.traces"
 ALERT_RUNBOOK: Final = "ml.alert.runbook"
 ALERT_STARTED: Final = "ml.alert.started"
 

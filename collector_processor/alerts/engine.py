@@ -160,7 +160,7 @@ class Engine:
     def _step(self, book: Book, series: Series, item: Measurement, breached: bool, now_ns: int) -> None:
         """Advance a series by one window."""
         rule, gap_ns = book.rule, item.time_ns - series.window_ns
-        series.value, series.window_ns, series.judged_ns = item.value, item.time_ns, now_ns
+        series.value, series.window_ns, series.judged_ns, series.words = item.value, item.time_ns, now_ns, item.words
         if series.status == "firing":
             if rule.cleared(item.value):
                 self._end(book, series, "over")

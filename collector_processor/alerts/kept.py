@@ -50,7 +50,7 @@ def _book_state(book: Book) -> Json:
     return {
         "judges": _judges(rule),
         "series": [
-            [item.attributes, item.status, item.value, item.since_ns, item.window_ns, item.notified]
+            [item.attributes, item.status, item.value, item.since_ns, item.window_ns, item.notified, item.words]
             for item in book.series.values()
         ],
     }
@@ -72,7 +72,7 @@ def _group_state(group: Group) -> Json:
         "model": [group.model.name, group.model.version],
         "started_ns": group.started_ns,
         "told_ns": group.notified_ns,
-        "last": [[[offender.attributes, offender.value] for offender in offenders], count, window_ns],
+        "last": [[[each.attributes, each.value, each.words] for each in offenders], count, window_ns],
     }
 
 
@@ -92,8 +92,9 @@ def _series(engine: Engine, name: str, saved: Json, now_ns: int) -> list[Series]
             int(window_ns),
             now_ns,
             bool(notified),
+            *_words(words),
         )
-        for attributes, status, value, since_ns, window_ns, notified in saved["series"]
+        for attributes, status, value, since_ns, window_ns, notified, *words in saved["series"]
     ]
 
 
@@ -111,7 +112,10 @@ def _group(engine: Engine, saved: Json, books: Mapping[str, list[Series] | None]
         int(saved["started_ns"]),
         notified_ns=None if notified_ns is None else int(notified_ns),
         last=(
-            tuple(Offender(_attributes(attributes), float(value)) for attributes, value in offenders),
+            tuple(
+                Offender(_attributes(attributes), float(value), *_words(words))
+                for attributes, value, *words in offenders
+            ),
             int(count),
             int(window_ns),
         ),
@@ -120,6 +124,13 @@ def _group(engine: Engine, saved: Json, books: Mapping[str, list[Series] | None]
         if series.status == "firing" and series.model() == model:
             group.firing[series.attributes] = series
     return group
+
+
+def _words(words: Json) -> tuple[str, ...]:
+    """Return the words of a series, which version 0.1.0 did not have; ``ValueError`` if they are not one text."""
+    if len(words) > 1 or not all(isinstance(text, str) for text in words):
+        raise ValueError(f"{words!r} are not the words of a series")
+    return tuple(words)
 
 
 def _attributes(pairs: Json) -> Attributes:

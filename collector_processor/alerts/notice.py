@@ -26,10 +26,14 @@ OFFENDERS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Offender:
-    """One series of an alert: its attributes, except for the model's, and its value; the seconds of an absence."""
+    """One series of an alert: its attributes, except for the model's, and its value; the seconds of an absence.
+
+    ``words`` are what the monitor says of the value, if anything (:class:`.Measurement`).
+    """
 
     attributes: Attributes
     value: float
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)

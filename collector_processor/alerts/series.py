@@ -31,6 +31,8 @@ class Series:
     window_ns: int
     judged_ns: int
     notified: bool = False
+    words: str = ""
+    """What the monitor says of the value."""
 
     def model(self) -> ModelKey:
         """Return the model version that it belongs to; the version is empty if the rule treats all versions as one."""
@@ -110,6 +112,7 @@ def worst(rule: AlertRule, firing: list[Series], now_ns: int) -> tuple[Offender,
         Offender(
             tuple(pair for pair in series.attributes if pair[0] not in MODEL_KEYS),
             (now_ns - series.judged_ns) / 1e9 if rule.condition == "absent" else series.value,
+            series.words,
         )
         for series in ranked[:OFFENDERS]
     )

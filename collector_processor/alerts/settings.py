@@ -86,6 +86,30 @@ class SilenceSettings(Settings):
     comment: str = Field(default="", description="reason")
 
 
+class LinkSettings(Settings):
+    """Links in alerts; `{model}`, `{version}`, `{from}` and `{to}` (milliseconds) are filled in."""
+
+    runbooks: str = Field(
+        default="", description="URL where the parent of docs/ is published; links to runbooks start from it"
+    )
+    board: str = Field(default="", description="URL of a dashboard of one model")
+    traces: str = Field(default="", description="URL of a search for traces of the model")
+
+    @field_validator("runbooks", "board", "traces")
+    @classmethod
+    def _is_a_link(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError(f"must be a URL that begins with https:// or http://, not {value!r}")
+        return value
+
+    def of(self, rule: AlertRule) -> AlertRule:
+        """Return a rule with these links."""
+        runbook = rule.runbook
+        if self.runbooks and runbook and "://" not in runbook:
+            runbook = f"{self.runbooks.rstrip('/')}/{runbook}"
+        return replace(rule, runbook=runbook, board=self.board, traces=self.traces)
+
+
 class Alerts(Settings):
     """Which measurements raise an alert, and where alerts go."""
 
@@ -102,6 +126,7 @@ class Alerts(Settings):
         default=10_000, ge=1, description="series watched at once; those beyond are dropped and counted"
     )
     rules: dict[str, RuleSettings | None] = Field(default_factory=dict, description="rules by name")
+    links: LinkSettings = Field(default_factory=LinkSettings, description="links in alerts")
     silences: tuple[SilenceSettings, ...] = Field(default=(), description="alerts to suppress")
 
     @field_validator("repeat")
@@ -128,7 +153,7 @@ class Alerts(Settings):
             own_problems = list(_rule_problems(f"alerts.rules.{name}", settings, built_in.get(name)))
             problems += own_problems
             if not own_problems and settings.enabled:
-                rules.append(_rule(name, settings, built_in.get(name)))
+                rules.append(self.links.of(_rule(name, settings, built_in.get(name))))
         if problems:
             # One line for each problem, even if a name contains a line break.
             raise ValueError("\n".join(problem.replace("\n", "\\n") for problem in problems))

@@ -6,15 +6,25 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Final
+from urllib.parse import quote
 
 from collector_processor.alerts.notice import OFFENDERS, Notice, Offender, Reason
 from collector_processor.alerts.rules import AlertRule
 from collector_processor.columns.batch import ModelKey
 from collector_processor.monitors import monitor_metrics
+from collector_processor.monitors.drift_words import percent
 from otel_ml import semconv
 
 NAME_LENGTH: Final = 200
 """Names come over the network; this many characters of a name are shown."""
+LINE_LENGTH: Final = 300
+"""Characters of a line that names series."""
+LINK_NS: Final = 3600 * 10**9
+"""The time before the newest window that a link shows."""
+HEADLINE: Final = 3
+"""Series that a title names."""
+_NAMING: Final = (semconv.FEATURE_NAME, semconv.COLUMN_ROLE, semconv.SEGMENT_VALUE)
+"""Attributes that name a series well enough for a title."""
 _LATEST_S: Final = 253_402_300_799
 _ENDED: Final[dict[Reason, str]] = {
     "over": "The problem is over.",
@@ -33,6 +43,11 @@ _WORDS: Final = {
     semconv.PERFORMANCE_AVERAGE: "average",
     semconv.PERFORMANCE_SOURCE: "source",
 }
+_SHARES: Final = (
+    semconv.DRIFT_SHARE, semconv.QUALITY_MISSING, semconv.QUALITY_GONE, semconv.QUALITY_OUT_OF_RANGE,
+    semconv.QUALITY_UNSEEN, semconv.QUALITY_WRONG_TYPE, semconv.QUALITY_ERROR_RATE, semconv.LABELS_COVERAGE,
+)  # fmt: skip
+"""Measurements, or the beginnings of their names, that are shares of rows or cells."""
 _OBVIOUS: Final = ((semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS), (semconv.COLUMN_ROLE, "feature"))
 """Attributes that are not worth showing."""
 
@@ -43,12 +58,51 @@ def title(notice: Notice) -> str:
     >>> from collector_processor.alerts.rules import DEFAULT_RULES
     >>> title(Notice(DEFAULT_RULES[0], ModelKey("fraud", "7"), "firing", "new", 0, 0, 0, 1, ()))
     '[warning] fraud 7: many features have drifted from the reference'
+    >>> country = Offender((), 0.33, "33 % of features drifted: country (js 0.42, new value XK 12 %)")
+    >>> title(Notice(DEFAULT_RULES[0], ModelKey("fraud", "7"), "firing", "new", 0, 0, 0, 1, (country,)))
+    '[warning] fraud 7: 33 % of features drifted: country (js 0.42, new value XK 12 %)'
     """
     if notice.reason == "test":
         return "[test] otel-ml: this is a test alert; nothing is wrong"
     state = "resolved" if notice.state == "resolved" else notice.rule.severity
     again = " (still)" if notice.reason == "repeat" else ""
-    return f"[{state}] {model_text(notice.model)}: {summary(notice.rule)}{again}"
+    return f"[{state}] {model_text(notice.model)}: {headline(notice)}{again}"
+
+
+def headline(notice: Notice) -> str:
+    """Return what is wrong: the summary of the rule, and the worst series while the alert fires.
+
+    >>> rule = AlertRule("missing", "ml.quality.missing", "above", summary="features are missing")
+    >>> worst = Offender((("ml.feature.name", "age"),), 0.4), Offender((("ml.feature.name", "city"),), 0.3)
+    >>> headline(Notice(rule, ModelKey("fraud"), "firing", "new", 0, 0, 0, 7, worst))
+    'features are missing: age 40 %, city 30 % and 5 more'
+    """
+    if notice.state == "resolved" or notice.reason == "test":
+        return summary(notice.rule)
+    named = [text for text in (_named(notice.rule, offender) for offender in notice.offenders[:HEADLINE]) if text]
+    if not named:
+        return summary(notice.rule)
+    if len(notice.offenders) == 1 and not notice.offenders[0].attributes:
+        return _cut(named[0]) if notice.offenders[0].words else f"{summary(notice.rule)}: {_cut(named[0])}"
+    more = notice.count - len(named)
+    return f"{summary(notice.rule)}: {_cut(', '.join(named))}" + (f" and {more} more" if more > 0 else "")
+
+
+def _named(rule: AlertRule, offender: Offender) -> str:
+    """Return one series in a few words: its name and what is wrong with it; empty for an absence."""
+    if rule.condition == "absent":
+        return ""
+    names = [shown(value) for key, value in offender.attributes if key in _NAMING and (key, value) not in _OBVIOUS]
+    what = shown(offender.words, LINE_LENGTH) if offender.words else value_text(rule, offender.value)
+    if names and not offender.words and _units().get(rule.measurement) == semconv.UNIT_BREACH:
+        return " ".join(names)  # a breach is 1, which says nothing
+    if not names:
+        return what
+    return f"{' '.join(names)} ({what})" if offender.words else f"{' '.join(names)} {what}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LINE_LENGTH else text[:LINE_LENGTH] + "…"
 
 
 def summary(rule: AlertRule) -> str:
@@ -74,8 +128,31 @@ def _lines(notice: Notice) -> Iterator[str]:
     yield from offenders(notice)
     since = f"Since {moment(notice.started_ns)}"
     yield f"{since}, until {moment(notice.ended_ns)}" if notice.state == "resolved" else since
-    if rule.runbook and notice.state == "firing":
-        yield f"What to do: {rule.runbook}"
+    if notice.state == "firing":
+        if rule.runbook:
+            yield f"What to do: {rule.runbook}"
+        for name, url in links(notice):
+            yield f"{name}: {url}"
+
+
+def links(notice: Notice) -> Iterator[tuple[str, str]]:
+    """Yield the links of a notice that are configured (``alerts.links``), with their names.
+
+    >>> rule = AlertRule("drift", "ml.drift.share", "above", board="https://g.example/d/x?var-model={model}&to={to}")
+    >>> list(links(Notice(rule, ModelKey("a b", "7"), "firing", "new", 0, 0, 60 * 10**9, 1, ())))
+    [('Board', 'https://g.example/d/x?var-model=a%20b&to=60000')]
+    """
+    values = {
+        "{model}": quote(notice.model.name, safe=""),
+        "{version}": quote(notice.model.version, safe=""),
+        "{from}": str(max(notice.window_ns - LINK_NS, 0) // 10**6),
+        "{to}": str(max(notice.window_ns, 0) // 10**6),
+    }
+    for name, template in (("Board", notice.rule.board), ("Traces", notice.rule.traces)):
+        if template:
+            for key, value in values.items():
+                template = template.replace(key, value)
+            yield name, template
 
 
 def title_of(notices: Sequence[Notice]) -> str:
@@ -146,14 +223,28 @@ def offender_text(rule: AlertRule, offender: Offender, was: str = "") -> str:
     'segment region, value north: 2.5 s'
     """
     if rule.condition == "absent":
-        value_text = f"{was}silent for {duration(max(int(offender.value), 1) * 10**9)}"
+        text = f"{was}silent for {duration(max(int(offender.value), 1) * 10**9)}"
+    elif offender.words:
+        text = was + shown(offender.words, LINE_LENGTH)
     else:
-        unit = _units().get(rule.measurement, "")
-        value_text = f"{was}{offender.value:.4g}" + (" s" if unit == semconv.UNIT_SECOND else "")
+        text = was + value_text(rule, offender.value)
     parts = [
         f"{_WORDS.get(key, key)} {shown(value)}" for key, value in offender.attributes if (key, value) not in _OBVIOUS
     ]
-    return f"{', '.join(parts)}: {value_text}" if parts else value_text
+    return f"{', '.join(parts)}: {text}" if parts else text
+
+
+def value_text(rule: AlertRule, value: float) -> str:
+    """Return a value with its unit; shares are percentages.
+
+    >>> rule = AlertRule("missing", "ml.quality.missing", "above")
+    >>> value_text(rule, 0.4), value_text(rule, 0.0123)
+    ('40 %', '1.23 %')
+    """
+    unit = _units().get(rule.measurement, "")
+    if unit == semconv.UNIT_RATIO and rule.measurement.startswith(_SHARES):
+        return percent(value)
+    return f"{value:.4g}" + (" s" if unit == semconv.UNIT_SECOND else "")
 
 
 @lru_cache(maxsize=1)
@@ -170,7 +261,7 @@ def model_text(model: ModelKey) -> str:
     return f"{shown(model.name)} {shown(model.version)}" if model.version else shown(model.name)
 
 
-def shown(text: str) -> str:
+def shown(text: str, length: int = NAME_LENGTH) -> str:
     """Return a name from the network on one line, cut to a readable length.
 
     >>> shown(chr(7)) == ascii(chr(7))[1:-1], len(shown("x" * 999))
@@ -178,7 +269,7 @@ def shown(text: str) -> str:
     """
     if not text.isprintable():
         text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-    return text if len(text) <= NAME_LENGTH else text[:NAME_LENGTH] + "…"
+    return text if len(text) <= length else text[:length] + "…"
 
 
 def moment(time_ns: int) -> str:

@@ -21,7 +21,8 @@ class Measurement:
     """One number about one window: a metric's data point, for any backend.
 
     ``attributes`` are (key, value) pairs in a fixed order, model name and version first. A ``counter`` is cumulative
-    since ``start_ns``; a ``gauge`` holds for the window that ended at ``time_ns``.
+    since ``start_ns``; a ``gauge`` holds for the window that ended at ``time_ns``. ``words`` say what the value means,
+    for a person who gets an alert about it; they may be empty.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Measurement:
     time_ns: int
     kind: Literal["gauge", "counter"] = "gauge"
     start_ns: int = 0
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
-from collector_processor.columns.batch import F64, Mask
+from collector_processor.columns.batch import F64, I64, Mask
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.comparisons import rows_per_weight
+from collector_processor.monitors.drift_words import cut
 from collector_processor.monitors.performance import (
     DROP,
     LOWER_IS_BETTER,
@@ -87,23 +89,36 @@ class CertainDropMonitor:
         enough = then[:size] & now[:size]
         return [
             Measurement(
-                CERTAIN_DROP.name, float(drop[group]), CERTAIN_DROP.unit, self._attributes(window, key, group),
+                CERTAIN_DROP.name,
+                float(drop[group]),
+                CERTAIN_DROP.unit,
+                self._attributes(window, key, group),
                 window.end_ns,
+                words="" if drop[group] <= 0.0 else words(group),
             )
-            for key, drop in self._drops(window, reference, size)
+            for key, drop, words in self._drops(window, reference, size)
             for group in np.flatnonzero(enough & np.isfinite(drop)).tolist()
-        ]  # fmt: skip
+        ]
 
-    def _drops(self, window: Window, reference: Reference, size: int) -> Iterator[tuple[_Key, F64]]:
+    def _drops(
+        self, window: Window, reference: Reference, size: int
+    ) -> Iterator[tuple[_Key, F64, Callable[[int], str]]]:
+        """Yield each figure's drop, with a function that says it in words for a group."""
         then = reference.prepared(_of_reference)
         now = intervals(window.schema, window.pane)
+        labels = window.pane.outcomes.labels
         for key, after in now.items():
             before = then.get(key)
             if before is not None:
-                yield key, certain_drop(before.of(size), after.of(size), key)
+                yield (
+                    key,
+                    certain_drop(before.of(size), after.of(size), key),
+                    partial(_words, key, before.value, after.value, labels),
+                )
         worst = _worst_class(reference.pane, window.pane, size)
         if worst is not None:
-            yield ("recall", WORST), worst
+            drops, slots = worst
+            yield ("recall", WORST), drops, lambda group: f"recall of class {_class(window, int(slots[group]))}"
 
     def _attributes(self, window: Window, key: _Key, group: int) -> tuple[tuple[str, str], ...]:
         name, average = key
@@ -235,8 +250,8 @@ def _added(margins: F64, few: Mask) -> F64:
     return np.sqrt((np.where(few, 0.0, margins) ** 2).sum(axis=1)) + np.where(few, margins, 0.0).sum(axis=1)
 
 
-def _worst_class(before: Pane, after: Pane, size: int) -> F64 | None:
-    """Return the largest certain drop of any class's recall in a multiclass model; None for two classes."""
+def _worst_class(before: Pane, after: Pane, size: int) -> tuple[F64, I64] | None:
+    """Return the largest certain drop of any class's recall, and the class's slot; None for two classes."""
     sides: list[Interval] = []
     slots = min(before.outcomes.by_class.shape[2], after.outcomes.by_class.shape[2])
     if slots <= 3:  # slot 0 has the classes beyond the limit
@@ -249,4 +264,16 @@ def _worst_class(before: Pane, after: Pane, size: int) -> F64 | None:
             sides.append(wilson(correct / labeled, count, z))
     drops = certain_drop(sides[0], sides[1], ("recall", WORST))
     known = np.isfinite(drops)
-    return np.where(known.any(axis=1), np.where(known, drops, -np.inf).max(axis=1, initial=-np.inf), np.nan)
+    ranked = np.where(known, drops, -np.inf)
+    return np.where(known.any(axis=1), ranked.max(axis=1, initial=-np.inf), np.nan), ranked.argmax(axis=1) + 1
+
+
+def _words(key: _Key, before: F64, after: F64, labels: F64, group: int) -> str:
+    """Return the figure then and now, and the number of labels."""
+    name = " ".join(part for part in (key[1], key[0].replace("_", " ")) if part)
+    return f"{name} {before[group]:.3g} → {after[group]:.3g} ({labels[group]:.0f} labels)"
+
+
+def _class(window: Window, slot: int) -> str:
+    """Return the class that a slot stands for."""
+    return cut(window.schema.classes.name(slot))

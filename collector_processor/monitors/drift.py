@@ -29,6 +29,7 @@ from collector_processor.monitors.comparisons import (
     reference_blocks,
     text_cells,
 )
+from collector_processor.monitors.drift_words import Drifted, column_words, drifted_columns, share_words, worst_of
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.schema import ColumnSpec
@@ -179,7 +180,7 @@ class DriftMonitor:
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the window's drift, method by method."""
         measurements: list[Measurement] = []
-        evaluated = breached = 0
+        evaluated, found = 0, list[Drifted]()
         enough = window.pane.rows[1] >= self._min_rows
         for columns, methods, cells, comparisons in (
             (reference.schema.numeric, self._numeric, window.pane.counts.sum(axis=1), _numeric_comparisons),
@@ -198,29 +199,42 @@ class DriftMonitor:
             for method, verdict in zip(methods, verdicts, strict=True):
                 measurements += _measurements(window, columns, method.name, verdict)
             features = np.array([column.role == "feature" for column in columns], np.bool_)
-            measured, drifted = self._decided(methods, verdicts, features)
-            measurements += _decisions(window, columns, measured, drifted)
+            measured, drifted = self._decided(columns, methods, verdicts, features)
+            measurements += _decisions(window, reference, columns, measured, drifted)
             evaluated += int(np.count_nonzero(features & measured))
-            breached += int(np.count_nonzero(features & drifted))
+            found += [each for each in drifted if each.column.role == "feature"]
         if evaluated:
-            share = breached / evaluated
+            worst = worst_of(found)
+            share = len(worst) / evaluated
             measurements.append(
-                Measurement(SHARE.name, share, SHARE.unit, model_attributes(window.model), window.end_ns)
+                Measurement(
+                    SHARE.name,
+                    share,
+                    SHARE.unit,
+                    model_attributes(window.model),
+                    window.end_ns,
+                    words=share_words(share, worst, window, reference),
+                )
             )
         return measurements
 
     def _decided(
-        self, methods: Sequence[DriftMethod], verdicts: Sequence[_Verdict], features: Mask
-    ) -> tuple[Mask, Mask]:
-        """Return which columns have a score under a method that decides, and which of them have drifted."""
-        measured, drifted = np.zeros_like(features), np.zeros_like(features)
-        for names, columns in ((self._features_by, features), (self._outputs_by, ~features)):
-            deciding = [
-                verdict for method, verdict in zip(methods, verdicts, strict=True) if method.name in names
-            ] or verdicts[:1]
-            for verdict in deciding:
-                measured |= columns & verdict.measured()
-                drifted |= columns & verdict.breached()
+        self,
+        columns: tuple[ColumnSpec, ...],
+        methods: Sequence[DriftMethod],
+        verdicts: Sequence[_Verdict],
+        features: Mask,
+    ) -> tuple[Mask, list[Drifted]]:
+        """Return which columns have a score under a method that decides, and those that have drifted."""
+        measured, drifted = np.zeros_like(features), list[Drifted]()
+        numeric = methods is self._numeric
+        for names, chosen in ((self._features_by, features), (self._outputs_by, ~features)):
+            pairs = [*zip(methods, verdicts, strict=True)]
+            for method, verdict in [pair for pair in pairs if pair[0].name in names] or pairs[:1]:
+                measured |= chosen & verdict.measured()
+                drifted += drifted_columns(
+                    columns, method.name, verdict.score, verdict.threshold, chosen & verdict.breached(), numeric=numeric
+                )
         return measured, drifted
 
     def _verdicts(
@@ -248,11 +262,24 @@ def _numeric_comparisons(window: Window, reference: Reference) -> Iterator[tuple
         yield np.arange(block.start, block.stop), numeric_comparison(block, window)
 
 
-def _decisions(window: Window, columns: tuple[ColumnSpec, ...], measured: Mask, drifted: Mask) -> Iterator[Measurement]:
-    """Return whether each column has drifted."""
+def _decisions(
+    window: Window,
+    reference: Reference,
+    columns: tuple[ColumnSpec, ...],
+    measured: Mask,
+    drifted: Sequence[Drifted],
+) -> Iterator[Measurement]:
+    """Return whether each column has drifted; outputs, which have alerts, say what changed."""
     attributes = column_attributes(window.model, columns)
+    worst = {each.position: each for each in worst_of(drifted)}
     for place in np.flatnonzero(measured).tolist():
-        yield Measurement(DRIFTED.name, float(drifted[place]), DRIFTED.unit, attributes[place], window.end_ns)
+        found = worst.get(place)
+        words = ""
+        if found is not None and found.column.role != "feature":
+            words = column_words(found, window, reference)
+        yield Measurement(
+            DRIFTED.name, float(found is not None), DRIFTED.unit, attributes[place], window.end_ns, words=words
+        )
 
 
 def _measurements(

@@ -9,11 +9,11 @@ import numpy as np
 from scipy.special import ndtri
 
 from collector_processor.columns.batch import F64
-from collector_processor.monitors.attributes import FEATURE_KEYS
+from collector_processor.monitors.attributes import FEATURE_KEYS, feature_attributes
 from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.monitors.certain_drop import ALPHA, Interval, wilson
 from collector_processor.monitors.comparisons import all_cells, rows_per_weight, text_cells
-from collector_processor.monitors.quality import feature_points
+from collector_processor.monitors.drift_words import percent
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.pane import Pane
@@ -50,10 +50,20 @@ class MissingRiseMonitor:
         after = _missing(window.pane, window.schema.categories)
         with np.errstate(invalid="ignore"):
             least = after.value - before.value - np.hypot(after.down, before.up)
-        return list(self._points(window, least / (before.value + FLOOR)))
+        return list(_points(window, least / (before.value + FLOOR), before.value, after.value))
 
-    def _points(self, window: Window, rise: F64) -> Iterator[Measurement]:
-        return feature_points(window, MISSING_RISE, rise, 0)
+
+def _points(window: Window, rise: F64, before: F64, after: F64) -> Iterator[Measurement]:
+    columns = window.schema.columns
+    attributes = feature_attributes(window.model, columns)
+    for place in np.flatnonzero(np.isfinite(rise)).tolist():
+        if columns[place].role == "feature":
+            words = (
+                f"{percent(float(before[place]))} → {percent(float(after[place]))} missing" if rise[place] > 0.0 else ""
+            )
+            yield Measurement(
+                MISSING_RISE.name, float(rise[place]), MISSING_RISE.unit, attributes[place], window.end_ns, words=words
+            )
 
 
 def _of_reference(reference: Reference) -> Interval:

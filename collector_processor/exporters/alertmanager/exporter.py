@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from collector_processor.alerts.notice import Notice
-from collector_processor.alerts.text import condition, moment, offenders, summary
+from collector_processor.alerts.text import condition, headline, links, moment, offenders
 from collector_processor.exporters.alertmanager.mailbox import LIMIT, AlertMailbox, Round
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.http_client import HttpClient
@@ -116,13 +116,14 @@ def alert(notice: Notice, ends_ns: int, extra: Mapping[str, str], url: str) -> d
     if notice.reason == "test":
         own.append(("test", "true"))
     annotations = {
-        "summary": summary(rule),
+        "summary": headline(notice),
         "description": "\n".join((rule.description or condition(rule), *offenders(notice))),
         "condition": condition(rule),
         "value": f"{notice.value:.6g}",
         "series": str(notice.count),
         "window_end": moment(notice.window_ns),
         "runbook_url": rule.runbook,
+        **{f"{name.lower()}_url": link for name, link in links(notice)},
     }
     fields: dict[str, Any] = {
         "labels": {**dict(labels(own)), **dict(labels(extra.items()))},

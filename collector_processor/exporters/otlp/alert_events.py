@@ -13,7 +13,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from collector_processor.alerts.notice import Notice
 from collector_processor.alerts.rules import Severity
-from collector_processor.alerts.text import body, condition, moment, offender_text, summary, title
+from collector_processor.alerts.text import body, condition, links, moment, offender_text, summary, title
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.loop import DeliveryLoop
 from collector_processor.exporters.delivery.notice_queue import NoticeQueue
@@ -122,6 +122,8 @@ def _attributes(notice: Notice) -> Sequence[KeyValue]:
         pairs.append(_text(semconv.MODEL_VERSION, model.version))
     if rule.runbook:
         pairs.append(_text(semconv.ALERT_RUNBOOK, rule.runbook))
+    keys = {"Board": semconv.ALERT_BOARD, "Traces": semconv.ALERT_TRACES}
+    pairs += [_text(keys[name], url) for name, url in links(notice)]
     if notice.offenders:
         pairs.append(KeyValue(key=semconv.ALERT_VALUE, value=AnyValue(double_value=notice.value)))
         lines = [AnyValue(string_value=offender_text(rule, offender)) for offender in notice.offenders]

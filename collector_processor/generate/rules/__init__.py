@@ -34,7 +34,8 @@ def rules_of(config: Config, *, runbooks: str = "", catalog: Catalog | None = No
     ['feature_drift', 'prediction_drift', 'performance_drop']
     """
     known = (catalog or Catalog.of_registries()).holding(look_back(config.monitor))
-    base = runbooks.rstrip("/") + "/" if runbooks else ""
+    published = runbooks or config.alerts.links.runbooks
+    base = published.rstrip("/") + "/" if published else ""
     models = (
         model_rule(rule, known, rule.runbook if "://" in rule.runbook or not rule.runbook else base + rule.runbook)
         for rule in config.alerts.resolved()

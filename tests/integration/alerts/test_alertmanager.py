@@ -66,7 +66,7 @@ def test_an_alert_fires_is_sent_anew_and_resolves(alertmanager: Start, exporter:
         "alertname": "drift", "severity": "critical", "service": "otel-ml", "team": "risk",
         "ml_model_name": "fraud", "ml_model_version": "7",
     }  # fmt: skip
-    assert found["annotations"]["summary"] == "it drifts"
+    assert found["annotations"]["summary"] == "it drifts: age"
     assert "feature age" in found["annotations"]["description"]
     assert found["annotations"]["runbook_url"] == "docs/x.md"
     assert found["generatorURL"] == "http://localhost/dashboard"
@@ -135,4 +135,4 @@ def test_who_alertmanager_tells_hears_that_it_fires_and_that_it_is_over(
     sending.notify([notice("resolved", started_ns=fired.started_ns)])
     server.wait_for(lambda _: len(webhook.heard) > 1)
     assert [message["status"] for message in webhook.heard[:2]] == ["firing", "resolved"]
-    assert webhook.heard[0]["commonAnnotations"]["summary"] == "it drifts"
+    assert webhook.heard[0]["commonAnnotations"]["summary"] == "it drifts: age"

@@ -125,7 +125,7 @@ def test_a_person_reads_what_where_since_when_and_what_to_do(serve: Start, expor
     sending.notify([notice(count=200), notice("resolved", "over")])
     wait_until(lambda: len(server.heard) == 2)
     fired, over = server.heard
-    assert fired["title"] == "[critical] fraud 7: it drifts"
+    assert fired["title"] == "[critical] fraud 7: it drifts: age, amount and 198 more"
     assert fired["type"] == "failure"
     assert fired["message"].splitlines() == [
         "Something is off.",
@@ -146,7 +146,7 @@ def test_what_only_updates_wakes_nobody(serve: Start, exporter: Start) -> None:
     sending = exporter(url(server))
     sending.notify([notice(reason="resumed"), notice(reason="fewer"), notice(reason="repeat")])
     wait_until(lambda: server.heard)
-    assert [message["title"] for message in server.heard] == ["[critical] fraud 7: it drifts (still)"]
+    assert [message["title"] for message in server.heard] == ["[critical] fraud 7: it drifts: age, amount (still)"]
 
 
 def test_a_failing_service_is_tried_again(serve: Start, exporter: Start) -> None:
@@ -191,8 +191,9 @@ def test_what_waits_for_a_slow_service_goes_together(serve: Start, exporter: Sta
     server.go_on.set()
     wait_until(lambda: counted(sending, "sent") == 104.0)
     assert [message["title"] for message in server.heard] == [
-        "[critical] first 7: it drifts", "[critical] 100 models: it drifts", "[critical] m1 7: another thing",
-        "[resolved] m1 7: it drifts", "[critical] m1 7: it drifts",
+        "[critical] first 7: it drifts: age, amount", "[critical] 100 models: it drifts",
+        "[critical] m1 7: another thing: age, amount",
+        "[resolved] m1 7: it drifts", "[critical] m1 7: it drifts: age, amount",
     ]  # fmt: skip
     lines = server.heard[1]["message"].splitlines()
     assert lines[2] == "- m0 7: feature age, method psi: 1"
@@ -310,7 +311,7 @@ def test_a_mail_arrives_with_subject_and_text(mail_server: Any, exporter: Start)
     sending.notify([notice()])
     wait_until(lambda: mail_server.mails)
     (mail,) = mail_server.mails
-    assert mail["subject"] == "[critical] fraud 7: it drifts"
+    assert mail["subject"] == "[critical] fraud 7: it drifts: age, amount"
     assert "ops@example.org" in mail["to"]
     text = "".join(part.get_content() for part in mail.walk() if part.get_content_maintype() == "text")
     assert "feature age, method psi: 1" in text

@@ -109,15 +109,15 @@ def test_alerts_are_printed_and_what_only_updates_is_not() -> None:
     exporter.notify([firing, replace(firing, reason="resumed"), over])
     assert stream.getvalue() == snapshot(
         """\
-2025-06-15T15:06:40.000Z ALERT [warning] fraud 7: it drifts
+2025-06-15T15:06:40.000Z ALERT [warning] fraud 7: it drifts: a\\nb 50 %
   Rule drift (warning): ml.drift.share above 0.3
-  - feature a\\nb: 0.5
+  - feature a\\nb: 50 %
   Since 2025-06-15T15:06:40Z
   What to do: docs/x.md
 2025-06-15T15:06:41.000Z ALERT [resolved] fraud 7: it drifts
   The problem is over.
   Rule drift (warning): ml.drift.share above 0.3
-  - feature a\\nb: was 0.5
+  - feature a\\nb: was 50 %
   Since 2025-06-15T15:06:40Z, until 2025-06-15T15:06:41Z
 """
     )
