@@ -97,7 +97,10 @@ def test_a_snapshot_continues_as_it_would_have(service: Service) -> None:
         then = {key: value for key, value in found[series].items() if not any(name in key for name in SINCE)}
         if "ml.quality" in series:
             then = {key: value for key, value in then.items() if key not in ("prediction", "score")}
-        assert then == pytest.approx(values, rel=1e-9, abs=1e-12), series
+        # Wasserstein's distance was too small where the distributions cross in a bin.
+        exact = {key: value for key, value in values.items() if "wasserstein" not in key}
+        assert {key: then[key] for key in exact} == pytest.approx(exact, rel=1e-9, abs=1e-12), series
+        assert then == pytest.approx(values, rel=0.01, abs=1e-12), series
     counts = {
         f"{sample.labels['model']} {sample.labels['outcome']}": sample.value
         for metric in service.telemetry.registry.collect()
