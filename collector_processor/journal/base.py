@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,12 +55,30 @@ class Journal(Protocol):
         """Add a request and return its offset; raise :class:`JournalFullError` if there is no room."""
         ...
 
-    def read(self, consumer: str, *, limit: int = 64, timeout_s: float | None = None) -> Sequence[Entry]:
-        """Return the entries after those last read, waiting up to ``timeout_s`` for the first; empty once closed."""
+    def read(
+        self,
+        consumer: str,
+        *,
+        limit: int = 64,
+        timeout_s: float | None = None,
+        skipping: Collection[Signal] = (),
+    ) -> Sequence[Entry]:
+        """Return the entries after those last read, waiting up to ``timeout_s`` for the first; empty once closed.
+
+        Entries of the signals in ``skipping`` are left for a later call.
+        """
         ...
 
     def commit(self, consumer: str, offset: int) -> None:
         """Mark everything up to and including ``offset`` as done, so that its room can be reused."""
+        ...
+
+    def release(self, consumer: str, offset: int) -> None:
+        """Mark one entry as done, for a consumer that is done with entries in another order than theirs."""
+        ...
+
+    def remaining(self, consumer: str) -> Sequence[Request]:
+        """Return what a consumer has neither committed nor released, in order."""
         ...
 
     def close(self) -> None:

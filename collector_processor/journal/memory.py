@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from collector_processor.columns.parts import bytes_of
@@ -137,18 +138,26 @@ class MemoryJournal:
             self._next += 1
             return self._next - 1
 
-    def read(self, consumer: str, *, limit: int = 64, timeout_s: float | None = None) -> Sequence[Entry]:
+    def read(
+        self,
+        consumer: str,
+        *,
+        limit: int = 64,
+        timeout_s: float | None = None,
+        skipping: Collection[Signal] = (),
+    ) -> Sequence[Entry]:
         """Return up to ``limit`` entries after those last read; without ``timeout_s``, wait for one or the close."""
         if limit < 1:
             raise ValueError(f"journal: limit must be at least 1, not {limit}")
         with self._changed:
             reader = self._consumer(consumer)
-            self._changed.wait_for(lambda: bool(reader.unread) or self._closed, timeout_s)
-            entries: list[Entry] = []
-            while reader.unread and len(entries) < limit:
-                offset, _ = reader.unread.popitem(last=False)
-                reader.taken[offset] = None
-                entries.append(self._held[offset].entry)
+            self._changed.wait_for(
+                lambda: self._closed or any(True for _ in self._readable(reader, skipping)), timeout_s
+            )
+            entries = list(islice(self._readable(reader, skipping), limit))
+            for entry in entries:
+                del reader.unread[entry.offset]
+                reader.taken[entry.offset] = None
             return entries
 
     def commit(self, consumer: str, offset: int) -> None:
@@ -160,11 +169,30 @@ class MemoryJournal:
                     done, _ = offsets.popitem(last=False)
                     self._release(done, reader)
 
+    def release(self, consumer: str, offset: int) -> None:
+        """Release one entry for ``consumer``, wherever it is among the others."""
+        with self._changed:
+            reader = self._consumer(consumer)
+            for offsets in (reader.taken, reader.unread):
+                if offset in offsets:
+                    del offsets[offset]
+                    self._release(offset, reader)
+
+    def remaining(self, consumer: str) -> Sequence[Request]:
+        """Return what ``consumer`` has neither committed nor released, in order."""
+        with self._changed:
+            reader = self._consumer(consumer)
+            return [self._held[offset].entry.request for offset in sorted((*reader.taken, *reader.unread))]
+
     def close(self) -> None:
         """Refuse further appends and wake all readers; what is held can still be read."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _readable(self, reader: _Consumer, skipping: Collection[Signal]) -> Iterator[Entry]:
+        entries = (self._held[offset].entry for offset in reader.unread)
+        return entries if not skipping else (entry for entry in entries if entry.request.signal not in skipping)
 
     def _consumer(self, name: str) -> _Consumer:
         known = self._consumers.get(name)

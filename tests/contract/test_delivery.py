@@ -48,6 +48,7 @@ class Server:
         self.status = 200
         self.headers: Mapping[str, str] = {}
         self.token = ""
+        self.poison: set[int] = set()
         self.refused = threading.Event()
         self.on_refusal: Callable[[], None] = lambda: None
         self.hold = threading.Event()
@@ -65,6 +66,8 @@ class Server:
                 if server.token and self.headers["Authorization"] != server.token:
                     status = 401
                     server.on_refusal()
+                if numbers & server.poison:
+                    status = 503
                 if status == 200:
                     server.taken.update(numbers)
                 self.send_response(status)
@@ -344,6 +347,21 @@ def test_what_is_refused_for_good_is_counted_once_and_not_retried(build: Build, 
     wait_until(lambda: kind.counted("sent") == 1)
     assert server.tried == {0: 1, 1: 1, 2: 1}
     assert (server.taken, kind.counted("failed")) == ({2: 1}, 2)
+
+
+@kinds(lambda kind: kind is not Alertmanager)  # it gets states, all in one request
+def test_an_item_that_always_fails_holds_up_no_other(build: Build, server: Server) -> None:
+    server.poison = {0}
+    kind = build(server.port)
+    kind.start()
+    kind.put(0)
+    wait_until(lambda: server.tried[0] > 1)
+    kind.put(1, 2, 3)
+    wait_until(lambda: kind.counted("sent") == 3)
+    assert server.taken == {1: 1, 2: 1, 3: 1}
+    server.poison = set()
+    wait_until(lambda: kind.counted("sent") == 4)
+    assert (kind.counted("failed"), kind.counted("dropped")) == (0, 0)
 
 
 def test_the_retry_policy_ends_what_keeps_failing(build: Build, server: Server) -> None:

@@ -105,7 +105,7 @@ def test_what_an_error_drops_is_not_intended_and_what_a_limit_drops_is() -> None
         ("decode", "text_repaired"), ("decode", "unsupported_value"), ("decode", "label_without_id"),
         ("decode", "label_without_value"),
         ("statistics", "failed"), ("labels", "failed"), ("labels", "no_class"), ("state", "does_not_fit"),
-        ("export", "name"), ("export", "kind_conflict"),
+        ("journal", "stopped"), ("export", "name"), ("export", "kind_conflict"),
     }  # fmt: skip
     assert not any("limit" in reason or reason == "late" for _, reason in errors)
 

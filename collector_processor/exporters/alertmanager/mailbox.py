@@ -76,6 +76,7 @@ class AlertMailbox:
         self._waiting: dict[_Key, Alert] = {}
         self._resend_at: float | None = None
         self._closed = False
+        self._left = 0
         self._changed = threading.Condition()
 
     def put(self, notices: Sequence[Notice]) -> None:
@@ -119,6 +120,9 @@ class AlertMailbox:
             self._settle(item.alerts, "sent")
             return
         self._settle(item.waiting, "failed")
+        if delivery.outcome == "retry":
+            self._left += len(item.waiting)
+            return
         _log.error("exporters.%s: gave up on %d alerts: %s", self._name, len(item.waiting), delivery.message)
 
     def close(self) -> None:
@@ -127,11 +131,13 @@ class AlertMailbox:
             self._closed = True
             self._changed.notify()
 
-    def abandon(self) -> None:
-        """Count what still waits as failed."""
+    def abandon(self) -> str:
+        """Count what still waits as failed; return what a stop left behind."""
         with self._changed:
             waiting = tuple(self._waiting.values())
         self._settle(waiting, "failed")
+        left, self._left = self._left + len(waiting), 0
+        return f"{left} alerts" if left else ""
 
     def _settle(self, alerts: Iterable[Alert], outcome: str) -> None:
         with self._changed:

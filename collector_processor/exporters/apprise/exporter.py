@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,8 @@ from collector_processor.own.telemetry import Telemetry
 
 SERVICE_TIMEOUT_S: Final = 10.0
 """How long one try may take by default: services for people answer more slowly."""
+_CONSUMERS: Final = 4
+"""How many messages to one service may wait for their next try while others are sent, one at a time."""
 _TALKATIVE: Final = ("urllib3", "requests", "requests_oauthlib", "oauthlib", "paho", "slixmpp", "smtplib")
 _MENTIONS: Final[Mapping[int, str]] = {ord("<"): "‹", ord(">"): "›", ord("@"): "＠"}
 """Names come over the network: none of them may notify a channel (``<!here>``, ``@everyone``) or be a link."""
@@ -92,7 +95,7 @@ class AppriseExporter:
             service = _service(self._library, url, timeout_s)
             if service is None:
                 raise ValueError(f"exporters.{name}.urls.{position}: not an address that Apprise supports")
-            self._attempts[f"{name}[{position}]"] = partial(self._attempt, service)
+            self._attempts[f"{name}[{position}]"] = partial(self._attempt, service, threading.Lock())
         self._queues = {
             label: NoticeQueue(label, telemetry, together=True, queue_size=queue_size) for label in self._attempts
         }
@@ -105,6 +108,8 @@ class AppriseExporter:
                 stage="notify",
                 retry=retry,
                 timeout_s=timeout_s,
+                consumers=_CONSUMERS,
+                waiting=True,
             )
             for label, attempt in self._attempts.items()
         ]
@@ -136,7 +141,13 @@ class AppriseExporter:
         for delivery in self._deliveries:
             delivery.shutdown(timeout_s)
 
-    def _attempt(self, service: Any, notices: Sequence[Notice], timeout_s: float) -> Delivery:
+    def _attempt(
+        self, service: Any, one_at_a_time: threading.Lock, notices: Sequence[Notice], timeout_s: float
+    ) -> Delivery:
+        with one_at_a_time:
+            return self._notify(service, notices, timeout_s)
+
+    def _notify(self, service: Any, notices: Sequence[Notice], timeout_s: float) -> Delivery:
         notice = notices[0]
         service.socket_connect_timeout = service.socket_read_timeout = timeout_s
         together = self._library.Apprise(asset=service.asset)

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
@@ -25,12 +25,13 @@ _PAUSE_S: Final = 0.25
 """The pause after a source failed, so that a source that keeps failing does not use all of the CPU."""
 _CLOSE_S: Final = 1.0
 """How long a thread can take to notice that its connection was closed."""
+_WARNING_INTERVAL_S: Final = 10.0
 _NO_TIME: Final = Delivery("retry", "no time left at shutdown")
 _log = logging.getLogger(__name__)
 
 
 class Source(Protocol[T]):
-    """The items to deliver to one destination. Only the thread of the loop calls :meth:`take`."""
+    """The items to deliver to one destination. All threads of a loop call :meth:`take` and :meth:`settle`."""
 
     def take(self) -> T | None:
         """Wait for the next item and return it; None once the source is closed and empty."""
@@ -44,18 +45,22 @@ class Source(Protocol[T]):
         """Accept nothing more and wake :meth:`take`; waiting items can still be taken."""
         ...
 
-    def abandon(self) -> None:
-        """Count all waiting items as given up; safe to call twice."""
+    def abandon(self) -> str:
+        """Count all waiting items as given up; return what the stop left behind, for the log. Safe to call twice."""
         ...
 
 
 class DeliveryLoop(Generic[T]):
-    """Delivers the items of a source, one after another, on a thread.
+    """Delivers the items of a source on up to ``consumers`` threads: an item that keeps failing holds up no other.
+
+    The source decides what must not overtake what. A thread is started when all others are busy, or, with ``waiting``,
+    when all others wait for their next try: for a destination that must be asked one thing at a time.
 
     ``attempt`` tries once to deliver an item within a number of seconds, at most ``timeout_s``. If it returns
-    ``retry``, the item is tried again according to the policy ``retry``, or after the wait that the destination asked
-    for; when the policy gives up, the item is settled as ``refused``. ``connection``, if attempts need one, is opened
-    at the start, and closed at shutdown to end what is being sent. ``name`` is the exporter's id.
+    ``retry``, the item is tried again according to the policy ``retry``, or after the longer wait that the destination
+    asked for; when the policy gives up, the item is settled as ``refused``. ``connection``, if attempts need one, is
+    opened at the start, and closed at shutdown to end what is being sent. ``divide`` returns an item in parts, or
+    nothing, for a destination that finds it too large. ``name`` is the exporter's id.
     """
 
     def __init__(
@@ -69,6 +74,9 @@ class DeliveryLoop(Generic[T]):
         retry: RetryPolicy | None = None,
         timeout_s: float = TIMEOUT_S,
         connection: Connection[Any] | None = None,
+        consumers: int = 1,
+        waiting: bool = False,
+        divide: Callable[[T], Sequence[T]] | None = None,
     ) -> None:
         self._name = name
         self._source = source
@@ -80,9 +88,14 @@ class DeliveryLoop(Generic[T]):
         self._connection = connection
         self._closing = threading.Event()
         self._deadline = float("inf")
-        self._claim = threading.Lock()
-        self._current: T | None = None
-        self._thread: threading.Thread | None = None
+        self._consumers = consumers
+        self._only_waiting = waiting
+        self._next_warning_s = 0.0
+        self._divide = divide
+        self._lock = threading.Lock()
+        self._held: dict[int, list[T]] = {}
+        """What each thread that is not waiting has taken and not settled, the next one last."""
+        self._threads: list[threading.Thread] = []
 
     @property
     def name(self) -> str:
@@ -93,8 +106,8 @@ class DeliveryLoop(Generic[T]):
         """Start to deliver; ``OSError`` names what the connection cannot use."""
         if self._connection is not None:
             self._connection.open()
-        self._thread = threading.Thread(target=self._run, name=f"{self._stage}-{self._name}", daemon=True)
-        self._thread.start()
+        with self._lock:
+            self._add_thread()
 
     def close(self, timeout_s: float) -> None:
         """Accept nothing more; try each waiting item once more within the time. :meth:`shutdown` waits for that."""
@@ -103,33 +116,77 @@ class DeliveryLoop(Generic[T]):
         self._source.close()
 
     def shutdown(self, timeout_s: float) -> None:
-        """Deliver waiting items within the time; give up and count the rest. Safe to call without start."""
+        """Deliver waiting items within the time; give up, count and log the rest. Safe to call without start."""
         self.close(timeout_s)
-        if self._thread is not None:
-            self._thread.join(max(0.0, self._time_left()))
+        self._join(self._deadline)
         if self._connection is not None:
             self._connection.close()
-        if self._thread is not None:
-            self._thread.join(_CLOSE_S)
+        self._join(time.monotonic() + _CLOSE_S)
         # A try that cannot be ended is counted now, because no one reads the counters later.
-        self._settle(_NO_TIME)
-        self._source.abandon()
+        with self._lock:
+            held, self._held = [item for items in self._held.values() for item in items], {}
+        for item in held:
+            self._source.settle(item, _NO_TIME)
+        left = self._source.abandon()
+        if left:
+            _log.warning("exporters.%s: the stop left behind %s that could not be delivered", self._name, left)
 
-    def _run(self) -> None:
+    def _join(self, until_s: float) -> None:
+        while True:
+            with self._lock:
+                alive = [thread for thread in self._threads if thread.is_alive()]
+            left_s = until_s - time.monotonic()
+            if not alive or left_s <= 0:
+                return
+            alive[0].join(left_s)
+
+    def _add_thread_if_all_are_busy(self) -> None:
+        with self._lock:
+            if len(self._held) == len(self._threads) < self._consumers:
+                self._add_thread()
+
+    def _add_thread(self) -> None:
+        name = f"{self._stage}-{self._name}-{len(self._threads)}"
+        thread = threading.Thread(target=self._run, args=(len(self._threads),), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, number: int) -> None:
         while self._time_left() > 0:
             try:
                 item = self._source.take()
                 if item is None:
                     break
-                with self._claim:
-                    self._current = item
-                self._settle(self._deliver(item))
+                with self._lock:
+                    self._held[number] = [item]
+                if not self._only_waiting:
+                    self._add_thread_if_all_are_busy()
+                self._handle(number)
             except Exception:  # noqa: BLE001 -- a journal that fails temporarily must not end the delivery
                 self._telemetry.errors.labels(self._stage).inc()
                 _log.exception("exporters.%s: delivery failed and continues", self._name)
                 if self._closing.wait(_PAUSE_S):
                     break
-        self._source.abandon()
+
+    def _handle(self, number: int) -> None:
+        """Deliver and settle what a thread holds, until nothing is left or the shutdown has taken it over."""
+        while True:
+            with self._lock:
+                items = self._held.get(number)
+                if not items:
+                    self._held.pop(number, None)
+                    return
+                item = items[-1]
+            delivery = self._deliver(item)
+            parts = self._divide(item) if delivery.too_large and self._divide is not None else ()
+            with self._lock:
+                if self._held.get(number) is not items:
+                    return
+                items[-1:] = reversed(parts)
+            if parts:
+                _log.debug("exporters.%s: sending in %d parts: %s", self._name, len(parts), delivery.message)
+            else:
+                self._source.settle(item, delivery)
 
     def _deliver(self, item: T) -> Delivery:
         """Try until the outcome is final; it is ``retry`` only if the shutdown came first."""
@@ -147,9 +204,19 @@ class DeliveryLoop(Generic[T]):
             if wait_s is None:
                 message = delivery.message if tries == 1 else f"not delivered in {tries} tries: {delivery.message}"
                 return replace(delivery, outcome="refused", message=message)
-            level = logging.WARNING if tries == 1 else logging.DEBUG
-            _log.log(level, "exporters.%s: trying again in %.1f s: %s", self._name, wait_s, delivery.message)
+            _log.log(
+                self._level(tries), "exporters.%s: trying again in %.1f s: %s", self._name, wait_s, delivery.message
+            )
+            self._add_thread_if_all_are_busy()
             self._closing.wait(wait_s)
+
+    def _level(self, tries: int) -> int:
+        """Return a warning for the first failure of an item, but not for each of many that fail for the same reason."""
+        now_s = time.monotonic()
+        if tries > 1 or now_s < self._next_warning_s:
+            return logging.DEBUG
+        self._next_warning_s = now_s + _WARNING_INTERVAL_S
+        return logging.WARNING
 
     def _try(self, item: T, timeout_s: float) -> Delivery:
         try:
@@ -161,13 +228,6 @@ class DeliveryLoop(Generic[T]):
             where = "".join(traceback.format_tb(error.__traceback__))
             _log.error("exporters.%s: %s\n%s", self._name, unexpected, where)
             return Delivery("refused", unexpected)
-
-    def _settle(self, delivery: Delivery) -> None:
-        """Settle the current item, unless the shutdown did so while it was being tried."""
-        with self._claim:
-            item, self._current = self._current, None
-        if item is not None:
-            self._source.settle(item, delivery)
 
     def _time_left(self) -> float:
         return self._deadline - time.monotonic()

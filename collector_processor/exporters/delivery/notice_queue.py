@@ -30,8 +30,9 @@ class NoticeQueue:
         self._name = name
         self._telemetry = telemetry
         self._queue: BoundedQueue[Notice] = BoundedQueue(
-            name, "alerts", telemetry, queue_size, joins=_joins if together else None
+            name, "alerts", telemetry, queue_size, joins=_joins if together else None, keys=lambda notice: (notice.key,)
         )
+        self._left = 0
 
     def put(self, notices: Sequence[Notice]) -> None:
         """Add notices without waiting; skip those that only update a display."""
@@ -45,17 +46,23 @@ class NoticeQueue:
 
     def settle(self, item: Sequence[Notice], delivery: Delivery) -> None:
         """Count the outcome of a message."""
+        self._queue.done(item)
         self._count("sent" if delivery.outcome == "sent" else "failed", len(item))
-        if delivery.outcome != "sent":
+        if delivery.outcome == "retry":
+            self._left += len(item)
+        elif delivery.outcome != "sent":
             _log.error("exporters.%s: gave up on '%s': %s", self._name, title_of(item), delivery.message)
 
     def close(self) -> None:
         """Accept nothing more."""
         self._queue.close()
 
-    def abandon(self) -> None:
-        """Count everything that still waits as failed."""
-        self._count("failed", len(self._queue.clear()))
+    def abandon(self) -> str:
+        """Count everything that still waits as failed; return what a stop left behind."""
+        waiting = len(self._queue.clear())
+        self._count("failed", waiting)
+        left, self._left = self._left + waiting, 0
+        return f"{left} notices" if left else ""
 
     def _count(self, outcome: str, notices: int) -> None:
         if notices:

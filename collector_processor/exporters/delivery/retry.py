@@ -12,6 +12,8 @@ from collector_processor.journal.base import Signal
 Compression = Literal["none", "gzip"]
 TIMEOUT_S: Final = 5.0
 """How long one try may take by default."""
+CONSUMERS: Final = 10
+"""How many requests to one destination may be under way by default."""
 QUEUE_SIZE: Final = 1000
 """How many deliveries may wait by default."""
 _LONGEST_ASKED_S: Final = 3600.0

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from collector_processor.exporters.delivery.bounded_queue import Batching
 from collector_processor.exporters.delivery.proxy import Protocol, proxy_of
-from collector_processor.exporters.delivery.retry import QUEUE_SIZE, TIMEOUT_S, RetryPolicy
+from collector_processor.exporters.delivery.retry import CONSUMERS, QUEUE_SIZE, TIMEOUT_S, RetryPolicy
 from collector_processor.security.authentication import Authentication
 from collector_processor.security.client_tls import ClientTls
 from collector_processor.settings.base import Settings
@@ -18,6 +19,7 @@ from collector_processor.settings.values import Destination, Duration
 
 _S = 1e9
 _SHORTEST_WAIT: Final = 10**6
+_BATCHING = Batching()
 _POLICY = RetryPolicy()
 _SECRET_NAMES: Final = re.compile(r"auth|key|token|secret|password|cookie|credential", re.IGNORECASE)
 
@@ -56,6 +58,44 @@ class QueueSettings(Settings):
     """The queue of an exporter."""
 
     queue_size: int = Field(default=QUEUE_SIZE, ge=1, description="maximum number of batches or notices that wait")
+
+
+class BatchSettings(Settings):
+    """Joins what waits into larger requests, as the Collector's exporters do."""
+
+    flush_timeout: Duration = Field(
+        default=round(_BATCHING.flush_s * _S), description="send a smaller request after waiting this long for more"
+    )
+    min_size: int = Field(
+        default=_BATCHING.min_size, ge=0, description="send at this many spans, log records or metric points"
+    )
+    max_size: int = Field(default=_BATCHING.max_size, ge=0, description="divide larger requests; 0: no limit")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> BatchSettings:
+        if self.max_size and self.max_size < self.min_size:
+            raise ValueError(f"max_size ({self.max_size}) must be at least min_size ({self.min_size})")
+        if self.flush_timeout <= 0:
+            raise ValueError("flush_timeout must be more than 0")
+        return self
+
+
+class ConsumerQueueSettings(QueueSettings):
+    """The queue of an exporter that may send several requests at a time."""
+
+    num_consumers: int = Field(
+        default=CONSUMERS,
+        ge=1,
+        le=1000,
+        description="maximum number of requests under way; a model's figures and originals of metrics keep their order",
+    )
+    batch: BatchSettings | None = Field(default=None, description="join what waits; `{}` uses the defaults")
+
+    @property
+    def batching(self) -> Batching | None:
+        """How what waits is joined."""
+        batch = self.batch
+        return None if batch is None else Batching(batch.min_size, batch.max_size, batch.flush_timeout / _S)
 
 
 class ClientSettings(Settings):

@@ -17,7 +17,7 @@ from collector_processor.alerts.text import body, condition, links, moment, offe
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.loop import DeliveryLoop
 from collector_processor.exporters.delivery.notice_queue import NoticeQueue
-from collector_processor.exporters.delivery.retry import QUEUE_SIZE, TIMEOUT_S, Delivery, RetryPolicy, Sender
+from collector_processor.exporters.delivery.retry import CONSUMERS, QUEUE_SIZE, TIMEOUT_S, Delivery, RetryPolicy, Sender
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
 
@@ -51,6 +51,7 @@ class AlertEvents(DeliveryLoop[Sequence[Notice]]):
         retry: RetryPolicy | None = None,
         timeout_s: float = TIMEOUT_S,
         queue_size: int = QUEUE_SIZE,
+        consumers: int = CONSUMERS,
     ) -> None:
         self._sending = connection
         self._instance_id = instance_id
@@ -64,6 +65,7 @@ class AlertEvents(DeliveryLoop[Sequence[Notice]]):
             retry=retry,
             timeout_s=timeout_s,
             connection=connection,
+            consumers=consumers,
         )
 
     def notify(self, notices: Sequence[Notice]) -> None:
@@ -79,7 +81,7 @@ class AlertEvents(DeliveryLoop[Sequence[Notice]]):
         request = event_request(notices[0], self._instance_id)
         delivery = self._sending.use(lambda sender: sender.send("logs", request, timeout_s))
         if delivery.outcome == "sent" and delivery.rejected:
-            return Delivery("refused", "rejected by the destination (partial success)")
+            return Delivery("refused", f"rejected by the destination: {delivery.message or 'no reason given'}")
         return delivery
 
 

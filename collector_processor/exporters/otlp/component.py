@@ -30,6 +30,8 @@ def _measurements(protocol: Protocol, settings: OtlpSettings, context: ExporterC
         timestamps=settings.timestamps,
         retry=settings.retry_on_failure.policy,
         queue_size=settings.sending_queue.queue_size,
+        consumers=settings.sending_queue.num_consumers,
+        batching=settings.sending_queue.batching,
         descriptions=context.descriptions,
     )
 
@@ -43,6 +45,7 @@ def _alerts(protocol: Protocol, settings: OtlpSettings, context: ExporterContext
         retry=settings.retry_on_failure.policy,
         timeout_s=settings.timeout_s,
         queue_size=settings.sending_queue.queue_size,
+        consumers=settings.sending_queue.num_consumers,
     )
 
 
@@ -57,6 +60,8 @@ def _originals(
         signals=signals,
         retry=settings.retry_on_failure.policy,
         timeout_s=settings.timeout_s,
+        consumers=settings.sending_queue.num_consumers,
+        batching=settings.sending_queue.batching,
     )
 
 

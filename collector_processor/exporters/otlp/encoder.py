@@ -22,7 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from collector_processor.exporters.delivery.measurement_queue import Part
-from collector_processor.exporters.otlp.delta import Deltas
+from collector_processor.exporters.otlp.delta import Deltas, Series, Total
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from otel_ml.semconv import PROCESSOR_SCOPE, SCHEMA_URL
@@ -30,6 +30,7 @@ from otel_ml.semconv import PROCESSOR_SCOPE, SCHEMA_URL
 Temporality = Literal["cumulative", "delta"]
 REQUEST_BYTES: Final = 3 * 2**20
 """The maximum estimated size of one request; gRPC servers reject more than 4 MiB by default."""
+_NO_TOTALS: Final[Mapping[Series, Total]] = {}
 _SCOPE: Final = InstrumentationScope(PROCESSOR_SCOPE, version("otel-ml"), SCHEMA_URL)
 _POINT_BYTES: Final = 48
 _ATTRIBUTE_BYTES: Final = 12
@@ -55,12 +56,25 @@ class MetricsEncoder:
     def parts(self, measurements: Sequence[Measurement]) -> Iterator[Part]:
         """Yield the requests of a batch, each encoded only when it is needed."""
         for request in _split(measurements):
-            if self._temporality == "cumulative":
-                yield Part(self._body(request), len(request))
-                continue
-            points, totals = self._deltas.of(request)
+            points, totals = (request, _NO_TOTALS) if self._temporality == "cumulative" else self._deltas.of(request)
             if points:
-                yield Part(self._body(points), len(points), partial(self._deltas.delivered, totals))
+                yield self._part(points, totals)
+
+    def _part(self, points: Sequence[Measurement], totals: Mapping[Series, Total]) -> Part:
+        delivered = partial(self._deltas.delivered, totals)
+        return Part(self._body(points), len(points), delivered, partial(self._divided, points, totals))
+
+    def _divided(self, points: Sequence[Measurement], totals: Mapping[Series, Total]) -> Sequence[Part]:
+        """Return half of the series each: what is delivered of a series is then known, even if one half is not."""
+        series = [*dict.fromkeys((item.name, item.attributes) for item in points)]
+        if len(series) == 1:
+            return ()
+        first = frozenset(series[: len(series) // 2])
+        parts: list[Part] = []
+        for side in (True, False):
+            own = [item for item in points if ((item.name, item.attributes) in first) is side]
+            parts.append(self._part(own, {key: total for key, total in totals.items() if (key in first) is side}))
+        return parts
 
     def _body(self, measurements: Sequence[Measurement]) -> bytes:
         return encode_metrics(self._metrics(measurements)).SerializeToString()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from collector_processor.exporters.delivery.bounded_queue import Batching
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.loop import DeliveryLoop
 from collector_processor.exporters.delivery.measurement_queue import MeasurementQueue, Part
-from collector_processor.exporters.delivery.retry import QUEUE_SIZE, TIMEOUT_S, RetryPolicy, Sender
+from collector_processor.exporters.delivery.retry import CONSUMERS, QUEUE_SIZE, TIMEOUT_S, RetryPolicy, Sender
 from collector_processor.exporters.otlp.encoder import MetricsEncoder, Temporality
 from collector_processor.exporters.otlp.stamps import EmissionStamps, Timestamps
 from collector_processor.monitors.base import Measurement
@@ -34,11 +35,13 @@ class OtlpExporter(DeliveryLoop[Part]):
         timestamps: Timestamps = "emitted",
         retry: RetryPolicy | None = None,
         queue_size: int = QUEUE_SIZE,
+        consumers: int = CONSUMERS,
+        batching: Batching | None = None,
         descriptions: Mapping[str, str] | None = None,
     ) -> None:
         self._stamps = EmissionStamps() if timestamps == "emitted" else None
         encoder = MetricsEncoder(instance_id, temporality, descriptions or {}, telemetry)
-        self._queue = MeasurementQueue(name, encoder.parts, telemetry, queue_size=queue_size)
+        self._queue = MeasurementQueue(name, encoder.parts, telemetry, queue_size=queue_size, batching=batching)
         super().__init__(
             name,
             self._queue,
@@ -48,6 +51,8 @@ class OtlpExporter(DeliveryLoop[Part]):
             retry=retry,
             timeout_s=timeout_s,
             connection=connection,
+            consumers=consumers,
+            divide=lambda part: part.divide(),
         )
 
     def export(self, measurements: Sequence[Measurement]) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from collector_processor.exporters.delivery.grpc_sender import Keepalive
 from collector_processor.exporters.delivery.proxy import Protocol
-from collector_processor.exporters.delivery.settings import ClientSettings, QueueSettings
+from collector_processor.exporters.delivery.settings import ClientSettings, ConsumerQueueSettings
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Destination, Duration
 
@@ -34,7 +34,9 @@ class OtlpSettings(ClientSettings):
         default="emitted",
         description="time of gauges: when their window was closed (emitted) or ended (window_end); see the conventions",
     )
-    sending_queue: QueueSettings = Field(default_factory=QueueSettings, description="queue of measurements")
+    sending_queue: ConsumerQueueSettings = Field(
+        default_factory=ConsumerQueueSettings, description="queue of measurements, and how requests are sent"
+    )
 
     def sends(self, key: str) -> Iterator[tuple[str, str]]:
         """Return the endpoint, because this service may be listening there."""

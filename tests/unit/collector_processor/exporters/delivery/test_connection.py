@@ -21,7 +21,7 @@ class Recording:
         self.go.set()
         self.entered = threading.Event()
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"", via: str = "") -> Delivery:
         self.entered.set()
         assert self.go.wait(10)
         assert not self.closed, "used after it was closed"
@@ -84,7 +84,7 @@ def test_a_refusal_is_tried_again_only_with_other_credentials() -> None:
     class Rotated(Recording):
         """The token is replaced while its second request is under way."""
 
-        def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+        def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"", via: str = "") -> Delivery:
             changes.pending = bool(self.sent)
             return super().send(signal, body, timeout_s, gzipped)
 

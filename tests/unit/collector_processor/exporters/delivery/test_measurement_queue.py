@@ -36,7 +36,7 @@ class Destination:
         self.busy = threading.Event()
         self._gate = gate
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"", via: str = "") -> Delivery:
         assert signal == "metrics"
         self.bodies.append(body)
         self.timeouts.append(timeout_s)

@@ -4,11 +4,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collector_processor.columns.batch import Decoded
+from collector_processor.exporters.delivery.bounded_queue import Batching
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
 from collector_processor.exporters.otlp.originals import OriginalsForwarder
@@ -34,7 +36,7 @@ class Destination:
         self.gate = threading.Event()
         self.gate.set()
 
-    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"") -> Delivery:
+    def send(self, signal: Signal, body: bytes, timeout_s: float, gzipped: bytes = b"", via: str = "") -> Delivery:
         assert self.gate.wait(30)
         self.tries.append(body)
         self.timeouts.append(timeout_s)
@@ -60,6 +62,8 @@ class Forwarding:
         retry: RetryPolicy = QUICK,
         signals: Sequence[Signal] = (),
         name: str = "otlp_grpc",
+        consumers: int = 1,
+        batching: Batching | None = None,
     ) -> None:
         self.telemetry = Telemetry()
         self.name = name
@@ -71,6 +75,8 @@ class Forwarding:
             self.telemetry,
             signals=signals,
             retry=retry,
+            consumers=consumers,
+            batching=batching,
         )
 
     def counted(self, verb: str, signal: Signal = "traces") -> float:
@@ -252,7 +258,7 @@ def test_shutdown_does_not_wait_for_a_destination_that_is_down() -> None:
     running.forwarder.shutdown(60.0)
 
     assert time.monotonic() - before < 30
-    assert destination.tries == [b"a", b"a"]
+    assert destination.tries == [b"a", b"a", b"b"]
     assert not running.done()
     assert running.counted("send_failed") == 0
 
@@ -307,11 +313,11 @@ class FailingOnce(MemoryJournal):
 
     failed = False
 
-    def read(self, consumer: str, *, limit: int = 64, timeout_s: float | None = None) -> Sequence[Entry]:
+    def read(self, consumer: str, **options: Any) -> Sequence[Entry]:
         if not self.failed:
             self.failed = True
             raise OSError("the disk is gone for a moment")
-        return super().read(consumer, limit=limit, timeout_s=timeout_s)
+        return super().read(consumer, **options)
 
 
 def test_a_journal_that_fails_for_a_moment_is_survived() -> None:

@@ -306,6 +306,7 @@ class Forwarding:
             Connection(protocol, lambda: sender_of(protocol, sink)),
             self.telemetry,
             retry=retry,
+            consumers=1,
         )
         self.protocol = protocol
         self.forwarder.start()
