@@ -113,6 +113,7 @@ class Engine:
                 self._arrived(book, arrivals, now_ns)
             for series in [*book.series.values()]:
                 self._age(book, series, arrivals, names, now_ns)
+        self._counted(self.orphaned)
         notices = [*self._passed, *self.orphaned, *self._changes(now_ns)]
         self._passed, self.orphaned = [], []
         self._count()
@@ -295,10 +296,14 @@ class Engine:
                 notices += self._notices(group, in_force, now_ns)
             if not group.firing and group.notified_ns is None:
                 del self.groups[key]
+        self._counted(notices)
+        return notices
+
+    def _counted(self, notices: Iterable[Notice]) -> None:
+        """Count the alerts that began or ended."""
         for notice in notices:
             if notice.reason == "new" or notice.state == "resolved":
                 self._telemetry.alerts.labels(notice.rule.name, notice.rule.severity, notice.state).inc()
-        return notices
 
     def _notices(self, group: Group, silences: Sequence[Silence], now_ns: int) -> Iterable[Notice]:
         """Yield the notice to send about a group now, if there is one."""

@@ -87,6 +87,7 @@ _METRICS: Final = (
     ),
     OwnMetric("otel_ml_windows_closed_total", "counter", "windows closed", ("model",)),
     OwnMetric("otel_ml_errors_total", "counter", "unexpected errors that the service survived", ("stage",)),
+    OwnMetric("otel_ml_reloads_total", "counter", "reloads of the configuration: `applied` or `refused`", ("result",)),
     OwnMetric(
         "otel_ml_unauthenticated_total",
         "counter",

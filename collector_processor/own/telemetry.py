@@ -41,6 +41,7 @@ class Telemetry:
         self.labels = self._counter("otel_ml_labels_total")
         self.windows = self._counter("otel_ml_windows_closed_total")
         self.errors = self._counter("otel_ml_errors_total")
+        self.reloads = self._counter("otel_ml_reloads_total")
         self.unauthenticated = self._counter("otel_ml_unauthenticated_total")
         self.connections_closed = self._counter("otel_ml_connections_closed_total")
         self.pending = self._gauge("otel_ml_pending_predictions")

@@ -82,6 +82,18 @@ class Pipeline:
         self.join.expire(now_ns)
         return measurements
 
+    def become(self, other: Pipeline) -> None:
+        """Take the settings, models and labels of another pipeline; what was counted since the start goes on."""
+        for key, model in self.models.items():
+            successor = other.models.get(key)
+            if successor is not None:
+                successor.counter, successor.counted_ns = model.counter, model.counted_ns
+                successor.last_seen_ns, successor.late = model.last_seen_ns, model.late
+        self.config, self.references, self.join = other.config, other.references, other.join
+        self.models, self._versions = other.models, other._versions
+        self._full_logged, self._none_idle_until_ns = False, 0
+        self.telemetry.models.set(len(self.models))
+
     def _pane_ns(self, name: str) -> int:
         """Return the width of a model's panes; −1 where they are cut by rows, and each batch must find its own pane."""
         settings = self.config.models.get(name)
@@ -118,7 +130,6 @@ class Pipeline:
             begin(model, reference, self.config, self.telemetry)
         else:
             model.learn(self.config.reference.learn)
-            _log.info("model '%s': no reference; learning one from the first %d rows", key, self.config.reference.learn)
         return model
 
     def relearn(self, name: str, version: str | None = None) -> list[ModelKey]:
@@ -171,11 +182,15 @@ class Pipeline:
         return model.last_seen_ns + max(window.size.ns, window.step.ns) + window.allowed_lateness
 
     def _predictions(self, batch: PredictionBatch, now_ns: int) -> None:
+        new = batch.model not in self.models
         model = self.model(batch.model, now_ns)
         if model is None:
             self.telemetry.dropped(("models", "limit"), len(batch))
             self._warn_full(batch.model)
             return
+        if new and model.learner is not None:
+            wanted = model.learner.wanted
+            _log.info("model '%s': no reference; learning one from the first %d rows", batch.model, wanted)
         self.telemetry.rows.labels(str(batch.model)).inc(len(batch))
         batch = canonical_predictions(batch)
         model.counter.add(batch)

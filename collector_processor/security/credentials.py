@@ -82,6 +82,7 @@ class Tokens:
 
     def __init__(self, key: str, fixed: Sequence[str] = (), file: Path | None = None) -> None:
         self._key = key
+        self._lock = threading.Lock()
         self._fixed = tuple(fixed)
         self._file = file
         self._watched = None if file is None else Watched([file])
@@ -89,16 +90,23 @@ class Tokens:
         if not self._current:
             raise ValueError(f"{key}: no token is configured")
 
+    def become(self, other: Tokens) -> None:
+        """Take the tokens of other settings; whoever has this object uses them from now on."""
+        with self._lock:
+            self._fixed, self._file, self._watched = other._fixed, other._file, other._watched
+            self._current = other.current
+
     @property
     def current(self) -> tuple[str, ...]:
         """The tokens that are valid now, the same object as long as they do not change; never empty."""
-        if self._watched is not None and self._file is not None and self._watched.changed():
-            try:
-                self._current = (*self._fixed, *read_tokens(self._file, self._key))
-                _log.info("%s: reloaded the tokens", self._key)
-            except (OSError, ValueError) as error:
-                _log.error("%s; the previous tokens stay valid", error)
-        return self._current
+        with self._lock:
+            if self._watched is not None and self._file is not None and self._watched.changed():
+                try:
+                    self._current = (*self._fixed, *read_tokens(self._file, self._key))
+                    _log.info("%s: reloaded the tokens", self._key)
+                except (OSError, ValueError) as error:
+                    _log.error("%s; the previous tokens stay valid", error)
+            return self._current
 
 
 def read_tokens(file: Path, key: str) -> tuple[str, ...]:

@@ -67,16 +67,16 @@ class Builder:
         self._telemetry = telemetry
         self._instance_id = instance_id
         self._board = Board() if board is None else board
-        self._authenticators: dict[str, Authenticator] = {}
+        self.authenticators: dict[str, Authenticator] = {}
         for name, settings in config.extensions.items():
             build = EXTENSIONS.component(name).authenticator
             if build is not None:
                 context = ExtensionContext(name, telemetry)
-                self._authenticators[name] = _built(context.key, build, settings, context)
+                self.authenticators[name] = _built(context.key, build, settings, context)
 
     def authenticator(self, name: str) -> Authenticator:
         """Return the authenticator of an extension, which the configuration has."""
-        return self._authenticators[name]
+        return self.authenticators[name]
 
     def receivers(
         self, admission: Admission, *, shared: bool = False, held: Mapping[str, int] | None = None
@@ -84,7 +84,7 @@ class Builder:
         """Build every configured receiver; see :class:`.ReceiverContext` for ``shared`` and ``held``."""
         receivers: list[Receiver] = []
         for name, settings in self._config.receivers.items():
-            context = ReceiverContext(name, admission, self._telemetry, self._authenticators, shared, held or {})
+            context = ReceiverContext(name, admission, self._telemetry, self.authenticators, shared, held or {})
             receivers += _built(context.key, RECEIVERS.component(name).receivers, settings, context)
         return receivers
 
@@ -132,8 +132,14 @@ class Builder:
 
     def alerting(self, exporters: Sequence[Exporter] = ()) -> Alerting:
         """Build the engine of alerts and its destinations; an exporter of measurements may be one of them."""
+        built = {exporter.name: exporter for exporter in exporters}
+        destinations = [self.destination(name, built.get(name)) for name in dict.fromkeys(self._config.alerts.notify)]
+        return Alerting(self.engine(), destinations, self._telemetry)
+
+    def engine(self) -> Engine:
+        """Build the engine that judges measurements by the rules."""
         alerts = self._config.alerts
-        engine = Engine(
+        return Engine(
             alerts.resolved(),
             self._telemetry,
             silences=[_silence(settings) for settings in alerts.silences],
@@ -141,9 +147,6 @@ class Builder:
             stale_ns=stale_ns(self._config.monitor),
             limit=alerts.series,
         )
-        built = {exporter.name: exporter for exporter in exporters}
-        destinations = [self.destination(name, built.get(name)) for name in dict.fromkeys(alerts.notify)]
-        return Alerting(engine, destinations, self._telemetry)
 
     def servers(self, status: Callable[[], str], counts: Callable[[], Mapping[str, int]]) -> dict[str, Server]:
         """Build the extensions that serve their own address, by id; see :class:`.ExtensionContext`."""
@@ -170,7 +173,7 @@ class Builder:
             telemetry=self._telemetry,
             limits=settings.http_limits(),
             secure=None if settings.tls is None else partial(server_context, settings.tls, ADMIN_KEY),
-            guard=guard_of(self._authenticators, settings.auth, self._telemetry, ADMIN_KEY, what="address"),
+            guard=guard_of(self.authenticators, settings.auth, self._telemetry, ADMIN_KEY, what="address"),
         )
 
     def storage(self) -> Storage | None:
@@ -191,7 +194,7 @@ class Builder:
             expiration_s=stale_ns(self._config.monitor) / _S,
             max_series=self._config.monitor.limits.series,
             descriptions={metric.name: metric.description for metric in metrics},
-            authenticators=self._authenticators,
+            authenticators=self.authenticators,
             built=built,
             board=self._board,
         )

@@ -36,6 +36,7 @@ from collector_processor.service.checks import check_setup, exposures, load_refe
 from collector_processor.service.compiled_parts import parts_notice
 from collector_processor.service.observe import Observer
 from collector_processor.service.relearn import RELEARN_PATH, relearn_handler
+from collector_processor.service.reload import Reloading, check_changes, replace_statistics
 from collector_processor.service.state import StateStore
 from collector_processor.service.statistics_thread import CONSUMER, StatisticsThread
 from collector_processor.service.workers.metrics import Summed
@@ -46,6 +47,8 @@ from collector_processor.status.board import Board
 
 STOP_TIMEOUT_S = 20.0
 """How long a drain may take; Kubernetes kills a container after 30 s."""
+RELOAD_TIMEOUT_S: Final = 60.0
+"""How long a reload waits for the statistics to finish a pass."""
 _GRACE_S: Final = 1.0
 """How much longer than it was given a part may take to stop."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -73,6 +76,8 @@ class Service:
         instance_id = str(uuid.uuid4())
         self.board = Board()
         builder = Builder(config, self.telemetry, instance_id, self.board)
+        self._authenticators = builder.authenticators
+        self._instance_id = instance_id
         limits = config.monitor.limits
         self.journal = MemoryJournal(self.telemetry, max_bytes=limits.journal)
         self.pipeline = Pipeline(config.monitor, load_references(config), self.telemetry, time.time_ns())
@@ -169,6 +174,31 @@ class Service:
             with _starting(f"extensions.{name}"):
                 server.start()
 
+    async def reload(self, config: Config, source: Source | None = None) -> None:
+        """Go on with a changed configuration; if any of it cannot be used, raise and change nothing.
+
+        ``source`` is what it was read from, for the workers. See :mod:`.reload` for what can change.
+        """
+        await asyncio.to_thread(check_setup, config)
+        check_changes(self.config, config)
+        references = await asyncio.to_thread(load_references, config)
+        now_ns = time.time_ns()
+        builder = Builder(config, self.telemetry, self._instance_id)
+        pipeline = Pipeline(config.monitor, references, self.telemetry, now_ns)
+        if monitored(config):
+            engine = builder.engine()
+            await asyncio.to_thread(
+                self.statistics.ask,
+                lambda running: replace_statistics(running, pipeline, self.alerting, engine, self.telemetry, now_ns),
+                RELOAD_TIMEOUT_S,
+            )
+        for name, authenticator in builder.authenticators.items():
+            self._authenticators[name].tokens.become(authenticator.tokens)
+        if self.supervisor is not None and source is not None:
+            self.supervisor.reload(config, source)
+        logging.getLogger().setLevel(config.log_level.upper())
+        self.config = config
+
     async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Drain and stop every part in time; return whether everything accepted was processed."""
         deadline = time.monotonic() + timeout_s
@@ -249,7 +279,9 @@ async def _started(service: Service, stop: asyncio.Event) -> bool:
     return False
 
 
-async def _run(config: Config, workers: int, source: Source | None) -> int:
+async def _run(
+    config: Config, workers: int, source: Source | None, read: Callable[[], tuple[Config, Source]] | None
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
@@ -260,6 +292,8 @@ async def _run(config: Config, workers: int, source: Source | None) -> int:
         _log.warning(notice)
     if not await _started(service, stop):
         return 1
+    reloading = Reloading(service.reload, read, service.telemetry)
+    loop.add_signal_handler(signal.SIGHUP, reloading.request)
     _log.info("ready: %s", ", ".join(f"{name} :{port}" for name, port in service.addresses()))
     for path in config.unused:
         _log.warning("%s is configured, but no pipeline uses it", path)
@@ -281,15 +315,21 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def run_service(config: Config, *, workers: int = 1, source: Source | None = None) -> int:
+def run_service(
+    config: Config,
+    *,
+    workers: int = 1,
+    source: Source | None = None,
+    read: Callable[[], tuple[Config, Source]] | None = None,
+) -> int:
     """Run until SIGTERM, SIGINT or SIGQUIT, drain, and return the exit code; a second signal ends the process at once.
 
     With several ``workers``, that many processes receive and this one counts; ``source`` is what ``config`` was read
-    from.
+    from. SIGHUP reloads the configuration that ``read`` returns.
     """
     memory = config.monitor.limits.memory
     _allow_open_files()
     keep_freed(default_limit_bytes() if memory is None else memory)
     with contextlib.suppress(KeyboardInterrupt):
-        return asyncio.run(_run(config, workers, source))
+        return asyncio.run(_run(config, workers, source, read))
     return 130

@@ -33,7 +33,7 @@ from collector_processor.reference.respelled import respelled_pairs
 from collector_processor.service.state_0_1_0 import state_of_0_1_0
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.lock import DirectoryLock
-from collector_processor.storage.snapshot import FORMAT, load, save
+from collector_processor.storage.snapshot import FORMAT, Snapshot, load, save
 from collector_processor.window.former_panes import with_classes
 from collector_processor.window.windows import ModelWindows
 from otel_ml.classes import canonical_class, spellings
@@ -63,19 +63,35 @@ class StateStore:
 
     def save(self, pipeline: Pipeline, alerting: Alerting | None = None) -> None:
         """Write the state of the pipeline and the alerts; the old file stays until the new one is complete."""
-        state = {
-            "models": [_saved(model, model.key.name not in pipeline.references) for model in pipeline.models.values()],
-            "join": pipeline.join.state(),
-        }
-        if alerting is not None:
-            state["alerts"] = alerting.state()
-        save(self._directory, _NAME, state)
+        save(self._directory, _NAME, state_of(pipeline, alerting))
 
     def restore(self, pipeline: Pipeline, now_ns: int, alerting: Alerting | None = None) -> None:
         """Restore the pipeline from the last snapshot; do nothing without one."""
         snapshot = load(self._directory, _NAME, self._telemetry)
         if snapshot is None:
             return
+        StateReader(self._telemetry).restore(snapshot, pipeline, now_ns, alerting)
+
+
+def state_of(pipeline: Pipeline, alerting: Alerting | None = None) -> dict[str, Any]:
+    """Return the state of the pipeline and the alerts: JSON with arrays in it."""
+    state = {
+        "models": [_saved(model, model.key.name not in pipeline.references) for model in pipeline.models.values()],
+        "join": pipeline.join.state(),
+    }
+    if alerting is not None:
+        state["alerts"] = alerting.state()
+    return state
+
+
+class StateReader:
+    """Restores a state into a pipeline that was just created; what does not fit is dropped, counted and logged."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def restore(self, snapshot: Snapshot, pipeline: Pipeline, now_ns: int, alerting: Alerting | None = None) -> None:
+        """Restore a snapshot."""
         try:
             state = snapshot.state if snapshot.format == FORMAT else state_of_0_1_0(snapshot.state)
             models: Any = state["models"]

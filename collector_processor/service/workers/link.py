@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-Kind = Literal["begin", "ready", "failed", "request", "metrics", "counted", "stop"]
-_KINDS: Final[tuple[Kind, ...]] = ("begin", "ready", "failed", "request", "metrics", "counted", "stop")
+Kind = Literal["begin", "ready", "failed", "request", "metrics", "counted", "reload", "stop"]
+_KINDS: Final[tuple[Kind, ...]] = ("begin", "ready", "failed", "request", "metrics", "counted", "reload", "stop")
 _PREFIX: Final = struct.Struct("<BIQ")
 _MOST_BUFFERS: Final = 512
 """Most buffers in one call; Linux accepts 1024."""

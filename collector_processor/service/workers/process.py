@@ -59,6 +59,8 @@ class Worker:
             resident=partial(_resident, os.getppid(), workers),
         )
         builder = Builder(config, self.telemetry, begin["instance_id"])
+        self._authenticators = builder.authenticators
+        self._instance_id: str = begin["instance_id"]
         self.receivers = builder.receivers(self.admission, shared=True, held=begin["ports"])
         self.forwarders = builder.forwarders(self.journal)
         self._sending = threading.Lock()
@@ -93,6 +95,14 @@ class Worker:
         for forwarder in self.forwarders.values():
             with survived("shutdown", self.telemetry):
                 await asyncio.to_thread(forwarder.shutdown, remaining_s() / 2)
+
+    def reload(self, source: dict[str, str]) -> None:
+        """Use the tokens and the log level of a changed configuration, which the supervisor has checked."""
+        config = parse_config(source["text"], base=Path(source["base"]))
+        changed = Builder(config, self.telemetry, self._instance_id).authenticators
+        for name, authenticator in changed.items():
+            self._authenticators[name].tokens.become(authenticator.tokens)
+        logging.getLogger().setLevel(config.log_level.upper())
 
     def send_metrics(self, kind: Literal["metrics", "counted"] = "metrics") -> None:
         """Send the counts so far, after everything handed over before; ``counted`` means without a request."""
@@ -137,6 +147,9 @@ async def _serve(link: Link, begin: dict[str, Any]) -> None:
             while (message := link.receive()) is not None:
                 if message.kind == "metrics":
                     worker.request_metrics()
+                elif message.kind == "reload":
+                    with survived("reload", worker.telemetry):
+                        worker.reload(message.value())
                 elif message.kind == "stop":
                     loop.call_soon_threadsafe(stopping.set_result, float(message.value()))
         if not stopping.done():
@@ -153,7 +166,7 @@ async def _serve(link: Link, begin: dict[str, Any]) -> None:
 def main(descriptor: int) -> int:
     """Run until the supervisor sends a stop or is gone."""
     # Signals from the terminal reach all processes; only the supervisor acts on them.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     link = Link(socket.socket(fileno=descriptor))
     message = link.receive()

@@ -102,6 +102,16 @@ class Supervisor:
         self._ended = threading.Event()
         self.problem = ""
 
+    def reload(self, config: Config, source: Source) -> None:
+        """Let all workers use the tokens of a changed configuration, and those that start later all of it."""
+        self._config, self._source = config, source
+        with self._lock:
+            workers = list(self._workers.values())
+        for worker in workers:
+            # One that has just died is replaced, and its successor reads the new source.
+            with contextlib.suppress(OSError):
+                worker.link.send_value("reload", {"text": source.text, "base": str(source.base)})
+
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers."""
