@@ -135,7 +135,9 @@ def _column(pa: Any, item: BatchColumn, rows: int, max_chars: int) -> Any | None
 def _plain_or_cells(pa: Any, values: object, attribute: str, *, textual: bool) -> Any | None:
     """Return the column in one of the wire's types; None where every cell is missing."""
     try:
-        column = plain(pa, _to_arrow(pa, values))
+        column = _to_arrow(pa, values)
+        if not (textual and pa.types.is_decimal(column.type)):  # an id is exact
+            column = plain(pa, column)
     except UnsupportedValueError:
         raise
     except Exception:  # noqa: BLE001 - mixed kinds, huge integers, broken texts: convert cell by cell

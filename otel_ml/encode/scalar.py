@@ -7,7 +7,7 @@ import sys
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,6 +18,11 @@ INT64_MAX: Final = 2**63 - 1
 MAX_KEY_CHARS: Final = 256
 MAX_ID_CHARS: Final = 512
 _UNLIMITED: Final = sys.maxsize
+_INEXACT: Final = frozenset({str, float, bool})
+"""The most frequent types whose text needs no more than :func:`scalar`."""
+_BEYOND_INTEGERS: Final = 2.0**64
+_MOST_BITS: Final = 8192
+"""Larger integers have no text: Python refuses to write them out."""
 
 
 class UnsupportedValueError(TypeError):
@@ -146,19 +151,57 @@ def class_text(value: object, limit: int = _UNLIMITED) -> str | None:
     """Return the text of a class or segment, the same for every type that can hold it; None if it is missing.
 
     Truth values become ``true`` and ``false``, integral numbers their integer, other numbers their shortest decimal
-    form. So ``1``, ``1.0`` and ``numpy.int64(1)`` are all the class ``1``, for predictions and labels alike.
+    form. So ``1``, ``1.0`` and ``numpy.int64(1)`` are all the class ``1``, for predictions and labels alike. Integers
+    and decimals of any size are exact.
 
+    >>> class_text(Decimal("9007199254740993")), class_text(2**64 - 1), class_text(Decimal("0.50"))
+    ('9007199254740993', '18446744073709551615', '0.5')
     >>> class_text(True), class_text(1), class_text(1.0), class_text(0.5), class_text("delayed"), class_text(None)
     ('true', '1', '1', '0.5', 'delayed', None)
     """
+    if value is not None and type(value) not in _INEXACT:
+        try:
+            exact = _exact_text(value)
+        except Exception:  # noqa: BLE001 - a value's own methods may raise anything
+            exact = None
+        if exact is not None:
+            return exact[:limit]
     plain = scalar(value, limit)
     if plain is None or isinstance(plain, str):
         return plain
     if isinstance(plain, bool):
         return "true" if plain else "false"
     if isinstance(plain, float):
-        return str(int(plain)) if plain.is_integer() and abs(plain) <= INT64_MAX else repr(plain)
+        return str(int(plain)) if plain.is_integer() and abs(plain) < _BEYOND_INTEGERS else repr(plain)
     return str(plain)
+
+
+def _exact_text(value: object) -> str | None:
+    """Return the text of a number that a float may not hold: no two numbers have one text, equal ones have the same.
+
+    None for what is not such a number.
+    """
+    if isinstance(value, Integral):
+        whole = int(value)
+        return str(whole) if whole.bit_length() <= _MOST_BITS else None
+    if isinstance(value, Decimal):
+        if not value.is_finite() or abs(value.adjusted()) > MAX_ID_CHARS:
+            return None if not value.is_finite() else str(value)
+        nearest = repr(float(value))
+        if value == value.to_integral_value():
+            return str(int(value))
+        return nearest if Decimal(nearest) == value else format(value, "f").rstrip("0")
+    if isinstance(value, Rational):
+        pair = int(value.numerator), int(value.denominator)
+        if pair[1] == 1:
+            return _exact_text(pair[0])
+        return None if float(value).as_integer_ratio() == pair else f"{pair[0]}/{pair[1]}"
+    if type(value).__name__ == "longdouble":
+        number: Any = value
+        if number != number or float(number) == number:
+            return None
+        return str(int(number)) if number == int(number) else str(number)
+    return None
 
 
 def identifier(value: object) -> str | None:

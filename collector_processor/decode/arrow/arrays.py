@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -109,7 +110,7 @@ def _is_time(kind: DataType) -> bool:
 def encoded(array: Array) -> tuple[I64, list[str | None]]:
     """Return codes, −1 where null, and the text of each code."""
     if not types.is_dictionary(array.type):
-        if not (is_text(array.type) or types.is_boolean(array.type) or types.is_integer(array.type)):
+        if not _is_exact(array.type):
             array = pa.array(_numbers(array))
         array = array.dictionary_encode()
     return _codes(array.indices), [text_of(value) for value in _scalars(array.dictionary)]
@@ -120,9 +121,21 @@ def _codes(indices: Array) -> I64:
 
 
 def _scalars(array: Array) -> list[Scalar | None]:
-    if is_text(array.type) or types.is_boolean(array.type) or types.is_integer(array.type):
-        return array.to_pylist()
-    return _numbers(array).tolist()
+    if types.is_decimal(array.type):
+        return [None if value is None else _of_decimal(value) for value in array.to_pylist()]
+    return array.to_pylist() if _is_exact(array.type) else _numbers(array).tolist()
+
+
+def _is_exact(kind: DataType) -> bool:
+    """Return whether the text of a cell must not be that of the nearest float."""
+    return is_text(kind) or types.is_boolean(kind) or types.is_integer(kind) or types.is_decimal(kind)
+
+
+def _of_decimal(value: Decimal) -> Scalar:
+    """Return a decimal as the scalar with its exact text."""
+    if value == value.to_integral_value():
+        return int(value)
+    return float(value) if Decimal(repr(float(value))) == value else format(value, "f").rstrip("0")
 
 
 def _numbers(array: Array) -> F64:
