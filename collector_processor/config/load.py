@@ -42,6 +42,10 @@ class Config:
     alerts: Alerts = field(default_factory=Alerts)
     origin: Origin = field(default_factory=Origin, compare=False, repr=False)
 
+    def pipelines_of(self, signal: str) -> list[SignalPipeline]:
+        """Return the pipelines of a signal: ``traces``, ``traces/2``."""
+        return [flow for flow in self.pipelines.values() if flow.signal == signal]
+
     def parts(self) -> Iterator[tuple[str, Settings]]:
         """Return the settings of every component and all inside them, each with its path."""
         for section, settings in (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from collector_processor.config.reading import Reading
-from collector_processor.config.words import did_you_mean
+from collector_processor.config.words import did_you_mean, unknown_key
 from collector_processor.exporters.registry import EXPORTERS
 
 SIGNALS: Final = ("traces", "logs", "metrics")
@@ -19,6 +19,7 @@ class SignalPipeline:
 
     receivers: tuple[str, ...]
     exporters: tuple[str, ...]
+    signal: str
 
 
 def known(reading: Reading, names: Sequence[str], path: str, section: str, known: Mapping[str, object]) -> None:
@@ -37,15 +38,19 @@ def pipelines(
     connectors: Mapping[str, object],
     exporters: Mapping[str, object],
 ) -> dict[str, SignalPipeline]:
-    """Return the pipelines by signal, after the checks that the Collector makes at start."""
+    """Return the pipelines by id (``traces``, ``traces/2``), after the checks that the Collector makes at start."""
     flows: dict[str, SignalPipeline] = {}
-    wanted = reading.mapping(value, "service.pipelines", SIGNALS)
+    wanted = reading.mapping(value, "service.pipelines")
     if not wanted:
         reading.problems.append(
             "service.pipelines: required, for example traces: {receivers: [otlp], exporters: [ml_monitor]}"
         )
-    for signal, settings in wanted.items():
-        path = f"service.pipelines.{signal}"
+    for name, settings in wanted.items():
+        path = f"service.pipelines.{name}"
+        signal, slash, rest = name.partition("/")
+        if signal not in SIGNALS or (slash and not rest):
+            reading.problems.append(f"{path}: {unknown_key(name, SIGNALS)}")
+            continue
         ends = reading.mapping(settings, path, ("receivers", "exporters"))
         sources, sinks = (reading.names(ends.get(end), f"{path}.{end}") for end in ("receivers", "exporters"))
         derives = signal == "metrics"
@@ -55,8 +60,24 @@ def pipelines(
             if not names:
                 reading.problems.append(f"{path}.{end}: must list at least one")
         _forwards_only(reading, path, signal, sources, sinks, connectors)
-        flows[signal] = SignalPipeline(sources, sinks)
+        flows[name] = SignalPipeline(sources, sinks, signal)
+    _one_source(reading, flows, connectors)
     return flows
+
+
+def _one_source(reading: Reading, flows: Mapping[str, SignalPipeline], connectors: Mapping[str, object]) -> None:
+    """Report pipelines of one signal with different receivers: every consumer reads all that comes of a signal."""
+    first: dict[str, tuple[str, set[str]]] = {}
+    for name, flow in flows.items():
+        receivers = {each for each in flow.receivers if each not in connectors}
+        if not receivers:
+            continue
+        other, expected = first.setdefault(flow.signal, (name, receivers))
+        if receivers != expected:
+            reading.problems.append(
+                f"service.pipelines.{name}.receivers: must list the same receivers as service.pipelines.{other}: "
+                f"{', '.join(sorted(expected))}"
+            )
 
 
 def _forwards_only(

@@ -45,8 +45,11 @@ def is_monitor(name: str) -> bool:
 def monitored(config: Config) -> list[Signal]:
     """Return the signals whose predictions and labels the connector counts."""
     signals: tuple[Signal, ...] = ("traces", "logs")
-    pipelines = config.pipelines
-    return [name for name in signals if name in pipelines and any(map(is_monitor, pipelines[name].exporters))]
+    return [
+        signal
+        for signal in signals
+        if any(is_monitor(name) for pipeline in config.pipelines_of(signal) for name in pipeline.exporters)
+    ]
 
 
 def _built(key: str, build: Callable[..., Built], *arguments: object) -> Built:
@@ -57,6 +60,16 @@ def _built(key: str, build: Callable[..., Built], *arguments: object) -> Built:
         raise
     except Exception as error:
         raise ValueError(f"{key}: this component cannot be built: {type(error).__name__}: {error}") from error
+
+
+def storage_of(config: Config, telemetry: Telemetry) -> Storage | None:
+    """Build the storage of the state; None where the configuration has none."""
+    for name, settings in config.extensions.items():
+        build = EXTENSIONS.component(name).storage
+        if build is not None:
+            context = ExtensionContext(name, telemetry)
+            return _built(context.key, build, settings, context)
+    return None
 
 
 class Builder:
@@ -89,11 +102,10 @@ class Builder:
         return receivers
 
     def exporters(self) -> list[Exporter]:
-        """Build the exporters of measurements: those of the metrics pipeline, if the connector feeds it."""
-        pipeline = self._config.pipelines.get("metrics")
-        if pipeline is None or not any(map(is_monitor, pipeline.receivers)):
-            return []
-        return [self._exporter(name) for name in pipeline.exporters]
+        """Build the exporters of measurements: those of the metrics pipelines that the connector feeds."""
+        fed = [flow for flow in self._config.pipelines_of("metrics") if any(map(is_monitor, flow.receivers))]
+        names = [name for flow in fed for name in flow.exporters]
+        return [self._exporter(name) for name in dict.fromkeys(names)]
 
     def _exporter(self, name: str) -> Exporter:
         build = EXPORTERS.component(name).measurements
@@ -107,10 +119,8 @@ class Builder:
         wanted: dict[str, list[Signal]] = {}
         signals: tuple[Signal, ...] = ("traces", "logs", "metrics")
         for signal in signals:
-            pipeline = self._config.pipelines.get(signal)
-            if pipeline is None or all(map(is_monitor, pipeline.receivers)):
-                continue
-            for name in pipeline.exporters:
+            flows = [flow for flow in self._config.pipelines_of(signal) if not all(map(is_monitor, flow.receivers))]
+            for name in dict.fromkeys(name for flow in flows for name in flow.exporters):
                 if name in self._config.exporters:
                     wanted.setdefault(name, []).append(signal)
         return dict(self._forwarders(wanted, journal))
@@ -175,15 +185,6 @@ class Builder:
             secure=None if settings.tls is None else partial(server_context, settings.tls, ADMIN_KEY),
             guard=guard_of(self.authenticators, settings.auth, self._telemetry, ADMIN_KEY, what="address"),
         )
-
-    def storage(self) -> Storage | None:
-        """Build the storage of the state; None where the configuration has none."""
-        for name, settings in self._config.extensions.items():
-            build = EXTENSIONS.component(name).storage
-            if build is not None:
-                context = ExtensionContext(name, self._telemetry)
-                return _built(context.key, build, settings, context)
-        return None
 
     def _context(self, name: str, built: Exporter | None = None) -> ExporterContext:
         metrics = [PREDICTIONS, *monitor_metrics()]

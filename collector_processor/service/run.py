@@ -13,7 +13,6 @@ import os
 import resource
 import signal
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
 from typing import Final
@@ -31,7 +30,7 @@ from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.receivers.admission import Admission
 from collector_processor.receivers.component import Receiver
-from collector_processor.service.build import Builder, monitored
+from collector_processor.service.build import Builder, monitored, storage_of
 from collector_processor.service.checks import check_setup, exposures, load_references
 from collector_processor.service.compiled_parts import parts_notice
 from collector_processor.service.observe import Observer
@@ -44,6 +43,7 @@ from collector_processor.service.workers.supervisor import Source, Supervisor
 from collector_processor.serving.prometheus_text import metrics_handler
 from collector_processor.status.answer import status_handler
 from collector_processor.status.board import Board
+from collector_processor.storage.instance_id import instance_id as kept_id
 
 STOP_TIMEOUT_S = 20.0
 """How long a drain may take; Kubernetes kills a container after 30 s."""
@@ -73,7 +73,8 @@ class Service:
         check_setup(config)
         self.config = config
         self.telemetry = Telemetry()
-        instance_id = str(uuid.uuid4())
+        storage = storage_of(config, self.telemetry)
+        instance_id = kept_id(None if storage is None else storage.directory)
         self.board = Board()
         builder = Builder(config, self.telemetry, instance_id, self.board)
         self._authenticators = builder.authenticators
@@ -94,8 +95,7 @@ class Service:
         self.receivers: list[Receiver | Supervisor] = (
             [self.supervisor] if self.supervisor else [*builder.receivers(self.admission)]
         )
-        storage = builder.storage()
-        self.store = None if storage is None else StateStore(storage.directory, self.telemetry)
+        self.store = None if storage is None else StateStore(storage.directory, self.telemetry, instance_id)
         self.alerting = builder.alerting(self.exporters)
         self.statistics = StatisticsThread(
             self.journal,

@@ -32,6 +32,7 @@ from collector_processor.reference.profile import Reference
 from collector_processor.reference.respelled import respelled_pairs
 from collector_processor.service.state_0_1_0 import state_of_0_1_0
 from collector_processor.statistics.schema import Categories, Schema
+from collector_processor.storage.instance_id import keep_instance_id
 from collector_processor.storage.lock import DirectoryLock
 from collector_processor.storage.snapshot import FORMAT, Snapshot, load, save
 from collector_processor.window.former_panes import with_classes
@@ -48,14 +49,20 @@ _log = logging.getLogger(__name__)
 class StateStore:
     """One service's state in one directory, locked from :meth:`open` to :meth:`close`."""
 
-    def __init__(self, directory: Path, telemetry: Telemetry) -> None:
+    def __init__(self, directory: Path, telemetry: Telemetry, instance_id: str = "") -> None:
         self._directory = directory
+        self._instance_id = instance_id
         self._telemetry = telemetry
         self._lock = DirectoryLock(directory)
 
     def open(self) -> None:
-        """Lock the directory; raise :class:`.StorageError` when another service has it or it cannot be used."""
+        """Lock the directory, and keep the service's id in it.
+
+        Raises :class:`.StorageError` when another service has it or it cannot be used.
+        """
         self._lock.acquire()
+        if self._instance_id:
+            keep_instance_id(self._directory, self._instance_id)
 
     def close(self) -> None:
         """Release the directory."""
