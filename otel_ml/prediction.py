@@ -17,6 +17,7 @@ from otel_ml.activity import activity
 from otel_ml.emit.arguments import RECORD_ARGUMENTS, event_time, mapping, wrong_arguments
 from otel_ml.emit.call import RecordedCall
 from otel_ml.emit.emitter import Emitter
+from otel_ml.emit.rehearsal import is_rehearsal
 from otel_ml.encode.row import Attributes, id_of
 from otel_ml.encode.rows import flatten, is_column, items, length
 from otel_ml.encode.shape import Features, plain_row, single, snapshot
@@ -136,7 +137,7 @@ class Prediction(RecordedCall):
     def __enter__(self) -> Prediction:
         emitter = self._emitter
         self._started_s = 0.0
-        if not emitter.enabled or not is_instrumentation_enabled():
+        if not emitter.enabled or not is_instrumentation_enabled() or is_rehearsal():
             return self
         activity.observed = True
         try:
