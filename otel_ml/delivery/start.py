@@ -5,10 +5,12 @@ from __future__ import annotations
 from otel_ml.delivery.children import flush_children
 from otel_ml.delivery.console import print_batches
 from otel_ml.delivery.requests import limit_requests
+from otel_ml.delivery.servers import flush_servers
 
 
 def start() -> None:
-    """Limit requests and flush child processes from now on; further calls do nothing."""
+    """Limit requests, flush child processes and servers from now on; further calls do nothing."""
     limit_requests()
     print_batches()
     flush_children()
+    flush_servers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -136,3 +137,44 @@ def test_a_process_ends_soon_although_the_receiver_is_down(sink: Sink, exporter:
     assert done.returncode == 0
     assert "the receiver does not answer; 138 of 138 spans are lost" in done.stderr
     assert time.monotonic() - started < 25, "the SDK waits 30 seconds for each signal"
+
+
+SERVER = """
+import os
+import signal
+import threading
+import urllib.request
+
+import uvicorn
+
+import otel_ml
+
+model = otel_ml.Model("m")
+
+
+async def app(scope, receive, send):
+    with model.predict({"a": 1}) as prediction:
+        prediction.record(score=0.5)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"done"})
+
+
+class Server(uvicorn.Server):
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        threading.Thread(target=self.use).start()
+
+    def use(self):
+        port = self.servers[0].sockets[0].getsockname()[1]
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/").read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+Server(uvicorn.Config(app, port=0, lifespan="off", log_level="error")).run()
+"""
+
+
+def test_uvicorn_loses_nothing_when_a_signal_stops_it(sink: Sink) -> None:
+    done = run(sink, "-c", SERVER)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+    assert [span.name for span in sink.spans()] == ["predict m"]
