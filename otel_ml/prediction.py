@@ -14,6 +14,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
 from otel_ml.activity import activity
+from otel_ml.delivery.backlog import backlog, size_of
 from otel_ml.emit.arguments import RECORD_ARGUMENTS, event_time, mapping, wrong_arguments
 from otel_ml.emit.call import RecordedCall
 from otel_ml.emit.emitter import Emitter
@@ -225,9 +226,12 @@ class Prediction(RecordedCall):
         given = flatten(self.id_given)
         shared: Attributes = {} if is_column(given) else {BATCH_ID: self.id}
         parts = self._payloads(features, self._own_id())
-        _fill(span, emitter, {**shared, **next(parts)}, failed)
+        first = next(parts)
+        backlog.add(size_of(first))
+        _fill(span, emitter, {**shared, **first}, failed)
         context = set_span_in_context(span)
         for part in parts:
+            backlog.add(size_of(part))
             child = emitter.tracer.start_span(
                 emitter.predict_span, context=context, attributes=emitter.identity, start_time=start_ns
             )

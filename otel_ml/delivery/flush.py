@@ -58,7 +58,7 @@ def flush_at_end() -> None:
 
 def _flushed(timeout_s: float, idle_s: float) -> tuple[threading.Event, threading.Event]:
     """Flush traces and metrics side by side, and return which of both were done in time."""
-    traces, measured = _begin(_flush_traces), _begin(_flush_metrics)
+    traces, measured = _begin(flush_traces), _begin(_flush_metrics)
     started = monotonic()
     while not (traces.wait(_STEP_S) and measured.wait(_STEP_S)):
         now = monotonic()
@@ -78,7 +78,8 @@ def _begin(work: Callable[[], None]) -> threading.Event:
     return done
 
 
-def _flush_traces() -> None:
+def flush_traces() -> None:
+    """Send every span that is waiting."""
     for provider in list(_destinations):
         with suppress(Exception):  # another provider may still succeed
             provider.force_flush()
