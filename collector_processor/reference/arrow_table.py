@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -26,6 +27,7 @@ FORMATS: Final[dict[str, Format]] = {
 }  # fmt: skip
 """Formats by file extension; CSV may also be compressed (``.csv.gz``)."""
 COMPRESSED: Final = (".gz", ".bz2")
+_LEADING_ZERO: Final = r"^[+-]?0[0-9]"
 
 
 class TableFile(Protocol):
@@ -34,6 +36,11 @@ class TableFile(Protocol):
     @property
     def names(self) -> list[str]:
         """The names of the columns, in order."""
+        ...
+
+    @property
+    def index(self) -> list[str]:
+        """The names of the columns that were the index of a pandas frame, which live rows do not have."""
         ...
 
     def column(self, position: int) -> ArrowColumn:
@@ -61,7 +68,7 @@ def open_table(path: str | os.PathLike[str]) -> TableFile:
             opened = _Csv(place, "\t" if suffix == ".tsv" else ",")
         else:
             opened = _Arrow(place)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, TypeError) as error:  # pandas cannot read all types of column that it writes
         raise ValueError(f"{path}: not a readable {file_format} file: {error}") from None
     twice = sorted({name for name in opened.names if opened.names.count(name) > 1})
     if twice:
@@ -73,6 +80,7 @@ class _Parquet:
     def __init__(self, path: Path) -> None:
         self._file = pyarrow.parquet.ParquetFile(path)
         self.names: list[str] = list(self._file.schema_arrow.names)
+        self.index = pandas_index(self._file.schema_arrow)
 
     def column(self, position: int) -> ArrowColumn:
         # A dot in a name would be read as a path into a column, so select the column again after the read.
@@ -88,6 +96,7 @@ class _Arrow:
             self._is_file = start.read(6) == b"ARROW1"
         with self._open(None) as reader:
             self.names: list[str] = list(reader.schema.names)
+            self.index = pandas_index(reader.schema)
 
     def _open(self, position: int | None) -> Any:
         options = pa.ipc.IpcReadOptions(included_fields=None if position is None else [position])
@@ -102,21 +111,58 @@ class _Arrow:
 
 
 class _Csv:
-    """A whole CSV file, typed by its cells; empty cells are missing."""
+    """A whole CSV file, typed by its cells; empty cells are missing.
+
+    A column in which any number has a leading zero holds codes, such as zip codes: it is read as texts. A column
+    without a name is the index that pandas writes.
+    """
 
     def __init__(self, path: Path, delimiter: str) -> None:
-        self._table = pyarrow.csv.read_csv(
-            path,
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False, auto_dict_encode=False),
-        )
+        self._table = _read_csv(path, delimiter)
+        numeric = [
+            name
+            for name, kind in zip(self._table.column_names, self._table.schema.types, strict=True)
+            if pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        ]
+        if numeric and len(set(self._table.column_names)) == len(self._table.column_names):
+            texts = _read_csv(
+                path, delimiter, include_columns=numeric, column_types=dict.fromkeys(numeric, pa.string())
+            )
+            for name in numeric:
+                if pc.any(pc.match_substring_regex(texts.column(name), _LEADING_ZERO)).as_py():
+                    position = self._table.column_names.index(name)
+                    self._table = self._table.set_column(position, name, texts.column(name))
         self.names: list[str] = list(self._table.column_names)
+        self.index = [name for name in self.names if not name]
 
     def column(self, position: int) -> ArrowColumn:
         column = self._table.column(position)
         if pa.types.is_string(column.type):
             return pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
         return column
+
+
+def _read_csv(path: Path, delimiter: str, **options: Any) -> Any:
+    return pyarrow.csv.read_csv(
+        path,
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False, auto_dict_encode=False, **options),
+    )
+
+
+def pandas_index(schema: Any) -> list[str]:
+    """Return the columns of an Arrow schema that were the index of a pandas frame.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"age": [41]}, index=pd.Index(["a"], name="customer"))
+    >>> pandas_index(pa.Table.from_pandas(frame).schema)
+    ['customer']
+    """
+    try:
+        described: Any = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        return [name for name in described.get("index_columns", []) if isinstance(name, str)]
+    except (ValueError, AttributeError, TypeError):  # what somebody else wrote under this key
+        return []
 
 
 def read_cells(table: TableFile, position: int, where: str) -> Column:
@@ -138,14 +184,30 @@ def cells(column: ArrowColumn, where: str) -> Column:
     [1, -1]
     """
     kind = column.type
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "pandas.interval":
+        return _texts(pa.chunked_array([_interval_texts(column)]))
     if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
-        return cells(column.cast(kind.value_type), where)
+        plain = column.combine_chunks()
+        return cells(pa.chunked_array([plain.dictionary.take(plain.indices)]), where)
     if pa.types.is_boolean(kind):
         codes = pc.fill_null(pc.cast(column, pa.int8()), -1).to_numpy().astype(np.int32)
         return Column(None, codes, ("false", "true"))
     if _is_text(kind) or pa.types.is_dictionary(kind):
         return _texts(column)
     return Column(_numbers(column, where))
+
+
+def _interval_texts(column: ArrowColumn) -> ArrowColumn:
+    """Return the texts of intervals, as pandas shows them: live ones are these texts too."""
+    described: Any = json.loads(column.type.__arrow_ext_serialize__())
+    closed = str(described.get("closed", "right"))
+    start, stop = "[" if closed in ("left", "both") else "(", "]" if closed in ("right", "both") else ")"
+    storage = [value for chunk in column.chunks for value in chunk.storage.to_pylist()]
+    texts = [
+        None if value is None or value["left"] is None else f"{start}{value['left']}, {value['right']}{stop}"
+        for value in storage
+    ]
+    return pa.array(texts, pa.string())
 
 
 def _is_text(kind: ArrowType) -> bool:

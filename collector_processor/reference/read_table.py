@@ -14,6 +14,7 @@ import numpy as np
 from collector_processor.columns.batch import F64, I64, Column, ModelKey, PredictionBatch
 from collector_processor.decode.limits import DEFAULT_LIMITS
 from collector_processor.decode.rules.cell_columns import shortened
+from collector_processor.decode.rules.cells import SCORES
 from collector_processor.reference.arrow_table import open_table, read_cells
 from collector_processor.reference.frame import column_cells, frame_columns
 from collector_processor.reference.task import listed
@@ -85,6 +86,7 @@ class _Parts:
 
     features: dict[str, int] = field(default_factory=dict[str, int])
     segments: dict[str, int] = field(default_factory=dict[str, int])
+    scores: dict[str, int] = field(default_factory=dict[str, int])
     single: dict[Part, int] = field(default_factory=dict["Part", int])
 
 
@@ -105,7 +107,7 @@ def read_table(
     Raises ``ValueError`` with the file's name, and its columns if one is missing; and ``OSError``.
     """
     table = open_table(path)
-    source = _Source(str(path), table.names, partial(read_cells, table))
+    source = _Source(str(path), table.names, partial(read_cells, table), frozenset(table.index))
     return _read(source, mapping or ColumnMapping(), model, task, progress)
 
 
@@ -140,22 +142,28 @@ class _Source:
     where: str
     names: list[str]
     cells: Callable[[int, str], Column]
+    index: frozenset[str] = frozenset()
+    """Columns that live rows do not have: the index of a pandas frame."""
 
 
 def _read(source: _Source, mapping: ColumnMapping, model: str, task: str, progress: Progress | None) -> ReferenceTable:
     """Return the rows of a table; read each needed column once."""
     path = source.where
-    parts = _parts(path, source.names, mapping)
+    parts = _parts(source, mapping)
     read = _Reader(source, len(set(_positions(parts))), progress)
     features = {name: read.column(position) for name, position in parts.features.items()}
     segments = {name: read.column(position) for name, position in parts.segments.items()}
+    scores = {
+        name: _only_numbers(path, f"score of class '{name}'", read.column(place))
+        for name, place in parts.scores.items()
+    }
     single: dict[Part, Column] = {part: read.column(position) for part, position in parts.single.items()}
     read.finish()
     everything = [*features.values(), *segments.values(), *single.values()]
     if not everything or not len(everything[0]):
         raise ValueError(f"{path}: has no rows")
     rows = len(everything[0])
-    regression = _is_regression(task, single)
+    regression = _is_regression(task, single, bool(scores))
     classes, values = _classes_and_values(path, single, "prediction", regression, ("class", "value"))
     label_classes, label_values = _classes_and_values(path, single, "label", regression, ("label class", "label value"))
     batch = PredictionBatch(
@@ -168,6 +176,7 @@ def _read(source: _Source, mapping: ColumnMapping, model: str, task: str, progre
         prediction=classes,
         score=None if "score" not in single else _only_numbers(path, "score", single["score"]),
         value=values,
+        scores=scores,
         segments=segments,
         error=single.get("error"),
         task=task,
@@ -200,8 +209,9 @@ _INDEX: Final = re.compile(r"__index_level_\d+__")
 """The column that pandas writes for an unnamed index: row numbers, not a feature."""
 
 
-def _parts(path: str, names: Sequence[str], mapping: ColumnMapping) -> _Parts:
+def _parts(source: _Source, mapping: ColumnMapping) -> _Parts:
     """Return the part of each column: as mapped, else by the contract's names, else a feature."""
+    path, names = source.where, source.names
     places = {name: position for position, name in enumerate(names)}
 
     def place(name: str, what: str) -> int:
@@ -229,7 +239,9 @@ def _parts(path: str, names: Sequence[str], mapping: ColumnMapping) -> _Parts:
         parts.features = {name: place(name, "features") for name in mapping.features}
     else:
         named = {
-            name: position for name, position in places.items() if position not in taken and not _INDEX.fullmatch(name)
+            name: position
+            for name, position in places.items()
+            if position not in taken and name not in source.index and not _INDEX.fullmatch(name)
         }
         parts.features = by_contract or named
     return parts
@@ -246,6 +258,9 @@ def _by_contract(parts: _Parts, places: dict[str, int], taken: set[int]) -> dict
         elif name.startswith(SEGMENT):
             parts.segments.setdefault(name[len(SEGMENT) :], position)
             taken.add(position)
+        elif name.startswith(SCORES) and len(name) > len(SCORES):
+            parts.scores[name[len(SCORES) :]] = position
+            taken.add(position)
         elif name in _CONTRACT:
             parts.single.setdefault(_CONTRACT[name], position)
             taken.add(position)
@@ -255,16 +270,16 @@ def _by_contract(parts: _Parts, places: dict[str, int], taken: set[int]) -> dict
 
 
 def _positions(parts: _Parts) -> list[int]:
-    return [*parts.features.values(), *parts.segments.values(), *parts.single.values()]
+    return [*parts.features.values(), *parts.segments.values(), *parts.scores.values(), *parts.single.values()]
 
 
-def _is_regression(task: str, single: dict[Part, Column]) -> bool:
+def _is_regression(task: str, single: dict[Part, Column], scored: bool) -> bool:
     """Return whether numbers under ``prediction`` and ``label`` are values."""
     if task:
         return task == "regression"
     if "value" in single or "label value" in single:
         return True
-    if "score" in single or "class" in single or "label class" in single:
+    if scored or "score" in single or "class" in single or "label class" in single:
         return False
     columns = [single[part] for part in ("prediction", "label") if part in single]
     return any(_looks_continuous(column) for column in columns)

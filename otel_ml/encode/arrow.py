@@ -159,6 +159,9 @@ def _to_arrow(pa: Any, values: Any) -> Any:
     if type(values).__module__ == "numpy" and values.dtype.kind == "f":
         return pa.array(values)  # NaN is missing on the wire too: no copy, no bitmap
     column = pa.array(values, from_pandas=True)
+    inner = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if getattr(inner, "extension_name", "") == "pandas.interval":
+        raise TypeError("intervals are texts, one by one")
     boxed = getattr(getattr(values, "dtype", None), "kind", "O") == "O"
     if boxed and pa.types.is_floating(column.type) and bool in set(map(type, values)):
         raise TypeError("a truth value is not a number, though Arrow makes it one")
@@ -187,7 +190,9 @@ def plain(pa: Any, column: Any) -> Any:
         return column.cast(pa.string())
     if types.is_date(kind):
         return _seconds(pa, column.cast(pa.timestamp("ms")))
-    if types.is_timestamp(kind) or types.is_duration(kind):
+    if types.is_time32(kind):
+        return _seconds(pa, column.cast(pa.time64("us")))
+    if types.is_timestamp(kind) or types.is_duration(kind) or types.is_time(kind):
         return _seconds(pa, column)
     raise UnsupportedValueError(f"a column of type {kind} cannot be an attribute")
 

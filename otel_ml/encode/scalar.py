@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Rational, Real
@@ -67,6 +67,8 @@ def _convert(value: object, limit: int) -> Scalar | None:
         return bounded_int(int(value))
     if isinstance(value, (datetime, date, timedelta)):
         return _seconds(value)
+    if isinstance(value, time):
+        return value.hour * 3600.0 + value.minute * 60.0 + value.second + value.microsecond / 1e6
     if isinstance(value, (bytes, bytearray)):
         return clean_text(value.decode("utf-8"), limit)
     if isinstance(value, UUID):
@@ -79,13 +81,15 @@ def _foreign(value: object, limit: int) -> Scalar | None:
     pandas = sys.modules.get("pandas")
     if pandas is not None and value is getattr(pandas, "NA", None):
         return None
+    if pandas is not None and isinstance(value, getattr(pandas, "Interval", ())):
+        return clean_text(str(value), limit)
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, (numpy.datetime64, numpy.timedelta64)):
         if numpy.isnat(value):
             return None
-        time: Any = value
+        moment: Any = value
         kind = "datetime64[us]" if isinstance(value, numpy.datetime64) else "timedelta64[us]"
-        return int(time.astype(kind).astype("int64")) / 1e6
+        return int(moment.astype(kind).astype("int64")) / 1e6
     if isinstance(value, Integral):
         return bounded_int(int(value))
     if isinstance(value, (Real, Decimal)):
