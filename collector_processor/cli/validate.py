@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +12,9 @@ from collector_processor.alerts.rules import AlertRule
 from collector_processor.alerts.text import condition
 from collector_processor.cli.main import Parser
 from collector_processor.config import Config, load_config
+from collector_processor.reference.profile import Reference
 from collector_processor.service.checks import check_setup, exposures, load_references
+from collector_processor.service.unable import DROPS, unable
 
 
 def configure(parser: Parser) -> None:
@@ -38,6 +40,8 @@ def _validate(options: argparse.Namespace) -> int:
         out.print(f"  model '{name}': reference of {rows:,.0f} rows from {reference.source}", markup=False)
     for line in _alerts(config):
         out.print(f"  {line}", markup=False)
+    for line in _unable(config, references):
+        out.print(f"  {line}", style="yellow", markup=False)
     for path in config.unused:
         out.print(f"  {path}: configured but not used", style="yellow", markup=False)
     for notice in exposures(config):
@@ -59,6 +63,19 @@ def _alerts(config: Config) -> Iterator[str]:
         until = "indefinitely" if silence.until is None else f"until {silence.until.isoformat()}"
         where = ", ".join(f"{key}={'|'.join(values)}" for key, values in silence.where.items()) or "everything"
         yield f"  silence {until}: {where}{f' ({silence.comment})' if silence.comment else ''}"
+
+
+def _unable(config: Config, references: Mapping[str, Reference]) -> Iterator[str]:
+    """Return a line for each rule that cannot fire for a model, or only after something has happened."""
+    for name in dict.fromkeys((*config.monitor.models, *references)):
+        for rule in config.alerts.resolved():
+            reason = unable(rule, name, config.monitor, references.get(name))
+            if reason:
+                yield f"rule {rule.name} cannot fire for model '{name}': {reason}"
+    learned = [rule.name for rule in config.alerts.resolved() if rule.measurement in DROPS]
+    if learned:
+        labels = config.monitor.reference.labels
+        yield f"rule {', '.join(learned)}: without a reference file, fires only after a model's first {labels} labels"
 
 
 _NOWHERE = "only logged; to send them, list exporters in alerts.notify"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from collector_processor.alerts.alerting import Alerting
+from collector_processor.columns.batch import ModelKey
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.watched import Model
+from collector_processor.reference.profile import Reference
+from collector_processor.service.unable import unable
 from collector_processor.status.board import Board
 from collector_processor.status.newest import Newest
 from collector_processor.status.state import FiringAlert, Learning, ModelState, Phase, ServiceState
 
 INTERVAL_NS: Final = 10**9
 """How often the state is renewed when nothing was measured."""
+_log = logging.getLogger(__name__)
 
 
 class Observer:
@@ -27,6 +32,7 @@ class Observer:
         self._pipeline = pipeline
         self._alerting = alerting
         self._newest = Newest(pipeline.config.limits.series, telemetry)
+        self._unable: dict[ModelKey, tuple[Reference, tuple[tuple[str, str], ...]]] = {}
 
     def look(self, measurements: Sequence[Measurement], now_ns: int) -> None:
         """Renew the state if there are measurements or an interval has passed."""
@@ -35,6 +41,8 @@ class Observer:
         models = self._pipeline.models
         self._newest.take(measurements)
         self._newest.forget_all_but(models)
+        for key in self._unable.keys() - models.keys():
+            del self._unable[key]
         states = {key: self._state(model) for key, model in models.items()}
         self._board.state = ServiceState(now_ns, MappingProxyType(states), tuple(self._firing()))
 
@@ -58,7 +66,25 @@ class Observer:
             window=window,
             problems=tuple(model.problems.values()),
             measurements=measurements,
+            unable=() if watch is None or self._alerting is None else self._unable_rules(model.key, watch.compared),
+            first_labels=None
+            if watch is None or watch.first_labels is None
+            else Learning(int(watch.first_labels.labels), watch.first_labels.wanted),
         )
+
+    def _unable_rules(self, key: ModelKey, reference: Reference) -> tuple[tuple[str, str], ...]:
+        """Return the rules that cannot fire for a model, each with its reason; log those that are new."""
+        known = self._unable.get(key)
+        if known is not None and known[0] is reference:
+            return known[1]
+        rules = [book.rule for book in self._alerting.engine.books.values()] if self._alerting else []
+        reasons = ((rule.name, unable(rule, key.name, self._pipeline.config, reference)) for rule in rules)
+        found = tuple((rule, reason) for rule, reason in reasons if reason)
+        for rule, reason in found:
+            if known is None or (rule, reason) not in known[1]:
+                _log.info("model '%s': the alert rule %s cannot fire: %s", key, rule, reason)
+        self._unable[key] = reference, found
+        return found
 
     def _firing(self) -> Iterator[FiringAlert]:
         """Yield the alerts for which a notice was sent, so not the silenced ones."""

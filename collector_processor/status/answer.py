@@ -44,6 +44,10 @@ def _model(model: ModelState, alerts: list[FiringAlert]) -> dict[str, Any]:
         "predictions": model.predictions,
         "late": model.late,
         "labels": {"waiting": model.waiting, "joined": model.joined},
+        "performance_reference": None
+        if model.first_labels is None
+        else {"labels": model.first_labels.rows, "wanted": model.first_labels.wanted},
+        "cannot_fire": [{"rule": rule, "reason": reason} for rule, reason in model.unable],
         "window": None
         if window is None
         else {"end": _time(window.end_ns), "rows": window.rows, "labels": window.labels},

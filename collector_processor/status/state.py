@@ -69,6 +69,10 @@ class ModelState:
     window: LastWindow | None = None
     problems: tuple[str, ...] = ()
     measurements: tuple[Measurement, ...] = ()
+    unable: tuple[tuple[str, str], ...] = ()
+    """Alert rules that cannot fire for it, each with the reason."""
+    first_labels: Learning | None = None
+    """Progress of learning the performance of the first labels; None if the reference has labels."""
 
     @property
     def reason(self) -> str:

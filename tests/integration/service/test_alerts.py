@@ -225,7 +225,7 @@ def test_validate_prints_rules_silences_and_who_is_told(
     file = written(notifying(to_chat(chat), silences=[silence], rules={**RULES, "silence": {"absent_for": "1h"}}))
     assert main(["validate", "--config", file]) == 0
     printed = capsys.readouterr().out
-    assert "alerts: 3 rules → apprise" in printed
+    assert "alerts: 3 rules, sent to apprise" in printed
     assert f"drifted (warning): {semconv.DRIFT_BREACHED} above 0.5" in printed
     assert f"silence (critical): {semconv.WINDOW_ROWS} absent for 1h" in printed
     assert f"silence until 2026-12-01T00:00:00+00:00: {semconv.MODEL_NAME}=old (on its way out)" in printed
