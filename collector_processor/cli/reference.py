@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from rich.console import Console
@@ -34,6 +35,13 @@ def configure(parser: Parser) -> None:
         "--positive-class", default="", metavar="CLASS", help="class that score, precision and recall are about"
     )
     build.add_argument(
+        "--threshold",
+        type=_threshold,
+        default=None,
+        metavar="SCORE",
+        help="least score of rows predicted as the positive class (default: 0.5)",
+    )
+    build.add_argument(
         "--features", type=names, default=None, metavar="A,B", help="feature columns (default: all other columns)"
     )
     build.add_argument("--categorical", type=names, default=(), metavar="A,B", help="columns to treat as categories")
@@ -50,6 +58,13 @@ def configure(parser: Parser) -> None:
     show = parser.add_command("show", "print a reference profile")
     show.add_argument("file", metavar="FILE", type=Path, help="reference profile")
     show.set_defaults(run=_reference_show)
+
+
+def _threshold(text: str) -> float:
+    threshold = float(text)
+    if not math.isfinite(threshold):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return threshold
 
 
 def _reference_build(options: argparse.Namespace) -> int:
@@ -80,6 +95,7 @@ def _reference_build(options: argparse.Namespace) -> int:
             table.predictions,
             task=options.task,
             positive_class=options.positive_class,
+            threshold=options.threshold,
             segments=options.segments,
             categorical=options.categorical,
             label_classes=table.label_classes,

@@ -15,6 +15,7 @@ from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import label_cells
 from collector_processor.statistics.groups import cell_slots
 from collector_processor.statistics.schema import Categories
+from otel_ml.classes import canonical_class
 
 CLASSES_LIMIT: Final = 100_000
 """Number of class texts kept for one model; labels of further ones count as ``wrong_kind`` when they join."""
@@ -37,6 +38,10 @@ class EarlyLabels:
     def __len__(self) -> int:
         """Labels in memory."""
         return len(self.store)
+
+    def classes(self) -> list[str]:
+        """Return the classes that labels had."""
+        return [name for name in map(canonical_class, self._classes.names(0)) if name]
 
     def insert(self, labels: LabelBatch) -> Dropped:
         """Keep labels of ids that have none here; return what was evicted for lack of capacity."""

@@ -10,7 +10,7 @@ from collector_processor.columns.batch import F64, I32, I64, U64, Column, Predic
 from collector_processor.decode.limits import DecodeLimits
 from collector_processor.labels.pending import SCORES_LIMIT, PendingRows
 from collector_processor.statistics.accumulate import likeliest_score, score_cells
-from collector_processor.statistics.classes import NO_CLASS, class_codes, known_classes
+from collector_processor.statistics.classes import NO_CLASS, class_codes, decided_classes, known_classes
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
@@ -18,15 +18,13 @@ from collector_processor.statistics.texts import as_texts
 WHOLE = 0.999
 """Sum of a row's probabilities from which on none of them was dropped."""
 _DECODED_CLASSES = DecodeLimits().classes
-DECISION_THRESHOLD = 0.5
-"""From this score on, a binary prediction that names no class counts as positive."""
 
 
 def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     """Return the rows of a batch as they are kept, without failed ones.
 
-    A binary prediction without a class is positive if its score is at least 0.5; a multiclass one gets its most likely
-    class.
+    A binary prediction without a class gets the one that the threshold decides, if the positive class is known; a
+    multiclass one gets its most likely class.
     """
     if batch.error is not None:
         done = ~batch.error.is_text()
@@ -40,7 +38,7 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
         predicted = class_codes(schema.classes, as_texts(batch.prediction))
     scores = score_cells(batch, schema.positive_class)
     if schema.task == "binary_classification":
-        predicted = _decided(schema, predicted, scores)
+        predicted = decided_classes(schema, predicted, scores)
         return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores)
     class_scores = _class_scores(schema, batch)
     predicted = _likeliest(schema, predicted, batch.scores)
@@ -63,19 +61,6 @@ def latest_rows(ids: U64) -> I64:
     last = np.append((ordered[1:] != ordered[:-1]).any(axis=1), [True])
     rows[order] = order[last][np.cumsum(last) - last]
     return rows
-
-
-def _decided(schema: Schema, predicted: I32, scores: F64 | None) -> I32:
-    """Return binary classes, taken from the score if none was sent."""
-    undecided = ~known_classes(predicted)
-    if scores is None or not schema.positive_class or not undecided.any():
-        return predicted
-    positive = schema.classes.slots(0, (schema.positive_class,))[0]
-    # While the other class has no name, it is "other": all except the positive one count as negative.
-    name = next((name for name in schema.classes.names(0) if name != schema.positive_class), None)
-    negative = 0 if name is None else schema.classes.slots(0, (name,))[0]
-    decided = np.where(scores >= DECISION_THRESHOLD, positive, negative)
-    return np.where(undecided & ~np.isnan(scores), decided, predicted).astype(np.int32)
 
 
 def _class_scores(schema: Schema, batch: PredictionBatch) -> dict[int, F64]:

@@ -69,6 +69,11 @@ class LabelJoin:
         pending = self._pending.get(key)
         return 0 if pending is None else pending.store.waiting
 
+    def early_classes(self, name: str) -> list[str]:
+        """Return the classes of a model's labels that wait for their prediction."""
+        early = self._early.get(name)
+        return [] if early is None else early.classes()
+
     def joined(self, name: str) -> int:
         """Return the number of labels joined since the start, of all versions of a model."""
         return self._joined.get(name, 0)
@@ -204,6 +209,7 @@ class LabelJoin:
         self._count(early.model_name, "joined_early", int(np.count_nonzero(usable & ~taken)))
         self._count(early.model_name, "wrong_kind", int(np.count_nonzero(~truths.known() & ~taken)))
         at = at.take(usable)
+        pending.decide(at, schema)
         _settle(pending, at, truths.take(usable), labels.time_ns[usable], not_before_ns)
         return pending.outcomes(at, schema) if len(at.row) else None
 
@@ -328,6 +334,7 @@ def _join(
         return None
     taken_back = pending.outcomes(at.take(changed), schema, -1.0)
     at = at.take(~same)
+    pending.decide(at, schema)
     _settle(pending, at, truths.take(~same), batch.time_ns[rows[~same]], not_before_ns)
     outcomes = pending.outcomes(at, schema)
     return taken_back.plus(outcomes) if len(taken_back) else outcomes

@@ -12,7 +12,7 @@ from collector_processor.columns.batch import F64, I32, I64, U64, Mask
 from collector_processor.labels.generation import Defaults, Values
 from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import Truth
-from collector_processor.statistics.classes import class_slots
+from collector_processor.statistics.classes import class_slots, decided_classes
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 
@@ -124,6 +124,12 @@ class PendingPredictions:
         self.store.put("outcome_ns", places, outcome_ns)
         self.store.put("delay_s", places, delay_s.astype(np.float32))
         self.store.settle(places)
+
+    def decide(self, places: Places, schema: Schema) -> None:
+        """Give binary predictions without a class the one that the threshold decides, now that it can."""
+        predicted: I32 = self.store.take("predicted", places).astype(np.int32)
+        if schema.task == "binary_classification" and not (predicted > 0).all():
+            self.store.put("predicted", places, decided_classes(schema, predicted, self.store.take("score", places)))
 
     def outcomes(self, places: Places, schema: Schema, sign: float = 1.0) -> OutcomeBatch:
         """Return the outcomes of settled predictions; with ``sign`` −1, their retractions."""

@@ -108,12 +108,12 @@ class PerformanceMonitor:
     sections: ClassVar[Mapping[str, type[Settings]]] = {WINDOW: LeastLabels}
 
     def __init__(self, least: LeastLabels) -> None:
-        self._min_labels = least.min_labels
+        self.min_labels = least.min_labels
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the window's performance, and how much worse it is than the reference's."""
         outcomes, schema = window.pane.outcomes, window.schema
-        enough = outcomes.labels >= self._min_labels * (1.0 - ROUNDING)
+        enough = outcomes.labels >= self.min_labels * (1.0 - ROUNDING)
         if not enough.any():
             return []
         groups = [(group, group_attributes(window.model, schema, group)) for group in np.flatnonzero(enough).tolist()]
@@ -133,7 +133,7 @@ class PerformanceMonitor:
 
     def _drops(self, window: Window, reference: Reference, scores: Sequence[Score]) -> Iterator[Measurement]:
         """Return how much worse each score is than the reference's, for groups with enough labels on both sides."""
-        least = DROP_LABELS * self._min_labels * (1.0 - ROUNDING)
+        least = DROP_LABELS * self.min_labels * (1.0 - ROUNDING)
         then = reference.pane.outcomes.labels >= least
         if not then.any():
             return

@@ -85,6 +85,12 @@ _METRICS: Final = (
         "batches and windows that contradict the reference of their model",
         ("kind",),
     ),
+    OwnMetric(
+        "otel_ml_unmatched_labels_total",
+        "counter",
+        "labels of classes that no prediction and no reference had",
+        ("model",),
+    ),
     OwnMetric("otel_ml_windows_closed_total", "counter", "windows closed", ("model",)),
     OwnMetric("otel_ml_errors_total", "counter", "unexpected errors that the service survived", ("stage",)),
     OwnMetric("otel_ml_reloads_total", "counter", "reloads of the configuration: `applied` or `refused`", ("result",)),

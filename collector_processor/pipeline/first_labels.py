@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -44,6 +44,15 @@ class FirstLabels:
             self._sums = Pane.empty(schema)
         accumulate_outcomes(self._sums, schema, outcomes)
         return self._finish(reference, schema)
+
+    def decided(self, reference: Reference, schema: Schema, wrong: Collection[str]) -> None:
+        """Follow the schema, whose positive class was decided; wrong sums of a pane begin again at zero."""
+        if self._sums is not None:
+            for name, values in self._sums.arrays().items():
+                if name in wrong:
+                    values[...] = 0.0
+        if self.reference is not None:
+            self._finish(reference, schema, done=True)
 
     def state(self) -> dict[str, Any]:
         """Return the state for a snapshot: JSON with arrays."""
@@ -87,7 +96,12 @@ class FirstLabels:
             return False
         self.reference = replace(
             reference,
-            schema=replace(reference.schema, classes=schema.classes, groups=schema.groups),
+            schema=replace(
+                reference.schema,
+                classes=schema.classes,
+                groups=schema.groups,
+                positive_class=schema.positive_class,
+            ),
             pane=replace(reference.pane, outcomes=self._sums.outcomes),
         )
         return True

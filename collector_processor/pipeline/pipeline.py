@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
@@ -22,6 +23,15 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.classes import (
+    adopt,
+    check_figures,
+    check_labels,
+    decide,
+    label_names,
+    report_guess,
+    understood,
+)
 from collector_processor.pipeline.gather import gather
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin
@@ -106,7 +116,9 @@ class Pipeline:
         while windows := watch.windows.close(now_ns):
             report = True
             for window in windows:
-                yield from model.evaluate(window)
+                measured = model.evaluate(window)
+                check_figures(model, watch, window, measured)
+                yield from measured
                 self.telemetry.windows.labels(str(model.key)).inc()
         if report:
             model.counted_ns = now_ns
@@ -127,7 +139,7 @@ class Pipeline:
         self.telemetry.models.set(len(self.models))
         reference = self.references.get(key.name)
         if reference is not None:
-            begin(model, reference, self.config, self.telemetry)
+            self.begin(model, reference)
         else:
             model.learn(self.config.reference.learn)
         return model
@@ -149,6 +161,12 @@ class Pipeline:
             _log.info("model '%s': relearning its reference from the next %d rows", key, self.config.reference.learn)
         return keys
 
+    def begin(self, model: Model, reference: Reference) -> Watch:
+        """Begin to monitor a model with a reference, by its configuration."""
+        watch = begin(model, reference, self.config, self.telemetry)
+        adopt(model, watch.windows.schema)
+        return watch
+
     def add_rows(self, model: Model, batch: PredictionBatch, now_ns: int) -> None:
         """Count rows into the model's windows, or keep them while its reference is learned."""
         for ready in self._with_reference(model, batch):
@@ -169,7 +187,7 @@ class Pipeline:
         if not versions:
             del self._versions[key.name]
         self.join.forget(key)
-        for metric in (self.telemetry.rows, self.telemetry.windows):
+        for metric in (self.telemetry.rows, self.telemetry.windows, self.telemetry.unmatched_labels):
             with contextlib.suppress(KeyError):
                 metric.remove(str(key))
         self.telemetry.evicted("models", "limit", 1)
@@ -221,6 +239,7 @@ class Pipeline:
             model.key.name,
             task=model.settings.task or "",
             positive_class=model.settings.positive_class,
+            threshold=model.settings.threshold,
             segments=model.settings.segments,
             categorical=model.settings.categorical,
             max_features=limits.features,
@@ -228,11 +247,13 @@ class Pipeline:
             max_classes=limits.classes,
             max_segment_values=limits.segment_values,
         )
-        begin(model, reference, self.config, self.telemetry)
+        self.begin(model, reference)
         _log.info("model '%s': reference learned from %s", model.key, reference.source)
         wanted, learned = model.settings.positive_class, reference.schema.positive_class
         if wanted and wanted != learned:
             model.report("positive_class", "no row has the positive class %r; using %r instead", wanted, learned)
+        elif learned and not wanted and not batch.positive_class:
+            report_guess(model, learned, reference.schema.classes.names(0))
         yield from learner.batches
         if not taken:
             yield batch
@@ -242,6 +263,7 @@ class Pipeline:
         if watch is None:
             return
         model.check(batch, self.telemetry)
+        batch = understood(model, watch, batch, partial(self.join.early_classes, model.key.name))
         windows = watch.windows
         segment_groups(windows.schema, batch)  # for the whole batch, before the windows cut it into panes
         score_cells(batch, windows.schema.positive_class)
@@ -268,6 +290,10 @@ class Pipeline:
                 learning = True
             else:
                 versions[key] = watch
+        names = label_names(batch)
+        for key, watch in versions.items():
+            decide(self.models[key], watch, names)
+            check_labels(self.models[key], watch, names, self.telemetry)
         schemas = {key: watch.windows.schema for key, watch in versions.items()}
         not_before = {key: watch.windows.not_before_ns for key, watch in versions.items()}
         for key, outcomes in self.join.labels(batch, schemas, not_before, awaited=learning):

@@ -99,6 +99,12 @@ class _ModelKeys(Settings):
         default=None, description=" | ".join(TASKS) + "; when absent, inferred from the spans or the outputs"
     )
     positive_class: ClassName = Field(default="", description="the class that precision, recall and score are about")
+    threshold: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="the positive class is predicted if the score is at least this; when absent, that of the reference "
+        "or of the sender, or 0.5. A class that is sent counts more",
+    )
     segments: tuple[str, ...] = Field(default=(), max_length=8, description="segments to report on")
     categorical: tuple[str, ...] = Field(
         default=(), description="features to treat as categories although they are numbers"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
@@ -69,6 +69,14 @@ class Watch:
                 learning.figures() or "nothing that can be compared",
             )
 
+    def decide(self, positive_class: str, wrong: Collection[str]) -> None:
+        """Set the positive class; sums that took another one for it begin again at zero."""
+        self.windows.schema.decide(positive_class)
+        if wrong:
+            self.windows.forget(wrong)
+        if self.first_labels is not None:
+            self.first_labels.decided(self.reference, self.windows.schema, wrong)
+
     def evaluate(self, window: Window) -> list[Measurement]:
         """Return everything that the monitors measure; one that fails is counted, and the others continue."""
         measurements: list[Measurement] = []
@@ -101,16 +109,28 @@ class Model:
     """Rows that arrived after their window had closed."""
     problems: dict[str, str] = field(default_factory=dict[str, str])
     """What is wrong with what came, by kind, in words for the model's state."""
+    logged: set[str] = field(default_factory=set[str])
+    predicted: dict[str, None] = field(default_factory=dict[str, None])
+    """Classes that predictions had, as classes or as names of scores."""
+    labeled: dict[str, None] = field(default_factory=dict[str, None])
+    unmatched: dict[str, None] = field(default_factory=dict[str, None])
+    """Classes that only labels had."""
+    tentative: bool = False
+    """Whether the positive class is the opposite of the only class that came."""
 
     def learn(self, rows: int) -> None:
         """Learn the reference from the next rows, and forget what the one before led to."""
         self.learner, self.watch = Learner(rows=rows), None
-        self.problems.clear()
+        for known in (self.problems, self.logged, self.predicted, self.labeled, self.unmatched):
+            known.clear()
+        self.tentative = False
 
     def report(self, kind: str, message: str, *arguments: object) -> None:
         """Log the first problem of a kind, and keep it in the model's state; counters show how many there were."""
         if kind not in self.problems:
             self.problems[kind] = message % arguments
+        if kind not in self.logged:
+            self.logged.add(kind)
             _log.warning("model '%s': %s", self.key, self.problems[kind])
 
     def check(self, batch: PredictionBatch, telemetry: Telemetry) -> None:
@@ -132,6 +152,11 @@ class Model:
         for kind, text in found:
             telemetry.misfits.labels(kind).inc()
             self.report(kind, "%s", text)
+
+    def threshold_given(self) -> bool:
+        """Return whether configuration or reference have a threshold, which counts more than the sender's."""
+        reference = None if self.watch is None else self.watch.reference.schema.threshold
+        return self.settings.threshold is not None or reference is not None
 
     def check_features(self, batch: PredictionBatch) -> None:
         """Log once which features the sender withholds, and which the reference does not have.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Final
@@ -36,6 +37,8 @@ MAX_FEATURES: Final = 2000
 MAX_CATEGORIES: Final = 1000
 MAX_CLASSES: Final = 100
 MAX_SEGMENT_VALUES: Final = 50
+_TAILS: Final = 2.0 ** -np.arange(8, 21)
+_PROBABILITIES: Final = np.concatenate((np.linspace(0.0, 1.0, 129), _TAILS, 1.0 - _TAILS))
 CLASS_COLUMN: Final = "class"
 """Name of the one column of a schema's class table."""
 Progress = Callable[[int, int, str], None]
@@ -48,6 +51,7 @@ def build_reference(
     *,
     task: str = "",
     positive_class: str = "",
+    threshold: float | None = None,
     segments: Sequence[str] = (),
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
@@ -86,11 +90,13 @@ def build_reference(
         has_value=batch.value is not None or label_values is not None,
     )
     resolved_task = task_of(model_name, task, batch.task, outputs, strict)
-    positive, ordered_classes = positive_of(model_name, resolved_task, positive_class, classes, strict)
+    positive, ordered_classes = positive_of(
+        model_name, resolved_task, positive_class, batch.positive_class, classes, strict
+    )
     numbers, texts = feature_sources(batch, kinds, max_features)
     more_numbers, more_texts = output_sources(batch, resolved_task == "regression", positive, labels)
     numbers, texts = numbers + more_numbers, texts + more_texts
-    bins, spread = _ranged(numbers, batch.weights, progress)
+    bins, spread = _ranged(numbers, batch.weights, threshold, progress)
     edges, drift_edges = _padded(bins)
     schema = Schema(
         task=resolved_task or "",
@@ -104,6 +110,7 @@ def build_reference(
         categories=_categories(texts, batch.weights, max_categories),
         classes=Categories.from_pairs((CLASS_COLUMN,), max_classes, [(0, name) for name in ordered_classes]),
         groups=_groups(batch, segments, max_segment_values),
+        threshold=threshold,
     )
     pane = Pane.empty(schema)
     accumulate(pane, schema, batch)
@@ -114,8 +121,12 @@ def build_reference(
     return Reference(model_name, schema, pane, spread, source, built_at)
 
 
-def _ranged(sources: Sequence[Source], weights: F64, progress: Progress | None) -> tuple[list[Bins], F64]:
+def _ranged(
+    sources: Sequence[Source], weights: F64, threshold: float | None, progress: Progress | None
+) -> tuple[list[Bins], F64]:
     """Return the bins and the standard deviation of every numeric column."""
+    # A binary decision is usually made at one half: as an edge, it makes the counts of any window exact there.
+    edges = (0.5,) if threshold is None or not math.isfinite(threshold) else (threshold,)
     bins: list[Bins] = []
     spread = np.zeros(len(sources))
     even = bool(weights[0] > 0.0 and (weights == weights[0]).all())
@@ -123,13 +134,27 @@ def _ranged(sources: Sequence[Source], weights: F64, progress: Progress | None) 
         if progress is not None:
             progress(position, len(sources), f"binning {source.spec.name}")
         values, cell_weights = source.numbers(weights)
-        # A binary decision is usually made at one half: as an edge, it makes the counts of any window exact there.
-        include = (0.5,) if source.spec == SCORE_COLUMN else ()
-        bins.append(
-            fine_edges(values, None if even else cell_weights, include=include, half=source.spec != SCORE_COLUMN)
-        )
+        score = source.spec == SCORE_COLUMN
+        fine = fine_edges(values, None if even else cell_weights, include=edges if score else (), half=not score)
+        bins.append(ranked(fine) if score else fine)
         spread[position] = _spread(values, cell_weights, even=even)
     return bins, spread
+
+
+def ranked(bins: Bins) -> Bins:
+    """Return the bins of a probability with edges on all of 0 to 1, so that scores that the reference lacks are ranked.
+
+    The first rows of a model may all be negative: the scores of positive ones are then above its range.
+
+    >>> ranked(fine_edges(np.array([0.1, 0.2]))).edges[[0, -1]].tolist(), ranked(fine_edges(np.array([7.0]))).edges[0]
+    ([0.0, 1.0], np.float64(7.0))
+    """
+    edges = bins.edges
+    if not (bins.low >= 0.0 and bins.high <= 1.0):
+        return bins
+    beyond = _PROBABILITIES[(edges[0] > _PROBABILITIES) | (edges[-1] < _PROBABILITIES)]
+    every = np.unique(np.concatenate((edges, beyond)))
+    return bins._replace(edges=every, drift=np.searchsorted(every, edges[bins.drift]).astype(np.int32))
 
 
 def _spread(values: F64, weights: F64, *, even: bool = False) -> float:

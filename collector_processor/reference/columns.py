@@ -98,9 +98,9 @@ def output_sources(
 
 
 def class_names(batch: PredictionBatch, labels: Labels, limit: int) -> list[str]:
-    """Return the classes of predictions and labels, at most ``limit``, those of most weight first."""
+    """Return the classes of predictions and labels, and names of scores, at most ``limit``, of most weight first."""
     columns = [as_texts(column) for column in (batch.prediction, labels.classes) if column is not None]
-    weight: dict[str, float] = {}
+    weight: dict[str, float] = dict.fromkeys(batch.scores, 0.0)
     for column in columns:
         for name, rows in _weights_by_text(column, batch.weights).items():
             weight[name] = weight.get(name, 0.0) + rows

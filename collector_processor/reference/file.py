@@ -90,6 +90,8 @@ def reference_text(reference: Reference) -> str:
         **columns,
         "vectors": vectors,
     }
+    if schema.threshold is not None:
+        document["threshold"] = number(schema.threshold)
     if reference.estimator is not None:
         document["estimator"] = checked_estimator(Node(reference.estimator, "the reference", "estimator"))
     return written(document) + "\n"
@@ -171,6 +173,7 @@ def parse_reference(text: str | bytes, name: str) -> Reference:
         classes=_table(classes, [classes["name"].text()], [(0, text) for text in classes["names"].texts()]),
         groups=_table(segments, segments["names"].texts(), _pairs(segments["values"])),
         unit=root["unit"].text(),
+        threshold=root["threshold"].real() if "threshold" in root else None,
     )
     reference = Reference(
         model_name=root["model"].text(),

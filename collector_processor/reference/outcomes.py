@@ -7,7 +7,7 @@ import numpy as np
 from collector_processor.columns.batch import F64, I32, Column, Mask, PredictionBatch
 from collector_processor.reference.columns import Labels
 from collector_processor.statistics.accumulate import likeliest_score, score_cells
-from collector_processor.statistics.classes import NO_CLASS, class_codes, known_classes
+from collector_processor.statistics.classes import NO_CLASS, class_codes, decided_classes, known_classes
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.statistics.schema import Schema
@@ -36,15 +36,18 @@ def reference_outcomes(schema: Schema, batch: PredictionBatch, labels: Labels) -
         delay_s=np.full(len(batch), np.nan),
         labels=slots if labels.values is None else None,
         label_values=labels.values,
-        predicted=_predicted(schema, batch.prediction, failed),
+        predicted=_predicted(schema, batch.prediction, scores, failed),
         predicted_values=None if batch.value is None else np.where(failed, np.nan, batch.value),
     )
 
 
-def _predicted(schema: Schema, prediction: Column | None, failed: Mask) -> I32 | None:
-    if prediction is None:
-        return None
-    return np.where(failed, NO_CLASS, class_codes(schema.classes, as_texts(prediction))).astype(np.int32)
+def _predicted(schema: Schema, prediction: Column | None, scores: F64, failed: Mask) -> I32:
+    predicted = np.full(len(failed), NO_CLASS, np.int32)
+    if prediction is not None:
+        predicted = class_codes(schema.classes, as_texts(prediction))
+    if schema.task == "binary_classification":
+        predicted = decided_classes(schema, predicted, scores)
+    return np.where(failed, NO_CLASS, predicted).astype(np.int32)
 
 
 def _label_probability(schema: Schema, batch: PredictionBatch, scores: F64, slots: I32 | None) -> F64:

@@ -20,6 +20,7 @@ def describe(reference: Reference) -> Group:
         ("task", schema.task or "unknown"),
         ("classes", listed(schema.classes.names(0))),
         ("positive class", schema.positive_class),
+        ("threshold", "" if schema.threshold is None else f"{schema.threshold:.6g}"),
         ("segments", listed(schema.groups.columns)),
         ("rows", f"{rows[1]:,.0f}" if rows[0] == rows[1] else f"{rows[1]:,.0f} (weight {rows[0]:,.6g})"),
         ("labels", f"{reference.pane.outcomes.labels[0]:,.6g}"),

@@ -11,8 +11,9 @@ import numpy as np
 from collector_processor.columns.batch import F64
 from otel_ml.semconv import TASKS, Task
 
-POSITIVE_WORDS: Final = ("1", "true", "yes", "positive", "y")
-"""Classes that are positive by convention, in upper or lower case."""
+POSITIVE_WORDS: Final = ("1", "yes", "y", "positive", "pos", "fraud", "spam", "churn")
+"""Classes that are positive by convention, in upper or lower case; ``true`` is the class ``1``."""
+_OPPOSITES: Final = {"0": "1", "-1": "1", "no": "yes", "n": "y", "negative": "positive", "neg": "pos"}
 CODES: Final = 1000
 """Most distinct whole numbers that may be codes of classes."""
 _BINARY: Final[Task] = "binary_classification"
@@ -82,18 +83,18 @@ def may_be_classes(values: F64 | None) -> bool:
 
 
 def positive_of(
-    model_name: str, task: Task | None, given: str, classes: Sequence[str], strict: bool
+    model_name: str, task: Task | None, given: str, sent: str, classes: Sequence[str], strict: bool
 ) -> tuple[str, tuple[str, ...]]:
     """Return the positive class and all classes in order; no positive class unless the task is binary classification.
 
-    Without a ``given`` class, it is one with a conventional name (:data:`POSITIVE_WORDS`), else the last in sorted
-    order. A class that is ``given`` but not among the ``classes`` raises ``ValueError`` if ``strict``; otherwise it is
-    added to them: the first rows of a model may contain no positive one.
+    It is the ``given`` class, else the one ``sent`` with the rows, else :func:`positive_among` the classes. A class
+    that is ``given`` but not among the ``classes`` raises ``ValueError`` if ``strict``; otherwise it is added to one
+    other class: the first rows of a model may contain no positive one. Of two other classes, the names decide.
 
-    >>> positive_of("m", "binary_classification", "", ("No", "Yes"), strict=True)
+    >>> positive_of("m", "binary_classification", "", "", ("No", "Yes"), strict=True)
     ('Yes', ('No', 'Yes'))
-    >>> positive_of("m", "binary_classification", "", ("ham", "spam"), strict=True)[0]
-    'spam'
+    >>> positive_of("m", "binary_classification", "", "1", ("0",), strict=False)
+    ('1', ('0', '1'))
     """
     known = tuple(sorted(classes))
     if task != _BINARY:
@@ -102,18 +103,45 @@ def positive_of(
                 f"model '{model_name}': positive class '{given}' given, but the task is {task or 'unknown'}"
             )
         return "", known
-    if given:
-        if given in known or not known:
-            return given, known
-        if strict:
-            raise ValueError(f"model '{model_name}': no class '{given}'; available: {listed(known)}")
-        return (given, tuple(sorted((*known, given)))) if len(known) < 2 else (_conventional(known), known)
-    return (_conventional(known) if known else ""), known
+    if given and strict and known and given not in known:
+        raise ValueError(f"model '{model_name}': no class '{given}'; available: {listed(known)}")
+    for named in filter(None, (given, sent)):
+        if named in known or not known:
+            return named, known
+        if len(known) < 2:
+            return named, tuple(sorted((*known, named)))
+    return positive_among(known), known
 
 
-def _conventional(classes: tuple[str, ...]) -> str:
+def positive_among(classes: Sequence[str]) -> str:
+    """Return the class with a conventional name (:data:`POSITIVE_WORDS`), else the last of two or more in sorted order.
+
+    One class alone is not positive because it came first: the other one may still come. It is positive by its name.
+
+    >>> positive_among(["0"]), positive_among(["1"]), positive_among(["ok", "Fraud"]), positive_among(["a", "b"])
+    ('', '1', 'Fraud', 'b')
+    """
     by_word = {name.casefold(): name for name in classes}
-    return next((by_word[word] for word in POSITIVE_WORDS if word in by_word), classes[-1])
+    conventional = next((by_word[word] for word in POSITIVE_WORDS if word in by_word), "")
+    return conventional or (max(classes) if len(classes) > 1 else "")
+
+
+def opposite(classes: Sequence[str]) -> str:
+    """Return the positive class that the name of the only class implies; empty if there are more, or its name does not.
+
+    >>> opposite(["0"]), opposite(["No"]), opposite(["legit"]), opposite(["0", "2"])
+    ('1', 'Yes', '', '')
+    """
+    if len(classes) != 1:
+        return ""
+    [name] = classes
+    positive = _OPPOSITES.get(name.casefold(), "")
+    return positive.upper() if name.isupper() else positive.title() if name.istitle() else positive
+
+
+def is_conventional(positive_class: str) -> bool:
+    """Return whether a class is positive by its name."""
+    return positive_class.casefold() in POSITIVE_WORDS
 
 
 def listed(names: Sequence[str], limit: int = 20) -> str:

@@ -50,13 +50,14 @@ class Observer:
         watch, learner, join = model.watch, model.learner, self._pipeline.join
         measurements, window = self._newest.of(model.key)
         phase: Phase = "learning" if watch is None else "counting" if window is None else "measured"
-        schema = None if watch is None else watch.reference.schema
+        schema = None if watch is None else watch.windows.schema
         return ModelState(
             model.key,
             phase,
             reference="" if watch is None else watch.reference.source,
             task=(model.settings.task or "") if schema is None else schema.task,
             positive_class=model.settings.positive_class if schema is None else schema.positive_class,
+            threshold=None if schema is None or schema.threshold != schema.threshold else schema.threshold,
             last_seen_ns=model.last_seen_ns,
             predictions=model.counter.total,
             late=model.late,

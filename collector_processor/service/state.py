@@ -23,9 +23,10 @@ from collector_processor.columns.classes import canonical_predictions
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitors.fold import restore_folds, saved_folds
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.classes import adopt
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import ModelConfig
-from collector_processor.pipeline.watched import Model, Watch, begin, window_policy
+from collector_processor.pipeline.watched import Model, Watch, window_policy
 from collector_processor.reference.file import parse_reference, reference_text
 from collector_processor.reference.learning_rows import batches_from_state, batches_state
 from collector_processor.reference.profile import Reference
@@ -146,6 +147,8 @@ class StateReader:
             return
         reference = _reference(pipeline, model, entry)
         schema = _grown(reference.schema, entry["tables"])
+        adopt(model, schema)
+        _restore_classes(model, schema, entry.get("classes", {}))
         folds: Any = entry.get("sequential", {})
         if not isinstance(folds, dict):
             raise ValueError("the states of its monitors are not a mapping")
@@ -165,7 +168,7 @@ class StateReader:
             self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning("%s; its saved windows were dropped, but its reference was kept", error)
             windows = ModelWindows(key, schema, policy, self._telemetry)
-        watch = model.watch = replace(begin(model, reference, pipeline.config, self._telemetry), windows=windows)
+        watch = model.watch = replace(pipeline.begin(model, reference), windows=windows)
         if watch.first_labels is not None and "first_labels" in entry:
             self._restore_first_labels(watch, entry["first_labels"])
         for problem in restore_folds(watch.folds, reference, cast("dict[str, Any]", folds), windows.not_before_ns):
@@ -184,6 +187,18 @@ class StateReader:
             _log.warning(
                 "model '%s': its performance is learned again from the next labels: %s", watch.windows.key, error
             )
+
+
+def _restore_classes(model: Model, schema: Schema, saved: Mapping[str, Any]) -> None:
+    """Restore what was decided while the model was served; version 0.1.0 did not save which classes were predicted."""
+    positive, threshold = saved.get("positive", ""), saved.get("threshold")
+    if positive and not schema.positive_class:
+        schema.decide(str(positive))
+    if threshold is not None and schema.threshold is None:
+        schema.set_threshold(float(threshold))
+    model.predicted = dict.fromkeys(map(str, saved.get("predicted", schema.classes.names(0))))
+    model.labeled = dict.fromkeys(map(str, saved.get("labeled", ())))
+    model.tentative = bool(saved.get("tentative"))
 
 
 class _NoRoomError(ValueError):
@@ -209,6 +224,13 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
         "sequential": saved_folds(model.watch.folds, reference),
         "tables": {name: _pairs(getattr(windows.schema, name)) for name in _TABLES},
         "meaning": _meaning(reference.schema),
+        "classes": {
+            "positive": "" if model.settings.positive_class else windows.schema.positive_class,
+            "threshold": None if model.threshold_given() else windows.schema.threshold,
+            "predicted": [*model.predicted],
+            "labeled": [*model.labeled],
+            "tentative": model.tentative,
+        },
     }
     if model.watch.first_labels is not None:
         entry["first_labels"] = model.watch.first_labels.state()

@@ -10,10 +10,12 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I32, Column, Mask
 from collector_processor.statistics.groups import cell_slots
-from collector_processor.statistics.schema import Categories
+from collector_processor.statistics.schema import Categories, Schema
 
 NO_CLASS: Final = -1
 """The code of a row without a class."""
+DECISION_THRESHOLD: Final = 0.5
+"""From this score on, a binary prediction that names no class counts as positive, if no other threshold is known."""
 _IDENTITIES: Final = 2**31 - 2
 _CACHED: Final = 65_536
 
@@ -50,6 +52,21 @@ def class_slots(codes: I32) -> I32:
     Rows without a class keep :data:`NO_CLASS`.
     """
     return np.where(codes < NO_CLASS, 0, codes).astype(np.int32)
+
+
+def decided_classes(schema: Schema, predicted: I32, scores: F64 | None) -> I32:
+    """Return the codes of binary classes, decided by score and threshold where ``predicted`` has none."""
+    # Slot 0 is what a score below the threshold means while the negative class has no name: now it may have one.
+    undecided = ~known_classes(predicted) | (predicted == 0)
+    if scores is None or not schema.positive_class or not undecided.any():
+        return predicted
+    threshold = DECISION_THRESHOLD if schema.threshold is None else schema.threshold
+    undecided &= ~np.isnan(scores - threshold)  # a threshold of NaN decides nothing
+    positive = schema.classes.slots(0, (schema.positive_class,))[0]
+    # While the other class has no name, it is "other": all except the positive one count as negative.
+    name = next((name for name in schema.classes.names(0) if name != schema.positive_class), None)
+    negative = 0 if name is None else schema.classes.slots(0, (name,))[0]
+    return np.where(undecided, np.where(scores >= threshold, positive, negative), predicted).astype(np.int32)
 
 
 @lru_cache(_CACHED)

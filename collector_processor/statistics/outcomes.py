@@ -33,6 +33,10 @@ EPSILON: Final = float(np.finfo(np.float64).eps)
 VALUE_LIMIT: Final = 1e140
 """Larger labels or predictions of a regression do not count in ``errors``: their squares would be infinite."""
 
+SCORE_SUMS: Final = frozenset({"outcomes.score_hits", "outcomes.calibration", "outcomes.scored"})
+CLASS_SUMS: Final = frozenset({"outcomes.by_class"})
+"""The sums of a binary task that depend on which class is positive: of scores, and of classes that scores decided."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutcomeBatch:
@@ -101,9 +105,10 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> N
     """Add joined labels to the pane's ``outcomes``, and to the drift vectors of the label column if there is one.
 
     Rows without a label add nothing; rows without a prediction add only to ``labels``, ``delay`` and label drift. In a
-    binary task every class except the positive one is negative; as long as the positive class is unknown, only the
-    classes are counted. Scores outside 0 to 1 are not probabilities: they count for ranking (``score_hits``), not for
-    calibration. A schema without a score column has no bins to rank in, and so no ROC AUC.
+    binary task every class except the positive one is negative; as long as the positive class is unknown, all are:
+    there is one class only, most likely the negative one. Scores outside 0 to 1 are not probabilities: they count for
+    ranking (``score_hits``), not for calibration. A schema without a score column has no bins to rank in, and so no ROC
+    AUC.
     """
     known = _known(outcomes)
     if not known.all():
@@ -120,7 +125,7 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> N
         _add_classes(pane.outcomes, schema, outcomes, outcomes.labels, members)
         if schema.task != "binary_classification":
             _add_log_loss(pane.outcomes, outcomes, members)
-        elif schema.positive_class:
+        else:
             _add_binary(pane.outcomes, schema, outcomes, outcomes.labels, members)
     _add_label_column(pane, schema, outcomes)
 

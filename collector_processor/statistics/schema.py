@@ -2,7 +2,8 @@
 
 Bins. Numeric column ``i`` has ascending finite ``edges[i]`` (padded at the end with ``+inf``); bin 0 is everything
 below ``edges[i, 0]``, bin ``b`` is ``[edges[i, b-1], edges[i, b])``. The first edge is the reference's minimum and the
-last finite one lies just above its maximum, so bin 0 and the bin after the last edge are exactly *out of range*.
+last finite one lies just above its maximum, so bin 0 and the bin after the last edge are exactly *out of range*. Only
+the edges of a score that is a probability go on to 0 and 1.
 Fine bins hold at most about 1/1024 of the reference each, unless one value alone holds more: that value has a separate
 bin. So the Kolmogorov–Smirnov statistic read at the edges is accurate to 1/1024, whatever the current rows are.
 
@@ -112,7 +113,8 @@ class ColumnSpec:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The meaning of a model's vectors; frozen except for its three append-only tables.
+    """The meaning of a model's vectors; frozen except for its three append-only tables, the threshold, and a positive
+    class that is not known yet.
 
     - ``numeric``: columns of numbers, row ``i`` of ``edges`` float64 ``[F, E]`` and of ``drift_edges``.
     - ``drift_edges`` int32 ``[F, D]``: which of a column's edges are the coarse (decile) edges used by the binned drift
@@ -136,6 +138,8 @@ class Schema:
     groups: Categories
     unit: str = field(default="{unit}")
     """UCUM unit of a regression's value."""
+    threshold: float | None = None
+    """The score from which on the positive class is predicted, if it is given; NaN if the score does not decide."""
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
@@ -147,4 +151,13 @@ class Schema:
         return Schema(
             self.task, self.positive_class, self.numeric, self.edges, self.drift_edges, self.low, self.high,
             self.categorical, self.categories.fork(), self.classes.fork(), self.groups.fork(), self.unit,
+            self.threshold,
         )  # fmt: skip
+
+    def decide(self, positive_class: str) -> None:
+        """Set the positive class when it becomes known; everything that shares the schema sees it."""
+        object.__setattr__(self, "positive_class", positive_class)
+
+    def set_threshold(self, threshold: float) -> None:
+        """Set the threshold; a sender may change it at any time."""
+        object.__setattr__(self, "threshold", threshold)

@@ -40,6 +40,7 @@ def _model(model: ModelState, alerts: list[FiringAlert]) -> dict[str, Any]:
         "reference": model.reference,
         "task": model.task,
         "positive_class": model.positive_class,
+        "threshold": model.threshold,
         "last_seen": _time(model.last_seen_ns),
         "predictions": model.predictions,
         "late": model.late,

@@ -65,6 +65,7 @@ class ModelState:
     late: int
     waiting: int
     joined: int
+    threshold: float | None = None
     learning: Learning | None = None
     window: LastWindow | None = None
     problems: tuple[str, ...] = ()

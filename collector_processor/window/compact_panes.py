@@ -6,7 +6,7 @@ narrowest of uint16, float32 and float64 that holds every one of them exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -91,6 +91,11 @@ class CompactPane:
         totals = pane.arrays()
         for name, part in self.parts.items():
             part.add_to(totals[name])
+
+    def cleared(self, names: Collection[str]) -> CompactPane:
+        """Return the pane with arrays, by dotted name, that are zero."""
+        empty = {name: compacted(np.zeros(part.shape)) for name, part in self.parts.items() if name in names}
+        return CompactPane({**self.parts, **empty})
 
     def expanded(self, schema: Schema) -> Pane:
         """Return the expanded pane, as large as the schema is now."""

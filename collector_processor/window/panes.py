@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from collector_processor.statistics.pane import Pane
@@ -91,6 +91,16 @@ class Panes:
         if pane is None:
             pane = self._cold.pop(number).expanded(self._schema)
         return float(pane.rows[1])
+
+    def clear(self, names: Collection[str]) -> None:
+        """Set arrays of all panes, by dotted name, to zero."""
+        for pane in self._hot.values():
+            for name, values in pane.arrays().items():
+                if name in names:
+                    values[...] = 0.0
+        for panes in (self._cold, self._closed):
+            for number, compact in panes.items():
+                panes[number] = compact.cleared(names)
 
     def forget_before(self, number: int) -> None:
         """Forget closed panes below a number."""

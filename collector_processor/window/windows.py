@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -88,6 +88,10 @@ class ModelWindows:
             if size >= limit_bytes:
                 break
         return windows
+
+    def forget(self, names: Collection[str]) -> None:
+        """Set arrays of all panes, by dotted name, to zero."""
+        self._line.panes.clear(names)
 
     def arrays(self) -> dict[str, Array]:
         """Return the vectors of all panes for a snapshot, closing none. Arrays may share memory with the panes."""

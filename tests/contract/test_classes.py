@@ -222,7 +222,7 @@ def test_a_profile_of_version_0_1_0_is_read_with_its_spellings(decoder: Decoder)
     column = document["outputs"]["label"]
     column["categories"] = [{"False": "0", "True": "1"}[text] for text in column["categories"]]
     document["classes"]["names"] = ["False", "True", "0", "1"]
-    document["vectors"]["outcomes.confusion"] = {"shape": [1, 5, 5], "at": [], "values": []}
+    document["vectors"]["outcomes.by_class"] = {"shape": [1, 3, 5], "at": [], "values": []}
     merged = parse_reference(json.dumps(document), "old.json")
     assert merged.schema.classes.names(0) == ["0", "1"]
     assert merged.pane.outcomes.labels[0] == 0
@@ -243,3 +243,246 @@ def test_a_profile_keeps_the_counts_of_merged_classes() -> None:
     position = [spec.role for spec in schema.categorical].index("label")
     counts = {name: reference.pane.category_counts[schema.categories.find(position, name)] for name in "01"}
     assert counts == {"1": 2.0, "0": 2.0}
+
+
+# --- the positive class --------------------------------------------------------------------------------------------
+def outputs_of(predicted: Sequence[int], scores: Sequence[float], spelling: Spelling = str) -> list[dict[str, object]]:
+    return [{"class_": spelling(c), "score": s} for c, s in zip(predicted, scores, strict=True)]
+
+
+NEGATIVE_FIRST = np.argsort(PREDICTED + 2 * TRUTH, kind="stable")
+"""The order of rows in which the first ones are negative, predicted and true: more than a reference is learned from."""
+
+
+@pytest.mark.parametrize("labeled", ["after", "between", "before"])
+@pytest.mark.parametrize("spelling", ["int", "bool", "words", "own words"])
+def test_one_class_in_the_rows_learned_from_does_not_become_positive(
+    decoder: Decoder, spelling: str, labeled: str
+) -> None:
+    """The figures are those of all rows, also of those that came before the other class was known."""
+    spell: Spelling = {
+        "words": lambda y: ("No", "Yes")[y], "own words": lambda y: ("agreed", "disputed")[y], "int": int, "bool": bool,
+    }[spelling]  # fmt: skip
+    outputs = outputs_of(PREDICTED[NEGATIVE_FIRST], SCORE[NEGATIVE_FIRST].tolist(), spell)
+    truth = [spell(y) for y in TRUTH[NEGATIVE_FIRST].tolist()]
+    service = Service(decoder)
+    model = service.model()
+    if labeled == "before":
+        label_rows(model, truth)
+        service.receive()
+    for begin in range(0, ROWS, 40):
+        for row in range(begin, begin + 40):
+            with model.predict({"x": float(row % 50)}, id=str(row), time_ns=BEGIN_NS) as prediction:
+                prediction.record(**outputs[row])  # type: ignore[arg-type]
+            if labeled == "between":
+                model.label(str(row), class_=truth[row], time_ns=BEGIN_NS)
+        service.receive()
+    if labeled == "after":
+        label_rows(model, truth)
+        service.receive()
+    assert_right(service.figures())
+    assert ("positive_guessed" in service.problems) == (spelling == "own words")
+
+
+def test_a_class_that_is_positive_by_order_only_is_said_to_be_a_guess(
+    decoder: Decoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Service(decoder)
+    model = service.model()
+    predict_rows(model, outputs_of(PREDICTED, SCORE.tolist(), lambda y: ("a", "b")[y]))
+    label_rows(model, ["ab"[y] for y in TRUTH])
+    service.receive()
+    assert_right(service.figures())
+    assert "'b', the last of: a, b" in service.problems["positive_guessed"]
+    assert sum("set positive_class" in message for message in caplog.messages) == 1
+
+
+def test_one_class_that_turns_out_positive_does_not_count_as_negative(decoder: Decoder) -> None:
+    """Sums of scores from the time before are left out, those of classes are right."""
+    names = ("usual", "rare")  # the last in order is the one that comes first
+    alone = int(((TRUTH == 0) & (PREDICTED == 0)).sum())
+    outputs = outputs_of(PREDICTED[NEGATIVE_FIRST], (1.0 - SCORE[NEGATIVE_FIRST]).tolist(), lambda y: names[y])
+    truth = [names[y] for y in TRUTH[NEGATIVE_FIRST].tolist()]
+    service = Service(decoder)
+    model = service.model()
+    for first, last in ((0, alone), (alone, ROWS)):
+        for row in range(first, last):
+            with model.predict({"x": float(row % 50)}, id=str(row), time_ns=BEGIN_NS) as prediction:
+                prediction.record(**outputs[row])  # type: ignore[arg-type]
+            model.label(str(row), class_=truth[row], time_ns=BEGIN_NS)
+        service.receive()
+    figures = service.figures()
+    assert figures["accuracy"] == metrics.accuracy_score(TRUTH, PREDICTED)
+    assert figures["recall"] == metrics.recall_score(TRUTH, PREDICTED, pos_label=0)
+    assert figures["precision"] == metrics.precision_score(TRUTH, PREDICTED, pos_label=0)
+    late = NEGATIVE_FIRST[alone:]
+    assert figures["brier"] == pytest.approx(metrics.brier_score_loss(TRUTH[late] == 0, 1.0 - SCORE[late]))
+
+
+# --- what the sender says --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("form", ["rows", "batch"])
+def test_the_positive_class_of_the_sender_is_obeyed(decoder: Decoder, form: str) -> None:
+    service = Service(decoder)
+    model = service.model(positive_class="ham", task="binary_classification")
+    predict_rows(model, outputs_of(PREDICTED, SCORE.tolist(), lambda y: ("spam", "ham")[y]), form)
+    label_rows(model, [("spam", "ham")[y] for y in TRUTH], form)
+    service.receive()
+    assert_right(service.figures())
+    assert service.problems == {}
+
+
+@pytest.mark.parametrize("where", ["configuration", "profile"])
+@pytest.mark.parametrize("form", ["rows", "batch"])
+def test_a_contradiction_of_the_positive_class_is_reported_and_the_score_turned_around(
+    decoder: Decoder, form: str, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Service(
+        decoder, **({"positive_class": "1"} if where == "configuration" else {"reference": table_reference(int)})
+    )
+    model = service.model(positive_class="False")
+    outputs = [{"class_": bool(c), "score": 1.0 - s} for c, s in zip(PREDICTED, SCORE.tolist(), strict=True)]
+    predict_rows(model, outputs, form)
+    label_rows(model, TRUTH.tolist(), form)
+    service.receive()
+    assert_right(service.figures())
+    assert "class '0'; figures are about '1'" in service.problems["positive_class"]
+    assert sum("figures are about" in message for message in caplog.messages) == 1
+
+
+def test_a_contradiction_of_the_task_is_reported(decoder: Decoder) -> None:
+    service = Service(decoder, table_reference(int))
+    predict_rows(service.model(task="multiclass_classification"), outputs_of(PREDICTED, SCORE.tolist()))
+    service.receive()
+    assert "multiclass_classification" in service.problems["task"]
+
+
+# --- only a score ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("labeled", ["after", "between", "before"])
+@pytest.mark.parametrize("form", ["rows", "batch"])
+def test_a_score_and_labels_are_enough(decoder: Decoder, form: str, labeled: str) -> None:
+    service = Service(decoder)
+    model = service.model()
+    outputs = [{"score": s} for s in SCORE.tolist()]
+    if labeled == "before":
+        label_rows(model, TRUTH.tolist(), form)
+        service.receive()
+    if labeled == "between":
+        for row, (output, label) in enumerate(zip(outputs, TRUTH.tolist(), strict=True)):
+            with model.predict({"x": float(row % 50)}, id=str(row), time_ns=BEGIN_NS) as prediction:
+                prediction.record(**output)
+            model.label(str(row), class_=label, time_ns=BEGIN_NS)
+            service.receive()
+    else:
+        predict_rows(model, outputs, form)
+        service.receive()
+    if labeled == "after":
+        label_rows(model, TRUTH.tolist(), form)
+        service.receive()
+    assert_right(service.figures())
+    assert service.problems == {}
+
+
+def test_labels_that_give_no_figure_are_reported(decoder: Decoder, caplog: pytest.LogCaptureFixture) -> None:
+    service = Service(decoder, task="binary_classification")
+    model = service.model()
+    for row in range(ROWS):
+        with model.predict({"x": float(row % 50)}, id=str(row), time_ns=BEGIN_NS):
+            pass
+    label_rows(model, TRUTH.tolist())
+    service.receive()
+    assert service.figures() == {}
+    assert "no class and no score" in service.problems["no_performance"]
+    assert sum("give no performance" in message for message in caplog.messages) == 1
+
+
+def test_labels_of_one_class_are_no_reason_to_guess(decoder: Decoder) -> None:
+    service = Service(decoder)
+    model = service.model()
+    predict_rows(model, [{"score": s} for s in SCORE.tolist()])
+    label_rows(model, ["legit"] * ROWS)
+    service.receive()
+    assert service.figures() == {}
+    assert "known: legit" in service.problems["no_positive_class"]
+
+
+def test_labels_of_a_class_that_nothing_else_has_are_counted_and_reported(
+    decoder: Decoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Service(decoder, table_reference(int))
+    model = service.model()
+    predict_rows(model, outputs_of(PREDICTED, SCORE.tolist()))
+    label_rows(model, ["fraud", *TRUTH.tolist()[1:]])
+    service.receive()
+    assert service.counted("otel_ml_unmatched_labels_total", model="m") == 1
+    assert "'fraud'; known are: '0', '1'" in service.problems["unmatched_labels"]
+    assert sum("labels name classes" in message for message in caplog.messages) == 1
+
+
+# --- threshold -----------------------------------------------------------------------------------------------------
+def assert_cut(figures: dict[str, float], cut: float) -> None:
+    predicted = np.greater_equal(SCORE, cut).astype(int)
+    assert figures["recall"] == pytest.approx(metrics.recall_score(TRUTH, predicted), rel=1e-12)
+    assert figures["precision"] == pytest.approx(metrics.precision_score(TRUTH, predicted), rel=1e-12)
+    assert figures["accuracy"] == pytest.approx(metrics.accuracy_score(TRUTH, predicted), rel=1e-12)
+
+
+def cut_reference(cut: float | None) -> Reference:
+    frame = {"x": [float(row % 50) for row in range(ROWS)], "score": SCORE.tolist(), "label": TRUTH.tolist()}
+    table = read_frame(frame, ColumnMapping(score="score", label="label"), model="m")
+    built = build_reference("m", table.predictions, label_classes=table.label_classes, threshold=cut)
+    return parse_reference(reference_text(built), "m.json")
+
+
+@pytest.mark.parametrize("form", ["rows", "batch"])
+@pytest.mark.parametrize(
+    ("sent", "profile", "configured", "right_one"),
+    [
+        (0.1, None, None, 0.1), (None, 0.1, None, 0.1), (None, None, 0.1, 0.1), (None, None, None, 0.5),
+        (0.3, 0.1, None, 0.1), (0.3, 0.2, 0.1, 0.1), (0.3, None, 0.1, 0.1), (0.1, 0.1, 0.1, 0.1),
+    ],
+)  # fmt: skip
+def test_the_threshold_decides_what_the_score_means(
+    decoder: Decoder, form: str, sent: float | None, profile: float | None, configured: float | None, right_one: float
+) -> None:
+    service = Service(decoder, cut_reference(profile), **({} if configured is None else {"threshold": configured}))
+    model = service.model(threshold=sent)
+    predict_rows(model, [{"score": s} for s in SCORE.tolist()], form)
+    label_rows(model, TRUTH.tolist(), form)
+    service.receive()
+    assert_cut(service.figures(), right_one)
+    assert ("threshold" in service.problems) == (len({sent, profile, configured} - {None}) > 1)
+
+
+def test_the_threshold_of_the_sender_counts_for_a_learned_reference(decoder: Decoder) -> None:
+    service = Service(decoder)
+    model = service.model(threshold=0.1)
+    predict_rows(model, [{"score": s} for s in SCORE.tolist()])
+    label_rows(model, TRUTH.tolist())
+    service.receive()
+    assert_cut(service.figures(), 0.1)
+
+
+def test_a_class_that_is_sent_counts_more_than_the_threshold(decoder: Decoder) -> None:
+    service = Service(decoder, cut_reference(0.1), threshold=0.1)
+    predict_rows(model := service.model(threshold=0.1), outputs_of(PREDICTED, SCORE.tolist()))
+    label_rows(model, TRUTH.tolist())
+    service.receive()
+    assert_right(service.figures())
+
+
+def test_a_score_that_does_not_decide_gives_no_class(decoder: Decoder) -> None:
+    service = Service(decoder)
+    predict_rows(model := service.model(threshold=float("nan")), [{"score": s} for s in SCORE.tolist()])
+    label_rows(model, TRUTH.tolist())
+    service.receive()
+    figures = service.figures()
+    assert "accuracy" not in figures
+    assert figures["brier"] == pytest.approx(right()["brier"])
+
+
+def test_a_profile_with_a_score_has_the_performance_at_its_threshold() -> None:
+    reference = cut_reference(0.1)
+    wanted = metrics.recall_score(TRUTH, SCORE >= 0.1)
+    positive = reference.schema.classes.find(0, "1")
+    true_positive, labeled, _ = reference.pane.outcomes.by_class[0, :, positive]
+    assert true_positive / labeled == wanted

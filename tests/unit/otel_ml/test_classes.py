@@ -26,7 +26,7 @@ def test_a_text_for_a_missing_value_is_no_class(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Yes", "yes", "none", "NA", "007", "1.50", "3.10", "2e5", "1_000", "truely", "0x1", "é", "1 0", "-", "1e+00"],
+    ["Yes", "yes", "none", "NA", "007", "1.50", "3.10", "2e5", "1_000", "truthy", "0x1", "é", "1 0", "-", "1e+00"],
 )
 def test_other_texts_stay_as_they_are(text: str) -> None:
     assert canonical_class(text) == text
