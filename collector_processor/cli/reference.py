@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from collector_processor.cli.main import Parser
 from collector_processor.cli.options import names, width
+from collector_processor.reference.advice import advice
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import load_reference, save_reference
 from collector_processor.reference.read_table import ColumnMapping, read_table
@@ -109,6 +110,9 @@ def _reference_build(options: argparse.Namespace) -> int:
             "the task is regression, because predictions are numbers; if these whole numbers are classes, pass --task"
         )
         out.print(f"{text} multiclass_classification", style="yellow", markup=False)
+    labels = table.label_classes is not None or table.label_values is not None
+    for sentence in advice(table.predictions, labels=labels):
+        out.print(sentence, style="yellow", markup=False)
     rows = reference.pane.rows[1]
     out.print(f"{options.out}: {rows:,.0f} rows, {len(reference.schema.columns)} columns", style="green", markup=False)
     return 0

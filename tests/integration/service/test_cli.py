@@ -391,6 +391,37 @@ def test_a_reference_is_built_from_a_table_with_labels_and_segments_and_shown(
     )
 
 
+@pytest.mark.parametrize(
+    ("columns", "options", "said"),
+    [
+        (
+            {"target": [0, 1] * 100},
+            (),
+            ["'target' became a feature, but looks", "no labels:", "no pred"],
+        ),
+        ({"Y": [0, 1] * 100}, (), ["'Y' became a feature, but looks like the label: if it is, pass --label Y"]),
+        ({"proba": [0.5] * 200}, (), ["'proba' became a feature, but looks like the score"]),
+        ({"y_pred": [0, 1] * 100, "y": [0, 1] * 100}, ("--label", "y"), ["'y_pred' became a feature, but looks like"]),
+        ({"customer": [f"c{row}" for row in range(200)]}, (), ["a different text in every row", "'customer'"]),
+        ({"p": [0, 1] * 100, "t": [0, 1] * 100}, ("--label", "t", "--prediction", "p"), []),
+    ],
+)
+def test_what_a_table_seems_to_miss_is_said_when_the_reference_is_built(
+    tmp_path: Path,
+    columns: dict[str, Any],
+    options: Sequence[str],
+    said: Sequence[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = tmp_path / "table.parquet"
+    pa.parquet.write_table(pa.table({"age": list(range(200)), **columns}), data)
+    arguments = ["reference", "build", str(data), "--model", "m", "--out", str(tmp_path / "m.json"), *options]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().err
+    assert all(text in shown for text in said)
+    assert len(shown.splitlines()) == 1 or said
+
+
 def test_a_regression_is_told_by_its_values(tmp_path: Path) -> None:
     data, out = tmp_path / "flats.csv", tmp_path / "price.json"
     data.write_text("rooms,price,paid\n" + "\n".join(f"{row % 5},{row}.5,{row}.25" for row in range(200)))
