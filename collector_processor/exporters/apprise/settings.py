@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from collector_processor.exporters.apprise.exporter import SERVICE_TIMEOUT_S, check_urls
 from collector_processor.exporters.delivery.settings import QueueSettings, RetrySettings
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration
 
-_S = 1e9
+_S = 10**9
 
 
 class AppriseSettings(Settings):
@@ -23,6 +23,13 @@ class AppriseSettings(Settings):
         default_factory=RetrySettings, description="retries, separate for each service"
     )
     sending_queue: QueueSettings = Field(default_factory=QueueSettings, description="queue of notifications")
+
+    @field_validator("timeout")
+    @classmethod
+    def _is_some_time(cls, value: int) -> int:
+        if value < _S // 1000:
+            raise ValueError("must be at least 1ms")
+        return value
 
     def problems(self, key: str) -> Iterator[str]:
         """Return a line for each URL that Apprise does not support, by its position."""

@@ -142,9 +142,9 @@ def _failure(error: grpc.RpcError, secrets: Sequence[str]) -> Delivery:
         return Delivery("refused", line(str(error), secrets))
     code = error.code()
     message = line(f"{code.name}: {error.details() or ''}", secrets)
-    if code in _MAY_BE_TOO_LARGE and is_about_size(error.details() or ""):
-        return Delivery("refused", message, too_large=True)
     asked_s = _asked_s({item.key: item.value for item in error.trailing_metadata() or ()})
+    if asked_s is None and code in _MAY_BE_TOO_LARGE and is_about_size(error.details() or ""):
+        return Delivery("refused", message, too_large=True)
     if code in _RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and asked_s is not None):
         timed_out = code is grpc.StatusCode.DEADLINE_EXCEEDED
         return Delivery("retry", message, retry_after_s=asked_s, timed_out=timed_out)

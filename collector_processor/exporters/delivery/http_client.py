@@ -32,8 +32,8 @@ _FOLLOWED: Final = (307, _PERMANENT)
 """The redirects that keep the method and the body."""
 _MAX_REDIRECTS: Final = 5
 _HARMLESS: Final = frozenset({"content-type", "user-agent"})
-_IDLE_CONNECTIONS: Final = 10
-"""How many connections are kept for the next request: one for each of the default number of consumers."""
+_IDLE_CONNECTIONS: Final = 100
+"""How many connections are kept for the next request; as many are open as requests have been under way at a time."""
 _IDLE_S: Final = 90.0
 """How long a connection is kept without a request: a network may have forgotten it by then. Go does the same."""
 

@@ -62,9 +62,9 @@ class HttpSender:
         try:
             answer = self._client.post(f"/v1/{signal}", sent, timeout_s, {**coding, **({HEADER: mark} if mark else {})})
         except OSError as error:
-            return Delivery("retry", str(error) or type(error).__name__)
+            return Delivery("retry", line(str(error) or type(error).__name__, self._client.secrets))
         except ValueError as error:
-            return Delivery("refused", str(error))
+            return Delivery("refused", line(str(error), self._client.secrets))
         if 200 <= answer.status < 300:
             rejected, message = partial_success(signal, answer.body)
             return Delivery("sent", line(message, self._client.secrets), rejected=rejected)

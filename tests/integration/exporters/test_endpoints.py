@@ -288,3 +288,20 @@ def test_secrets_in_plain_text_are_logged_without_them(endpoint: str, headers: d
     logged = [line for line in exposures(parse_config(yaml.safe_dump(document))) if "otlp_http" in line]
     assert len(logged) == lines
     assert all("plain text" in line and SECRET not in line and "pass" not in line for line in logged)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "key"),
+    [
+        ("otlp_grpc", {"timeout": "0s"}, "timeout"),
+        ("otlp_http", {"retry_on_failure": {"initial_interval": "0s"}}, "retry_on_failure.initial_interval"),
+        ("otlp_http", {"retry_on_failure": {"max_interval": "0s"}}, "retry_on_failure.max_interval"),
+        ("otlp_http", {"sending_queue": {"num_consumers": 0}}, "sending_queue.num_consumers"),
+        ("otlp_http", {"sending_queue": {"batch": {"min_size": 10, "max_size": 9}}}, "sending_queue.batch"),
+        ("otlp_http", {"sending_queue": {"batch": {"flush_timeout": "0s"}}}, "sending_queue.batch"),
+    ],
+)
+def test_settings_that_would_send_without_end_or_never_are_refused(
+    kind: str, settings: dict[str, Any], key: str
+) -> None:
+    assert f"exporters.{kind}.{key}: " in refused(kind, "http://collector:4317", **settings)
