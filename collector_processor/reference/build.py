@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, Column, PredictionBatch
+from collector_processor.columns.batch import F64, I32, Column, Mask, PredictionBatch
 from collector_processor.columns.classes import canonical_predictions, class_column
 from collector_processor.reference.columns import (
     Kinds,
@@ -25,7 +25,7 @@ from collector_processor.reference.columns import (
 from collector_processor.reference.outcomes import reference_outcomes
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.task import Outputs, positive_of, task_of
-from collector_processor.statistics.accumulate import SCORE_COLUMN, accumulate
+from collector_processor.statistics.accumulate import SCORE_COLUMN, accumulate, accumulate_column
 from collector_processor.statistics.bins import Bins, fine_edges
 from collector_processor.statistics.groups import segment_column
 from collector_processor.statistics.outcomes import accumulate_outcomes
@@ -73,7 +73,8 @@ def build_reference(
     add performance and a label column to the reference. The rows' weights count everywhere.
 
     Limits: features beyond ``max_features`` are left out; of more categories, classes or segment values than allowed,
-    the most frequent stay, and the rest are ``other``.
+    the most frequent stay, and the rest are ``other``. Categories of such a column are chosen in one half of the rows
+    and counted in the other, so that the choice does not bias the counts.
 
     Raises ``ValueError`` without rows, and for names or a task that the rows contradict; with ``strict=False`` (a
     reference that is learned while serving) the rows win instead.
@@ -117,6 +118,7 @@ def build_reference(
     outcomes = reference_outcomes(schema, batch, labels)
     if outcomes is not None:
         accumulate_outcomes(pane, schema, outcomes)
+    _count_others(pane, schema, texts, batch.weights)
     built_at = built_at or datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Reference(model_name, schema, pane, spread, source, built_at)
 
@@ -196,11 +198,34 @@ def _padded(bins: Sequence[Bins]) -> tuple[F64, I32]:
 
 
 def _categories(sources: Sequence[Source], weights: F64, limit: int) -> Categories:
-    """Return the table of the texts of all categorical columns."""
+    """Return the table of the texts of all categorical columns; one with more than ``limit`` is closed."""
+    texts = [source.texts(weights, limit + 1) for source in sources]
+    closed = [position for position, names in enumerate(texts) if len(names) > limit]
     table = Categories([source.spec.name for source in sources], limit)
-    for position, source in enumerate(sources):
-        table.slots(position, source.texts(weights, limit))
-    return table
+    for position, names in enumerate(texts):
+        source = sources[position]
+        table.slots(position, source.part(_chosen(weights)).texts(weights, limit) if position in closed else names)
+    return Categories.from_pairs(table.columns, limit, table.pairs(), closed)
+
+
+def _chosen(weights: F64) -> Mask:
+    """Return the rows, about half of all, whose most frequent categories a closed column has."""
+    return np.random.default_rng(len(weights)).random(len(weights)) < 0.5
+
+
+def _count_others(pane: Pane, schema: Schema, sources: Sequence[Source], weights: F64) -> None:
+    """Count the categories of closed columns again, in the rows that did not choose them.
+
+    Categories that are kept because they are frequent in some rows are less frequent in all others, reference or not:
+    counted in the same rows, a column of many categories without drift would always be in breach.
+    """
+    for column in sorted(schema.categories.closed):
+        position = len(schema.numeric) + column
+        pane.category_counts[schema.categories.column_slots(column)] = 0.0
+        pane.missing[position] = pane.wrong_type[position] = 0.0
+        part = sources[column].part(~_chosen(weights))
+        rows = slice(None) if part.rows is None else part.rows
+        accumulate_column(pane, schema, position, part.column.take(rows), weights[rows])
 
 
 def _groups(batch: PredictionBatch, segments: Sequence[str], limit: int) -> Categories:

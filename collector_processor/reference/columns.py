@@ -40,6 +40,10 @@ class Source:
         values = self.column.numbers
         return (np.full(len(weights), np.nan) if values is None else values)[rows], weights[rows]
 
+    def part(self, rows: Mask) -> Source:
+        """Return the source of some of its rows."""
+        return Source(self.spec, self.column, rows if self.rows is None else self.rows & rows)
+
     def texts(self, weights: F64, limit: int) -> list[str]:
         """Return the texts of its rows, see :func:`frequent`."""
         if self.rows is None:

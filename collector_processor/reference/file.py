@@ -131,6 +131,8 @@ def _column(reference: Reference, pane: Pane, position: int) -> Json:
         table, column = schema.categories, position - len(schema.numeric)
         slots = table.column_slots(column)
         counts = vector(pane.category_counts[slots])
+        if column in table.closed:
+            head["closed"] = True
         return {**head, "categories": table.names(column), "slots": slots.tolist(), "counts": counts}
     edges = schema.edges[position, : finite_edges(schema.edges[position])]
     bins = len(edges) + 1
@@ -275,7 +277,9 @@ def _categories(node: Node, columns: _Nodes) -> Categories:
     taken = [pair for pair in pairs[len(columns) :] if pair is not None]
     if len(taken) != size - len(columns):
         node["slots"].fail("must be the number of categories plus columns")
-    return _table(node, [spec.name for spec, _ in columns], taken)
+    table = _table(node, [spec.name for spec, _ in columns], taken)
+    closed = [column for column, (_, item) in enumerate(columns) if "closed" in item and item["closed"].value is True]
+    return Categories.from_pairs(table.columns, table.limit, taken, closed)
 
 
 def _pane(node: Node, schema: Schema, numeric: list[Node], categorical: list[Node]) -> Pane:

@@ -35,7 +35,7 @@ def respelled(reference: Reference) -> Reference:
     renamed = replace(
         schema,
         positive_class=positive,
-        categories=Categories.from_pairs(schema.categories.columns, schema.categories.limit, kept),
+        categories=schema.categories.with_pairs(kept),
         classes=Categories.from_pairs(schema.classes.columns, schema.classes.limit, [(0, name) for name in classes]),
     )
     if len(kept) == len(pairs) and len(classes) == len(names):

@@ -298,5 +298,5 @@ def _grown(schema: Schema, tables: Mapping[str, list[tuple[int, str]]]) -> Schem
             raise ValueError("it has several spellings of one class")
         if pairs[: len(known.pairs())] != known.pairs():
             raise ValueError(f"its reference has other {name} now")
-        tables_by_name[name] = Categories.from_pairs(known.columns, known.limit, pairs)
+        tables_by_name[name] = known.with_pairs(pairs)
     return replace(schema, **tables_by_name)

@@ -13,7 +13,7 @@ shorter vectors stay valid. The first slots, one for each column, are *other*: t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +28,7 @@ OTHER = "other"
 class Categories:
     """Append-only, bounded dictionary: (column, category) → slot.
 
-    ``limit`` bounds the categories of one column, not counting ``other``.
+    ``limit`` bounds the categories of one column, not counting ``other``. ``closed`` columns take no new ones at all.
 
     >>> table = Categories(["carrier"], limit=2)
     >>> table.slots(0, ("UA", "AA", "UA", "B6")).tolist()  # the third category no longer fits: slot 0 is "other"
@@ -37,9 +37,10 @@ class Categories:
     ['UA', 'AA']
     """
 
-    def __init__(self, columns: Sequence[str], limit: int) -> None:
+    def __init__(self, columns: Sequence[str], limit: int, closed: Iterable[int] = ()) -> None:
         self.columns = tuple(columns)
         self.limit = limit
+        self.closed = frozenset(closed)
         self._owner: list[int] = list(range(len(self.columns)))
         self._name: list[str] = [OTHER] * len(self.columns)
         self._slot: list[dict[str, int]] = [{} for _ in self.columns]
@@ -51,11 +52,12 @@ class Categories:
     def slots(self, column: int, categories: Sequence[str]) -> I32:
         """Return the slot of each category, int32 ``[len(categories)]``; append unknown ones while the limit allows."""
         known = self._slot[column]
+        room = 0 if column in self.closed else self.limit
         slots = np.empty(len(categories), np.int32)
         for position, category in enumerate(categories):
             slot = known.get(category)
             if slot is None:
-                if len(known) < self.limit:
+                if len(known) < room:
                     slot = known[category] = len(self._owner)
                     self._owner.append(column)
                     self._name.append(category)
@@ -86,16 +88,22 @@ class Categories:
 
     def fork(self) -> Categories:
         """Return an independent table with the same slots."""
-        return Categories.from_pairs(self.columns, self.limit, self.pairs())
+        return self.with_pairs(self.pairs())
 
     def pairs(self) -> list[tuple[int, str]]:
         """Return (column, category) of every appended slot in order; with ``columns`` and ``limit`` the whole state."""
         return list(zip(self._owner, self._name, strict=True))[len(self.columns) :]
 
+    def with_pairs(self, pairs: Sequence[tuple[int, str]]) -> Categories:
+        """Return a table with the same columns and limits, and other slots."""
+        return Categories.from_pairs(self.columns, self.limit, pairs, self.closed)
+
     @classmethod
-    def from_pairs(cls, columns: Sequence[str], limit: int, pairs: Sequence[tuple[int, str]]) -> Categories:
+    def from_pairs(
+        cls, columns: Sequence[str], limit: int, pairs: Sequence[tuple[int, str]], closed: Iterable[int] = ()
+    ) -> Categories:
         """Rebuild the table from :meth:`pairs`."""
-        table = cls(columns, limit)
+        table = cls(columns, limit, closed)
         for column, category in pairs:
             table._slot[column][category] = len(table._owner)
             table._owner.append(column)
