@@ -97,6 +97,9 @@ def test_a_snapshot_continues_as_it_would_have(service: Service) -> None:
         then = {key: value for key, value in found[series].items() if not any(name in key for name in SINCE)}
         if "ml.quality" in series:
             then = {key: value for key, value in then.items() if key not in ("prediction", "score")}
+        if series.startswith("clicks"):  # it learns its reference now, whose edges lie between values
+            assert then == pytest.approx(values, rel=0.01, abs=0.005), series
+            continue
         # Wasserstein's distance was too small where the distributions cross in a bin.
         exact = {key: value for key, value in values.items() if "wasserstein" not in key}
         assert {key: then[key] for key in exact} == pytest.approx(exact, rel=1e-9, abs=1e-12), series
