@@ -18,7 +18,6 @@ from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.distinct import SINGLE, above
-from collector_processor.statistics.outcomes import EPSILON
 from collector_processor.statistics.pane import Outcomes
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
@@ -51,7 +50,7 @@ METRICS: Final = {
         ("calibration_error", _RATIO, "expected calibration error over ten score bins of equal width", _KEYS),
         ("mae", semconv.UNIT_VALUE, "mean absolute error", _KEYS),
         ("rmse", semconv.UNIT_VALUE, "root of the mean squared error", _KEYS),
-        ("mape", _RATIO, "mean absolute error relative to the label", _KEYS),
+        ("mape", _RATIO, "mean absolute error relative to the label, of labels that are not 0", _KEYS),
         ("r2", _RATIO, "share of the label's variance that the predictions explain", _KEYS),
     )
 }
@@ -288,11 +287,13 @@ def multiclass(by_class: F64) -> Iterator[Score]:
 
 def regression(errors: F64) -> Iterator[Score]:
     """Metrics from the sums ``[G, 8]`` that :mod:`.outcomes` describes."""
-    count, absolute, squared, relative, shifted, shifted_squared, _, near_zero = errors.T
+    count, absolute, squared, relative, shifted, shifted_squared, _, zeros = errors.T
     count = np.where(count > ROUNDING, count, 0.0)
     yield Score("mae", absolute / count)
     yield Score("rmse", np.sqrt(np.maximum(squared, 0.0) / count))
-    yield Score("mape", (relative + near_zero / EPSILON) / count)
+    # Above 0, the sum is of version 0.1.0: the size of errors of labels that are 0, and their number is unknown.
+    compared = np.where(zeros <= ROUNDING, count + zeros, np.nan)
+    yield Score("mape", np.where(compared > ROUNDING, relative / compared, np.nan))
     variation = shifted_squared - shifted**2 / count
     yield Score("r2", np.where(variation > VARIANCE_FLOOR * shifted_squared, 1.0 - squared / variation, np.nan))
 

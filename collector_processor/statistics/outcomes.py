@@ -1,10 +1,9 @@
 """From joined labels to sums: how good predictions were, in vectors that add up and that a correction can reverse.
 
 ``Outcomes.errors`` ``[G, 8]`` holds for a regression, with label y, prediction ŷ and error e = ŷ − y, weighted: count,
-Σ abs(e), Σ e², Σ abs(e)/abs(y) where abs(y) ≥ ε, Σ (y − c), Σ (y − c)², Σ e, Σ abs(e) where abs(y) < ε. Here ε is
-float64's machine epsilon (scikit-learn's floor in its MAPE; the two parts are kept apart so that a label of zero does
-not absorb the digits of all others), and c the schema's :func:`label_shift`, which keeps R² exact for labels far from
-zero.
+Σ abs(e), Σ e², Σ abs(e)/abs(y) of labels that are not 0, Σ (y − c), Σ (y − c)², Σ e, and −1 times the number of labels
+that are 0 up to rounding (:func:`zero_reach`). Version 0.1.0 had Σ abs(e) of those in the last place, which is never
+negative. c is the schema's :func:`label_shift`, which keeps R² exact for labels far from zero.
 """
 
 from __future__ import annotations
@@ -146,6 +145,15 @@ def label_shift(schema: Schema) -> float:
     return 0.0
 
 
+def zero_reach(schema: Schema) -> float:
+    """Return the size up to which a label counts as 0: rounding (10⁻⁹) of the largest label in the reference."""
+    position = _position(schema, "label")
+    if position is None or position >= len(schema.numeric):
+        return EPSILON
+    largest = max(abs(float(schema.low[position])), abs(float(schema.high[position])))
+    return max(EPSILON, 1e-9 * largest) if math.isfinite(largest) else EPSILON
+
+
 @dataclass(frozen=True, slots=True)
 class _Members:
     """The groups of each row as pairs ``[m]``: every row is in group 0 and in those of its segments."""
@@ -265,16 +273,16 @@ def _add_errors(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, members:
     counted = (np.abs(y) <= VALUE_LIMIT) & (np.abs(predicted) <= VALUE_LIMIT)
     y, predicted = np.where(counted, y, 0.0), np.where(counted, predicted, 0.0)
     members, error, size = members.where(counted), predicted - y, np.abs(y)
-    tiny, from_middle = size < EPSILON, y - label_shift(schema)
+    tiny, from_middle = size <= zero_reach(schema), y - label_shift(schema)
     terms = (
         np.ones(len(y)),
         np.abs(error),
         error**2,
-        np.where(tiny, 0.0, np.abs(error) / np.maximum(size, EPSILON)),
+        np.where(tiny, 0.0, np.abs(error) / np.where(tiny, 1.0, size)),
         from_middle,
         from_middle**2,
         error,
-        np.where(tiny, np.abs(error), 0.0),
+        np.where(tiny, -1.0, 0.0),
     )
     for offset, values in enumerate(terms):
         members.add(sums.errors, np.full(len(y), offset), outcomes.weights * values)

@@ -280,12 +280,31 @@ def test_errors_have_the_unit_of_the_value():
     }  # fmt: skip
 
 
-def test_mape_of_labels_of_zero_is_that_of_scikit_learn():
-    truth, predicted = np.array([0.0, 1.0, 1e-17, 5.0]), np.array([0.5, 1.5, 0.0, 5.0])
-    schema = schema_of("regression")
+def test_mape_leaves_labels_of_zero_out():
+    truth, predicted = np.array([0.0, 1.0, 1e-17, 5.0, 1e-8, 2.0]), np.array([0.5, 1.5, 0.0, 5.0, 3.0, 2.5])
+    schema = schema_of("regression", numeric=[("label", [1.0, 50.0])])
     pane = pane_of(schema, outcomes_of(label_values=truth, predicted_values=predicted))
-    expected = sk.mean_absolute_percentage_error(truth, predicted)
+    kept = np.abs(truth) > 1e-9 * 50.0
+    expected = sk.mean_absolute_percentage_error(truth[kept], predicted[kept])
     assert measured(schema, pane)["mape"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_corrected_label_of_zero_counts_no_more():
+    schema, truth = schema_of("regression"), np.array([0.0, 1.0, 4.0])
+    pane = pane_of(
+        schema,
+        outcomes_of(label_values=truth, predicted_values=truth + 1.0),
+        outcomes_of(label_values=truth[:1], predicted_values=truth[:1] + 1.0, weights=-np.ones(1)),
+        outcomes_of(label_values=np.array([2.0]), predicted_values=truth[:1] + 1.0),
+    )
+    assert measured(schema, pane)["mape"] == pytest.approx((1.0 + 0.25 + 0.5) / 3)
+
+
+def test_mape_is_left_out_where_version_0_1_0_counted_errors_of_zeros():
+    schema, truth = schema_of("regression"), np.array([1.0, 4.0])
+    pane = pane_of(schema, outcomes_of(label_values=truth, predicted_values=truth + 1.0))
+    pane.outcomes.errors[0, 7] = 0.5
+    assert "mape" not in measured(schema, pane)
 
 
 @pytest.mark.parametrize("value", [5.0, 1e9, 0.0])
@@ -293,7 +312,7 @@ def test_constant_labels_have_no_r2(value):
     schema = schema_of("regression")
     truth = np.full(1000, value)
     pane = pane_of(schema, outcomes_of(label_values=truth, predicted_values=truth + 1.0))
-    assert set(measured(schema, pane)) == {"mae", "rmse", "mape"}
+    assert set(measured(schema, pane)) == {"mae", "rmse"} | ({"mape"} if value else set())
 
 
 def test_absurd_and_infinite_values_do_not_count_as_errors():
