@@ -123,7 +123,8 @@ class HttpServer:
         held_back = self._throttles.setdefault(why, Throttle()).permit()
         if held_back is not None:
             more = f" ({held_back} more like this since the last line)" if held_back else ""
-            _log.warning("%s: closed a connection from %s: %s%s", self._key, peer, message, more)
+            what = "cannot accept" if why == "no_descriptor" else "closed"
+            _log.warning("%s: %s a connection from %s: %s%s", self._key, what, peer, message, more)
 
     # Accepting.
 
