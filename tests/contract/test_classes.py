@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import parse_reference, reference_text
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.read_table import ColumnMapping, read_frame
+from collector_processor.service.state import StateStore
 from otel_ml import Model
 
 ROWS, LEARN = 400, 100
@@ -317,6 +319,30 @@ def test_one_class_that_turns_out_positive_does_not_count_as_negative(decoder: D
     assert figures["precision"] == metrics.precision_score(TRUTH, PREDICTED, pos_label=0)
     late = NEGATIVE_FIRST[alone:]
     assert figures["brier"] == pytest.approx(metrics.brier_score_loss(TRUTH[late] == 0, 1.0 - SCORE[late]))
+
+
+@pytest.mark.parametrize("restart", [150, 250, 390])
+def test_a_restart_keeps_what_is_known_of_the_classes(decoder: Decoder, tmp_path: Path, restart: int) -> None:
+    """Before the other class came, and after a sender without a word for it has named the positive one."""
+    names = ("usual", "rare")
+    service = Service(decoder)
+    outputs = outputs_of(PREDICTED[NEGATIVE_FIRST], SCORE[NEGATIVE_FIRST].tolist(), lambda y: names[y])
+    predict_rows(service.model(positive_class="rare"), outputs[:restart])
+    service.receive()
+    store = StateStore(tmp_path, service.telemetry)
+    store.open()
+    store.save(service.pipeline)
+    after = Service(decoder)
+    store.restore(after.pipeline, BEGIN_NS)
+    store.close()
+    model = after.model()  # and it no longer says which class is positive
+    for row in range(restart, ROWS):
+        with model.predict({"x": float(row % 50)}, id=str(row), time_ns=BEGIN_NS) as prediction:
+            prediction.record(**outputs[row])  # type: ignore[arg-type]
+    label_rows(model, [names[y] for y in TRUTH[NEGATIVE_FIRST].tolist()])
+    after.receive()
+    assert_right(after.figures())
+    assert after.problems == {}
 
 
 # --- what the sender says --------------------------------------------------------------------------------------------
