@@ -14,6 +14,7 @@ from collector_processor.cli.main import Parser
 from collector_processor.config import Config, load_config
 from collector_processor.reference.profile import Reference
 from collector_processor.service.checks import check_setup, exposures, load_references
+from collector_processor.service.contradictions import contradictions
 from collector_processor.service.unable import DROPS, unable
 
 
@@ -44,7 +45,7 @@ def _validate(options: argparse.Namespace) -> int:
         out.print(f"  {line}", style="yellow", markup=False)
     for path in config.unused:
         out.print(f"  {path}: configured but not used", style="yellow", markup=False)
-    for notice in exposures(config):
+    for notice in (*contradictions(config, references), *exposures(config)):
         out.print(f"  {notice}", style="yellow", markup=False)
     return 0
 

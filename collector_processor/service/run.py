@@ -33,6 +33,7 @@ from collector_processor.receivers.component import Receiver
 from collector_processor.service.build import Builder, monitored, storage_of
 from collector_processor.service.checks import check_setup, exposures, load_references
 from collector_processor.service.compiled_parts import parts_notice
+from collector_processor.service.contradictions import contradictions
 from collector_processor.service.observe import Observer
 from collector_processor.service.relearn import RELEARN_PATH, relearn_handler
 from collector_processor.service.reload import Reloading, check_changes, replace_statistics
@@ -297,7 +298,7 @@ async def _run(
     _log.info("ready: %s", ", ".join(f"{name} :{port}" for name, port in service.addresses()))
     for path in config.unused:
         _log.warning("%s is configured, but no pipeline uses it", path)
-    for notice in exposures(config):
+    for notice in (*contradictions(config, service.pipeline.references), *exposures(config)):
         _log.warning(notice)
     await stop.wait()
     _log.info("stopping")

@@ -69,6 +69,10 @@ class Settings(BaseModel):
         """Return a line for the log for everything that these settings leave unprotected."""
         yield from ()
 
+    def keeps_ns(self) -> int | None:
+        """Return how long a figure is kept without a newer one, if these settings say so."""
+        return None
+
     def authenticators(self, key: str) -> Iterator[tuple[str, str]]:
         """Return the extensions that these settings name as authenticators, each with its key."""
         yield from ()

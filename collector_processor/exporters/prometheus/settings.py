@@ -17,3 +17,7 @@ class PrometheusSettings(ReadListener):
         description="a series without new values is removed after this; default: three windows plus the allowed "
         "lateness, at least `5m`, or `7d` with windows of rows",
     )
+
+    def keeps_ns(self) -> int | None:
+        """Return the set expiration."""
+        return self.metric_expiration
