@@ -35,8 +35,6 @@ from collector_processor.own.telemetry import Telemetry
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from otel_ml import Config, Model, semconv
-from otel_ml.encode import arrays
-from otel_ml.encode.batch import Batch, BatchColumn, PayloadLimits
 
 WIDTHS = (10, 100, 500, 2000, 5000)
 ROWS = 100
@@ -117,7 +115,6 @@ def steps() -> Iterator[Step]:
     )
     for what, features in inputs:
         yield Step(f"emit {what}", partial(_emitting, features))
-    yield Step(f"emit {ROWS} rows as arrays", _emitting_arrays)
     yield Step("build a reference of 1,000 rows", lambda width: partial(_reference, _batch(width, 1000)))
     yield Step(f"count {ROWS} rows", lambda width: partial(window_of, _small_reference(width), _batch(width)))
     yield Step("evaluate a window, default monitors", _evaluating)
@@ -244,7 +241,7 @@ class _Nothing(SpanProcessor):
 def _emitting(features: Callable[[int], object], width: int) -> Callable[[], object]:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(_Nothing())
-    config = Config(max_span_bytes=2**30)
+    config = Config(max_span_bytes=2**30, max_features=10_000)
     model = Model(traffic.MODEL, features=_names(width), config=config, tracer_provider=provider)
     given = features(width)
 
@@ -253,15 +250,6 @@ def _emitting(features: Callable[[int], object], width: int) -> Callable[[], obj
             pass
 
     return call
-
-
-def _emitting_arrays(width: int) -> Callable[[], object]:
-    columns = [
-        BatchColumn(semconv.FEATURE + name, cells)
-        for name, cells in zip(_names(width), _table(width, 10).T, strict=True)
-    ]
-    batch, limits = Batch(10, columns, base_id="base"), PayloadLimits(2**30, 256, 64, 104)
-    return lambda: list(arrays.encode(batch, limits))
 
 
 def _evaluating(width: int) -> Callable[[], object]:

@@ -33,8 +33,11 @@ ENV_MODEL_NAME: Final = "OTEL_ML_MODEL_NAME"
 ENV_MODEL_VERSION: Final = "OTEL_ML_MODEL_VERSION"
 ENV_MAX_SPAN_BYTES: Final = "OTEL_ML_MAX_SPAN_BYTES"
 ENV_FOLLOW_SAMPLER: Final = "OTEL_ML_FOLLOW_SAMPLER"
+ENV_MAX_FEATURES: Final = "OTEL_ML_MAX_FEATURES"
 
 DEFAULT_MAX_SPAN_BYTES: Final = 1024 * 1024
+DEFAULT_MAX_FEATURES: Final = 2000
+"""Features of one model that leave the process, and that the service watches unless it is configured otherwise."""
 DEFAULT_MAX_STRING_CHARS: Final = 256
 DEFAULT_MAX_FLAT_FEATURES: Final = 64
 MIN_SPAN_BYTES: Final = 4096
@@ -95,6 +98,8 @@ class Config:
     - ``max_span_bytes`` (``OTEL_ML_MAX_SPAN_BYTES``, 1048576): a batch is split into spans of about this payload.
     - ``follow_sampler`` (``OTEL_ML_FOLLOW_SAMPLER``, false): true sends a prediction or label only if its trace is
       sampled; by default all are sent, and the application's own spans are sampled as before.
+    - ``max_features`` (``OTEL_ML_MAX_FEATURES``, 2000): of more features, the first leave; as many as the service
+      watches by default (``limits.features``).
     - ``max_string_chars`` (256, at least 16): longer texts are truncated.
     - ``max_flat_features`` (64): a row with more features travels as one map attribute.
 
@@ -119,6 +124,7 @@ class Config:
     max_string_chars: int | None = None
     max_flat_features: int | None = None
     follow_sampler: bool | None = None
+    max_features: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("features_allow", "features_deny", "features_hash"):
@@ -128,6 +134,7 @@ class Config:
         _check_at_least("max_span_bytes", self.max_span_bytes, MIN_SPAN_BYTES)
         _check_at_least("max_string_chars", self.max_string_chars, HASH_DIGITS)
         _check_at_least("max_flat_features", self.max_flat_features, 0)
+        _check_at_least("max_features", self.max_features, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,7 @@ class Settings:
     max_string_chars: int = DEFAULT_MAX_STRING_CHARS
     max_flat_features: int = DEFAULT_MAX_FLAT_FEATURES
     follow_sampler: bool = False
+    max_features: int = DEFAULT_MAX_FEATURES
 
 
 def identity(name: str | None, version: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
@@ -206,6 +214,7 @@ def resolve(
         ),
         max_string_chars=_first(chosen.max_string_chars, lambda: None, DEFAULT_MAX_STRING_CHARS),
         max_flat_features=_first(chosen.max_flat_features, lambda: None, DEFAULT_MAX_FLAT_FEATURES),
+        max_features=_first(chosen.max_features, lambda: env.whole(ENV_MAX_FEATURES, 1), DEFAULT_MAX_FEATURES),
         follow_sampler=_first(chosen.follow_sampler, lambda: env.switch(ENV_FOLLOW_SAMPLER, private=False), False),
     )
     env.reject_unknown()
@@ -242,6 +251,7 @@ def _private(settings: Settings) -> Settings:
         max_string_chars=settings.max_string_chars,
         max_flat_features=settings.max_flat_features,
         follow_sampler=settings.follow_sampler,
+        max_features=settings.max_features,
     )
 
 

@@ -12,7 +12,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags,
 from otel_ml.emit.arguments import event_time
 from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.batch import Batch, BatchColumn, ColumnKind
-from otel_ml.encode.forms import payloads
+from otel_ml.encode.payloads import payloads
 from otel_ml.encode.row import Attributes, number_of, text_of
 from otel_ml.encode.rows import flatten, is_column, length
 from otel_ml.encode.scalar import identifier

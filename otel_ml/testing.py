@@ -7,7 +7,7 @@
             client.post("/predict", json={"age": 37})
         assert captured.predictions[0].features == {"age": 37}
 
-Needs the OpenTelemetry SDK (``pip install opentelemetry-sdk``), and pyarrow to read batches that travelled as Arrow.
+Needs the OpenTelemetry SDK (``pip install opentelemetry-sdk``).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import math
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_ml.emit import instruments
+from otel_ml.encode.stream_reader import columns
 from otel_ml.semconv import (
     ATTRIBUTION,
     BATCH,
@@ -225,9 +225,7 @@ def read_labels(span: ReadableSpan) -> Iterator[CapturedLabel]:
 def _rows(attributes: Mapping[str, Any]) -> list[Row]:
     """Return attributes row by row, without missing cells, and with the ``ml.features`` map flattened."""
     if BATCH in attributes:
-        arrow: Any = import_module("pyarrow")
-        with arrow.ipc.open_stream(attributes[BATCH]) as stream:
-            return [_present(row) for row in stream.read_all().to_pylist()]
+        return _table_rows(columns(attributes[BATCH]), attributes[PREDICTION_ROWS])
     flat = {name: value for name, value in attributes.items() if name not in (FEATURES, PREDICTION_SCORES)}
     flat.update({FEATURE + key: value for key, value in (attributes.get(FEATURES) or {}).items()})
     scores: Mapping[str, Any] = attributes.get(PREDICTION_SCORES) or {}
@@ -243,6 +241,20 @@ def _rows(attributes: Mapping[str, Any]) -> list[Row]:
         )
         for row in range(rows)
     ]
+
+
+def _table_rows(table: list[tuple[str, list[Any]]], count: int) -> list[Row]:
+    rows: list[Row] = [{} for _ in range(count)]
+    prefix = f"{PREDICTION_SCORES}."
+    for name, cells in table:
+        for row, cell in zip(rows, cells, strict=True):
+            if cell is None or _is_nan(cell):  # a name may come twice: its numbers and its texts
+                continue
+            if name.startswith(prefix):
+                row.setdefault(PREDICTION_SCORES, {})[name[len(prefix) :]] = cell
+            else:
+                row[name] = cell
+    return rows
 
 
 def _present(row: Mapping[str, Any]) -> Row:

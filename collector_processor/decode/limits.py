@@ -7,6 +7,7 @@ from typing import Final
 
 from collector_processor.columns.batch import MalformedRequestError
 from collector_processor.own.drops import DecodeReason
+from otel_ml.config import DEFAULT_MAX_FEATURES
 
 _MAX_REASONS: Final = 3
 """Number of rejections whose reasons are in the message to the sender."""
@@ -50,7 +51,7 @@ class DecodeLimits:
     models: int = 1_000
     rows: int = 1_000_000
     cells: int = 20_000_000
-    features: int = 2_000
+    features: int = DEFAULT_MAX_FEATURES
     segments: int = 100
     classes: int = 1_000
     categories: int = 100_000

@@ -11,6 +11,7 @@ from collector_processor.monitors.base import WINDOW
 from collector_processor.monitors.registry import configured_monitors, section_settings, with_sections
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Bytes, ClassName, Duration, Extent, FilePath, Rows, WindowExtent
+from otel_ml.config import DEFAULT_MAX_FEATURES
 from otel_ml.semconv import TASKS, Task
 
 _MINUTE_NS = 60 * 10**9
@@ -76,7 +77,7 @@ class LimitsConfig(Settings):
     """What bounds memory; what exceeds a limit is counted."""
 
     models: int = Field(default=1000, ge=1, description="model versions")
-    features: int = Field(default=2000, ge=1, description="features of one model")
+    features: int = Field(default=DEFAULT_MAX_FEATURES, ge=1, description="features of one model")
     categories: int = Field(default=1000, ge=1, description="categories of one feature")
     classes: int = Field(default=100, ge=2, description="classes of one model")
     segment_values: int = Field(default=50, ge=1, description="values of one segment")

@@ -32,8 +32,9 @@ from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, Schema
 from otel_ml.classes import canonical_class
+from otel_ml.config import DEFAULT_MAX_FEATURES
 
-MAX_FEATURES: Final = 2000
+MAX_FEATURES: Final = DEFAULT_MAX_FEATURES
 MAX_CATEGORIES: Final = 1000
 MAX_CLASSES: Final = 100
 MAX_SEGMENT_VALUES: Final = 50

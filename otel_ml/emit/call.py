@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, cast
 
-from otel_ml.config import ATTRIBUTE_ROOM
+from otel_ml.config import ATTRIBUTE_ROOM, ENV_MAX_FEATURES
 from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.batch import Batch, BatchColumn, ColumnKind
-from otel_ml.encode.forms import payloads
+from otel_ml.encode.payloads import payloads
 from otel_ml.encode.row import (
     Attributes,
     attribution_attributes,
@@ -23,7 +23,7 @@ from otel_ml.encode.row import (
 from otel_ml.encode.rows import Outputs, count, flatten, is_column
 from otel_ml.encode.scalar import UnsupportedValueError
 from otel_ml.encode.scores import by_class, column_score, row_score
-from otel_ml.encode.shape import MAX_FEATURES, Features, read, single
+from otel_ml.encode.shape import Features, read, single
 from otel_ml.problems import report, report_misfit, report_over_limit
 from otel_ml.semconv import (
     PREDICTION_CLASS,
@@ -35,6 +35,7 @@ from otel_ml.semconv import (
 )
 
 _EMPTY: Final[Mapping[Any, object]] = {}
+_FEATURES: Final = f"features ({ENV_MAX_FEATURES} and limits.features of the service allow more)"
 
 
 class RecordedCall:
@@ -80,6 +81,9 @@ class RecordedCall:
         settings = emitter.settings
         features = _EMPTY if row is None else row
         attributes = feature_attributes(features, emitter.redaction.features, settings.max_string_chars)
+        if len(attributes) > settings.max_features:
+            report_over_limit(_FEATURES, len(attributes), settings.max_features)
+            attributes = dict(islice(attributes.items(), settings.max_features))
         if self.segments or emitter.segment_names or self.attributions is not None:
             attributes = self._with_segments_and_attributions(features, attributes)
         elif len(attributes) > emitter.flat_limit:
@@ -161,13 +165,12 @@ class RecordedCall:
         return payloads(Batch(rows, columns, dict(by_class(self.scores or _EMPTY)), base, own), self._emitter.limits)
 
     def _feature_columns(self, features: Mapping[Any, object]) -> Iterator[BatchColumn]:
-        if len(features) > MAX_FEATURES:
-            report_over_limit("columns", len(features), MAX_FEATURES)
-        routes = self._emitter.redaction.features
-        for name, cells in islice(features.items(), MAX_FEATURES):
-            route = routes[name]
-            if route is not None:
-                yield BatchColumn(route[0], cells, "feature", route[1])
+        routes, limit = self._emitter.redaction.features, self._emitter.settings.max_features
+        kept = [(route, cells) for name, cells in features.items() if (route := routes[name]) is not None]
+        if len(kept) > limit:
+            report_over_limit(_FEATURES, len(kept), limit)
+        for (attribute, rule), cells in kept[:limit]:
+            yield BatchColumn(attribute, cells, "feature", rule)
 
     def _segment_columns(self, features: Mapping[Any, object]) -> list[BatchColumn]:
         redaction = self._emitter.redaction
@@ -196,10 +199,13 @@ class RecordedCall:
 
     def _attribution_columns(self, features: Mapping[Any, object]) -> Iterator[BatchColumn]:
         routes = self._emitter.redaction.attributions
-        for name, cells in (self._read_attributions(features).columns or _EMPTY).items():
-            route = routes[name]
-            if route is not None:
-                yield BatchColumn(route[0], cells, "number")
+        columns = self._read_attributions(features).columns or _EMPTY
+        kept = [(route[0], cells) for name, cells in columns.items() if (route := routes[name]) is not None]
+        limit = self._emitter.settings.max_features
+        if len(kept) > limit:
+            report_over_limit("attributions", len(kept), limit)
+        for attribute, cells in kept[:limit]:
+            yield BatchColumn(attribute, cells, "number")
 
     def _choose_score(self, rows: int) -> None:
         """Take each row's score from the probabilities of all classes if only these were recorded."""

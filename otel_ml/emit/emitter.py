@@ -90,12 +90,7 @@ class Emitter:
         self.redaction = Redaction(self.settings)
         self.enabled = self.settings.enabled
         self.flat_limit = min(self.settings.max_flat_features, ATTRIBUTE_ROOM)
-        self.limits = PayloadLimits(
-            self.settings.max_span_bytes,
-            self.settings.max_string_chars,
-            self.settings.max_flat_features,
-            ATTRIBUTE_ROOM,
-        )
+        self.limits = PayloadLimits(self.settings.max_span_bytes, self.settings.max_string_chars)
         framework = None if framework is None else clean_text(framework, self.settings.max_string_chars)
         self.predict_span = f"{SPAN_PREDICT} {self.name}"
         self.label_span = f"{SPAN_LABEL} {self.name}"

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from otel_ml.emit.instruments import Meters
-from otel_ml.encode.cells import text
 from otel_ml.encode.row import Attributes
 from otel_ml.encode.rows import flatten, is_column, items, length
-from otel_ml.encode.scalar import UnsupportedValueError, number
+from otel_ml.encode.scalar import UnsupportedValueError, number, text
 from otel_ml.semconv import ERROR_TYPE, PREDICTION_CLASS, PREDICTION_SCORE
 
 BATCH_SCORES: Final = 64

@@ -30,8 +30,6 @@ class PayloadLimits:
 
     max_bytes: int
     max_chars: int
-    max_flat: int
-    room: int
 
 
 @dataclass(frozen=True, slots=True)

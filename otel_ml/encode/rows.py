@@ -21,14 +21,15 @@ def is_column(value: object) -> bool:
         return False
     if isinstance(value, (list, tuple)):
         return True
-    if isinstance(value, (str, bytes, bytearray, Mapping)):
+    if isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or hasattr(value, "as_py"):
         return False
     return hasattr(value, "__len__") and hasattr(value, "__getitem__") and getattr(value, "ndim", 1) == 1
 
 
 def length(column: object) -> int:
     """Return the number of cells of a column."""
-    return len(cast("Sequence[object]", column))
+    value: Any = column
+    return len(value)
 
 
 def items(column: object) -> list[Any]:

@@ -17,6 +17,8 @@ INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 MAX_KEY_CHARS: Final = 256
 MAX_ID_CHARS: Final = 512
+SUBSECONDS: Final = {"ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
+"""Numpy's units of time below a second: how many there are in one."""
 _UNLIMITED: Final = sys.maxsize
 _INEXACT: Final = frozenset({str, float, bool})
 """The most frequent types whose text needs no more than :func:`scalar`."""
@@ -34,8 +36,9 @@ def scalar(value: object, limit: int = _UNLIMITED) -> Scalar | None:
 
     None, NaN, NaT and ``pandas.NA`` are missing. Infinities stay. Numpy scalars, 0-d arrays, ``Decimal`` and fractions
     become Python numbers; integers beyond 64 bits become floats. Times become seconds: Unix seconds for ``datetime``
-    and ``date`` (without a zone: UTC), a duration for ``timedelta``. An enumeration becomes its value, and UTF-8 bytes
-    their text. Texts are truncated after ``limit`` characters. Raises :class:`UnsupportedValueError` for anything else.
+    and ``date`` (without a zone: UTC), a duration for ``timedelta``, the time since midnight for ``time``. An
+    enumeration becomes its value; UTF-8 bytes, pandas periods and intervals become their text. Texts are truncated
+    after ``limit`` characters. Raises :class:`UnsupportedValueError` for anything else.
 
     >>> scalar(Decimal("1.5")), scalar(2**70), scalar(float("nan")), scalar("abcdef", limit=3)
     (1.5, 1.1805916207174113e+21, None, 'abc')
@@ -65,53 +68,69 @@ def _convert(value: object, limit: int) -> Scalar | None:
         return None if value != value else float(value)
     if isinstance(value, int):
         return bounded_int(int(value))
-    if isinstance(value, (datetime, date, timedelta)):
+    if isinstance(value, (datetime, date, time, timedelta)):
         return _seconds(value)
-    if isinstance(value, time):
-        return value.hour * 3600.0 + value.minute * 60.0 + value.second + value.microsecond / 1e6
-    if isinstance(value, (bytes, bytearray)):
-        return clean_text(value.decode("utf-8"), limit)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return clean_text(bytes(value).decode("utf-8"), limit)
     if isinstance(value, UUID):
         return str(value)
     return _foreign(value, limit)
 
 
 def _foreign(value: object, limit: int) -> Scalar | None:
-    """Convert scalars of libraries that may not be loaded: pandas.NA, numpy times, 0-d arrays; and other numbers."""
+    """Convert scalars of libraries that may not be loaded, and other numbers."""
     pandas = sys.modules.get("pandas")
-    if pandas is not None and value is getattr(pandas, "NA", None):
-        return None
-    if pandas is not None and isinstance(value, getattr(pandas, "Interval", ())):
-        return clean_text(str(value), limit)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, (numpy.datetime64, numpy.timedelta64)):
-        if numpy.isnat(value):
+    if pandas is not None:
+        if value is getattr(pandas, "NA", None):
             return None
-        moment: Any = value
-        kind = "datetime64[us]" if isinstance(value, numpy.datetime64) else "timedelta64[us]"
-        return int(moment.astype(kind).astype("int64")) / 1e6
+        if isinstance(value, (pandas.Period, pandas.Interval)):
+            return clean_text(str(value), limit)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        if value is numpy.ma.masked:
+            return None
+        if isinstance(value, (numpy.datetime64, numpy.timedelta64)):
+            return _numpy_seconds(numpy, value)
     if isinstance(value, Integral):
         return bounded_int(int(value))
     if isinstance(value, (Real, Decimal)):
         number = float(value)
         return None if number != number else number
-    item = getattr(value, "item", None)
-    if item is None or getattr(value, "ndim", 0) != 0:
+    convert: Any = getattr(value, "item", None) or getattr(value, "as_py", None)
+    if convert is None or getattr(value, "ndim", 0) != 0:
         raise _unsupported(value)
-    plain = item()
+    plain = convert()
     if type(plain) is type(value):
         raise _unsupported(value)
     return scalar(plain, limit)
 
 
-def _seconds(value: datetime | date | timedelta) -> float | None:
+def _seconds(value: datetime | date | time | timedelta) -> float | None:
     if value != value:  # pandas.NaT is a datetime
         return None
+    numpy = sys.modules.get("numpy")
+    exact: Any = getattr(value, "to_datetime64", None) or getattr(value, "to_timedelta64", None)
+    if exact is not None and numpy is not None:  # pandas, whose own methods round to microseconds
+        return _numpy_seconds(numpy, exact())
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, time):
+        return timedelta(0, value.second, value.microsecond, 0, value.minute, value.hour).total_seconds()
     if isinstance(value, datetime):
         return (value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value).timestamp()
     return datetime(value.year, value.month, value.day, tzinfo=timezone.utc).timestamp()
+
+
+def _numpy_seconds(numpy: Any, value: Any) -> float | None:
+    """Return a numpy time or duration in seconds, as the nearest float."""
+    if numpy.isnat(value):
+        return None
+    unit, step = numpy.datetime_data(value.dtype)
+    divisor = SUBSECONDS.get(unit)
+    if divisor is None:  # days, months: their length in seconds is exact where numpy knows it
+        seconds = value.astype(f"{value.dtype.kind}8[s]")
+        return float(int(seconds.astype("int64")))
+    return int(value.astype("int64")) * step / divisor
 
 
 def bounded_int(value: int) -> int | float:
@@ -206,6 +225,14 @@ def _exact_text(value: object) -> str | None:
             return None
         return str(int(number)) if number == int(number) else str(number)
     return None
+
+
+def text(value: object) -> str | None:
+    """Return a cell's class text; None if it is missing or has none."""
+    try:
+        return class_text(value)
+    except UnsupportedValueError:
+        return None
 
 
 def identifier(value: object) -> str | None:

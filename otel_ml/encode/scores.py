@@ -8,10 +8,9 @@ from itertools import islice
 from typing import Any
 
 from otel_ml.classes import canonical_class
-from otel_ml.encode.cells import text
 from otel_ml.encode.row import text_of
 from otel_ml.encode.rows import is_column, items, length
-from otel_ml.encode.scalar import MAX_KEY_CHARS, UnsupportedValueError, clean_key, number
+from otel_ml.encode.scalar import MAX_KEY_CHARS, UnsupportedValueError, clean_key, number, text
 from otel_ml.encode.shape import MAX_CLASSES
 from otel_ml.problems import report, report_over_limit
 from otel_ml.semconv import PREDICTION_SCORES

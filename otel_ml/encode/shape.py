@@ -23,10 +23,9 @@ from otel_ml.encode.rows import (
     shape_of,
 )
 from otel_ml.encode.scalar import UnsupportedValueError
-from otel_ml.problems import report_misfit
+from otel_ml.encode.source import cells
+from otel_ml.problems import report, report_misfit
 
-MAX_FEATURES: Final = 10_000
-"""Columns read from one call; the rest are dropped."""
 MAX_CLASSES: Final = 1000
 """Classes whose probabilities travel with a call; the rest are dropped."""
 SNAPSHOT_BYTES: Final = 16 * 1024 * 1024
@@ -102,11 +101,10 @@ def single(output: object, attribute: str) -> object:
     output = flatten(output)
     if not is_column(output):
         return output
-    cells = items(output)
-    if len(cells) != 1:
-        report_misfit(attribute, len(cells), 1)
+    if length(output) != 1:
+        report_misfit(attribute, length(output), 1)
         return None
-    return cells[0]
+    return cells(output)[0]
 
 
 def snapshot(features: object) -> object:
@@ -154,7 +152,7 @@ def _from_mapping(features: Mapping[Any, object]) -> Features:
 
 def _table(rows: int, columns: Mapping[Any, object]) -> Features:
     if rows == 1:
-        return Features(1, row={name: items(column)[0] for name, column in columns.items()})
+        return Features(1, row={name: cells(column)[0] for name, column in columns.items()})
     return Features(rows, columns=columns)
 
 
@@ -189,7 +187,15 @@ def _named(values: Sequence[Any], names: Sequence[str] | None) -> dict[Any, obje
         names = _default_names(len(values))
     if len(names) != len(values):
         raise ShapeError(f"{len(values)} columns, but the model names {len(names)} features")
-    return dict(zip(names, values, strict=True))
+    return _by_name(names, values)
+
+
+def _by_name(names: Iterable[Any], values: Sequence[Any]) -> dict[Any, object]:
+    """Return values by name; of several with one name, which is reported, the last counts."""
+    found = dict(zip(names, values, strict=True))
+    if len(found) < len(values):
+        report("names twice", "%d features have only %d names; of one name, the last counts", len(values), len(found))
+    return found
 
 
 @lru_cache(maxsize=16)
@@ -209,23 +215,24 @@ def _from_numpy(array: Any, names: Sequence[str] | None) -> Features:
         raise ShapeError(f"an array of {array.ndim} dimensions is neither a row nor a table")
     if len(array) == 1:
         return Features(1, row=_named(items(array[0]), names))
-    columns = array.T if array.dtype.kind == "O" else sys.modules["numpy"].ascontiguousarray(array.T)
-    return Features(len(array), columns=_named(list(columns), names))
+    return Features(len(array), columns=_named(list(array.T), names))
 
 
 def _from_pandas(frame: Any, names: Sequence[str] | None) -> Features:
     if len(frame) == 1:
-        return Features(1, row=dict(zip(frame.columns, frame.to_numpy(dtype=object)[0], strict=True)))
-    return Features(len(frame), columns=dict(frame.items()))
+        return Features(1, row=_by_name(frame.columns, frame.to_numpy(dtype=object)[0]))
+    return Features(len(frame), columns=_by_name(*zip(*frame.items(), strict=True)) if len(frame.columns) else {})
 
 
 def _from_pandas_series(series: Any, names: Sequence[str] | None) -> Features:
-    return Features(1, row=dict(zip(series.index, series.tolist(), strict=True)))
+    return Features(1, row=_by_name(series.index, series.tolist()))
 
 
 def _from_polars(frame: Any, names: Sequence[str] | None) -> Features:
-    if frame.height == 1:
+    if frame.height == 1 and not any(dtype.is_temporal() for dtype in frame.dtypes):
         return Features(1, row=frame.row(0, named=True))
+    if frame.height == 1:  # its own row would cut times to microseconds
+        return _table(1, {column.name: column for column in frame.get_columns()})
     return Features(frame.height, columns={column.name: column for column in frame.get_columns()})
 
 
@@ -234,7 +241,7 @@ def _from_polars_series(series: Any, names: Sequence[str] | None) -> Features:
 
 
 def _from_arrow(table: Any, names: Sequence[str] | None) -> Features:
-    return _table(table.num_rows, dict(zip(table.schema.names, table.columns, strict=True)))
+    return _table(table.num_rows, _by_name(table.schema.names, table.columns))
 
 
 def _from_protocol(features: object, names: Sequence[str] | None) -> Features:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +21,6 @@ from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate, withheld_columns
 from collector_processor.statistics.pane import Pane
 from otel_ml import Config, Model
-from otel_ml.encode import arrow
 from otel_ml.testing import Captured, CapturedPrediction, capture
 
 Cells = list[Any]
@@ -93,14 +91,6 @@ def assert_agree(captured: Captured) -> PredictionBatch:
     return batch
 
 
-@pytest.fixture(params=["arrow", "arrays"])
-def batch_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both forms of a batch: with pyarrow, and as on a machine without it."""
-    if request.param == "arrays":
-        monkeypatch.setattr(arrow, "library", lambda: None)
-    return request.param
-
-
 def test_one_row_travels_flat() -> None:
     with capture() as captured:
         model = Model("fraud", version="7", task="binary_classification", role="shadow", segments=["country"])
@@ -146,7 +136,7 @@ def table() -> dict[str, Cells]:
     ],
     ids=["pandas", "polars", "pyarrow", "columns", "rows"],
 )
-def test_a_batch_of_any_frame_keeps_its_cells(batch_form: str, frame: Any) -> None:
+def test_a_batch_of_any_frame_keeps_its_cells(frame: Any) -> None:
     with capture() as captured:
         model = Model("fraud", task="binary_classification", segments=["country"])
         with model.predict(frame()) as prediction:
@@ -158,10 +148,10 @@ def test_a_batch_of_any_frame_keeps_its_cells(batch_form: str, frame: Any) -> No
     assert cells(batch.features["country"], 4) == ["ch", "de", None, "zürich"]
     assert numbers(batch.score, 4) == [0.9, 0.1, 0.8, None]
     assert captured.spans[0].attributes is not None
-    assert ("ml.batch" in captured.spans[0].attributes) == (batch_form == "arrow")
+    assert "ml.batch" in captured.spans[0].attributes
 
 
-def test_a_matrix_with_probabilities_and_attributions_keeps_its_columns(batch_form: str) -> None:
+def test_a_matrix_with_probabilities_and_attributions_keeps_its_columns() -> None:
     rng = np.random.default_rng(3)
     matrix, probabilities = rng.normal(size=(50, 3)), rng.dirichlet([1, 1, 1], 50)
     with capture() as captured:
@@ -178,7 +168,7 @@ def test_a_matrix_with_probabilities_and_attributions_keeps_its_columns(batch_fo
     assert np.array_equal(batch.score, probabilities.max(axis=1))
 
 
-def test_a_batch_cut_into_several_spans_is_one_call(batch_form: str) -> None:
+def test_a_batch_cut_into_several_spans_is_one_call() -> None:
     rows = 3000
     with capture() as captured:
         model = Model("big", config=Config(max_span_bytes=20_000))
@@ -196,7 +186,7 @@ def test_a_batch_cut_into_several_spans_is_one_call(batch_form: str) -> None:
 
 
 @pytest.mark.parametrize("ids", [None, "call", ["a", "b", "c"], [1, 2, 3]])
-def test_labels_find_their_predictions(batch_form: str, ids: Any) -> None:
+def test_labels_find_their_predictions(ids: Any) -> None:
     with capture() as captured:
         model = Model("fraud")
         with model.predict({"x": [1.0, 2.0, 3.0]}, id=ids) as prediction:
@@ -220,7 +210,7 @@ def assert_labels(captured: Captured, batch: LabelBatch) -> None:
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, np.int64(1), np.float32(0.1), "x", 1e17, 2**62])
-def test_a_class_has_one_text_however_it_is_spelled(batch_form: str, value: Any) -> None:
+def test_a_class_has_one_text_however_it_is_spelled(value: Any) -> None:
     with capture() as captured:
         model = Model("fraud")
         for features in ({"x": 1.0}, {"x": [1.0]}):
@@ -237,7 +227,7 @@ def test_a_class_has_one_text_however_it_is_spelled(batch_form: str, value: Any)
     assert len(labels.categories) == 1
 
 
-def test_times_are_unix_seconds_in_every_form(batch_form: str) -> None:
+def test_times_are_unix_seconds_in_every_form() -> None:
     moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=datetime.timezone.utc)
     with capture() as captured:
         model = Model("m")
@@ -249,7 +239,7 @@ def test_times_are_unix_seconds_in_every_form(batch_form: str) -> None:
     assert cells(batch.features["at"], 3) == [moment.timestamp(), moment.timestamp(), None]
 
 
-def test_failed_calls_arrive_with_their_error(batch_form: str) -> None:
+def test_failed_calls_arrive_with_their_error() -> None:
     with capture() as captured:
         for features in ({"x": 1.0}, {"x": [1.0, 2.0]}):
             with pytest.raises(ZeroDivisionError), Model("m").predict(features):
@@ -281,9 +271,7 @@ PROFILE = build_reference(
     ids=["none", "deny all", "deny", "allow", "too many to name", "all"],
 )
 @pytest.mark.parametrize("rows", [1, 3])
-def test_a_withheld_feature_is_not_a_missing_one(
-    batch_form: str, config: Config, withheld: set[str], rows: int
-) -> None:
+def test_a_withheld_feature_is_not_a_missing_one(config: Config, withheld: set[str], rows: int) -> None:
     """A feature that is kept back has no figures; one that the application lacks is missing, also beside it."""
     row: dict[str, Any] = {"age": None, "income": 5.0, "a, b 100%": 1.0, "city": "x", "ssn": "x"}
     if "extra1" in (config.features_deny or ()):
@@ -312,8 +300,3 @@ def test_event_time_is_the_time_given() -> None:
     decoded = arrived(captured)
     assert decoded.predictions[0].time_ns.tolist() == [1_700_000_000_000_000_000]
     assert decoded.labels[0].time_ns.tolist() == [1_700_000_000_000_000_001]
-
-
-def test_both_forms_of_a_batch_were_really_emitted() -> None:
-    assert "pyarrow" in sys.modules
-    assert arrow.library() is pa

@@ -28,7 +28,6 @@ from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
 from collector_processor.window.closed import Window
 from otel_ml import Model, semconv
-from otel_ml.encode import arrow
 from otel_ml.testing import capture
 
 Make = Callable[[list[Any]], Any]
@@ -158,14 +157,10 @@ def figures(reference: Reference, batch: PredictionBatch) -> dict[tuple[str, str
 
 
 def live_batches(column: Any, decoder: Decoder) -> Iterator[tuple[str, PredictionBatch]]:
-    """The column as one batch, in each form of a batch, and row by row."""
-    library = arrow.library
-    for form in ("arrow", "arrays"):
-        with pytest.MonkeyPatch.context() as patch, capture() as captured:
-            patch.setattr(arrow, "library", library if form == "arrow" else lambda: None)
-            with Model("m").predict({"x": column}):
-                pass
-        yield form, decoded(captured, decoder)
+    """The column as one batch, and row by row."""
+    with capture() as captured, Model("m").predict({"x": column}):
+        pass
+    yield "batch", decoded(captured, decoder)
     with capture() as captured:
         for value in column:
             with Model("m").predict({"x": value.as_py() if isinstance(value, pa.Scalar) else value}):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import types
 
 from collector_processor.columns.batch import F64, I64, U64, Column, Mask
+from collector_processor.columns.column import concatenated
 from collector_processor.decode.arrow.direct import Codes, Numbers
 from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cell_columns import compacted, joined
@@ -27,6 +29,21 @@ _UNITS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_S: Final = 86_400
 
 
+class Several(NamedTuple):
+    """Columns of one name, such as one of numbers and one of texts: in each row the last that is not missing counts."""
+
+    arrays: tuple[Array, ...]
+
+
+def put(columns: dict[str, Array], name: str, array: Array) -> None:
+    """Add a column; with others of its name it makes a :class:`Several`."""
+    known = columns.get(name)
+    if known is None:
+        columns[name] = array
+    else:
+        columns[name] = Several((*(known.arrays if isinstance(known, Several) else (known,)), array))
+
+
 def column_of_arrow(array: Array, kind: CellKind, tally: Tally) -> Column | None:
     """Return the column of an array, by the same rules as :func:`.cell_columns.column_of`.
 
@@ -36,6 +53,8 @@ def column_of_arrow(array: Array, kind: CellKind, tally: Tally) -> Column | None
     """
     if isinstance(array, Numbers):
         return joined(array.values, None)
+    if isinstance(array, Several):
+        return _merged([column_of_arrow(one, kind, tally) for one in array.arrays])
     if isinstance(array, Codes):
         if kind == "number":
             tally.drop("unsupported_value", int(np.count_nonzero(array.codes >= 0)))
@@ -54,8 +73,22 @@ def column_of_arrow(array: Array, kind: CellKind, tally: Tally) -> Column | None
     return joined(_numbers(array), None)
 
 
+def _merged(columns: Sequence[Column | None]) -> Column | None:
+    """Return a column with the last cell of each row that is not missing."""
+    whole: Column | None = None
+    for later in columns:
+        if whole is None or later is None:
+            whole = later if whole is None else whole
+            continue
+        both, rows = concatenated((whole, later), (len(whole), len(later))), np.arange(len(later))
+        whole = None if both is None else both.take(np.where(later.missing(), rows, rows + len(later)))
+    return whole
+
+
 def hash_arrow(array: Array) -> tuple[U64, Mask]:
     """Return the hashes of an id column uint64 ``[n, 2]``, and which rows have an id, bool ``[n]``."""
+    if isinstance(array, Several):
+        return hash_arrow(array.arrays[-1])
     if isinstance(array, Codes):
         named = np.array([bool(text) for text in array.texts], np.bool_)
         return _spread(hash_ids(array.texts), named, array.codes)

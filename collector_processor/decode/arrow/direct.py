@@ -57,10 +57,10 @@ class Codes(NamedTuple):
 
 @dataclass(slots=True)
 class DirectTable:
-    """The wanted columns by name: numbers, codes, or pyarrow's arrays; ``nbytes`` is their size in pyarrow's terms."""
+    """The wanted columns by name: numbers, codes, or arrays of pyarrow; ``nbytes`` is their size in its terms."""
 
     rows: int
-    columns: dict[str, Numbers | Codes | Any] = field(default_factory=dict[str, Any])
+    columns: list[tuple[str, Numbers | Codes | Any]] = field(default_factory=list[tuple[str, Any]])
     nbytes: int = 0
 
 
@@ -172,7 +172,7 @@ class UsualStream:
             length, nulls = records.header.nodes[item.node]
             if length != records.header.rows or not 0 <= nulls <= length:
                 raise NotUsualError
-            table.columns[item.name] = self._column(records, item, nulls, table)
+            table.columns.append((item.name, self._column(records, item, nulls, table)))
         return table
 
     def _column(self, records: _Records, item: ColumnPlan, nulls: int, table: DirectTable) -> Numbers | Codes | Any:

@@ -4,8 +4,8 @@ Readable types: integers, floats, decimals, booleans, strings (all three layouts
 times: timestamps and dates become Unix seconds, times of day and durations become seconds. The columns ``ml.features``
 and ``ml.prediction.scores`` may be a struct or a map of these. Extension types are read as their storage type. Any
 other type with a contract name makes missing cells, counted as ``unsupported_value`` (one per row). Columns without a
-contract name are never read. Of several columns with one name the last counts, and a column takes precedence over a
-struct's or map's entry with the same name.
+contract name are never read. Of several columns with one name, such as one of numbers and one of texts, the last that
+is not missing counts in each row, and a column takes precedence over a struct's or map's entry with the same name.
 
 Nothing is unpacked before its size is known (:mod:`.size`), nothing is used before Arrow has fully validated it (texts
 that are not UTF-8 are repaired, and counted: :mod:`.utf8`), and columns are made only within the request's limit of
@@ -24,7 +24,7 @@ import pyarrow as pa
 from pyarrow import types
 
 from collector_processor.columns.batch import I64
-from collector_processor.decode.arrow.arrays import Array, DataType, encoded, is_scalar, is_string_view, is_text
+from collector_processor.decode.arrow.arrays import Array, DataType, encoded, is_scalar, is_string_view, is_text, put
 from collector_processor.decode.arrow.direct import NotUsualError, UsualStream, aligned
 from collector_processor.decode.arrow.plan import Plan
 from collector_processor.decode.arrow.size import unpacked_size
@@ -83,7 +83,10 @@ def _read_directly(stream: bytes | memoryview, tally: Tally) -> ArrowTable:
     table = usual.columns(wanted)
     _take_bytes(max(usual.body_bytes, table.nbytes), tally)
     tally.drop("unsupported_value", unreadable * table.rows)
-    return ArrowTable(table.rows, table.columns)
+    columns: dict[str, Array] = {}
+    for name, array in table.columns:
+        put(columns, name, array)
+    return ArrowTable(table.rows, columns)
 
 
 _known_wanted: Final[WeakKeyDictionary[Plan, tuple[list[int], int]]] = WeakKeyDictionary()
@@ -124,7 +127,7 @@ def _read(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
         if name in MAPS:
             entries.update((MAPS[name] + key, entry) for key, entry in _entries(name, array, tally))
         else:
-            columns[name] = array
+            put(columns, name, array)
     return ArrowTable(table.num_rows, entries | columns)
 
 

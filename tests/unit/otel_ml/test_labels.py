@@ -1,4 +1,4 @@
-"""Labels, one or many, with or without pyarrow."""
+"""Labels, one or many."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler, TraceIdRatioBased
 
 from otel_ml import Config, Model, problems
-from otel_ml.encode import arrow
 from otel_ml.testing import Captured, capture
 
 
@@ -21,14 +20,6 @@ def captured() -> Iterator[Captured]:
     problems.forget()
     with capture() as found:
         yield found
-
-
-@pytest.fixture(params=["arrow", "arrays"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "arrays":
-        monkeypatch.setitem(arrow.sys.modules, "pyarrow.compute", None)
-        monkeypatch.setattr(arrow, "_missing", False)
-    return request.param
 
 
 def test_a_label_is_a_span_without_length(captured: Captured) -> None:
@@ -107,30 +98,29 @@ def test_a_label_that_says_nothing_is_dropped_and_reported(
         (["a", "b"], ["x", "y"], [1.0, 2.0]),
     ],
 )
-def test_many_labels_are_one_span(captured: Captured, form: str, ids: object, classes: object, values: object) -> None:
+def test_many_labels_are_one_span(captured: Captured, ids: object, classes: object, values: object) -> None:
     Model("m").labels(ids, classes=classes, values=values, time_ns=5)
     [span] = captured.spans
     assert span.name == "label m"
     assert span.start_time == span.end_time == 5
-    assert ("ml.batch" in span.attributes) == (form == "arrow")
+    assert "ml.batch" in span.attributes
     first, second = captured.labels
     assert (first.id, second.id) == ("a", "b")
     assert (first.class_, second.class_) == (("x", "y") if classes is not None else (None, None))
     assert (first.value, second.value) == ((1.0, 2.0) if values is not None else (None, None))
 
 
-def test_one_label_may_come_as_a_list(captured: Captured, form: str) -> None:
+def test_one_label_may_come_as_a_list(captured: Captured) -> None:
     Model("m").labels(["a"], classes=[1])
     assert [(label.id, label.class_) for label in captured.labels] == [("a", "1")]
 
 
-def test_many_labels_are_cut_into_spans_of_bounded_size(captured: Captured, form: str) -> None:
+def test_many_labels_are_cut_into_spans_of_bounded_size(captured: Captured) -> None:
     ids = [f"prediction-{i:05}" for i in range(2000)]
     Model("m", config=Config(max_span_bytes=8192)).labels(ids, values=np.arange(2000.0))
     assert len(captured.spans) > 3
     assert sorted(label.id for label in captured.labels) == ids
-    if form == "arrow":
-        assert max(len(span.attributes["ml.batch"]) for span in captured.spans) <= 8192
+    assert max(len(span.attributes["ml.batch"]) for span in captured.spans) <= 8192
 
 
 @pytest.mark.parametrize(

@@ -249,3 +249,24 @@ def test_finding_the_columns_looks_at_each_field_a_fixed_number_of_times(columns
     readable, unreadable = arrow._columns_of_interest(schema)
     assert (len(readable), unreadable) == (columns, 0)
     assert schema.handed_out <= 3 * columns
+
+
+def test_of_columns_with_one_name_the_last_that_is_not_missing_counts() -> None:
+    arrays = [pa.array(["a", None, "c", None]), pa.array([1.0, 2.0, None, None])]
+    batch = pa.RecordBatch.from_arrays(arrays, names=["ml.feature.x"] * 2)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    stream = sink.getvalue().to_pybytes()
+    assert is_usual(stream)
+    found = answer(stream, DecodeLimits())
+    assert found == by_pyarrow(stream, DecodeLimits())
+    tally = Tally(DecodeLimits())
+    table = read_stream(stream, tally)
+    assert table is not None
+    column = column_of_arrow(table.columns["ml.feature.x"], "mixed", tally)
+    assert column is not None
+    assert column.numbers is not None
+    assert column.codes is not None
+    assert np.nan_to_num(column.numbers, nan=-1).tolist() == [1.0, 2.0, -1.0, -1.0]
+    assert [column.categories[code] if code >= 0 else None for code in column.codes] == [None, None, "c", None]

@@ -14,10 +14,7 @@ import pyarrow as pa
 import pytest
 
 from otel_ml import Config, Model, problems
-from otel_ml.encode import arrow
 from otel_ml.testing import Captured, capture
-
-FORMS = ("arrow", "arrays")
 
 
 @pytest.fixture
@@ -25,19 +22,6 @@ def captured() -> Iterator[Captured]:
     problems.forget()
     with capture() as found:
         yield found
-
-
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both wire forms; without pyarrow as the import system shows it."""
-    if request.param == "arrays":
-        without_pyarrow(monkeypatch)
-    return request.param
-
-
-def without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(arrow.sys.modules, "pyarrow.compute", None)
-    monkeypatch.setattr(arrow, "_missing", False)
 
 
 def stream_of(captured: Captured) -> pa.Table:
@@ -57,13 +41,13 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("library", INPUTS)
-def test_the_same_rows_come_back_whatever_held_them(captured: Captured, form: str, library: str) -> None:
+def test_the_same_rows_come_back_whatever_held_them(captured: Captured, library: str) -> None:
     features, names = INPUTS[library]
     with Model("m", features=names).predict(features) as prediction:
         prediction.record(class_=np.array([1, 0, 1]), score=pd.Series([0.9, 0.1, 0.8]))
     [span] = captured.spans
     assert span.attributes["ml.prediction.rows"] == 3
-    assert ("ml.batch" in span.attributes) == (form == "arrow")
+    assert "ml.batch" in span.attributes
     first, second, _ = captured.predictions
     assert (first.features, first.class_, first.score) == ({"a": 1.5, "b": 10.0}, "1", 0.9)
     assert (second.features, second.class_, second.score) == ({"a": 2.5}, "0", 0.1)
@@ -92,20 +76,21 @@ COLUMNS = {
     "pandas nullable": (pd.Series([1, None, 3], dtype="Int64"), [1, None, 3]),
     "polars categories": (pl.Series(["x", "y", None], dtype=pl.Categorical), ["x", "y", None]),
     "polars enumeration": (pl.Series(["x", "y", "x"], dtype=pl.Enum(["x", "y"])), ["x", "y", "x"]),
-    "numbers with a stray text": ([1.0, "n/a", 3.0], [1.0, None, 3.0]),
-    "texts with a stray number": (["x", 1.0, "y"], ["x", None, "y"]),
+    "numbers with a stray text": ([1.0, "n/a", 3.0], [1.0, "n/a", 3.0]),
+    "texts with a stray number": (["x", 1.0, "y"], ["x", 1.0, "y"]),
     "truths among texts": ([True, "no", "no"], ["true", "no", "no"]),
     "lone surrogates": (["\ud800", "y", "y"], ["?", "y", "y"]),
     "objects": (np.array([1.0, object(), 3.0], dtype=object), [1.0, None, 3.0]),
     "all missing": ([None, None, None], [None, None, None]),
     "nested": ([[1], [2], [3]], [None, None, None]),
     "records": (pa.array([{"x": 1}] * 3), [None, None, None]),
+    "numbers, texts and truths": ([1, "n/a", True], [1.0, "n/a", "true"]),
     "bytes that are no text": ([b"\xff"] * 3, [None, None, None]),
 }
 
 
 @pytest.mark.parametrize("kind", COLUMNS)
-def test_any_column_becomes_cells(captured: Captured, form: str, kind: str) -> None:
+def test_any_column_becomes_cells(captured: Captured, kind: str) -> None:
     column, expected = COLUMNS[kind]
     with Model("m").predict({"c": column, "n": [1, 2, 3]}):
         pass
@@ -129,7 +114,7 @@ def test_any_column_becomes_cells(captured: Captured, form: str, kind: str) -> N
         (pl.Series(["a", "b"], dtype=pl.Categorical), ["a", "b"]),
     ],
 )
-def test_classes_are_texts(captured: Captured, form: str, classes: object, texts: list[str | None] | None) -> None:
+def test_classes_are_texts(captured: Captured, classes: object, texts: list[str | None] | None) -> None:
     with Model("m").predict({"a": [1, 2]}) as prediction:
         prediction.record(class_=classes)
     found = [seen.class_ for seen in captured.predictions]
@@ -137,7 +122,7 @@ def test_classes_are_texts(captured: Captured, form: str, classes: object, texts
         assert found == texts
 
 
-def test_scores_of_all_classes_segments_and_attributions_travel(captured: Captured, form: str) -> None:
+def test_scores_of_all_classes_segments_and_attributions_travel(captured: Captured) -> None:
     model = Model("m", features=["a", "b"], segments=["b"])
     with model.predict(np.array([[1.0, 2.0], [3.0, 4.0]]), segments={"region": "EU", "tier": [1, 2]}) as prediction:
         prediction.record(scores={0: np.array([0.2, 0.7]), 1: [0.8, 0.3]}, attributions=np.array([[1, 2], [3, 4]]))
@@ -149,26 +134,26 @@ def test_scores_of_all_classes_segments_and_attributions_travel(captured: Captur
 
 
 @pytest.mark.parametrize("classes", [np.array(["b", "a", "z"]), ["b", "a", "z"], pd.Series(["b", "a", "z"])])
-def test_the_score_of_many_classes_is_that_of_the_predicted_one(captured: Captured, form: str, classes: object) -> None:
+def test_the_score_of_many_classes_is_that_of_the_predicted_one(captured: Captured, classes: object) -> None:
     with Model("m").predict({"x": [1, 2, 3]}) as prediction:
         prediction.record(class_=classes, scores={"a": [0.1, 0.6, 0.3], "b": [0.7, 0.2, 0.3], "c": [0.2, 0.2, 0.4]})
     assert [seen.score for seen in captured.predictions] == [0.7, 0.6, None]
 
 
-def test_outputs_alone_make_rows(captured: Captured, form: str) -> None:
+def test_outputs_alone_make_rows(captured: Captured) -> None:
     with Model("m").predict() as prediction:
         prediction.record(value=np.array([1.0, 2.0]))
     assert [seen.value for seen in captured.predictions] == [1.0, 2.0]
 
 
-def test_rows_without_any_column_are_still_counted(captured: Captured, form: str) -> None:
+def test_rows_without_any_column_are_still_counted(captured: Captured) -> None:
     with Model("m", config=Config(capture_features=False)).predict({"a": [1, 2, 3]}):
         pass
     assert len(captured.predictions) == 3
     assert captured.spans[0].attributes["ml.prediction.rows"] == 3
 
 
-def test_an_empty_batch_has_no_rows(captured: Captured, form: str) -> None:
+def test_an_empty_batch_has_no_rows(captured: Captured) -> None:
     with Model("m").predict(pd.DataFrame({"a": []})) as prediction:
         prediction.record(class_=np.array([]))
     assert captured.spans[0].attributes["ml.prediction.rows"] == 0
@@ -178,7 +163,7 @@ def test_an_empty_batch_has_no_rows(captured: Captured, form: str) -> None:
 
 @pytest.mark.parametrize(("output", "message"), [([0.1], "1 values for 3 rows"), (0.5, "1 values for 3 rows")])
 def test_outputs_of_another_length_are_dropped_alone(
-    captured: Captured, form: str, caplog: pytest.LogCaptureFixture, output: object, message: str
+    captured: Captured, caplog: pytest.LogCaptureFixture, output: object, message: str
 ) -> None:
     for _ in range(2):
         with Model("m").predict({"a": [1, 2, 3]}) as prediction:
@@ -188,13 +173,13 @@ def test_outputs_of_another_length_are_dropped_alone(
     assert caplog.text.count(message) == 1
 
 
-def test_texts_where_numbers_are_due_are_dropped(captured: Captured, form: str) -> None:
+def test_texts_where_numbers_are_due_are_dropped(captured: Captured) -> None:
     with Model("m").predict({"a": [1, 2]}) as prediction:
         prediction.record(score=["high", "low"], value=np.array([True, False]))
     assert [(seen.score, seen.value) for seen in captured.predictions] == [(None, 1.0), (None, 0.0)]
 
 
-def test_long_texts_are_cut(captured: Captured, form: str) -> None:
+def test_long_texts_are_cut(captured: Captured) -> None:
     umlauts, letters = "äöüß" * 5, "abcd" * 5
     with Model("m", config=Config(max_string_chars=16)).predict({"a": [umlauts, letters]}) as prediction:
         prediction.record(class_=[letters, "x"])
@@ -202,20 +187,20 @@ def test_long_texts_are_cut(captured: Captured, form: str) -> None:
     assert found == [(umlauts[:16], letters[:16]), (letters[:16], "x")]
 
 
-def test_ids_may_be_given_for_each_row(captured: Captured, form: str) -> None:
+def test_ids_may_be_given_for_each_row(captured: Captured) -> None:
     with Model("m").predict({"a": [1, 2, 3]}, id=["x", 7, None]) as prediction:
         pass
     assert prediction.ids == [seen.id for seen in captured.predictions]
     assert prediction.ids[2] == f"{prediction.id}:2"
 
 
-def test_one_id_for_many_rows_is_numbered(captured: Captured, form: str) -> None:
+def test_one_id_for_many_rows_is_numbered(captured: Captured) -> None:
     with Model("m").predict({"a": [1, 2]}, id="order") as prediction:
         pass
     assert [seen.id for seen in captured.predictions] == prediction.ids == ["order:0", "order:1"]
 
 
-def test_a_failed_batch_keeps_its_features(captured: Captured, form: str) -> None:
+def test_a_failed_batch_keeps_its_features(captured: Captured) -> None:
     with pytest.raises(KeyError), Model("m").predict({"a": [1, 2]}):
         raise KeyError("x")
     assert [(seen.features, seen.error_type) for seen in captured.predictions] == [
@@ -224,14 +209,14 @@ def test_a_failed_batch_keeps_its_features(captured: Captured, form: str) -> Non
     ]
 
 
-def test_features_beyond_64_are_columns_or_one_map(captured: Captured, form: str) -> None:
+def test_features_beyond_64_are_columns_or_one_map(captured: Captured) -> None:
     with Model("m").predict({f"f{i}": [i, -i] for i in range(70)}):
         pass
     assert len(captured.spans[0].attributes) < 10
     assert captured.predictions[1].features["f69"] == -69
 
 
-def test_many_segments_and_attributions_stay_within_the_sdks_limit(captured: Captured, form: str) -> None:
+def test_many_segments_and_attributions_stay_within_the_sdks_limit(captured: Captured) -> None:
     segments = {f"s{i}": ["x", "y"] for i in range(50)}
     with Model("m").predict({f"f{i}": [1, 2] for i in range(60)}, segments=segments) as prediction:
         prediction.record(attributions={f"f{i}": [0.1, 0.2] for i in range(100)})
@@ -241,8 +226,8 @@ def test_many_segments_and_attributions_stay_within_the_sdks_limit(captured: Cap
 
 
 @pytest.mark.parametrize("failed", [False, True])
-def test_a_big_batch_is_cut_into_spans_that_count_its_latency_once(captured: Captured, form: str, failed: bool) -> None:
-    rows = 700 if form == "arrays" else 4000
+def test_a_big_batch_is_cut_into_spans_that_count_its_latency_once(captured: Captured, failed: bool) -> None:
+    rows = 4000
     model = Model("m", config=Config(max_span_bytes=40_000))
     features = np.arange(rows * 5, dtype=float).reshape(rows, 5)
     try:
@@ -261,8 +246,7 @@ def test_a_big_batch_is_cut_into_spans_that_count_its_latency_once(captured: Cap
     assert all(part.attributes["ml.model.name"] == "m" for part in parts)
     assert all((part.attributes.get("error.type") == "ValueError") == failed for part in parts)
     assert sum(span.attributes["ml.prediction.rows"] for span in spans) == rows
-    if form == "arrow":
-        assert max(len(span.attributes["ml.batch"]) for span in spans) <= 40_000
+    assert max(len(span.attributes["ml.batch"]) for span in spans) <= 40_000
     found = {seen.id: seen for seen in captured.predictions}
     assert list(found) == prediction.ids
     assert [found[one].features["x0"] for one in prediction.ids] == [row * 5.0 for row in range(rows)]
@@ -299,24 +283,14 @@ def test_the_stream_keeps_narrow_types(captured: Captured) -> None:
     assert found == {"ml.feature.a": "float", "ml.feature.b": "int8", "ml.feature.c": "bool"}
 
 
-def test_arrays_are_homogeneous(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_pyarrow(monkeypatch)
-    with Model("m").predict({"a": [1, None, 3], "b": ["x", None, "y"], "c": [1, 2, 3]}):
-        pass
-    attributes = captured.spans[0].attributes
-    assert attributes["ml.feature.c"] == (1, 2, 3)
-    assert attributes["ml.feature.b"] == ("x", None, "y")
-    assert math.isnan(attributes["ml.feature.a"][1])
-
-
-def test_unreadable_features_cost_neither_outputs_nor_row_count(captured: Captured, form: str) -> None:
+def test_unreadable_features_cost_neither_outputs_nor_row_count(captured: Captured) -> None:
     with Model("m", features=["a"]).predict(np.ones((3, 2))) as prediction:
         prediction.record(score=[0.1, 0.2, 0.3])
     assert [seen.score for seen in captured.predictions] == [0.1, 0.2, 0.3]
     assert captured.predictions[0].features == {}
 
 
-def test_columns_that_raise_are_dropped_alone(captured: Captured, form: str) -> None:
+def test_columns_that_raise_are_dropped_alone(captured: Captured) -> None:
     class Broken:
         def __len__(self) -> int:
             return 2
@@ -345,11 +319,10 @@ def test_memory_stays_in_proportion(captured: Captured) -> None:
 def test_columns_and_classes_beyond_their_limits_are_dropped(
     captured: Captured, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("otel_ml.emit.call.MAX_FEATURES", 3)
     monkeypatch.setattr("otel_ml.encode.scores.MAX_CLASSES", 2)
-    with Model("m").predict({f"f{i}": [1, 2] for i in range(5)}) as prediction:
+    with Model("m", config=Config(max_features=3)).predict({f"f{i}": [1, 2] for i in range(5)}) as prediction:
         prediction.record(scores={f"c{i}": [0.25, 0.25] for i in range(4)})
     assert list(captured.predictions[0].features) == ["f0", "f1", "f2"]
     assert list(captured.predictions[0].scores) == ["c0", "c1"]
-    assert "5 columns, the limit is 3" in caplog.text
+    assert "the limit is 3" in caplog.text
     assert "4 classes, the limit is 2" in caplog.text

@@ -13,7 +13,6 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_ml import Model, problems, semconv
-from otel_ml.encode import arrow
 from otel_ml.testing import Captured, capture
 
 
@@ -87,31 +86,11 @@ def test_the_arrow_form(captured: Captured) -> None:
         "ml.feature.b",
         "ml.prediction.class",
         "ml.prediction.score",
-        "ml.prediction.scores",
+        "ml.prediction.scores.0",
+        "ml.prediction.scores.1",
     ]
-    assert table["ml.prediction.scores"].to_pylist()[0] == {"0": 0.75, "1": 0.25}
+    assert table["ml.prediction.scores.0"].to_pylist() == [0.75, 0.25]
     assert table["ml.prediction.score"].to_pylist() == [0.25, 0.75]
-
-
-@pytest.mark.parametrize("width", [2, 70])
-def test_the_array_form(captured: Captured, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    monkeypatch.setitem(arrow.sys.modules, "pyarrow.compute", None)
-    monkeypatch.setattr(arrow, "_missing", False)
-    with Model("m").predict({f"f{i}": [i, None] for i in range(width)}) as prediction:
-        prediction.record(class_=["x", None], scores={"x": [0.5, 0.5]})
-    [span] = encoded(captured)
-    found = values(span)
-    if width == 2:
-        cells = found["ml.feature.f1"].array_value.values
-    else:
-        features = found[semconv.FEATURES].kvlist_value.values
-        assert len(features) == width
-        cells = features[1].value.array_value.values
-    assert [cell.WhichOneof("value") for cell in cells] == ["double_value", "double_value"]
-    classes = found["ml.prediction.class"].array_value.values
-    assert [cell.WhichOneof("value") for cell in classes] == ["string_value", None]
-    scores = found["ml.prediction.scores"].kvlist_value.values
-    assert [cell.double_value for cell in scores[0].value.array_value.values] == [0.5, 0.5]
 
 
 def test_a_failure(captured: Captured) -> None:
