@@ -91,6 +91,13 @@ _METRICS: Final = (
         "labels of classes that no prediction and no reference had",
         ("model",),
     ),
+    OwnMetric(
+        "otel_ml_newest_window_timestamp_seconds",
+        "gauge",
+        "end of the newest closed window with rows, as Unix time: how old a model's last figures are",
+        ("model",),
+        unit=UNIT_SECOND,
+    ),
     OwnMetric("otel_ml_windows_closed_total", "counter", "windows closed", ("model",)),
     OwnMetric("otel_ml_errors_total", "counter", "unexpected errors that the service survived", ("stage",)),
     OwnMetric("otel_ml_reloads_total", "counter", "reloads of the configuration: `applied` or `refused`", ("result",)),

@@ -120,6 +120,8 @@ class Pipeline:
                 check_figures(model, watch, window, measured)
                 yield from measured
                 self.telemetry.windows.labels(str(model.key)).inc()
+                if window.pane.rows[1] > 0:
+                    self.telemetry.newest_window.labels(str(model.key)).set(window.end_ns / 1e9)
         if report:
             model.counted_ns = now_ns
             yield from model.counter.measurements(now_ns)
@@ -187,7 +189,13 @@ class Pipeline:
         if not versions:
             del self._versions[key.name]
         self.join.forget(key)
-        for metric in (self.telemetry.rows, self.telemetry.windows, self.telemetry.unmatched_labels):
+        by_model = (
+            self.telemetry.rows,
+            self.telemetry.windows,
+            self.telemetry.unmatched_labels,
+            self.telemetry.newest_window,
+        )
+        for metric in by_model:
             with contextlib.suppress(KeyError):
                 metric.remove(str(key))
         self.telemetry.evicted("models", "limit", 1)

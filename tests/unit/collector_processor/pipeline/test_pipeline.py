@@ -354,3 +354,13 @@ def test_windows_that_cannot_close_hold_up_no_other_model() -> None:
     model.watch = replace(model.watch, windows=Broken())  # type: ignore[arg-type]  # what must not happen
     assert value(line.tick(), "ml.window.rows", ml_model_name="churn") == 200
     assert line.counted("otel_ml_errors_total", stage="evaluate") == 1
+
+
+def test_the_age_of_the_last_figures_stays_visible() -> None:
+    line = Line()
+    line.feed(rows(V1, 400))
+    line.tick()
+    newest = line.counted("otel_ml_newest_window_timestamp_seconds", model="fraud@1")
+    assert newest == pytest.approx(NOW_NS / 1e9, abs=1.0)
+    line.tick(NOW_NS + 3600 * S)
+    assert line.counted("otel_ml_newest_window_timestamp_seconds", model="fraud@1") == newest
