@@ -44,11 +44,11 @@ def live(frame: Any, rows: bool) -> PredictionBatch:
     return concatenate(decode("traces", encode_spans(captured.spans).SerializeToString(), 0).predictions)
 
 
-def faults(frame: pd.DataFrame, path: Path, rows: bool) -> dict[str, float]:
+def faults(frame: pd.DataFrame, path: Path, rows: bool, now: Any = None, **options: Any) -> dict[str, float]:
     """The quality of the frame's own rows against the reference made of its file; nothing may be wrong with them."""
     [file] = path.iterdir()
-    reference = build_reference("m", read_table(file, model="m").predictions)
-    batch = live(frame, rows)
+    reference = build_reference("m", read_table(file, model="m").predictions, **options)
+    batch = live(frame if now is None else now, rows)
     assert set(batch.features) == {spec.name for spec in reference.schema.columns}
     schema = reference.schema.fork()
     pane = Pane.empty(schema)
@@ -87,6 +87,17 @@ def test_codes_with_leading_zeros_are_texts(
     frame = pd.DataFrame({"zip": [f"{number:05}" for number in [*zips, 1234]], "n": range(len(zips) + 1)})
     frame.to_csv(path / "t.csv", index=False)
     assert faults(frame, path, rows) == {}
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["batch", "rows"])
+@pytest.mark.parametrize("kind", ["int64", "uint16", "float64", "float32", "Int64", "str"])
+@pytest.mark.parametrize("way", ["csv without index", "parquet"])
+def test_whole_numbers_that_are_names_are_alike_in_every_type(way: str, kind: str, rows: bool, tmp_path: Path) -> None:
+    stores = np.random.default_rng(0).integers(1, 60, 50)
+    frame = pd.DataFrame({"store": stores, "x": stores / 7})
+    WAYS[way](frame, tmp_path)
+    now = frame.assign(store=frame["store"].astype(kind))
+    assert faults(frame, tmp_path, rows, now, categorical=["store"]) == {}
 
 
 def test_probabilities_by_class_are_read(tmp_path: Path) -> None:
