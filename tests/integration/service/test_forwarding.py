@@ -450,7 +450,7 @@ def test_a_signal_works_off_what_was_accepted_sends_it_on_and_exits_with_0(
     assert all(process.send(body) for body in sent)
     process.signal(number)
     assert process.exit_code() == 0, process.log.read_text()
-    assert bodies(originals, "traces") == sent
+    assert sorted(bodies(originals, "traces")) == sorted(sent)  # several consumers send at once
     assert any(b"ml.window.rows" in body for body in bodies(derived, "metrics"))
     assert "stopped" in process.log.read_text()
 
