@@ -131,7 +131,7 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         where=_WHOLE_MODEL,
         summary="the model performs worse than in its reference",
         description="According to the labels, performance is more than 10% worse than in the reference. What chance "
-        "explains with so few labels is subtracted.",
+        "explains with this many labels is subtracted.",
     ),
     _rule(
         "missing_outputs", semconv.QUALITY_MISSING_INCREASE, "above", 0.2, hold_m=10, min_rows=100, severity="critical",

@@ -39,7 +39,7 @@ CERTAIN_DROP: Final = Metric(
     semconv.PERFORMANCE_CERTAIN_DROP,
     semconv.UNIT_RATIO,
     "how much worse than in the reference at least, as a share of the reference's figure: the drop less what chance "
-    "explains with so few labels",
+    "explains with this many labels",
     DROP.attributes,
 )
 _Key = tuple[str, str]
@@ -62,7 +62,7 @@ class CertainDropMonitor:
 
     Every figure has an interval that chance leaves on one side with probability 0.0001: Wilson's for shares, Hanley and
     McNeil's for the ROC AUC, and the normal one for means. Those of both sides are combined by Newcombe's method, so
-    the lower end of the difference is d − √(margin² + margin²). So ten positives of which three are missed are no drop
+    the lower end of the difference is d − √(margin² + margin²). So ten positives of which three are missed are not a drop
     in recall, and a single error of 1e9 is none in MAE: it widens the interval as much as it moves the mean.
 
     Multiclass models have the averages, and ``worst``: the class whose recall dropped most, with an interval for as

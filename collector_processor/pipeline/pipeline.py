@@ -93,7 +93,7 @@ class Pipeline:
         return measurements
 
     def become(self, other: Pipeline) -> None:
-        """Take the settings, models and labels of another pipeline; what was counted since the start goes on."""
+        """Take the settings, models and labels of another pipeline; counts since the start continue."""
         for key, model in self.models.items():
             successor = other.models.get(key)
             if successor is not None:

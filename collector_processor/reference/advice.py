@@ -13,7 +13,7 @@ _LIKELY: Final = (
     ("score", re.compile(r"(y_)?(score|proba?|probability|predict_proba)s?")),
     ("prediction", re.compile(r"(y_?)?(pred|hat|prediction|predicted|predicted_(class|label|value))s?")),
 )
-"""Names that people give to what is no feature, by the option that such a column belongs to."""
+"""Usual names of columns that are not features, by the option that such a column belongs to."""
 
 
 def advice(batch: PredictionBatch, *, labels: bool) -> Iterator[str]:

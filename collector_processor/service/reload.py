@@ -86,7 +86,7 @@ def differences(key: str, first: object, second: object) -> Iterator[str]:
 def replace_statistics(
     pipeline: Pipeline, changed: Pipeline, alerting: Alerting, engine: Engine, telemetry: Telemetry, now_ns: int
 ) -> None:
-    """Let a pipeline and its alerts go on with other settings; ``changed`` and ``engine`` have them, and nothing else.
+    """Give a pipeline and its alerts other settings; ``changed`` and ``engine`` have them, and nothing else.
 
     Only the thread that owns the pipeline may call it. If it raises, the pipeline and the alerts are as they were.
     """
@@ -136,7 +136,7 @@ class Reloading:
             await self._apply(config, source)
         except (OSError, ValueError) as error:
             _log.error("not reloaded, and nothing has changed: %s", str(error).replace("\n  - ", "; "))
-        except Exception:  # noqa: BLE001 -- whatever it is, the service goes on as it was
+        except Exception:  # noqa: BLE001 -- whatever it is, the service continues as it was
             _log.exception("not reloaded, and nothing has changed")
         else:
             self._telemetry.reloads.labels("applied").inc()

@@ -176,7 +176,7 @@ class Service:
                 server.start()
 
     async def reload(self, config: Config, source: Source | None = None) -> None:
-        """Go on with a changed configuration; if any of it cannot be used, raise and change nothing.
+        """Use a changed configuration; if any of it cannot be used, raise and change nothing.
 
         ``source`` is what it was read from, for the workers. See :mod:`.reload` for what can change.
         """

@@ -3,7 +3,7 @@
 Bins. Numeric column ``i`` has ascending finite ``edges[i]`` (padded at the end with ``+inf``); bin 0 is everything
 below ``edges[i, 0]``, bin ``b`` is ``[edges[i, b-1], edges[i, b])``. The first edge is the reference's minimum and the
 last finite one lies just above its maximum, so bin 0 and the bin after the last edge are exactly *out of range*. Only
-the edges of a score that is a probability go on to 0 and 1.
+the edges of a score that is a probability extend to 0 and 1.
 Fine bins hold at most about 1/1024 of the reference each, unless one value alone holds more: that value has a separate
 bin. So the Kolmogorov–Smirnov statistic read at the edges is accurate to 1/1024, whatever the current rows are.
 

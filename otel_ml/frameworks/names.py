@@ -13,7 +13,7 @@ from otel_ml.frameworks.base import ByInstance
 from otel_ml.problems import report
 
 MODELS: Final = 100
-"""Models that are told apart; those beyond share the name of their class."""
+"""Models with separate names; those beyond share the name of their class."""
 
 
 class ModelNames:

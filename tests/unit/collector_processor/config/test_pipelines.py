@@ -41,7 +41,7 @@ def test_the_pipelines_of_a_signal_add_up() -> None:
     builder = Builder(config, Telemetry(), "id")
     assert [exporter.name for exporter in builder.exporters()] == ["prometheus", "otlp_http/a"]
     forwarders = builder.forwarders(MemoryJournal(Telemetry()))
-    assert {name: forwarder._signals for name, forwarder in forwarders.items()} == {
+    assert {name: vars(forwarder)["_signals"] for name, forwarder in forwarders.items()} == {
         "otlp_http/a": ("traces",),
         "otlp_http/b": ("traces", "metrics"),
     }

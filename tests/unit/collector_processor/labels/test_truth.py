@@ -43,7 +43,9 @@ def test_values_alone_are_classes_where_they_are_integers():
 
 
 def test_classes_beyond_the_limit_stay_different():
-    no, yes, maybe = truth(schema_of("binary_classification", limit=3), labels_of(["no", "yes", "maybe"])).labels
+    codes = truth(schema_of("binary_classification", limit=3), labels_of(["no", "yes", "maybe"])).labels
+    assert codes is not None
+    no, yes, maybe = codes
     assert yes == 3
     assert no < -1
     assert maybe < -1

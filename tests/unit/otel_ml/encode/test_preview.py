@@ -32,7 +32,7 @@ def test_a_batch_shows_its_columns_and_first_rows() -> None:
         "ml.feature.plan",
         "ml.prediction.score",
     )
-    assert attributes["ml.batch.preview"].splitlines() == [
+    assert str(attributes["ml.batch.preview"]).splitlines() == [
         "age=41, email=a@b.c, plan=basic, ml.prediction.score=0.5",
         "age=29, email=a@b.c, ml.prediction.score=0.25",
         f"age=7, email=a@b.c, plan={'x' * 40}, ml.prediction.score=1.0",
@@ -44,7 +44,7 @@ def test_what_must_not_leave_is_not_shown() -> None:
     config = Config(features_deny=["age"], features_hash=["email"], hash_salt="pepper", features_bucket={"plan": 1})
     with capture() as captured, Model("m", config=config).predict(FRAME):
         pass
-    shown = attributes_of(captured.spans[0])["ml.batch.preview"]
+    shown = str(attributes_of(captured.spans[0])["ml.batch.preview"])
     assert "email=" in shown
     assert not any(secret in shown for secret in ("41", "a@b.c", "basic"))
 
@@ -53,10 +53,13 @@ def test_a_wide_batch_shows_a_part() -> None:
     with capture() as captured, Model("m").predict(np.ones((10, 500))) as prediction:
         prediction.record(score=np.full(10, 0.5), class_=["y" * 200] * 10)
     attributes = attributes_of(captured.spans[0])
-    assert len(attributes["ml.batch.columns"]) == 64
-    assert len(attributes["ml.batch.preview"]) <= 1024
-    assert "x0=1.0" in attributes["ml.batch.preview"]
-    assert "ml.prediction.score=0.5" in attributes["ml.batch.preview"]
+    columns, preview = attributes["ml.batch.columns"], attributes["ml.batch.preview"]
+    assert isinstance(columns, tuple)
+    assert isinstance(preview, str)
+    assert len(columns) == 64
+    assert len(preview) <= 1024
+    assert "x0=1.0" in preview
+    assert "ml.prediction.score=0.5" in preview
 
 
 def test_each_part_of_a_split_batch_is_found_by_the_id_of_the_call() -> None:
