@@ -20,7 +20,8 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.performance import DROP, PerformanceMonitor
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.watched import Model, Watch
-from collector_processor.reference.task import is_conventional, listed, opposite, positive_among
+from collector_processor.reference.scored_class import scored_class
+from collector_processor.reference.task import is_conventional, listed, opposite, positive_among, shown_positive
 from collector_processor.statistics.outcomes import CLASS_SUMS, SCORE_SUMS
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
@@ -47,7 +48,9 @@ def understood(
     if schema.task != _BINARY:
         return batch
     if not schema.positive_class or model.tentative:
-        decide(model, watch, labeled(), batch.positive_class)
+        sent = batch.positive_class or shown_positive(scored_class(batch), _names(model, watch))
+        decide(model, watch, labeled(), sent)
+    _check_scores(model, schema, batch)
     sent, positive = batch.positive_class, schema.positive_class
     _take_threshold(model, schema, batch)
     if not sent or not positive or sent == positive:
@@ -58,6 +61,21 @@ def understood(
     if batch.score is None or sent not in _names(model, watch):
         return batch
     return replace(batch, score=1.0 - batch.score)
+
+
+def _check_scores(model: Model, schema: Schema, batch: PredictionBatch) -> None:
+    """Report it if the scores are about the other class, unless the sender says so itself."""
+    if "scored_class" in model.problems or (batch.positive_class and batch.positive_class != schema.positive_class):
+        return
+    scored = scored_class(batch)
+    if scored and schema.positive_class and scored != schema.positive_class:
+        model.report(
+            "scored_class",
+            "predictions of the class %r have the higher scores, but figures of scores are about the positive class %r;"
+            " send the score of that class, or set positive_class",
+            scored,
+            schema.positive_class,
+        )
 
 
 def decide(model: Model, watch: Watch, labeled: Iterable[str], sent: str = "") -> None:
@@ -90,12 +108,13 @@ def decide(model: Model, watch: Watch, labeled: Iterable[str], sent: str = "") -
 
 def report_guess(model: Model, positive: str, names: Iterable[str]) -> None:
     """Report a positive class that only the order of the names suggests."""
-    if not is_conventional(positive):
+    names = sorted(names)
+    if not is_conventional(positive, names):
         model.report(
             "positive_guessed",
             "the positive class is taken to be %r, the last of: %s; set positive_class if it is another one",
             positive,
-            listed(sorted(names)),
+            listed(names),
         )
 
 

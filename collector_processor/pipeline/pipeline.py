@@ -260,7 +260,7 @@ class Pipeline:
         wanted, learned = model.settings.positive_class, reference.schema.positive_class
         if wanted and wanted != learned:
             model.report("positive_class", "no row has the positive class %r; using %r instead", wanted, learned)
-        elif learned and not wanted and not batch.positive_class:
+        elif learned and not wanted and not batch.positive_class and learned != learner.scored_class:
             report_guess(model, learned, reference.schema.classes.names(0))
         yield from learner.batches
         if not taken:

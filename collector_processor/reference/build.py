@@ -24,7 +24,8 @@ from collector_processor.reference.columns import (
 )
 from collector_processor.reference.outcomes import reference_outcomes
 from collector_processor.reference.profile import Reference
-from collector_processor.reference.task import Outputs, positive_of, task_of
+from collector_processor.reference.scored_class import scored_class
+from collector_processor.reference.task import Outputs, positive_of, shown_positive, task_of
 from collector_processor.statistics.accumulate import SCORE_COLUMN, accumulate, accumulate_column
 from collector_processor.statistics.bins import Bins, fine_edges
 from collector_processor.statistics.groups import segment_column
@@ -92,9 +93,8 @@ def build_reference(
         has_value=batch.value is not None or label_values is not None,
     )
     resolved_task = task_of(model_name, task, batch.task, outputs, strict)
-    positive, ordered_classes = positive_of(
-        model_name, resolved_task, positive_class, batch.positive_class, classes, strict
-    )
+    sent = batch.positive_class or shown_positive(scored_class(batch), classes)
+    positive, ordered_classes = positive_of(model_name, resolved_task, positive_class, sent, classes, strict)
     numbers, texts = feature_sources(batch, kinds, max_features)
     more_numbers, more_texts = output_sources(batch, resolved_task == "regression", positive, labels)
     numbers, texts = numbers + more_numbers, texts + more_texts

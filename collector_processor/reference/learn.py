@@ -16,6 +16,7 @@ from collector_processor.reference.build import (
     build_reference,
 )
 from collector_processor.reference.profile import Reference
+from collector_processor.reference.scored_class import scored_class
 
 DEFAULT_ROWS: Final = 5000
 DEFAULT_BYTES: Final = 128 * 2**20
@@ -37,6 +38,8 @@ class Learner:
         self.rows = 0
         self.nbytes = 0
         self.batches: list[PredictionBatch] = []
+        self.scored_class = ""
+        """The class that the scores of the rows are about, once they are finished; empty if they do not show it."""
 
     @property
     def ready(self) -> bool:
@@ -74,6 +77,7 @@ class Learner:
         """
         batch = concatenate(self.batches)
         rows = min(len(batch), self.wanted)
+        self.scored_class = scored_class(batch.take(slice(0, rows)))
         return build_reference(
             model_name,
             batch.take(slice(0, rows)),

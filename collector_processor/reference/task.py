@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -118,12 +118,23 @@ def positive_among(classes: Sequence[str]) -> str:
 
     One class alone is not positive because it came first: the other one may still come. It is positive by its name.
 
+    The class ``1`` is not the positive one of ``1`` and ``2``.
+
     >>> positive_among(["0"]), positive_among(["1"]), positive_among(["ok", "Fraud"]), positive_among(["a", "b"])
     ('', '1', 'Fraud', 'b')
+    >>> positive_among(["1", "2"]), positive_among(["-1", "1"]), positive_among(["9", "10"])
+    ('2', '1', '10')
     """
-    by_word = {name.casefold(): name for name in classes}
-    conventional = next((by_word[word] for word in POSITIVE_WORDS if word in by_word), "")
-    return conventional or (max(classes) if len(classes) > 1 else "")
+    return _conventional(classes) or (_last(classes) if len(classes) > 1 else "")
+
+
+def shown_positive(scored: str, classes: Sequence[str]) -> str:
+    """Return the class that the scores are about if it is the positive one: names that say so count more.
+
+    >>> shown_positive("bad", ["bad", "good"]), shown_positive("0", ["0", "1"]), shown_positive("", ["bad", "good"])
+    ('bad', '', '')
+    """
+    return "" if _conventional(classes) else scored
 
 
 def opposite(classes: Sequence[str]) -> str:
@@ -139,9 +150,26 @@ def opposite(classes: Sequence[str]) -> str:
     return positive.upper() if name.isupper() else positive.title() if name.istitle() else positive
 
 
-def is_conventional(positive_class: str) -> bool:
-    """Return whether a class is positive by its name."""
-    return positive_class.casefold() in POSITIVE_WORDS
+def is_conventional(positive_class: str, classes: Iterable[str]) -> bool:
+    """Return whether a class is positive by its name, beside the other classes.
+
+    >>> is_conventional("1", ["0", "1"]), is_conventional("1", ["0"]), is_conventional("1", ["1", "2"])
+    (True, True, False)
+    """
+    return _conventional((*classes, positive_class)) == positive_class
+
+
+def _conventional(classes: Iterable[str]) -> str:
+    """Return the class that is positive by its name among others; empty if there is none."""
+    by_word = {name.casefold(): name for name in classes}
+    if "1" in by_word and any(name.isdecimal() and int(name) > 1 for name in by_word):
+        by_word.pop("1")  # classes that are counted from 1
+    return next((by_word[word] for word in POSITIVE_WORDS if word in by_word), "")
+
+
+def _last(classes: Iterable[str]) -> str:
+    """Return the last class in sorted order; whole numbers come in the order of their values."""
+    return max(classes, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
 
 
 def listed(names: Sequence[str], limit: int = 20) -> str:

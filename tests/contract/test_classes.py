@@ -283,7 +283,41 @@ def test_one_class_in_the_rows_learned_from_does_not_become_positive(
         label_rows(model, truth)
         service.receive()
     assert_right(service.figures())
-    assert ("positive_guessed" in service.problems) == (spelling == "own words")
+    assert ("positive_guessed" in service.problems) == (spelling == "own words" and labeled == "before")
+
+
+@pytest.mark.parametrize("form", ["rows", "batch"])
+@pytest.mark.parametrize("words", ["ok bad", "on_time delayed", "nein ja", "a b", "1 2", "否 是"])
+def test_the_scores_show_which_class_they_are_about(decoder: Decoder, words: str, form: str) -> None:
+    service = Service(decoder)
+    model = service.model()
+    predict_rows(model, outputs_of(PREDICTED, SCORE.tolist(), lambda y: words.split()[y]), form)
+    label_rows(model, [words.split()[y] for y in TRUTH], form)
+    service.receive()
+    assert_right(service.figures())
+    assert not service.problems
+
+
+def test_the_second_of_classes_that_are_counted_from_1_is_positive(decoder: Decoder) -> None:
+    service = Service(decoder)
+    model = service.model()
+    outputs = [{"scores": {"1": 1.0 - score, "2": score}} for score in SCORE.tolist()]
+    predict_rows(model, outputs)
+    label_rows(model, [y + 1 for y in TRUTH.tolist()])
+    service.receive()
+    assert_right(service.figures())
+    assert "'2', the last of: 1, 2" in service.problems["positive_guessed"]
+
+
+@pytest.mark.parametrize("given", ["positive class", "names"])
+def test_a_score_that_is_about_the_other_class_is_reported(decoder: Decoder, given: str) -> None:
+    """Scores cannot overrule what is said; whoever looks at the figures is warned."""
+    words, settings = (("ok", "bad"), {"positive_class": "bad"}) if given == "positive class" else (("0", "1"), {})
+    service = Service(decoder, **settings)
+    model = service.model()
+    predict_rows(model, outputs_of(PREDICTED, (1.0 - SCORE).tolist(), lambda y: words[y]), "batch")
+    service.receive()
+    assert f"class '{words[0]}' have the higher scores" in service.problems["scored_class"]
 
 
 def test_a_class_that_is_positive_by_order_only_is_said_to_be_a_guess(
@@ -291,7 +325,7 @@ def test_a_class_that_is_positive_by_order_only_is_said_to_be_a_guess(
 ) -> None:
     service = Service(decoder)
     model = service.model()
-    predict_rows(model, outputs_of(PREDICTED, SCORE.tolist(), lambda y: ("a", "b")[y]))
+    predict_rows(model, [{"scores": {"a": 1.0 - score, "b": score}} for score in SCORE.tolist()])
     label_rows(model, ["ab"[y] for y in TRUTH])
     service.receive()
     assert_right(service.figures())
