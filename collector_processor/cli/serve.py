@@ -20,7 +20,8 @@ def configure(parser: Parser) -> None:
         "Receive OTLP and publish monitoring metrics until SIGTERM, SIGQUIT or Ctrl-C. Accepted requests are "
         "processed before the service exits. Without --config, it receives OTLP on localhost:4317 (gRPC) and "
         "localhost:4318 (HTTP), publishes measurements on :9464/metrics, its own metrics on :8888/metrics and its "
-        "health on :13133, and learns a reference from the first 5,000 rows of each model. SIGHUP reloads the file."
+        "health on :13133, and learns a reference from the first 5,000 rows of each model, or its "
+        "first day. SIGHUP reloads the file."
     )
     config_option(parser)
     parser.add_argument(

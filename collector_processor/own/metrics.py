@@ -98,6 +98,12 @@ _METRICS: Final = (
         ("model",),
         unit=UNIT_SECOND,
     ),
+    OwnMetric(
+        "otel_ml_learning_ratio",
+        "gauge",
+        "how far the learning of a model's reference is, from 0 to 1, by rows or by time",
+        ("model",),
+    ),
     OwnMetric("otel_ml_windows_closed_total", "counter", "windows closed", ("model",)),
     OwnMetric("otel_ml_errors_total", "counter", "unexpected errors that the service survived", ("stage",)),
     OwnMetric("otel_ml_reloads_total", "counter", "reloads of the configuration: `applied` or `refused`", ("result",)),

@@ -41,6 +41,7 @@ class Telemetry:
         self.labels = self._counter("otel_ml_labels_total")
         self.unmatched_labels = self._counter("otel_ml_unmatched_labels_total")
         self.newest_window = self._gauge("otel_ml_newest_window_timestamp_seconds")
+        self.learning = self._gauge("otel_ml_learning_ratio")
         self.windows = self._counter("otel_ml_windows_closed_total")
         self.errors = self._counter("otel_ml_errors_total")
         self.reloads = self._counter("otel_ml_reloads_total")

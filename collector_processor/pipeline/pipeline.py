@@ -32,13 +32,14 @@ from collector_processor.pipeline.classes import (
     report_guess,
     understood,
 )
+from collector_processor.pipeline.few_rows import FEW_REFERENCE_ROWS
 from collector_processor.pipeline.gather import gather
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
-from collector_processor.pipeline.watched import Model, Watch, begin
-from collector_processor.reference.learn import Learner
+from collector_processor.pipeline.watched import Model, Watch, begin, learner_of
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import score_cells
 from collector_processor.statistics.groups import segment_groups
+from collector_processor.window.policy import duration_words
 
 COUNT_NS: Final = 30 * 10**9
 """How often prediction counts are reported, windows or not: an alert on silence must not wait for a window."""
@@ -86,9 +87,8 @@ class Pipeline:
         """Close every window that can close at ``now_ns`` and return what its monitors measure, and the counts."""
         measurements: list[Measurement] = []
         for model in self.models.values():
-            if model.watch is not None:
-                with survived("evaluate", self.telemetry):
-                    measurements.extend(self._close(model, model.watch, now_ns))
+            with survived("evaluate", self.telemetry):
+                measurements.extend(self._close(model, now_ns))
         self.join.expire(now_ns)
         return measurements
 
@@ -110,10 +110,10 @@ class Pipeline:
         window = self.config.window if settings is None or settings.window is None else settings.window
         return window.step.ns or -1
 
-    def _close(self, model: Model, watch: Watch, now_ns: int) -> Iterator[Measurement]:
+    def _close(self, model: Model, now_ns: int) -> Iterator[Measurement]:
+        report, watch = _must_report_counts(model, now_ns), model.watch
         # A long gap may leave more windows than fit in memory at once, so they come in parts.
-        report = _must_report_counts(model, now_ns)
-        while windows := watch.windows.close(now_ns):
+        while watch is not None and (windows := watch.windows.close(now_ns)):
             report = True
             for window in windows:
                 measured = model.evaluate(window)
@@ -143,7 +143,7 @@ class Pipeline:
         if reference is not None:
             self.begin(model, reference)
         else:
-            model.learn(self.config.reference.learn)
+            model.learn(self.config.reference)
         return model
 
     def relearn(self, name: str, version: str | None = None) -> list[ModelKey]:
@@ -158,8 +158,9 @@ class Pipeline:
         if name in self.references:
             raise ValueError(f"the reference of model '{name}' is a file: build it again, and restart the service")
         for key in keys:
-            self.models[key].learn(self.config.reference.learn)
+            self.models[key].learn(self.config.reference)
             self.join.forget(key)
+            self.telemetry.learning.labels(str(key)).set(0.0)
             _log.info("model '%s': relearning its reference from the next %d rows", key, self.config.reference.learn)
         return keys
 
@@ -167,11 +168,20 @@ class Pipeline:
         """Begin to monitor a model with a reference, by its configuration."""
         watch = begin(model, reference, self.config, self.telemetry)
         adopt(model, watch.windows.schema)
+        rows = int(reference.pane.rows[1])
+        if model.key.name not in self.references and rows < min(FEW_REFERENCE_ROWS, self.config.reference.learn):
+            model.report(
+                "few_reference_rows",
+                "its reference was learned from %d rows: thresholds are higher because of that, and small changes do "
+                "not count as drift. `otel-ml relearn` learns it from the next rows, `otel-ml reference build` makes "
+                "one from a table",
+                rows,
+            )
         return watch
 
     def add_rows(self, model: Model, batch: PredictionBatch, now_ns: int) -> None:
         """Count rows into the model's windows, or keep them while its reference is learned."""
-        for ready in self._with_reference(model, batch):
+        for ready in self._with_reference(model, batch, now_ns):
             self._count(model, ready, now_ns)
 
     def _evict(self, now_ns: int) -> bool:
@@ -194,6 +204,7 @@ class Pipeline:
             self.telemetry.windows,
             self.telemetry.unmatched_labels,
             self.telemetry.newest_window,
+            self.telemetry.learning,
         )
         for metric in by_model:
             with contextlib.suppress(KeyError):
@@ -215,8 +226,13 @@ class Pipeline:
             self._warn_full(batch.model)
             return
         if new and model.learner is not None:
-            wanted = model.learner.wanted
-            _log.info("model '%s': no reference; learning one from the first %d rows", batch.model, wanted)
+            _log.info(
+                "model '%s': no reference; learning one from the first %d rows, or from %d after %s",
+                batch.model,
+                model.learner.wanted,
+                model.learner.least,
+                duration_words(self.config.reference.learn_for),
+            )
         self.telemetry.rows.labels(str(batch.model)).inc(len(batch))
         batch = canonical_predictions(batch)
         model.counter.add(batch)
@@ -232,17 +248,18 @@ class Pipeline:
                 self.config.limits.models,
             )
 
-    def _with_reference(self, model: Model, batch: PredictionBatch) -> Iterator[PredictionBatch]:
+    def _with_reference(self, model: Model, batch: PredictionBatch, now_ns: int) -> Iterator[PredictionBatch]:
         """Yield the batches to count now: this one; none while a reference is learned, then all those learned from."""
         learner, limits = model.learner, self.config.limits
         if learner is None:
             yield batch
             return
-        taken = learner.add(batch)
+        taken = learner.add(batch, now_ns)
         if not learner.ready:
+            self.telemetry.learning.labels(str(model.key)).set(learner.progress)
             return
         # If the rows cannot be used, the model learns from the next ones instead of keeping these forever.
-        model.learner = Learner(rows=self.config.reference.learn)
+        model.learner = learner_of(self.config.reference)
         reference = learner.finish(
             model.key.name,
             task=model.settings.task or "",
@@ -257,6 +274,7 @@ class Pipeline:
         )
         self.begin(model, reference)
         _log.info("model '%s': reference learned from %s", model.key, reference.source)
+        self.telemetry.learning.labels(str(model.key)).set(1.0)
         wanted, learned = model.settings.positive_class, reference.schema.positive_class
         if wanted and wanted != learned:
             model.report("positive_class", "no row has the positive class %r; using %r instead", wanted, learned)

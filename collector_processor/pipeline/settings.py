@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from collector_processor.monitors.base import WINDOW
 from collector_processor.monitors.registry import configured_monitors, section_settings, with_sections
+from collector_processor.reference.learn import LEAST_ROWS
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Bytes, ClassName, Duration, Extent, FilePath, Rows, WindowExtent
 from otel_ml.config import DEFAULT_MAX_FEATURES
@@ -65,6 +66,10 @@ class LearnConfig(Settings):
     """How references are learned when none is given."""
 
     learn: Rows = Field(default=5000, ge=100, description="rows that each reference is learned from")
+    learn_for: Duration = Field(
+        default=24 * 60 * _MINUTE_NS,
+        description=f"time, by the rows' own, after which {LEAST_ROWS} rows are enough",
+    )
     labels: int = Field(
         default=1000,
         ge=50,

@@ -15,8 +15,9 @@ from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline import misfits
+from collector_processor.pipeline.few_rows import FewRows
 from collector_processor.pipeline.first_labels import FirstLabels
-from collector_processor.pipeline.settings import MlMonitor, ModelConfig, WindowConfig
+from collector_processor.pipeline.settings import LearnConfig, MlMonitor, ModelConfig, WindowConfig
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import withheld_columns
@@ -39,6 +40,11 @@ def window_policy(config: WindowConfig) -> WindowPolicy:
     )
 
 
+def learner_of(config: LearnConfig) -> Learner:
+    """Return the learner of a configuration, without rows."""
+    return Learner(rows=config.learn, span_ns=config.learn_for)
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """What a model with a reference has: its windows, their monitors, and the monitors that step over closed panes."""
@@ -50,6 +56,7 @@ class Watch:
     folds: tuple[Fold, ...] = ()
     first_labels: FirstLabels | None = None
     """Learns the performance to compare with; None if the reference has enough labels."""
+    few_rows: FewRows = field(default_factory=FewRows)
 
     @property
     def compared(self) -> Reference:
@@ -118,9 +125,9 @@ class Model:
     tentative: bool = False
     """Whether the positive class is the opposite of the only class that came."""
 
-    def learn(self, rows: int) -> None:
+    def learn(self, config: LearnConfig) -> None:
         """Learn the reference from the next rows, and forget what the one before led to."""
-        self.learner, self.watch = Learner(rows=rows), None
+        self.learner, self.watch = learner_of(config), None
         for known in (self.problems, self.logged, self.predicted, self.labeled, self.unmatched):
             known.clear()
         self.tentative = False
@@ -143,6 +150,9 @@ class Model:
         """Return the measurements of a closed window; count, log and keep what its reference contradicts."""
         if self.watch is None:
             return []
+        if self.watch.few_rows.see(window) and "few_rows" not in self.logged:
+            self.logged.add("few_rows")
+            _log.warning("model '%s': %s", self.key, self.watch.few_rows.text)
         with survived("misfits", self.watch.telemetry):
             self.contradicted(misfits.of_window(window, self.watch.reference), self.watch.telemetry)
         return self.watch.evaluate(window)
@@ -201,6 +211,7 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
         telemetry=telemetry,
         folds=tuple(Fold.begun(monitor, reference) for monitor in configured if isinstance(monitor, Sequential)),
         first_labels=None if has_labels else FirstLabels(max(config.reference.labels, needed)),
+        few_rows=FewRows.configured(window, config.section("drift", model.settings)),
     )
     model.watch, model.learner = watch, None
     model.contradicted(misfits.of_reference(reference), telemetry)

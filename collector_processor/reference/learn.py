@@ -20,21 +20,32 @@ from collector_processor.reference.scored_class import scored_class
 
 DEFAULT_ROWS: Final = 5000
 DEFAULT_BYTES: Final = 128 * 2**20
+LEAST_ROWS: Final = 200
+"""Rows that are enough after a time: with fewer, only very large changes differ from chance."""
+_STEPS: Final = 10
+"""One row moves the time of the rows by at most this part of what is wanted: a few clocks may be years behind."""
 
 
 class Learner:
     """Buffers batches of one model until there are ``rows`` of them, or until they take ``max_bytes``.
+
+    A model with little traffic does not wait for all of them: :data:`LEAST_ROWS` are enough once they cover
+    ``span_ns`` by their own time.
 
     >>> learner = Learner(rows=100)
     >>> learner.ready, learner.rows
     (False, 0)
     """
 
-    def __init__(self, rows: int = DEFAULT_ROWS, max_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(self, rows: int = DEFAULT_ROWS, max_bytes: int = DEFAULT_BYTES, span_ns: int | None = None) -> None:
         if rows < 1 or max_bytes < 1:
             raise ValueError(f"rows and max_bytes must be at least 1, got rows={rows}, max_bytes={max_bytes}")
         self.wanted = rows
+        self.least = min(LEAST_ROWS, rows)
         self.max_bytes = max_bytes
+        self.span_wanted_ns = span_ns
+        self.span_ns = 0
+        self._newest_ns: int | None = None
         self.rows = 0
         self.nbytes = 0
         self.batches: list[PredictionBatch] = []
@@ -44,16 +55,49 @@ class Learner:
     @property
     def ready(self) -> bool:
         """Whether there is enough to learn from."""
-        return self.rows >= self.wanted or self.nbytes >= self.max_bytes
+        return self.rows >= self.wanted or self.nbytes >= self.max_bytes or self._long_enough
 
-    def add(self, batch: PredictionBatch) -> bool:
-        """Keep a batch and return True; a learner that is already :attr:`ready` returns False instead."""
+    @property
+    def _long_enough(self) -> bool:
+        wanted_ns = self.span_wanted_ns
+        return wanted_ns is not None and self.rows >= self.least and self.span_ns >= wanted_ns
+
+    @property
+    def progress(self) -> float:
+        """How far learning is, from 0 to 1: by rows, or by time and the least rows, whichever is further.
+
+        >>> Learner(rows=100).progress
+        0.0
+        """
+        by_rows = max(self.rows / self.wanted, self.nbytes / self.max_bytes)
+        if self.span_wanted_ns is None:
+            return min(by_rows, 1.0)
+        by_time = min(self.rows / self.least, self.span_ns / max(self.span_wanted_ns, 1))
+        return min(max(by_rows, by_time), 1.0)
+
+    def add(self, batch: PredictionBatch, now_ns: int | None = None) -> bool:
+        """Keep a batch and return True; a learner that is already :attr:`ready` returns False instead.
+
+        Times of rows that are later than ``now_ns`` count as now.
+        """
         if self.ready:
             return False
         self.batches.append(owned(batch))
         self.rows += len(batch)
         self.nbytes += bytes_of(batch)
+        if len(batch):
+            self._pass(batch, now_ns)
         return True
+
+    def _pass(self, batch: PredictionBatch, now_ns: int | None) -> None:
+        """Let the time of the rows pass; each row can move it by a part of what is wanted."""
+        oldest, newest = int(batch.time_ns.min()), int(batch.time_ns.max())
+        if now_ns is not None:
+            oldest, newest = min(oldest, now_ns), min(newest, now_ns)
+        before = oldest if self._newest_ns is None else self._newest_ns
+        most = len(batch) * (self.span_wanted_ns or 0) // _STEPS
+        self.span_ns += min(max(newest - before, 0), most)
+        self._newest_ns = max(newest, before)
 
     def finish(
         self,

@@ -13,6 +13,7 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.watched import Model
+from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.service.unable import unable
 from collector_processor.status.board import Board
@@ -49,6 +50,7 @@ class Observer:
     def _state(self, model: Model) -> ModelState:
         watch, learner, join = model.watch, model.learner, self._pipeline.join
         measurements, window = self._newest.of(model.key)
+        filled = None if watch is None else watch.windows.filled
         phase: Phase = "learning" if watch is None else "counting" if window is None else "measured"
         schema = None if watch is None else watch.windows.schema
         return ModelState(
@@ -63,7 +65,9 @@ class Observer:
             late=model.late,
             waiting=join.waiting(model.key),
             joined=join.joined(model.key.name),
-            learning=None if learner is None else Learning(learner.rows, learner.wanted),
+            learning=None if learner is None else _learning(learner),
+            filling=None if filled is None else Learning(*filled),
+            few_rows="" if watch is None else watch.few_rows.text,
             window=window,
             problems=tuple(model.problems.values()),
             measurements=measurements,
@@ -93,3 +97,9 @@ class Observer:
             if group.notified_ns is not None:
                 rule = group.rule
                 yield FiringAlert(group.model, rule.name, rule.severity, group.started_ns, len(group.firing))
+
+
+def _learning(learner: Learner) -> Learning:
+    return Learning(
+        learner.rows, learner.wanted, learner.progress, learner.least, learner.span_ns, learner.span_wanted_ns
+    )

@@ -36,7 +36,9 @@ def _model(model: ModelState, alerts: list[FiringAlert]) -> dict[str, Any]:
         "phase": model.phase,
         "reason": model.reason,
         "problems": [*model.problems],
-        "learning": None if learning is None else {"rows": learning.rows, "wanted": learning.wanted},
+        "learning": None
+        if learning is None
+        else {"rows": learning.rows, "wanted": learning.wanted, "progress": round(learning.progress, 4)},
         "reference": model.reference,
         "task": model.task,
         "positive_class": model.positive_class,

@@ -5,21 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 from collector_processor.columns.batch import ModelKey
 from collector_processor.monitors.base import Measurement
+from collector_processor.window.policy import duration_words
 
+_MINUTE_NS: Final = 60 * 10**9
 Phase = Literal["learning", "counting", "measured"]
 """The phase of a model: learning its reference; no window has closed yet; a window has been measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """Progress of learning a reference: ``rows`` of ``wanted`` rows."""
+    """Progress of learning: ``rows`` of ``wanted`` rows; ``least`` are enough once they cover ``span_wanted_ns``."""
 
     rows: int
     wanted: int
+    progress: float = 0.0
+    least: int = 0
+    span_ns: int = 0
+    span_wanted_ns: int | None = None
+
+    def __str__(self) -> str:
+        """Return it in words.
+
+        >>> str(Learning(138, 5000, 0.69, 200, 59_400 * 10**9, 86_400 * 10**9))
+        '138 of 5,000 rows; 200 rows are enough after 1d, and 16h30m have passed'
+        """
+        words = f"{self.rows:,} of {self.wanted:,} rows"
+        if self.span_wanted_ns is None:
+            return words
+        passed = duration_words(self.span_ns // _MINUTE_NS * _MINUTE_NS) if self.span_ns >= _MINUTE_NS else "0m"
+        enough = duration_words(self.span_wanted_ns)
+        return f"{words}; {self.least:,} rows are enough after {enough}, and {passed} have passed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +84,11 @@ class ModelState:
     late: int
     waiting: int
     joined: int
-    threshold: float | None = None
     learning: Learning | None = None
+    filling: Learning | None = None
+    """Rows of the window that fills now, if windows are of rows."""
+    few_rows: str = ""
+    """That no window has enough rows for drift; empty otherwise."""
     window: LastWindow | None = None
     problems: tuple[str, ...] = ()
     measurements: tuple[Measurement, ...] = ()
@@ -74,18 +96,21 @@ class ModelState:
     """Alert rules that cannot fire for it, each with the reason."""
     first_labels: Learning | None = None
     """Progress of learning the performance of the first labels; None if the reference has labels."""
+    threshold: float | None = None
 
     @property
     def reason(self) -> str:
-        """Why there are no figures yet; empty when there are.
+        """Why there are no figures yet, or none of drift; empty when there are.
 
         >>> learning = Learning(3200, 5000)
         >>> ModelState(ModelKey("m"), "learning", "", "", "", 0, 3200.0, 0, 0, 0, learning).reason
         'learning a reference: 3,200 of 5,000 rows'
         """
         if self.learning is not None:
-            return f"learning a reference: {self.learning.rows:,} of {self.learning.wanted:,} rows"
-        return "waiting for the first window to close" if self.phase == "counting" else ""
+            return f"learning a reference: {self.learning}"
+        if self.phase == "counting":
+            return "waiting for the first window to close" + ("" if self.filling is None else f": {self.filling}")
+        return self.few_rows
 
 
 @dataclass(frozen=True, slots=True)

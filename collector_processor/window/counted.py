@@ -39,6 +39,11 @@ class CountedWindows:
         self._ready: deque[int] = deque()
 
     @property
+    def filled(self) -> int:
+        """Rows in the current pane."""
+        return self._filled
+
+    @property
     def not_before_ns(self) -> int | None:
         """Start of the current pane, or None before the first row."""
         return None if self._span is None else self._span[0]

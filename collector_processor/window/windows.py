@@ -51,6 +51,11 @@ class ModelWindows:
         return lowest if start is None else max(start, lowest)
 
     @property
+    def filled(self) -> tuple[int, int] | None:
+        """Rows in the current pane and rows that close it; None for windows of time."""
+        return (self._line.filled, self.policy.pane_rows) if isinstance(self._line, CountedWindows) else None
+
+    @property
     def nbytes(self) -> int:
         """Bytes that all panes hold."""
         return self._line.panes.nbytes

@@ -341,6 +341,17 @@ def test_reasons_on_pages_are_in_the_code(page: Path) -> None:
         assert (stage, reason) in known or reason in elsewhere, f"{page.name}: {stage}, {reason}"
 
 
+def test_the_table_of_thresholds_of_small_references_is_what_js_says() -> None:
+    lines = REFERENCES.read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| a window of |"))
+    method = drift_method("js")
+    for line in lines[start + 2 : start + 6]:
+        size, *shown = (float(cell.replace(",", "")) for cell in re.findall(r"[\d.,]+", line))
+        for rows, threshold in zip((200, 1000, 5000), shown, strict=True):
+            even = Comparison("numeric", np.full((1, 10), rows / 10), np.full((1, 10), size / 10))
+            assert max(method.threshold, float(method.noise(even, 0.001)[0])) == pytest.approx(threshold, abs=0.0006)
+
+
 def test_the_table_of_thresholds_is_what_the_methods_say() -> None:
     lines = REFERENCES.read_text(encoding="utf-8").splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("| rows in the window |"))

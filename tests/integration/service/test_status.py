@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,10 +66,12 @@ def test_a_model_is_followed_from_its_first_row_to_its_first_alert(
     }  # fmt: skip
 
     send(3200)
-    running.wait(lambda: details(running).get("learning") == {"rows": 3200, "wanted": 5000})
+    running.wait(lambda: details(running).get("learning") == {"rows": 3200, "wanted": 5000, "progress": 0.64})
     learning = details(running)
     assert (learning["model"], learning["phase"]) == ("fraud", "learning")
-    assert learning["reason"] == "learning a reference: 3,200 of 5,000 rows"
+    assert learning["reason"] == (
+        "learning a reference: 3,200 of 5,000 rows; 200 rows are enough after 1d, and 0m have passed"
+    )
     assert (learning["predictions"], learning["window"]) == (3200, None)
     assert [*health(running).items()][:3] == [("status", "Server available"), ("models", 1), ("learning", 1)]
     assert health(running)["alerts_firing"] == 0
@@ -92,6 +95,47 @@ def test_a_model_is_followed_from_its_first_row_to_its_first_alert(
 
     for open_to_all in (str(status(running)), str(health(running))):
         assert not any(word in open_to_all for word in ("secret", "country", "DE"))
+
+
+def test_two_hundred_predictions_a_day_have_figures_on_the_second_day(run: Make, otlp: Any) -> None:
+    """Spans with the time stamps of several days: progress at once, a reference after a day, drift after 2.5 more."""
+    begun_ns = time.time_ns() - 6 * 86_400 * 10**9
+    sent = 0
+
+    def send(running: Any, rows: int) -> None:
+        nonlocal sent
+        spans = [
+            otlp.prediction("fraud", {"ml.feature.x": float(row * 7919 % 97), "ml.prediction.class": "ok"}, row,
+                            start_time_unix_nano=begun_ns + row * 432 * 10**9)
+            for row in range(sent, sent + rows)
+        ]  # fmt: skip
+        sent += rows
+        assert running.send("grpc", "traces", otlp.request(spans)).code == 0
+
+    def reason(running: Any) -> str:
+        return details(running)["reason"]
+
+    changes = {"connectors": {"ml_monitor": {"reference": {"learn": 5000}, "window": {"min_rows": 500}}}}
+    with run(changes, size="500 rows") as running:
+        send(running, 138)
+        running.wait(lambda: "learning" in details(running))
+        assert running.counted("otel_ml_learning_ratio", model="fraud") == 0.685
+        assert reason(running) == (
+            "learning a reference: 138 of 5,000 rows; 200 rows are enough after 1d, and 16h26m have passed"
+        )
+    with run(changes, size="500 rows") as running:
+        running.wait(lambda: "learning" in details(running))
+        assert details(running)["learning"] == {"rows": 138, "wanted": 5000, "progress": 0.685}
+        send(running, 62)
+        running.wait(lambda: details(running)["learning"]["rows"] == 200)
+        assert details(running)["learning"]["progress"] < 1
+        send(running, 10)
+        running.wait(lambda: details(running)["reference"] == "the first 210 rows")
+        assert reason(running) == "waiting for the first window to close: 210 of 500 rows"
+        assert details(running)["problems"][0].startswith("its reference was learned from 210 rows")
+        send(running, 300)
+        running.wait(lambda: details(running)["phase"] == "measured")
+        assert running.value("ml_drift_drifted", ml_feature_name="x") == 0
 
 
 def test_the_figures_of_the_newest_window_are_on_the_board(running: Any, otlp: Any) -> None:

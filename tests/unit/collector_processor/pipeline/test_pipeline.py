@@ -117,13 +117,82 @@ def test_a_reference_is_learned_from_the_first_rows_and_they_count_in_the_window
     watch = line.pipeline.models[V1].watch
     assert watch is not None
     assert (watch.reference.pane.rows[1], watch.reference.source) == (100, "the first 100 rows")
-    assert "model 'fraud@1': no reference; learning one from the first 100 rows" in caplog.messages
+    said = "model 'fraud@1': no reference; learning one from the first 100 rows, or from 100 after 1d"
+    assert said in caplog.messages
     assert "model 'fraud@1': reference learned from the first 100 rows" in caplog.messages
     assert line.tick() == []
     line.feed(rows(V1, 41, 159))
     found = line.tick()
     assert value(found, "ml.window.rows") == 200
     assert value(found, "ml.drift.score", ml_feature_name="amount", ml_drift_method="ks") == pytest.approx(0, abs=0.02)
+
+
+def test_predictions_are_counted_from_the_first_minute_and_learning_shows_its_progress() -> None:
+    line = Line(settings(reference={}))
+    line.feed(rows(V1, 138, time_ns=NOW_NS))
+    found = line.tick(NOW_NS + 60 * S)
+    assert value(found, "ml.predictions", ml_prediction_class="yes") == 138
+    assert line.counted("otel_ml_learning_ratio", model="fraud@1") == 138 / 5000
+    line.feed(rows(V1, 12, 138, time_ns=NOW_NS + 43_200 * S), now_ns=NOW_NS + 43_200 * S)
+    assert line.counted("otel_ml_learning_ratio", model="fraud@1") == 0.5
+    line.feed(rows(V1, 62, 150, time_ns=NOW_NS + 90_000 * S), now_ns=NOW_NS + 90_000 * S)
+    assert line.counted("otel_ml_learning_ratio", model="fraud@1") == 1
+    model = line.pipeline.models[V1]
+    assert model.watch is not None
+    assert model.watch.reference.source == "the first 212 rows"
+    assert "learned from 212 rows: thresholds are higher" in model.problems["few_reference_rows"]
+
+
+def hourly(count: int, hour: int) -> PredictionBatch:
+    return rows(V1, count, hour * 1000, time_ns=NOW_NS + hour * 3600 * S)
+
+
+def test_windows_that_never_have_enough_rows_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    line = Line(settings(window={"size": "1h", "every": "10m", "allowed_lateness": "0s", "min_rows": 50}))
+    line.feed(hourly(100, 0))
+    line.tick(NOW_NS)
+    for hour in range(1, 6):
+        line.feed(hourly(8, hour), now_ns=NOW_NS + hour * 3600 * S)
+        line.tick(NOW_NS + hour * 3600 * S)
+    assert not any("drift needs" in message for message in caplog.messages), "a first day may be quiet"
+    for hour in range(6, 72):
+        line.feed(hourly(8, hour), now_ns=NOW_NS + hour * 3600 * S)
+        line.tick(NOW_NS + hour * 3600 * S)
+    said = "the fullest window has 8 of 50 rows; drift needs 50: use `window: {size: 50 rows}`, or a longer size"
+    assert caplog.messages.count(f"model 'fraud@1': {said}") == 1
+    watch = line.pipeline.models[V1].watch
+    assert watch is not None
+    assert watch.few_rows.text == said
+    line.feed(hourly(60, 72), now_ns=NOW_NS + 72 * 3600 * S)
+    line.feed(hourly(1, 73), now_ns=NOW_NS + 73 * 3600 * S)
+    line.tick(NOW_NS + 73 * 3600 * S)
+    assert watch.few_rows.text == ""
+
+
+@pytest.mark.parametrize(
+    ("window", "drift", "told"),
+    [
+        ({"size": "1h"}, {}, True),
+        ({"size": "1h", "min_rows": 8}, {}, False),
+        ({"size": "1h"}, {"numeric": [], "categorical": []}, False),
+        ({"size": "50 rows"}, {}, False),
+    ],
+)
+def test_a_model_with_little_traffic_is_told_of_after_its_first_whole_window(
+    window: dict[str, Any], drift: dict[str, Any], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = {"allowed_lateness": "0s", "min_rows": 50}
+    config = settings(window={**base, **window}, drift=drift)
+    reference = build_reference("fraud", rows(V1, 2000))
+    line = Line(config, fraud=reference)
+    for minute in range(0, 55, 5):
+        line.feed(rows(V1, 1, minute, time_ns=NOW_NS + minute * 60 * S), now_ns=NOW_NS + minute * 60 * S)
+        line.tick(NOW_NS + minute * 60 * S)
+    assert not caplog.messages
+    for minute in range(55, 75, 5):
+        line.feed(rows(V1, 1, minute, time_ns=NOW_NS + minute * 60 * S), now_ns=NOW_NS + minute * 60 * S)
+        line.tick(NOW_NS + minute * 60 * S)
+    assert [("drift needs" in message) for message in caplog.messages] == [True] * told
 
 
 def test_labels_that_come_while_a_reference_is_learned_join_afterwards() -> None:
@@ -226,10 +295,10 @@ def test_a_model_that_nobody_asks_any_more_is_told_of_for_an_hour_only() -> None
     assert value(line.tick(NOW_NS + 9000 * S), "ml.predictions") == 4
 
 
-def test_a_model_that_still_learns_its_reference_is_not_told_of() -> None:
+def test_a_model_that_still_learns_its_reference_has_its_counts_only() -> None:
     line = Line()
     line.feed(rows(V1, 50))
-    assert line.tick(NOW_NS + 60 * S) == []
+    assert [item.name for item in line.tick(NOW_NS + 60 * S)] == ["ml.predictions"]
 
 
 def test_what_decoding_dropped_is_counted_by_reason() -> None:

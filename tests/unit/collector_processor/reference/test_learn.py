@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.columns.concatenate import concatenate
 from collector_processor.columns.parts import bytes_of
-from collector_processor.reference.learn import Learner
+from collector_processor.reference.learn import LEAST_ROWS, Learner
+
+DAY_NS = 86_400 * 10**9
 
 
 def texts(*values):
@@ -101,6 +107,45 @@ class TestLearner:
         assert learner.ready
         assert learner.nbytes < 20_000
         assert learner.finish("m").source == f"the first {learner.rows} rows"
+
+    @settings(max_examples=30)
+    @given(a_day=st.integers(1, 20_000), at_once=st.sampled_from([1, 7, 300]))
+    def test_few_rows_are_enough_after_a_time_by_their_own_clocks(self, a_day, at_once):
+        learner = Learner(rows=5000, span_ns=DAY_NS)
+        gap_ns, sent = DAY_NS * at_once // a_day, 0
+        while not learner.ready:
+            assert learner.progress < 1.0
+            before = learner.rows, learner.span_ns
+            learner.add(replace(self.rows(at_once), time_ns=np.full(at_once, sent * gap_ns)))
+            sent += 1
+        assert learner.progress == 1.0
+        assert before[0] < LEAST_ROWS or before[1] < DAY_NS
+        if learner.rows < 5000:
+            assert learner.rows >= LEAST_ROWS
+            assert learner.span_ns >= DAY_NS
+            assert (sent - 1) * gap_ns >= DAY_NS
+            # A row cannot move the time by more than a tenth, so ten batches at most come too late.
+            assert sent <= max(DAY_NS // gap_ns, LEAST_ROWS // at_once) + 11
+
+    @pytest.mark.parametrize("wrong_ns", [-(10**18), 0, 4 * 10**18])
+    @pytest.mark.parametrize("first", [True, False])
+    def test_a_clock_that_is_wrong_neither_ends_the_learning_nor_prevents_its_end(self, wrong_ns, first):
+        now_ns = 1_750_000_000 * 10**9
+        learner = Learner(rows=5000, span_ns=DAY_NS)
+        times = [now_ns] * 300
+        times.insert(0 if first else 150, wrong_ns)
+        for time_ns in times:
+            learner.add(replace(self.rows(1), time_ns=np.array([time_ns])), now_ns)
+        assert not learner.ready
+        for hour in range(30):
+            later_ns = now_ns + hour * 3600 * 10**9
+            learner.add(replace(self.rows(10), time_ns=np.full(10, later_ns)), later_ns)
+        assert learner.ready
+
+    def test_without_a_time_only_rows_end_it(self):
+        learner = Learner(rows=1000)
+        learner.add(replace(self.rows(999), time_ns=np.linspace(0, 100 * DAY_NS, 999).astype(np.int64)))
+        assert (learner.ready, learner.progress) == (False, 0.999)
 
     def test_when_ready_it_refuses_more(self):
         learner = Learner(rows=1)

@@ -166,6 +166,28 @@ def test_rows_that_a_reference_is_learned_from_come_back_with_all_their_columns(
     assert again.counted("otel_ml_rows_total", model="fraud@1") == 0
 
 
+def test_learning_goes_on_where_it_was_by_rows_and_by_time(line: Callable[..., Line]) -> None:
+    config = settings(reference={})
+    first = line(config)
+    for hour in (0, 10, 18):
+        first.feed(replace(rows(hour * 10, hour * 10 + 90), time_ns=np.full(90, NOW_NS - (24 - hour) * 3600 * S)))
+    before = first.pipeline.models[KEY].learner
+    first.save()
+    again = line(config)
+    learner = again.pipeline.models[KEY].learner
+    assert before is not None
+    assert learner is not None
+    assert (learner.rows, learner.span_ns, learner.progress) == (270, 18 * 3600 * S, 0.75)
+    assert (before.rows, before.span_ns, before.progress) == (270, 18 * 3600 * S, 0.75)
+    assert again.counted("otel_ml_learning_ratio", model="fraud@1") == 0.75
+    again.feed(rows(300, 330))
+    watch = again.pipeline.models[KEY].watch
+    assert watch is not None
+    assert watch.reference.source == "the first 300 rows"
+    again.save()
+    assert "few_reference_rows" in line(config).pipeline.models[KEY].problems
+
+
 def test_rows_that_came_over_hours_of_learning_are_not_late_after_a_restart(line: Callable[..., Line]) -> None:
     config = settings(window={"size": "10m", "every": "1m", "allowed_lateness": "1m"})
     hours = [
