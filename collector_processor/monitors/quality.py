@@ -7,6 +7,7 @@ from itertools import repeat
 from typing import ClassVar, Final
 
 import numpy as np
+from scipy.special import ndtri
 
 from collector_processor.columns.batch import F64, I64
 from collector_processor.monitors.attributes import (
@@ -34,7 +35,8 @@ MISSING = Metric(
 MISSING_INCREASE = Metric(
     semconv.QUALITY_MISSING_INCREASE,
     semconv.UNIT_RATIO,
-    "share of missing cells minus that of the reference: 0.1 is ten points more; negative if fewer are missing",
+    "share of missing cells minus that of the reference: 0.1 is ten points more; negative if fewer are missing; more "
+    "than 0.1 is left out if chance explains it",
     COLUMN_KEYS,
 )
 WRONG_TYPE = Metric(
@@ -63,10 +65,17 @@ ERROR_RATE = Metric(
 )
 GONE_CELLS: Final = 20
 """Cells that a window must be expected to have for a column to be gone: without any by chance once in 5e8 windows."""
+CHANCE: Final = 0.001
+"""Probability with which an increase is explained by chance."""
+TOLERATED: Final = 0.1
+"""The increase that the built-in rule tolerates; more must be beyond chance, for few rows on either side."""
+MOSTLY_ONCE: Final = 0.5
+"""Share of a reference's texts that came once, from which on most texts of any other rows are new (Good and Turing)."""
 UNSEEN = Metric(
     semconv.QUALITY_UNSEEN,
     semconv.UNIT_RATIO,
-    "texts that the reference does not have, as a share of the texts",
+    "texts that the reference does not have, as a share of the texts; left out if most texts of the reference itself "
+    "came once",
     COLUMN_KEYS,
 )
 
@@ -79,6 +88,9 @@ class QualityMonitor:
 
     Alert on the increase of missing cells: a feature that was 40 % missing in training is expected to be. If the
     reference has no cells of a feature, there is no share to compare with, and the increase is omitted.
+
+    With few rows on either side, chance makes large increases: those are left out. So are unseen texts of a column in
+    which most of the reference's own texts came once, as ids do, or a thousand cities among 200 rows.
 
     Infinite numbers are out of range unless the reference has such. A text beyond the category limit counts as unseen
     unless the reference reached the limit itself, because then its categories are incomplete. A share of no cells is
@@ -114,7 +126,17 @@ def _increases(window: Window, reference: Reference, cells: F64) -> Iterator[Mea
     before = reference.prepared(_missing_share)
     with np.errstate(divide="ignore", invalid="ignore"):
         increase = np.clip(window.pane.missing / cells, 0.0, 1.0) - before
-    return _points(window, MISSING_INCREASE, np.where(cells > 0, increase, np.nan), 0)
+        rows = reference.prepared(_rows), cells * rows_per_weight(window.pane)
+        chance = -float(ndtri(CHANCE / 2.0)) * np.sqrt(before * (1.0 - before) * (1.0 / rows[0] + 1.0 / rows[1]))
+        told = (cells > 0) & ~((increase > TOLERATED) & (increase <= chance))
+    return _points(window, MISSING_INCREASE, np.where(told, increase, np.nan), 0)
+
+
+def _rows(reference: Reference) -> F64:
+    """Return the number of cells behind each column's share of missing ones."""
+    pane = reference.pane
+    cells = all_cells(pane, pane.counts.sum(axis=1), text_cells(pane, reference.schema.categories))
+    return cells * rows_per_weight(pane)
 
 
 def _gone(window: Window, reference: Reference, cells: F64) -> Iterator[Measurement]:
@@ -166,11 +188,23 @@ def _outside(reference: Reference) -> F64:
 
 
 def _unseen(window: Window, reference: Reference) -> F64:
-    """Count the texts of each categorical column that the reference does not have, ``[columns]``."""
+    """Count the texts of each categorical column that the reference does not have, ``[columns]``; NaN if too many."""
     known, columns = len(reference.schema.categories), len(reference.schema.categorical)
     unseen = text_cells(window.pane, window.schema.categories, known)
     other = grown(window.pane.category_counts, (len(window.schema.categories),))[:columns]
-    return unseen + np.where(reference.pane.category_counts[:columns] > 0, 0.0, other)
+    return unseen + np.where(reference.pane.category_counts[:columns] > 0, 0.0, other) + reference.prepared(_sparse)
+
+
+def _sparse(reference: Reference) -> F64:
+    """Return NaN for each categorical column in which most texts came once, else 0, ``[columns]``."""
+    pane, categories = reference.pane, reference.schema.categories
+    seen = pane.category_counts * rows_per_weight(pane)
+    once = np.where((seen > 0.0) & (seen < 1.5), pane.category_counts, 0.0)
+    owners = np.fromiter(map(categories.owner, range(len(once))), np.int64, len(once))
+    alone = np.bincount(owners, once, len(categories.columns))
+    texts = text_cells(pane, categories)
+    enough = texts * rows_per_weight(pane) >= GONE_CELLS
+    return np.where(enough & (alone > MOSTLY_ONCE * texts), np.nan, 0.0)
 
 
 def _shares(window: Window, metric: Metric, part: F64, whole: F64, first: int) -> Iterator[Measurement]:

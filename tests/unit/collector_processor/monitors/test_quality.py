@@ -75,10 +75,42 @@ def test_missing_is_a_share_of_all_cells(reference):
     [([20, 30, 40, 50, np.nan], -0.2), ([20, 30, 40, np.nan, np.nan], 0.0), ([np.nan] * 5, 0.6), ([20] * 5, -0.4)],
 )
 def test_the_increase_of_missing_cells_is_counted_from_the_references_share(cells, increase):
-    holey = build_reference("m", rows(age=numbers(20, 30, 40, np.nan, np.nan), kind=texts("a", "b", "a", "b", "a")))
-    found = shares(holey, rows(age=numbers(*cells), kind=texts("a", "b", "a", "b", None)))
+    ages = numbers(*[20, 30, 40, np.nan, np.nan] * 20)
+    holey = build_reference("m", rows(age=ages, kind=texts(*["a", "b", "a", "b", "a"] * 20)))
+    found = shares(holey, rows(age=numbers(*cells * 20), kind=texts(*["a", "b", "a", "b", None] * 20)))
     assert found["missing_increase", "age"] == pytest.approx(increase, abs=1e-12)
     assert found["missing_increase", "kind"] == pytest.approx(0.2, abs=1e-12)
+
+
+def holed(random, count, share):
+    """Rows of a number that is missing in about this share of them."""
+    values = random.normal(0, 1, count)
+    values[random.random(count) < share] = np.nan
+    return rows(age=Column(values), kind=texts(*["a"] * count))
+
+
+@pytest.mark.parametrize(("reference_rows", "count"), [(200, 100), (200, 500), (1000, 100)])
+def test_an_increase_above_the_rules_threshold_is_not_chance(reference_rows, count):
+    random, increases = np.random.default_rng(4), list[float]()
+    for _ in range(200):
+        known = build_reference("m", holed(random, reference_rows, 0.3))
+        increases.append(shares(known, holed(random, count, 0.3)).get(("missing_increase", "age"), np.nan))
+    assert np.nansum(np.array(increases) > 0.1) <= 1
+    assert shares(known, holed(random, count, 0.6))["missing_increase", "age"] > 0.1
+    assert np.isfinite(increases).sum() > 180
+
+
+@pytest.mark.parametrize(("different", "measured"), [(10_000, False), (300, False), (100, True), (2, True)])
+def test_texts_are_unseen_only_where_the_reference_has_seen_most_of_them(different, measured):
+    random = np.random.default_rng(5)
+
+    def drawn(first):
+        names = [f"k{number}" for number in first + random.integers(0, different, 200)]
+        return rows(age=numbers(*range(200)), kind=texts(*names))
+
+    known = build_reference("m", drawn(0))
+    assert (("unseen", "kind") in shares(known, drawn(0))) is measured
+    assert shares(known, drawn(10**6)).get(("unseen", "kind")) == (1.0 if measured else None)
 
 
 def test_an_increase_needs_cells_on_both_sides(reference):
