@@ -179,8 +179,9 @@ def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
     by_class = _without_rounding(outcomes.by_class)
     probable = _are_probabilities(schema, outcomes)
     if not any(spec.role == "prediction" for spec in schema.categorical):
-        # The class was decided from the score, which takes a probability.
-        by_class = np.where(probable[:, None, None], by_class, 0.0)
+        # The class was decided from the score, which takes a probability, and a positive class for every label.
+        decided = probable & ~undecided_labels(schema, outcomes)
+        by_class = np.where(decided[:, None, None], by_class, 0.0)
     yield Score("accuracy", by_class[:, 0].sum(axis=1) / by_class[:, 1].sum(axis=1))
     if schema.task != "binary_classification":
         yield from multiclass(by_class)
@@ -223,6 +224,19 @@ def probabilistic(schema: Schema, outcomes: Outcomes, two_classes: Mask, probabl
     count, score, positive = np.moveaxis(_without_rounding(outcomes.calibration), 1, 0)
     error = np.abs(score - positive).sum(axis=1) / count.sum(axis=1)
     yield Score("calibration_error", np.where(two_classes & probable, error, np.nan))
+
+
+def undecided_labels(schema: Schema, outcomes: Outcomes) -> Mask:
+    """Return the groups of a binary task with labels that came before scores could decide a class, bool ``[G]``.
+
+    Until a second class is known, no class is positive. Those labels are all of the first class, so that the rest
+    without them would not show how good the model is.
+    """
+    if schema.task != "binary_classification" or any(spec.role == "prediction" for spec in schema.categorical):
+        return np.zeros(len(outcomes.scored), np.bool_)
+    scored, decided = outcomes.scored[:, 0], outcomes.by_class[:, 1].sum(axis=1)
+    rounding = ROUNDING * np.abs(scored).max(initial=0.0)
+    return (decided > rounding) & (scored - decided > rounding)
 
 
 def _are_probabilities(schema: Schema, outcomes: Outcomes) -> Mask:

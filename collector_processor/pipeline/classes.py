@@ -17,7 +17,7 @@ import numpy as np
 from collector_processor.columns.batch import Column, LabelBatch, PredictionBatch
 from collector_processor.labels.truth import label_cells
 from collector_processor.monitors.base import Measurement
-from collector_processor.monitors.performance import DROP, PerformanceMonitor
+from collector_processor.monitors.performance import DROP, PerformanceMonitor, undecided_labels
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.watched import Model, Watch
 from collector_processor.reference.scored_class import scored_class
@@ -200,6 +200,13 @@ def check_figures(model: Model, watch: Watch, window: Window, measured: Sequence
         "no_positive_class",
         undecided,
         f"labels arrive, but precision, recall and figures of scores need two classes or positive_class; known: {only}",
+    )
+    _set(
+        model,
+        "undecided_labels",
+        bool(undecided_labels(schema, window.pane.outcomes)[0]),
+        "labels came before the positive class was known, so their scores decided no class: accuracy, precision, recall"
+        " and F1 are left out while these labels are in the window",
     )
     what = "value" if schema.task == "regression" else "class and no score"
     _set(model, "no_performance", not some, f"labels join, but give no performance: their predictions have no {what}")

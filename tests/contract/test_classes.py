@@ -298,6 +298,26 @@ def test_the_scores_show_which_class_they_are_about(decoder: Decoder, words: str
     assert not service.problems
 
 
+@pytest.mark.parametrize("corrected", [False, True])
+def test_labels_that_no_score_could_decide_leave_out_figures_of_classes(decoder: Decoder, corrected: bool) -> None:
+    """All labels are of one class at first; those that are right were left out of the figures, the others were not."""
+    words = ("legit", "scam")
+    service = Service(decoder)
+    model = service.model()
+    predict_rows(model, [{"score": score} for score in SCORE.tolist()], "batch")
+    service.receive()
+    first = [str(row) for row in range(ROWS) if corrected or not TRUTH[row]]
+    model.labels(first, classes=["legit"] * len(first), time_ns=BEGIN_NS)
+    service.receive()
+    model.labels([str(row) for row in range(ROWS)], classes=[words[y] for y in TRUTH], time_ns=BEGIN_NS)
+    service.receive()
+    figures = service.figures()
+    assert not {"accuracy", "precision", "recall", "f1"} & figures.keys()
+    assert figures["roc_auc"] == pytest.approx(metrics.roc_auc_score(TRUTH, SCORE), abs=0.01)
+    assert figures["brier"] == pytest.approx(metrics.brier_score_loss(TRUTH, SCORE))
+    assert "undecided_labels" in service.problems
+
+
 def test_the_second_of_classes_that_are_counted_from_1_is_positive(decoder: Decoder) -> None:
     service = Service(decoder)
     model = service.model()
