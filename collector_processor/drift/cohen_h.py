@@ -66,7 +66,7 @@ class _Most:
         return np.where(self.filled, self.m / np.maximum(self.n + self.m, 1.0), 0.5)
 
     def change(self, current: F64) -> F64:
-        """Return the h that the category would have with this many cells in the window, and the rest in the reference."""
+        """Return h if this many of the cells were in the window, and the rest in the reference."""
         rest = self.reference + self.current - current
         sides = np.stack((rest, np.maximum(self.n - rest, 0.0)), 1), np.stack((current, self.m - current), 1)
         return changes(sides[0], np.maximum(sides[1], 0.0))[:, 0]

@@ -62,8 +62,8 @@ class CertainDropMonitor:
 
     Every figure has an interval that chance leaves on one side with probability 0.0001: Wilson's for shares, Hanley and
     McNeil's for the ROC AUC, and the normal one for means. Those of both sides are combined by Newcombe's method, so
-    the lower end of the difference is d − √(margin² + margin²). So ten positives of which three are missed are not a drop
-    in recall, and a single error of 1e9 is none in MAE: it widens the interval as much as it moves the mean.
+    the lower end of the difference is d − √(margin² + margin²). So ten positives of which three are missed are not a
+    drop in recall, and a single error of 1e9 is none in MAE: it widens the interval as much as it moves the mean.
 
     Multiclass models have the averages, and ``worst``: the class whose recall dropped most, with an interval for as
     many classes. RMSE, R², MAPE and the calibration error have no interval.

@@ -35,7 +35,7 @@ MISSING_RISE: Final = Metric(
 class MissingRiseMonitor:
     """How many times as often each feature is missing as in the reference, at least.
 
-    A feature that was missing in 0.01 % of the rows and is now in 1 % is broken somewhere, but 1 % is not a large share.
+    A feature that was missing in 0.01 % of the rows and is now in 1 % is broken somewhere, but 1 % is not much.
     The lower end of the rise has Wilson's intervals of both shares, combined by Newcombe's method, at a probability of
     0.0001 for all features together. It is divided by the reference's share plus 0.1 %.
     """

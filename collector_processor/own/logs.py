@@ -20,7 +20,11 @@ _FLUSH_S: Final = 2.0
 
 def log_to_stderr(level: str, who: str = "") -> None:
     """Set up logging for this process; ``who`` precedes each message."""
-    handler = QueuedHandler(sys.stderr.fileno())
+    try:
+        handler: logging.Handler = QueuedHandler(sys.stderr.fileno())
+    except OSError:
+        # Whoever runs the service inside another program may have put something else in its place.
+        handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)-7s %(name)s: {who}%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
 

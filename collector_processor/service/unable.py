@@ -17,7 +17,7 @@ from otel_ml import semconv
 
 DROPS: Final = (DROP.name, CERTAIN_DROP.name)
 """Measurements that compare performance with that of the reference's labels."""
-_OF_DRIFT = "ml.drift."
+_OF_DRIFT: Final = semconv.DRIFT_SCORE.removesuffix("score")
 _OF_TASK = {
     "regression": ("mae", "rmse", "mape", "r2"),
     "binary_classification": (

@@ -103,7 +103,7 @@ class ModelState:
         """Why there are no figures yet, or none of drift; empty when there are.
 
         >>> learning = Learning(3200, 5000)
-        >>> ModelState(ModelKey("m"), "learning", "", "", "", 0, 3200.0, 0, 0, 0, learning).reason
+        >>> ModelState(ModelKey("m"), "learning", "", "", "", 0, 3200.0, 0, 0, 0, learning=learning).reason
         'learning a reference: 3,200 of 5,000 rows'
         """
         if self.learning is not None:

@@ -46,6 +46,8 @@ MAY_BE_NOTHING = (
     "unauthenticated",
     "misfits",
     "connections_closed",
+    "reloads",
+    "unmatched",
 )
 """Words of the service's own metrics that have no series as long as nothing went wrong."""
 

@@ -168,6 +168,8 @@ def test_the_figures_of_one_and_of_two_workers_are_equal(settings: dict[str, Any
         found.append(figures(settings, workers, sent))
 
     assert len(found[0]) > 50
+    # A performance that is learned is that of the labels that come first, and two workers do not keep the order.
+    found = [{key: value for key, value in each.items() if "_drop" not in key[0]} for each in found]
     assert found[0].keys() == found[1].keys()
     assert found[1] == pytest.approx(found[0], rel=1e-12, abs=1e-12)
 

@@ -45,7 +45,7 @@ def test_basic_prints_a_line_for_each_metric() -> None:
 
 def test_the_head_says_why_a_model_has_no_figures_yet() -> None:
     key, board, stream = ModelKey("fraud", "7"), Board(), io.StringIO()
-    learning = ModelState(key, "learning", "", "", "", NOON, 3200.0, 0, 0, 0, Learning(3200, 5000))
+    learning = ModelState(key, "learning", "", "", "", NOON, 3200.0, 0, 0, 0, learning=Learning(3200, 5000))
     board.state = ServiceState(NOON, {key: learning})
     exporter = DebugExporter("debug", stream=stream, board=board)
     exporter.export([Measurement(semconv.PREDICTIONS, 3200.0, semconv.UNIT_PREDICTION, MODEL, NOON, "counter")])
