@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from collector_processor.components import Component
 from collector_processor.components.component import S
@@ -33,6 +33,16 @@ class Receiver(Protocol):
 
     async def stop(self, timeout_s: float) -> None:
         """Finish what is in flight within the timeout; safe to call without start."""
+        ...
+
+
+@runtime_checkable
+class OnSocket(Protocol):
+    """A receiver that can listen on a Unix socket instead of a port."""
+
+    @property
+    def socket_path(self) -> str:
+        """The socket's path; empty if it listens on a port."""
         ...
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from pathlib import Path
 
 from collector_processor.config import Config, ConfigError
 from collector_processor.config.load import ADMIN_KEY
@@ -13,7 +14,7 @@ from collector_processor.reference.file import load_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import answers
 from collector_processor.settings.target import parse_target
-from collector_processor.settings.values import host_and_port, overlap
+from collector_processor.settings.values import listener_place, overlap
 
 
 def check_setup(config: Config) -> None:
@@ -54,23 +55,29 @@ def _address_problems(config: Config) -> Iterator[str]:
         other = next((name for name, taken in listened[:position] if overlap(endpoint, taken)), None)
         if other is not None:
             yield f"{key}: {endpoint} is also {other}; each needs its own address"
-    receivers = {host_and_port(endpoint): key for key, endpoint in listened if key.startswith("receivers.")}
+    receivers = {listener_place(endpoint): key for key, endpoint in listened if key.startswith("receivers.")}
     for part_key, part in config.parts():
         for key, endpoint in answers(part_key, part.sends):
-            for host, port in _places(endpoint):
-                # Not the endpoint itself, which may contain a password.
-                shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                listener = receivers.get(host_and_port(shown))
+            for shown in _places(endpoint):
+                listener = receivers.get(listener_place(shown))
                 if listener is not None:
                     yield f"{key}: {shown} is {listener} of this same service: a loop"
 
 
-def _places(endpoint: str) -> Sequence[tuple[str, int]]:
-    """Return the hosts and ports of an address to send to; none for what a component of another package made up."""
+def _places(endpoint: str) -> Iterator[str]:
+    """Return where an address to send to leads, as listeners write it and without a password.
+
+    Nothing for an address that a component of another package made up.
+    """
     try:
-        return parse_target(endpoint).places
+        target = parse_target(endpoint)
     except ValueError:
-        return ()
+        return
+    if target.socket_path:
+        yield f"unix://{Path(target.socket_path).absolute()}"
+    elif target.scheme != "unix-abstract":
+        for host, port in target.places:
+            yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def load_references(config: Config) -> dict[str, Reference]:

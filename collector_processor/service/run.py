@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
+from itertools import starmap
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -29,7 +30,7 @@ from collector_processor.own.survive import in_thread, survived
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.receivers.admission import Admission
-from collector_processor.receivers.component import Receiver
+from collector_processor.receivers.component import OnSocket, Receiver
 from collector_processor.service.build import Builder, monitored, storage_of
 from collector_processor.service.checks import check_setup, exposures, load_references
 from collector_processor.service.compiled_parts import parts_notice
@@ -241,17 +242,22 @@ class Service:
                 self.telemetry.errors.labels("shutdown").inc()
                 _log.error("%s did not stop within %.1f s; the service no longer waits for it", part, timeout_s)
 
-    def addresses(self) -> list[tuple[str, int]]:
-        """Return each listener's name and port."""
-        addresses: list[tuple[str, int]] = []
+    def addresses(self) -> list[tuple[str, int | str]]:
+        """Return each listener's name and port, or the address of its Unix socket."""
+        addresses: list[tuple[str, int | str]] = []
         for item in self.receivers:
             if isinstance(item, Supervisor):
                 addresses += item.addresses()
             else:
-                addresses.append((item.name, item.port))
+                path = item.socket_path if isinstance(item, OnSocket) else ""
+                addresses.append((item.name, f"unix://{path}" if path else item.port))
         addresses += [(item.name, item.port) for item in self.exporters if isinstance(item, Listening)]
         addresses += [(name, server.port) for name, server in self.servers.items()]
         return [*addresses, ("own metrics", self.own_metrics.port)]
+
+
+def _shown(name: str, address: int | str) -> str:
+    return f"{name} :{address}" if isinstance(address, int) else f"{name} {address}"
 
 
 @contextlib.contextmanager
@@ -295,7 +301,7 @@ async def _run(
         return 1
     reloading = Reloading(service.reload, read, service.telemetry)
     loop.add_signal_handler(signal.SIGHUP, reloading.request)
-    _log.info("ready: %s", ", ".join(f"{name} :{port}" for name, port in service.addresses()))
+    _log.info("ready: %s", ", ".join(starmap(_shown, service.addresses())))
     for path in config.unused:
         _log.warning("%s is configured, but no pipeline uses it", path)
     for notice in (*contradictions(config, service.pipeline.references), *exposures(config)):

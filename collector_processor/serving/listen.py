@@ -8,7 +8,7 @@ import socket
 from collections.abc import Generator
 from typing import Final
 
-_BACKLOG: Final = 1024
+BACKLOG: Final = 1024
 _PORT_TRIES: Final = 16
 
 
@@ -111,7 +111,7 @@ def _listen_once(
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
             sock.bind((address, port))
             if accepting:
-                sock.listen(_BACKLOG)
+                sock.listen(BACKLOG)
             sock.setblocking(False)
             port = port or sock.getsockname()[1]
             sockets.append(sock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ BASE: Final = "base"
 """Key of the configuration file's folder in a validation's context."""
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _ANY: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared, not listened on
+_SOCKET: Final = "unix://"
+_LONGEST_SOCKET: Final = 107
+"""Bytes in the path of a Unix socket, by the system's ``sockaddr_un``."""
+_SOCKET_MODES: Final = {"0600": 0o600, "0660": 0o660, "0666": 0o666}
 _S = 10**9
 _NS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": _S, "m": 60 * _S, "h": 3600 * _S,
@@ -145,6 +150,46 @@ def endpoint(value: object) -> str:
     return text
 
 
+def endpoint_or_socket(value: object) -> str:
+    """Return a ``host:port``, or ``unix:///path`` for the absolute path of a Unix socket, to listen on.
+
+    >>> endpoint_or_socket("localhost:4317"), endpoint_or_socket("unix:/run/s"), endpoint_or_socket("/run/s")
+    ('localhost:4317', 'unix:///run/s', 'unix:///run/s')
+    """
+    text = value if isinstance(value, str) else ""
+    head, _, rest = text.partition(":")
+    if not text.startswith("/") and (head.lower() != "unix" or rest.isdecimal()):
+        return endpoint(value)
+    path = text if text.startswith("/") else rest.removeprefix("//")
+    if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+        raise ValueError(f"{value!r} is not the path of a socket; write unix:///run/otel-ml/otlp.sock")
+    size = len(os.fsencode(path))
+    if size > _LONGEST_SOCKET:
+        raise ValueError(f"the path of a socket can have {_LONGEST_SOCKET} bytes; {path!r} has {size}")
+    return f"{_SOCKET}{path}"
+
+
+def socket_path(address: str) -> str:
+    """Return the path of an address to listen on; empty if it is not a Unix socket.
+
+    >>> socket_path("unix:///run/otel-ml/otlp.sock"), socket_path("localhost:4317")
+    ('/run/otel-ml/otlp.sock', '')
+    """
+    return address.removeprefix(_SOCKET) if address.startswith(f"{_SOCKET}/") else ""
+
+
+def socket_mode(value: object) -> int:
+    """Return the mode of a socket's file; YAML reads ``0660`` as a number, which is the same one.
+
+    >>> socket_mode("0660") == socket_mode(0o660) == 0o660
+    True
+    """
+    mode = _SOCKET_MODES.get(value.removeprefix("0o").zfill(4)) if isinstance(value, str) else value
+    if isinstance(mode, bool) or not isinstance(mode, int) or mode not in _SOCKET_MODES.values():
+        raise ValueError(f"{value!r} is not a mode; write 0600 (owner), 0660 (group, too) or 0666 (everyone)")
+    return mode
+
+
 def destination(value: object) -> str:
     """Return an address to send to; see :mod:`.target` for its forms. No error shows it.
 
@@ -162,6 +207,8 @@ def is_local(address: str) -> bool:
     >>> is_local("localhost:4317/otlp"), is_local("[::1]:4317"), is_local("0.0.0.0:4317")
     (True, True, False)
     """
+    if socket_path(address):
+        return True
     return address.partition("/")[0].rpartition(":")[0].strip("[]") in _LOOPBACK
 
 
@@ -175,6 +222,12 @@ def host_and_port(address: str) -> tuple[str, str]:
     return "" if host.strip("[]") in (*_LOOPBACK, *_ANY) else host.lower(), port
 
 
+def listener_place(address: str) -> tuple[str, str]:
+    """Return what is equal for two names of one listener: :func:`host_and_port`, or a socket's path without links."""
+    path = socket_path(address)
+    return ("unix", os.path.realpath(path)) if path else host_and_port(address)
+
+
 def overlap(first: str, second: str) -> bool:
     """Whether two addresses to listen on cannot both be had; port 0 is any free port.
 
@@ -182,7 +235,11 @@ def overlap(first: str, second: str) -> bool:
     (True, False)
     >>> overlap("0.0.0.0:4317", "127.0.0.1:4317"), overlap("localhost:0", "localhost:0")
     (True, False)
+    >>> overlap("unix:///run/s", "unix:///run/./s"), overlap("unix:///run/s", "localhost:4317")
+    (True, False)
     """
+    if socket_path(first) or socket_path(second):
+        return listener_place(first) == listener_place(second)
     (first_hosts, first_port), (second_hosts, second_port) = _hosts(first), _hosts(second)
     return first_port == second_port != "0" and bool(first_hosts & second_hosts)
 
@@ -216,5 +273,9 @@ ClassName = Annotated[str, BeforeValidator(class_name)]
 """A class, in its one spelling; empty for none."""
 Endpoint = Annotated[str, BeforeValidator(endpoint)]
 """An address to listen on, written ``host:port``."""
+EndpointOrSocket = Annotated[str, BeforeValidator(endpoint_or_socket)]
+"""An address to listen on, written ``host:port``, ``unix:///path`` or ``/path``."""
+SocketMode = Annotated[int, BeforeValidator(socket_mode)]
+"""The mode of a socket's file, written in octal."""
 Destination = Annotated[str, BeforeValidator(destination)]
 """An address to send to."""

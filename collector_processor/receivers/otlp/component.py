@@ -28,6 +28,7 @@ def _build(settings: OtlpReceiverSettings, context: ReceiverContext) -> Iterator
             tls=grpc.tls,
             guard=context.guard(grpc.auth, key),
             key=key,
+            socket_mode=grpc.socket_file_mode,
             shared=context.shared,
         )
     if http is not None:
@@ -43,6 +44,7 @@ def _build(settings: OtlpReceiverSettings, context: ReceiverContext) -> Iterator
             tls=http.tls,
             guard=context.guard(http.auth, key),
             key=key,
+            socket_mode=http.socket_file_mode,
             shared=context.shared,
         )
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, cast
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -25,7 +27,9 @@ from collector_processor.receivers.otlp.guarded import guarded_grpc
 from collector_processor.receivers.otlp.settings import DEFAULT_MAX_BYTES, GrpcProtocol
 from collector_processor.security.guard import Guard
 from collector_processor.security.server_tls import HANDSHAKE_TIMEOUT_S, ServerTls, grpc_credentials
-from collector_processor.serving.listen import check_free
+from collector_processor.serving.listen import check_free, naming
+from collector_processor.serving.local_socket import LocalSocket
+from collector_processor.settings.values import socket_path
 
 SERVICES: Final[dict[Signal, str]] = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -39,7 +43,7 @@ _Handler = Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]
 
 
 class GrpcReceiver:
-    """Serves OTLP/gRPC at ``endpoint`` (``host:port``, port 0 for any free one).
+    """Serves OTLP/gRPC at ``endpoint`` (``host:port``, port 0 for any free one, or ``unix:///path``).
 
     ``max_bytes`` is the largest request after decompression. ``guard`` decides who may send. With ``shared``,
     other processes may listen there too. ``key`` is this receiver's place in the configuration, for error messages. A
@@ -60,6 +64,7 @@ class GrpcReceiver:
         max_streams: int = 128,
         options: Sequence[tuple[str, int]] | None = None,
         shared: bool = False,
+        socket_mode: int | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._admission = admission
@@ -74,6 +79,8 @@ class GrpcReceiver:
         self._server: grpc.aio.Server | None = None
         self._health = GrpcHealth(("", *SERVICES.values()))
         self._port = 0
+        path = socket_path(endpoint)
+        self._local = LocalSocket(path, key, socket_mode) if path else None
 
     @property
     def name(self) -> str:
@@ -82,23 +89,25 @@ class GrpcReceiver:
 
     @property
     def port(self) -> int:
-        """The port that it listens on; 0 before the start."""
+        """The port that it listens on; 0 before the start, and with a Unix socket."""
         return self._port
+
+    @property
+    def socket_path(self) -> str:
+        """The path of the Unix socket that it listens on; empty if it listens on a port."""
+        return "" if self._local is None else self._local.path
 
     async def start(self) -> None:
         """Listens; raise ``OSError`` with the key and the address if the address cannot be used."""
         credentials = None if self._tls is None else grpc_credentials(self._tls, self._key)
-        # gRPC reports success when it binds one of a host's addresses; we want all of them, and a reason.
-        addresses, port = check_free(self._endpoint, self._key, shared=self._shared)
-        server = grpc.aio.server(options=self._options())
-        server.add_generic_rpc_handlers(
-            [*(_handlers(service, self._handler(signal)) for signal, service in SERVICES.items()), self._health.handler]
-        )
-        try:
-            for address in addresses:
-                _bind(server, f"{address}:{port}", credentials)
-        except RuntimeError as error:
-            raise OSError(f"{self._key}: cannot listen on {self._endpoint}: {error}") from error
+        if self._local is not None:
+            address = f"unix:{quote(self._local.path)}"
+            server, port = self._local.bind(partial(self._bound, [address], credentials)), 0
+        else:
+            # gRPC reports success when it binds one of a host's addresses; we want all of them, and a reason.
+            hosts, port = check_free(self._endpoint, self._key, shared=self._shared)
+            with naming(self._endpoint, self._key):
+                server = self._bound([f"{host}:{port}" for host in hosts], credentials)
         await server.start()
         self._server, self._port = server, port
 
@@ -106,8 +115,21 @@ class GrpcReceiver:
         """Accept no new requests and wait up to ``timeout_s`` for those in flight; safe to call without start."""
         if self._server is not None:
             self._health.stop()
-            await self._server.stop(timeout_s)
+            await self._server.stop(timeout_s)  # which removes a Unix socket
             self._server = None
+
+    def _bound(self, addresses: Sequence[str], credentials: grpc.ServerCredentials | None) -> grpc.aio.Server:
+        """Return a server that is bound to the addresses; raise ``OSError`` if it cannot be."""
+        server = grpc.aio.server(options=self._options())
+        server.add_generic_rpc_handlers(
+            [*(_handlers(service, self._handler(signal)) for signal, service in SERVICES.items()), self._health.handler]
+        )
+        try:
+            for address in addresses:
+                _bind(server, address, credentials)
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+        return server
 
     def _options(self) -> list[tuple[str, int]]:
         return [

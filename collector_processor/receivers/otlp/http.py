@@ -35,8 +35,10 @@ from collector_processor.serving.http_connection import HttpCall, HttpLimits
 from collector_processor.serving.http_head import BadRequestError
 from collector_processor.serving.http_server import HttpServer
 from collector_processor.serving.listen import listen
+from collector_processor.serving.local_socket import LocalSocket
 from collector_processor.serving.routes import HttpAnswer
 from collector_processor.serving.settings import HttpListener
+from collector_processor.settings.values import socket_path
 
 PATHS: Final[dict[str, Signal]] = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
 _STATUSES: Final[Mapping[Verdict, int]] = {
@@ -105,7 +107,7 @@ class _Incoming:
 
 
 class HttpReceiver:
-    """Serves OTLP/HTTP at ``endpoint`` (``host:port``, port 0 for any free one).
+    """Serves OTLP/HTTP at ``endpoint`` (``host:port``, port 0 for any free one, or ``unix:///path``).
 
     ``max_bytes`` is the largest body, as sent and decompressed. JSON is converted to protobuf on arrival. ``key`` is
     this receiver's place in the configuration, for error messages. ``guard`` decides who may send, and ``cors`` from
@@ -127,6 +129,7 @@ class HttpReceiver:
         key: str = "receivers.otlp.protocols.http",
         body_timeout_s: float = 30.0,
         shared: bool = False,
+        socket_mode: int | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._admission = admission
@@ -141,6 +144,8 @@ class HttpReceiver:
         self._limits = HttpListener().http_limits() if limits is None else limits
         self._server: HttpServer | None = None
         self._port = 0
+        path = socket_path(endpoint)
+        self._local = LocalSocket(path, key, socket_mode) if path else None
 
     @property
     def name(self) -> str:
@@ -149,14 +154,22 @@ class HttpReceiver:
 
     @property
     def port(self) -> int:
-        """The port that it listens on; 0 before the start."""
+        """The port that it listens on; 0 before the start, and with a Unix socket."""
         return self._port
+
+    @property
+    def socket_path(self) -> str:
+        """The path of the Unix socket that it listens on; empty if it listens on a port."""
+        return "" if self._local is None else self._local.path
 
     async def start(self) -> None:
         """Listens; raise ``OSError`` with the key and the address if the address cannot be used."""
         context = None if self._tls is None else server_context(self._tls, self._key)
-        sockets = listen(self._endpoint, self._key, shared=self._shared)
-        self._port = sockets[0].getsockname()[1]
+        if self._local is None:
+            sockets = listen(self._endpoint, self._key, shared=self._shared)
+            self._port = sockets[0].getsockname()[1]
+        else:
+            sockets = [self._local.listen()]
         handler = self._answer if self._guard is None else guarded_http(self._answer, self._guard)
         if self._cors is not None and self._cors.allowed_origins:
             handler = with_cors(handler, self._cors)
@@ -168,6 +181,8 @@ class HttpReceiver:
     async def stop(self, timeout_s: float) -> None:
         """Accept no new requests and wait up to ``timeout_s`` for those in flight; safe to call without start."""
         if self._server is not None:
+            if self._local is not None:
+                self._local.remove()
             await self._server.stop(timeout_s)
             self._server = None
 

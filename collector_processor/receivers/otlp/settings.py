@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -13,7 +13,14 @@ from collector_processor.security.client_tls import ONLY_HTTP
 from collector_processor.security.server_tls import ServerTls
 from collector_processor.serving.settings import HttpListener
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Bytes, Duration, Endpoint, is_local
+from collector_processor.settings.values import (
+    Bytes,
+    Duration,
+    EndpointOrSocket,
+    SocketMode,
+    is_local,
+    socket_path,
+)
 
 DEFAULT_MAX_BYTES = 64 * 2**20
 _S: Final = 10**9
@@ -23,13 +30,30 @@ _MS: Final = 10**6
 class _Protocol(Settings):
     """What both protocols have in common."""
 
-    endpoint: Endpoint
+    endpoint: EndpointOrSocket
+    transport: Literal["tcp", "unix"] = Field(
+        default="tcp", description="`unix` if the endpoint is the path of a Unix socket; `unix:///path` says it, too"
+    )
+    socket_file_mode: SocketMode | None = Field(
+        default=None,
+        description="mode of a Unix socket: 0600, 0660 or 0666; default: 0660, less the umask of the process",
+    )
     tls: ServerTls | None = Field(default=None, description="serve TLS")
     auth: Authentication | None = Field(default=None, description="who may send; anyone when absent")
 
     def listens(self, key: str) -> Iterator[tuple[str, str]]:
         """Return the address of this protocol."""
         yield key, self.endpoint
+
+    def mistakes(self, key: str) -> Iterator[str]:
+        """Return the keys that contradict each other."""
+        local = bool(socket_path(self.endpoint))
+        if self.transport == "unix" and not local:
+            yield f"{key}.endpoint: transport is unix: write the path of a socket, such as /run/otel-ml/otlp.sock"
+        if self.transport == "tcp" and "transport" in self.model_fields_set and local:
+            yield f"{key}.transport: tcp, but {self.endpoint} is a Unix socket; write transport: unix"
+        if self.socket_file_mode is not None and not local:
+            yield f"{key}.socket_file_mode: would not be used: {self.endpoint} is not a Unix socket"
 
     def exposures(self, key: str) -> Iterator[str]:
         """Return a line when tokens come in plain text."""
@@ -76,7 +100,7 @@ class Keepalive(Settings):
 class GrpcProtocol(_Protocol):
     """OTLP over gRPC, and the health service `grpc.health.v1.Health`."""
 
-    endpoint: Endpoint = Field(default="localhost:4317", description="address to listen on")
+    endpoint: EndpointOrSocket = Field(default="localhost:4317", description="address to listen on, or `unix:///path`")
     max_recv_msg_size: Bytes = Field(default=DEFAULT_MAX_BYTES, description="largest request, after decompression")
     max_concurrent_streams: int = Field(default=128, ge=1, description="requests at once on one connection")
     max_connections: int = Field(default=2048, ge=1, description="connections at once; more are refused")
@@ -103,7 +127,8 @@ class GrpcProtocol(_Protocol):
         ]
 
     def mistakes(self, key: str) -> Iterator[str]:
-        """Return the keys of TLS that gRPC's library cannot honor."""
+        """Return the keys that contradict each other, and those of TLS that gRPC's library cannot honor."""
+        yield from super().mistakes(key)
         if self.tls is not None and self.tls.min_version != "1.2":
             yield f"{key}.tls.min_version: {ONLY_HTTP}"
 
@@ -111,7 +136,7 @@ class GrpcProtocol(_Protocol):
 class HttpProtocol(HttpListener, _Protocol):
     """OTLP over HTTP, protobuf and JSON."""
 
-    endpoint: Endpoint = Field(default="localhost:4318", description="address to listen on")
+    endpoint: EndpointOrSocket = Field(default="localhost:4318", description="address to listen on, or `unix:///path`")
     max_request_body_size: Bytes = Field(default=DEFAULT_MAX_BYTES, description="largest request, after decompression")
     read_timeout: Duration = Field(default=30 * _S, description="how long a whole body may take to arrive")
     cors: Cors | None = Field(default=None, description="which web pages may send; none when absent")

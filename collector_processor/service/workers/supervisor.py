@@ -25,6 +25,7 @@ from collector_processor.service.workers.handover import unpack
 from collector_processor.service.workers.link import Link, Message
 from collector_processor.service.workers.metrics import Snapshot, counted, total
 from collector_processor.serving.listen import check_free, listen
+from collector_processor.settings.values import socket_path
 
 START_TIMEOUT_S: Final = 30.0
 _METRICS_TIMEOUT_S: Final = 2.0
@@ -191,6 +192,9 @@ class Supervisor:
         for name, settings in self._config.receivers.items():
             for part_key, part in settings.parts(f"receivers.{name}"):
                 for key, endpoint in part.listens(part_key):
+                    if socket_path(endpoint):
+                        problem = "several workers cannot share a Unix socket; use --workers 1, or a port"
+                        raise OSError(f"{key}: {endpoint}: {problem}")
                     # Sharing would let a second service in unnoticed, so no other process may have the port.
                     _, port = check_free(endpoint, key)
                     self._held += listen(f"{endpoint.rpartition(':')[0]}:{port}", key, shared=True, accepting=False)
