@@ -19,8 +19,8 @@ from collector_processor.labels.truth import label_cells
 from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.performance import DROP, PerformanceMonitor, undecided_labels
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.pipeline.watched import Model, Watch
-from collector_processor.reference.scored_class import scored_class
+from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch
+from collector_processor.reference.scored_class import scored_class, scores_of_predicted
 from collector_processor.reference.task import is_conventional, listed, opposite, positive_among, shown_positive
 from collector_processor.statistics.outcomes import CLASS_SUMS, SCORE_SUMS
 from collector_processor.statistics.schema import Schema
@@ -64,7 +64,14 @@ def understood(
 
 
 def _check_scores(model: Model, schema: Schema, batch: PredictionBatch) -> None:
-    """Report it if the scores are about the other class, unless the sender says so itself."""
+    """Report it if the scores are not about the positive class, unless the sender says so itself."""
+    of_predicted = scores_of_predicted(batch)
+    if of_predicted is not None:
+        text = (
+            "scores seem to be the probability of the predicted class, whichever it is: those of both classes are from"
+            " one half to 1; figures of scores are left out; send the probability of the positive class"
+        )
+        _set(model, OF_PREDICTED, of_predicted, text)
     if "scored_class" in model.problems or (batch.positive_class and batch.positive_class != schema.positive_class):
         return
     scored = scored_class(batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.monitors import configured_monitors
@@ -25,7 +26,11 @@ from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.window.closed import Window
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows
+from otel_ml import semconv
 
+OF_PREDICTED: Final = "score_of_predicted"
+"""The problem of a binary model whose scores are probabilities of the predicted class."""
+_OF_SCORES: Final = ("roc_auc", "log_loss", "brier", "calibration_error")
 _log = logging.getLogger(__name__)
 
 
@@ -155,7 +160,8 @@ class Model:
             _log.warning("model '%s': %s", self.key, self.watch.few_rows.text)
         with survived("misfits", self.watch.telemetry):
             self.contradicted(misfits.of_window(window, self.watch.reference), self.watch.telemetry)
-        return self.watch.evaluate(window)
+        measured = self.watch.evaluate(window)
+        return [each for each in measured if not _of_scores(each)] if OF_PREDICTED in self.problems else measured
 
     def contradicted(self, found: Iterable[tuple[misfits.Misfit, str]], telemetry: Telemetry) -> None:
         """Count, log and keep contradictions."""
@@ -190,6 +196,12 @@ class Model:
                 _listed([repr(name) for name in unknown]),
                 _listed(known) or "none",
             )
+
+
+def _of_scores(measurement: Measurement) -> bool:
+    """Return whether a figure of performance is about the probability of the positive class."""
+    metric = dict(measurement.attributes).get(semconv.PERFORMANCE_METRIC, measurement.name)
+    return metric.removeprefix(semconv.PERFORMANCE) in _OF_SCORES
 
 
 def _listed(names: Sequence[str], most: int = 10) -> str:

@@ -1,13 +1,13 @@
-"""The class that a binary model's score is about, as its rows show it: the class that higher scores come with."""
+"""What a binary model's score is about, as its rows show it: one class, or whichever was predicted."""
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from collector_processor.columns.batch import PredictionBatch
+from collector_processor.columns.batch import F64, PredictionBatch
 from collector_processor.statistics.classes import DECISION_THRESHOLD
 from collector_processor.statistics.texts import as_texts
 
@@ -32,23 +32,56 @@ def scored_class(batch: PredictionBatch) -> str:
     >>> scored_class(rows([0.9, 0.6] * 10, [0, 1] * 10))
     ''
     """
-    if batch.score is None or batch.scores or batch.prediction is None:
+    sides = _sides(batch)
+    if sides is None or sides.confident or sides.low.max() >= sides.high.min():
         return ""
+    return sides.name if sides.enough() else ""
+
+
+def scores_of_predicted(batch: PredictionBatch) -> bool | None:
+    """Return whether the scores are probabilities of the predicted class, whichever it is; None if unknown.
+
+    They are from one half to 1 then, and no threshold divides the classes.
+    """
+    sides = _sides(batch)
+    if sides is None or not sides.enough():
+        return None
+    if sides.confident:
+        return True if sides.low.max() >= sides.high.min() else None
+    return False
+
+
+class _Sides(NamedTuple):
+    """Scores of the rows of two classes; those of ``name`` are ``high``, which have the higher minimum."""
+
+    low: F64
+    high: F64
+    name: str
+
+    @property
+    def confident(self) -> bool:
+        """Whether all scores are from one half to 1."""
+        return bool(self.low.min() >= DECISION_THRESHOLD and max(self.low.max(), self.high.max()) <= 1.0)
+
+    def enough(self) -> bool:
+        """Return whether what the rows show is not due to chance."""
+        fewer, rows = min(len(self.low), len(self.high)), len(self.low) + len(self.high)
+        return math.comb(min(rows, _COUNTED), min(fewer, _COUNTED // 2)) >= _ORDERS
+
+
+def _sides(batch: PredictionBatch) -> _Sides | None:
+    if batch.score is None or batch.scores or batch.prediction is None:
+        return None
     column = as_texts(batch.prediction)
     if column.codes is None:
-        return ""
+        return None
     known = (column.codes >= 0) & np.isfinite(batch.score)
     if batch.error is not None:
         known &= ~batch.error.is_text()
     codes, scores = column.codes[known], batch.score[known]
     names = np.unique(codes)
     if len(names) != 2:
-        return ""
+        return None
     first = codes == names[0]
-    low, high, name = scores[first], scores[~first], names[1]
-    if low.min() > high.min():
-        low, high, name = high, low, names[0]
-    divided = low.max() < high.min()
-    of_predicted = low.min() >= DECISION_THRESHOLD and high.max() <= 1.0
-    orders = math.comb(min(len(scores), _COUNTED), min(len(low), len(high), _COUNTED // 2))
-    return column.categories[name] if divided and not of_predicted and orders >= _ORDERS else ""
+    ordered = sorted(((scores[first], names[0]), (scores[~first], names[1])), key=lambda side: float(side[0].min()))
+    return _Sides(ordered[0][0], ordered[1][0], column.categories[ordered[1][1]])

@@ -318,6 +318,24 @@ def test_labels_that_no_score_could_decide_leave_out_figures_of_classes(decoder:
     assert "undecided_labels" in service.problems
 
 
+def test_scores_of_predicted_classes_give_no_figures_of_scores(decoder: Decoder) -> None:
+    """The ROC AUC would be about one half, however good the model is."""
+    confident = np.maximum(SCORE, 1.0 - SCORE)
+    service = Service(decoder)
+    model = service.model()
+    predict_rows(model, outputs_of(PREDICTED, confident.tolist()), "batch")
+    label_rows(model, TRUTH.tolist(), "batch")
+    service.receive()
+    figures = service.figures()
+    assert not {"roc_auc", "brier", "log_loss", "calibration_error"} & figures.keys()
+    assert figures["accuracy"] == pytest.approx(metrics.accuracy_score(TRUTH, PREDICTED))
+    assert figures["recall"] == pytest.approx(metrics.recall_score(TRUTH, PREDICTED))
+    assert "send the probability of the positive class" in service.problems["score_of_predicted"]
+    predict_rows(model, outputs_of(PREDICTED, SCORE.tolist()), "batch")
+    service.receive()
+    assert "score_of_predicted" not in service.problems
+
+
 def test_the_second_of_classes_that_are_counted_from_1_is_positive(decoder: Decoder) -> None:
     service = Service(decoder)
     model = service.model()
