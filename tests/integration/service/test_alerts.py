@@ -191,7 +191,9 @@ def test_one_service_tells_another_over_http(service_type: Make, tmp_path: Path,
         assert other.counted("otel_ml_dropped_total") == 0.0
 
 
-def test_alerts_that_come_back_in_are_refused(run: Make, sender: Make, send: Make, sink: LogsSink) -> None:
+def test_alerts_that_come_back_in_are_refused(
+    run: Make, service_type: Make, sender: Make, send: Make, sink: LogsSink, tmp_path: Path
+) -> None:
     with run(notifying(to_sink(sink))) as running:
         with sender(running) as model:
             send(model, 2000, seed=1)
@@ -201,7 +203,9 @@ def test_alerts_that_come_back_in_are_refused(run: Make, sender: Make, send: Mak
             answer = running.send(protocol, "logs", sink.bodies[0])
             assert answer.code == 3
             assert "back into it" in answer.message
-    with run() as other:
+    with run() as restarted:
+        assert restarted.send("grpc", "logs", sink.bodies[0]).code == 3
+    with service_type(tmp_path / "other") as other:
         assert other.send("grpc", "logs", sink.bodies[0]).code == 0
 
 
