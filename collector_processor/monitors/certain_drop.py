@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from collector_processor.columns.batch import F64, I64, Mask
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.comparisons import rows_per_weight
-from collector_processor.monitors.drift_words import cut
+from collector_processor.monitors.drift_words import quoted
 from collector_processor.monitors.performance import (
     DROP,
     LOWER_IS_BETTER,
@@ -276,4 +276,4 @@ def _words(key: _Key, before: F64, after: F64, labels: F64, group: int) -> str:
 
 def _class(window: Window, slot: int) -> str:
     """Return the class that a slot stands for."""
-    return cut(window.schema.classes.name(slot))
+    return quoted(window.schema.classes.name(slot))

@@ -54,7 +54,7 @@ def worst_of(found: Sequence[Drifted]) -> list[Drifted]:
 def share_words(share: float, found: Sequence[Drifted], window: Window, reference: Reference) -> str:
     """Return how many features drifted, and the worst of them; empty if none did.
 
-    For example ``33 % of features drifted: country (js 0.42, new value XK 12 %), items (js 0.25, median 2 → 5)``.
+    For example ``33 % of features drifted: country (js 0.42, new value 'XK' 12 %), items (js 0.25, median 2 → 5)``.
     """
     if not found:
         return ""
@@ -88,14 +88,25 @@ def cut(name: str) -> str:
     return name if len(name) <= _LENGTH else name[:_LENGTH] + "…"
 
 
+def quoted(name: str) -> str:
+    """Return a class or a category in quotes, because it may be a word such as *no*.
+
+    >>> quoted("no")
+    "'no'"
+    """
+    return f"'{cut(name)}'"
+
+
 def _category_words(each: Drifted, window: Window, reference: Reference) -> str:
     categories = window.schema.categories
     slots = categories.column_slots(each.position)
     counts = [grown(pane.category_counts, (len(categories),))[slots][None, :] for pane in (reference.pane, window.pane)]
     most = int(np.nan_to_num(changes(*counts), nan=-1.0)[0].argmax())
     before, after = (float(side[0, most] / max(side.sum(), 1e-300)) for side in counts)
-    name = cut(categories.name(int(slots[most])))
-    return f"new value {name} {percent(after)}" if before <= 0.0 else f"{name} {percent(before)} → {percent(after)}"
+    kind = "value" if each.column.role == "feature" else "class"
+    # The first slot has the categories beyond the limit.
+    name = f"{kind} {quoted(categories.name(int(slots[most])))}" if most else f"other {kind}s"
+    return f"new {name} {percent(after)}" if before <= 0.0 else f"{name} {percent(before)} → {percent(after)}"
 
 
 def _median_words(each: Drifted, window: Window, reference: Reference) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -41,8 +42,10 @@ def batch(seed: int, *, country: str = "", shift: float = 0.0, positive: float =
     )  # fmt: skip
 
 
-def notices(reference: PredictionBatch, current: PredictionBatch, alerts: Alerts | None = None) -> dict[str, Notice]:
-    built = build_reference("fraud", reference)
+def notices(
+    reference: PredictionBatch, current: PredictionBatch, alerts: Alerts | None = None, *, categories: int = 100
+) -> dict[str, Notice]:
+    built = build_reference("fraud", reference, max_categories=categories)
     schema = built.schema.fork()
     pane = Pane.empty(schema)
     accumulate(pane, schema, current)
@@ -69,7 +72,7 @@ def test_the_title_names_the_worst_features_and_what_changed():
     text = title(found["feature_drift"])
     assert text.startswith("[warning] fraud 7: 67 % of features drifted: ")
     assert "country (js " in text
-    assert "new value XK 12 %" in text
+    assert "new value 'XK' 12 %" in text
     assert "items (js " in text
     assert "median 9.88 → 12.9" in text
     assert "age" not in text
@@ -79,8 +82,12 @@ def test_the_title_names_the_worst_features_and_what_changed():
 def test_a_class_that_became_more_frequent_is_named_with_its_share():
     text = title(notices(batch(0), batch(1, positive=0.6))["prediction_drift"])
     assert text.startswith("[warning] fraud 7: predictions have drifted from the reference: prediction (")
-    assert "%" in text
-    assert " → " in text
+    assert re.search(r"class '(no|yes)' \d+ % → \d+ %\)", text), text
+
+
+def test_categories_beyond_the_limit_have_no_name():
+    text = title(notices(batch(0), batch(1, country="XK"), categories=3)["feature_drift"])
+    assert "new other values 12 %" in text, text
 
 
 @pytest.mark.parametrize("name", ["x" * 500, "line\nbreak", "\u202eright to left"])
