@@ -134,7 +134,7 @@ class MemoryJournal:
                 self._hold(Entry(self._next, request), size, wanting)
                 self._changed.notify_all()
             else:
-                self._telemetry.dropped(("journal", "no_consumer"), request.items)
+                self._telemetry.unread.labels(request.signal).inc(request.items)
             self._next += 1
             return self._next - 1
 

@@ -31,7 +31,7 @@ StatisticsReason = Literal["unknown_feature", "failed"]
 """Why rows or cells of a decoded request were not counted."""
 Drop = (
     tuple[Literal["receiver"], Literal["loop"]]
-    | tuple[Literal["journal"], Literal["destination_lagging", "no_consumer", "stopped"]]
+    | tuple[Literal["journal"], Literal["destination_lagging", "stopped"]]
     | tuple[Literal["decode"], DecodeReason]
     | tuple[Literal["models"], Literal["limit"]]
     | tuple[Literal["statistics"], StatisticsReason]
@@ -68,7 +68,6 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
     ("journal", "destination_lagging"): _asked_for(
         "spans, log records or points for one slow destination of originals"
     ),
-    ("journal", "no_consumer"): _asked_for("spans, log records or points of a signal that no pipeline reads"),
     ("journal", "stopped"): _by_error("spans, log records or points that a stop could not deliver to a destination"),
     ("decode", "models_over_limit"): _asked_for("spans of more than 1,000 models in one request"),
     ("decode", "rows_over_limit"): _asked_for("rows of spans or batches beyond 1,000,000 rows in one request"),

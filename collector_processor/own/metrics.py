@@ -26,6 +26,8 @@ EXPORTED: Final = {
 }
 """The outcomes of items at an exporter in metric names, with their meaning."""
 _BYTES: Final = "By"
+NEWEST: Final = "otel_ml_newest_window_timestamp_seconds"
+"""The time up to which each model has figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,12 @@ _METRICS: Final = (
     OwnMetric("otelcol_process_cpu_seconds_total", "counter", "CPU time", unit=UNIT_SECOND),
     OwnMetric("otel_ml_dropped_total", "counter", "rows, labels or cells left out", ("stage", "reason", "intentional")),
     OwnMetric(
+        "otel_ml_unread_total",
+        "counter",
+        "spans, log records or points of a signal that no pipeline reads; nothing is lost by it",
+        ("signal",),
+    ),
+    OwnMetric(
         "otel_ml_evicted_total", "counter", "entries evicted by a limit or because they expired", ("store", "reason")
     ),
     OwnMetric(
@@ -92,7 +100,7 @@ _METRICS: Final = (
         ("model",),
     ),
     OwnMetric(
-        "otel_ml_newest_window_timestamp_seconds",
+        NEWEST,
         "gauge",
         "end of the newest closed window with rows, as Unix time: how old a model's last figures are",
         ("model",),

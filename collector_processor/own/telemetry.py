@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from collector_processor.own.drops import DROPS, Drop
 from collector_processor.own.logs import dropped_messages
 from collector_processor.own.memory import resident_bytes
-from collector_processor.own.metrics import EXPORTED, ITEMS, OWN_METRICS, RECEIVED, exported_name, received_name
+from collector_processor.own.metrics import EXPORTED, ITEMS, NEWEST, OWN_METRICS, RECEIVED, exported_name, received_name
 
 Transport = Literal["grpc", "http"]
 Signal = Literal["traces", "logs", "metrics"]
@@ -38,9 +38,10 @@ class Telemetry:
         self.queue_size = self._gauge("otelcol_exporter_queue_size")
         self.queue_capacity = self._gauge("otelcol_exporter_queue_capacity")
         self.rows = self._counter("otel_ml_rows_total")
+        self.unread = self._counter("otel_ml_unread_total")
         self.labels = self._counter("otel_ml_labels_total")
         self.unmatched_labels = self._counter("otel_ml_unmatched_labels_total")
-        self.newest_window = self._gauge("otel_ml_newest_window_timestamp_seconds")
+        self.newest_window = self._gauge(NEWEST)
         self.learning = self._gauge("otel_ml_learning_ratio")
         self.windows = self._counter("otel_ml_windows_closed_total")
         self.errors = self._counter("otel_ml_errors_total")

@@ -26,10 +26,15 @@ def stale_ns(monitor: MlMonitor) -> int:
     >>> stale_ns(MlMonitor()) // 60_000_000_000
     13
     """
-    windows = windows_of(monitor)
-    if any(window.step.rows for window in windows):
+    if any(window.step.rows for window in windows_of(monitor)):
         return _ROWS_NS
-    return max(_LEAST_NS, *(3 * window.step.ns + window.allowed_lateness for window in windows))
+    return expected_ns(monitor)
+
+
+def expected_ns(monitor: MlMonitor) -> int:
+    """Return the same for the models whose windows are of time."""
+    timed = [window for window in windows_of(monitor) if not window.step.rows]
+    return max([_LEAST_NS, *(3 * window.step.ns + window.allowed_lateness for window in timed)])
 
 
 def look_back(monitor: MlMonitor) -> str:

@@ -161,6 +161,8 @@ class Pipeline:
             self.models[key].learn(self.config.reference)
             self.join.forget(key)
             self.telemetry.learning.labels(str(key)).set(0.0)
+            with contextlib.suppress(KeyError):
+                self.telemetry.newest_window.remove(str(key))  # there are no figures until it has learned
             _log.info("model '%s': relearning its reference from the next %d rows", key, self.config.reference.learn)
         return keys
 

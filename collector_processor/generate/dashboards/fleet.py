@@ -23,6 +23,7 @@ from collector_processor.generate.dashboards.plan import (
     grafana_unit,
     model_link,
 )
+from collector_processor.own.metrics import NEWEST
 from otel_ml import semconv
 
 _KEYS = (MODEL, VERSION)
@@ -187,7 +188,24 @@ class _Fleet:
                 no_data="no silent models",
                 links=(model_link(),),
             ),
+            Panel(
+                "Age of the newest figures",
+                "How long ago the newest window with rows of each model version ended. It grows while nothing arrives, "
+                "also after the figures themselves have vanished.",
+                (Query(f"time() - {aggregated('max', self._newest(), _KEYS)}", _NAME),),
+                "s",
+                width=24,
+                minimum=0,
+                links=(model_link(),),
+                no_data="no window has closed since the service started",
+            ),
         )
+
+    def _newest(self) -> str:
+        """Return the times of the newest windows; the version is in the label of the model, after an @."""
+        newest = f'{self.name(NEWEST)}{{model=~"$model(@.*)?"}}'
+        named = f'label_replace({newest}, "{MODEL}", "$1", "model", "(.+?)(@[^@]*)?")'
+        return f'label_replace({named}, "{VERSION}", "$1", "model", ".+@([^@]*)")'
 
     def drift(self) -> tuple[Panel, ...]:
         score, threshold = (

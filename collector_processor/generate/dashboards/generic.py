@@ -25,10 +25,13 @@ WHOLE: Final = f'{SEGMENT}=""'
 ONE_SERVICE: Final = 'job=~"$job",instance=~"$instance"'
 LEVELS: Final = (0.5, 0.95, 0.99)
 PANELS_OF_A_ROW: Final = 3
+_TIME: Final = "_timestamp_seconds"
+"""The end of a name whose values are Unix times; a board shows how long ago they were."""
 _SPELLED: Final = {
     "roc_auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "r2": "R²", "f1": "F1", "cpu": "CPU",
     "drift.p_value": "drift p-value", "evaluate": "time to evaluate", "alert_evaluate": "time to judge alerts",
     "process_memory_rss_bytes": "process memory", "drop": "performance drop",
+    "newest_window_timestamp": "age of the newest figures",
 }  # fmt: skip
 """Names, or words of names, with a special spelling."""
 
@@ -143,9 +146,13 @@ def emitted_panel(series: Series, links: Sequence[Link]) -> Panel:
     )
 
 
-def own_panel(title: str, series: Sequence[Series]) -> Panel:
-    """Return the panel of one or more metrics of the service itself: rates of counters, quantiles of histograms."""
-    queries = tuple(query for item in series for query in _own_queries(item, several=len(series) > 1))
+def own_panel(title: str, series: Sequence[Series], where: str = "") -> Panel:
+    """Return the panel of one or more metrics of the service itself: rates, quantiles of histograms, ages of times.
+
+    ``where`` has matchers that the series must have, too.
+    """
+    chosen = f"{ONE_SERVICE},{where}" if where else ONE_SERVICE
+    queries = tuple(query for item in series for query in _own_queries(item, chosen, several=len(series) > 1))
     rates = all(item.kind == "counter" for item in series)
     text = "; ".join(dict.fromkeys(item.description for item in series))
     return Panel(
@@ -159,17 +166,18 @@ def own_panel(title: str, series: Sequence[Series]) -> Panel:
     )
 
 
-def _own_queries(series: Series, *, several: bool) -> Iterator[Query]:
+def _own_queries(series: Series, chosen: str, *, several: bool) -> Iterator[Query]:
     names = legend(series.labels) or "{{instance}}"
     if several:
         names = f"{series.name.removesuffix('_total').rpartition('_')[2]} {names}"
     if series.kind == "histogram":
-        rate = f"rate({series.name}_bucket{{{ONE_SERVICE}}}[{RATE}])"
+        rate = f"rate({series.name}_bucket{{{chosen}}}[{RATE}])"
         for level in LEVELS:
             yield Query(f"histogram_quantile({level}, sum by (le) ({rate}))", f"{level:.0%}")
     elif series.kind == "counter":
         labels = series.labels or ("instance",)
-        yield Query(aggregated("sum", f"rate({series.name}{{{ONE_SERVICE}}}[{RATE}])", labels), names)
+        yield Query(aggregated("sum", f"rate({series.name}{{{chosen}}}[{RATE}])", labels), names)
     else:
         labels = series.labels or ("instance",)
-        yield Query(aggregated("max", f"{series.name}{{{ONE_SERVICE}}}", labels), names)
+        newest = aggregated("max", f"{series.name}{{{chosen}}}", labels)
+        yield Query(f"time() - {newest}" if series.name.endswith(_TIME) else newest, names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from collector_processor.generate.catalog import Catalog, Series
@@ -22,10 +23,10 @@ from collector_processor.generate.dashboards.plan import (
 
 _BY_SIGNAL: Final = re.compile(r"otelcol_(receiver|exporter)_(\w+)_(?:spans|log_records|metric_points)_total")
 _ROWS: Final = (
-    ("Receiving", re.compile(r"otelcol_receiver_|otel_ml_(rows|unauthenticated)_")),
+    ("Receiving", re.compile(r"otelcol_receiver_|otel_ml_(rows|unauthenticated|unread)_")),
     ("Left out", re.compile(r"otel_ml_(dropped|evicted|clamped|errors)_")),
     ("Labels", re.compile(r"otel_ml_(labels|pending|early)_")),
-    ("Windows and models", re.compile(r"otel_ml_(models|windows|evaluate)")),
+    ("Windows and models", re.compile(r"otel_ml_(models|windows|newest|evaluate)")),
     ("Journal", re.compile(r"otel_ml_journal_")),
     ("Exporting", re.compile(r"otelcol_exporter_")),
     ("Alerts", re.compile(r"otel_ml_(alert|notification)")),
@@ -45,7 +46,7 @@ def service_board(catalog: Catalog) -> Board:
         title = f"{match[1].title()}: {match[2].replace('_', ' ')}" if match else title_of(item.name)
         grouped.setdefault(_row_of(item), {}).setdefault(title, []).append(item)
     for title in (*(title for title, _ in _ROWS), _REST):
-        panels = [own_panel(name, series) for name, series in grouped.get(title, {}).items()]
+        panels = [panel for name, series in grouped.get(title, {}).items() for panel in _panels(name, series)]
         if panels:
             rows.append(Row(title, tuple(panels)))
     return Board(
@@ -71,6 +72,16 @@ def service_board(catalog: Catalog) -> Board:
 _UPTIME: Final = "otelcol_process_uptime_seconds"
 _ERRORS: Final = "otel_ml_errors_total"
 _MODELS: Final = "otel_ml_models"
+_DROPPED: Final = "otel_ml_dropped_total"
+
+
+def _panels(title: str, series: list[Series]) -> Iterator[Panel]:
+    """Yield the panel of a metric; drops have two, because what a policy or a limit leaves out is not a loss."""
+    if series[0].metric != _DROPPED:
+        yield own_panel(title, series)
+        return
+    yield own_panel("Dropped by errors", series, 'intentional="false"')
+    yield own_panel("Left out by policies and limits", series, 'intentional="true"')
 
 
 def _row_of(series: Series) -> str:

@@ -16,6 +16,7 @@ from collector_processor.generate.rules.models import model_rule
 from collector_processor.generate.rules.prometheus import unit_tests_text
 from collector_processor.generate.rules.rule import Rule
 from collector_processor.generate.rules.service import service_rules
+from collector_processor.generate.rules.stale import stale_rules
 from collector_processor.own.install import install
 from collector_processor.pipeline.pace import look_back
 
@@ -41,7 +42,7 @@ def rules_of(config: Config, *, runbooks: str = "", catalog: Catalog | None = No
         for rule in config.alerts.resolved()
         if rule.enabled
     )
-    own = tuple(service_rules(config, known, base))
+    own = (*service_rules(config, known, base), *stale_rules(config, known, base))
     taken = {rule.name for rule in own}.intersection(rule.name for rule in config.alerts.resolved())
     if taken:
         raise ValueError(f"alerts.rules.{min(taken)}: a rule for the service has this name; choose another one")

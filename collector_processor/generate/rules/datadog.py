@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from collector_processor.generate.rules.rule import MINUTE_NS, Rule, number
+from otel_ml.semconv import MODEL_NAME, MODEL_VERSION
 
 _TIMES: Final = {1: "1m", 5: "5m", 10: "10m", 15: "15m", 30: "30m", 60: "1h", 120: "2h", 240: "4h", 1440: "1d"}
 """The periods that a monitor can cover, by their minutes."""
@@ -27,7 +28,8 @@ def query(rule: Rule) -> str:
     """Return the condition of a monitor; with a hold time, all of that time must be beyond the threshold."""
     if rule.absent_ns:
         return f"sum(last_{timeframe(rule.absent_ns)[1]}):{rule.datadog} <= 0"
-    time = timeframe(max(rule.hold_ns, 15 * MINUTE_NS) if rule.datadog_over == "sum" else rule.hold_ns)[1]
+    least_ns = rule.datadog_ns or (15 * MINUTE_NS if rule.datadog_over == "sum" else 0)
+    time = timeframe(max(rule.hold_ns, least_ns))[1]
     return f"{rule.datadog_over}(last_{time}):{rule.datadog} {rule.comparison} {number(rule.threshold)}"
 
 
@@ -51,11 +53,25 @@ def monitor(rule: Rule) -> dict[str, Any]:
         "name": rule.name,
         "type": "query alert",
         "query": query(rule),
-        "message": text + (f"\n\nRunbook: {rule.runbook}" if rule.runbook else ""),
+        "message": "\n\n".join([text, *(f"{name}: {url}" for name, url in _links(rule) if url)]),
         "tags": ["otel-ml", f"group:{rule.group}", f"severity:{rule.severity}"],
         "priority": _PRIORITIES.get(rule.severity, 3),
         "options": options,
     }
+
+
+def _links(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Yield the links of a rule, with Datadog's variables for the model and the hour before the alert."""
+    yield "Runbook", rule.runbook
+    now = "last_triggered_at_epoch"
+    values = {"{from}": f'{{{{eval "{now}-60*60*1000"}}}}', "{to}": f"{{{{{now}}}}}"}
+    for key, tag in (("{model}", MODEL_NAME), ("{version}", MODEL_VERSION)):
+        values[key] = f'{{{{urlencode "{tag}.name"}}}}' if tag in rule.datadog_tags else ""
+    for name, url in (("Board", rule.board), ("Traces", rule.traces)):
+        url = url.replace("{{", "{ {")
+        for key, variable in values.items():
+            url = url.replace(key, variable)
+        yield name, url
 
 
 def rules_text(rules: Sequence[Rule]) -> str:

@@ -15,7 +15,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import alerting, expr
 from grafana_foundation_sdk.models import common as options
 
-from collector_processor.generate.rules.prometheus import HEADER, texts_of
+from collector_processor.generate.rules.prometheus import FROM, HEADER, TO, texts_of
 from collector_processor.generate.rules.rule import GROUPS, Rule, go_duration
 
 SOURCE: Final = "otel-ml-prometheus"
@@ -59,6 +59,8 @@ def _uid(name: str) -> str:
 
 def _templates(text: str) -> str:
     """Return a text with Prometheus's templates in Grafana's form, where the value is that of the first query."""
+    # Grafana's templates cannot ask for the time; its boards take these words for it.
+    text = text.replace(FROM, "now-1h").replace(TO, "now")
     return text.replace("$value", "$values.A.Value")
 
 

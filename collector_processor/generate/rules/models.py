@@ -63,6 +63,8 @@ def model_rule(rule: AlertRule, catalog: Catalog, runbook: str) -> Rule:
         rule.absent_ns,
         "" if absent else "Value: {}.",
         tuple(_examples(rule, series, labels, catalog)),
+        board=rule.board,
+        traces=rule.traces,
     )
 
 

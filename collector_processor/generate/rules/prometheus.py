@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import yaml
 
@@ -15,6 +16,10 @@ HEADER: Final = "# Written by otel-ml rules; change the configuration, not this 
 _VALUE: Final = '{{ printf "%.4g" $value }}'
 _BRACES: Final = '{{ "{{" }}'
 """Two braces, as a template."""
+FROM: Final = '{{ query "1000 * (time() - 3600)" | first | value | printf "%.0f" }}'
+TO: Final = '{{ query "1000 * time()" | first | value | printf "%.0f" }}'
+"""The hour before the evaluation, in milliseconds."""
+_QUOTED: Final = '{{{{ $labels.{} | urlquery | reReplaceAll "[+]" "%20" }}}}'
 
 
 def expression(rule: Rule) -> str:
@@ -33,11 +38,25 @@ def texts_of(rule: Rule) -> dict[str, str]:
     texts = {"summary": _summary(rule), "description": _literal(rule.description)}
     if rule.value_text:
         texts["description"] += " " + rule.value_text.format(_VALUE)
-    return {**texts, **({"runbook_url": rule.runbook} if rule.runbook else {})}
+    links = {"runbook_url": rule.runbook, "board_url": _link(rule, rule.board), "traces_url": _link(rule, rule.traces)}
+    return {**texts, **{key: url for key, url in links.items() if url}}
+
+
+def _link(rule: Rule, url: str) -> str:
+    """Return a link with templates for the model, its version and the hour before the alert."""
+    values = {"{from}": FROM, "{to}": TO}
+    for key, label in (("{model}", MODEL), ("{version}", VERSION)):
+        values[key] = _QUOTED.format(label) if label in rule.labels else ""
+    url = _literal(url)
+    for key, template in values.items():
+        url = url.replace(key, template)
+    return url
 
 
 def _summary(rule: Rule) -> str:
     """Return the subject and the problem."""
+    if rule.group == "service" and "model" in rule.labels:
+        return f"{{{{ $labels.model }}}}: {_literal(rule.summary)}"
     if rule.group == "service":
         return f"{_literal(rule.summary)} ({{{{ $labels.job }}}} {{{{ $labels.instance }}}})"
     subject = f"{{{{ $labels.{MODEL} }}}}" + (f" {{{{ $labels.{VERSION} }}}}" if VERSION in rule.labels else "")
@@ -80,7 +99,7 @@ def _test(rule: Rule, example: Example) -> dict[str, Any]:
     expected: list[dict[str, Any]] = []
     if example.labels is not None:
         labels = dict(example.labels)
-        texts = {key: _filled(text, labels, example.value) for key, text in texts_of(rule).items()}
+        texts = {key: _filled(text, labels, example) for key, text in texts_of(rule).items()}
         expected = [{"exp_labels": {**labels, "severity": rule.severity}, "exp_annotations": texts}]
     return {
         "name": f"{rule.name} {example.text}",
@@ -92,9 +111,12 @@ def _test(rule: Rule, example: Example) -> dict[str, Any]:
     }
 
 
-def _filled(text: str, labels: dict[str, str], value: float) -> str:
+def _filled(text: str, labels: dict[str, str], example: Example) -> str:
     """Return the text as Prometheus fills it in."""
-    text = text.replace(_VALUE, f"{value:.4g}")
-    for name in (MODEL, VERSION, "job", "instance"):
+    text = text.replace(_VALUE, f"{example.value:.4g}")
+    now_ms = example.at_ns // 10**6
+    text = text.replace(FROM, str(now_ms - 3_600_000)).replace(TO, str(now_ms))
+    for name in (MODEL, VERSION, "job", "instance", "model"):
+        text = text.replace(_QUOTED.format(name), quote(labels.get(name, ""), safe=""))
         text = text.replace(f"{{{{ $labels.{name} }}}}", labels.get(name, ""))
     return text.replace(_BRACES, "{{")

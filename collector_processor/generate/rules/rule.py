@@ -37,6 +37,8 @@ class Rule:
     - ``labels``: the labels of the value's series, which identify an alert.
     - ``datadog``: the same value as a Datadog query, without its time; ``datadog_over`` is how it aggregates over time.
     - ``absent_ns``: for a rule on absence, how long; Datadog has a different query for that.
+    - ``board``, ``traces``: links with ``{model}``, ``{version}``, ``{from}`` and ``{to}`` (``alerts.links``).
+    - ``datadog_ns``: how long the Datadog query covers, if not the hold time.
     - ``value_text``: the sentence of the alert's description that has the value.
     """
 
@@ -58,6 +60,9 @@ class Rule:
     absent_ns: int = 0
     value_text: str = ""
     examples: tuple[Example, ...] = ()
+    board: str = ""
+    traces: str = ""
+    datadog_ns: int = 0
 
     @property
     def keep_ns(self) -> int:

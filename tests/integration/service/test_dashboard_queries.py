@@ -46,6 +46,7 @@ MAY_BE_NOTHING = (
     "unauthenticated",
     "misfits",
     "connections_closed",
+    "unread",
     "reloads",
     "unmatched",
 )
@@ -222,8 +223,8 @@ def substituted(expr: str, model: str) -> str:
     for long, short in (("$__rate_interval", "20s"), ("[1d]", "[60s]"), ("[15m]", "[8s]"), ("offset 15m", "offset 8s")):
         expr = expr.replace(long, short)
     for name, value in values.items():
-        expr = expr.replace(f'"${name}"', f'"{value}"')
-    assert "$" not in expr
+        expr = re.sub(rf"\${name}\b", lambda _, value=value: value, expr)
+    assert "$" not in expr.replace('"$1"', ""), "what remains is a group of label_replace"
     return expr
 
 

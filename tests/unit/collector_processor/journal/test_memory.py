@@ -71,13 +71,17 @@ def test_a_consumer_reads_only_its_signals() -> None:
     assert names(log.read("logs only")) == ["b"]
 
 
-def test_what_nobody_wants_is_not_kept() -> None:
-    log = journal()
+def test_what_nobody_wants_is_not_kept_and_not_a_loss() -> None:
+    telemetry = Telemetry()
+    log = MemoryJournal(telemetry)
     log.append(request("a"))
     log.subscribe("logs only", signals=["logs"])
     log.append(request("b"))
 
     assert log.held_bytes == 0
+    assert telemetry.registry.get_sample_value("otel_ml_unread_total", {"signal": "traces"}) == 2
+    dropped = [sample for family in telemetry.registry.collect() for sample in family.samples]
+    assert not [sample for sample in dropped if sample.name == "otel_ml_dropped_total"]
 
 
 def test_room_is_freed_when_all_have_committed_and_not_before() -> None:

@@ -433,3 +433,15 @@ def test_the_age_of_the_last_figures_stays_visible() -> None:
     assert newest == pytest.approx(NOW_NS / 1e9, abs=1.0)
     line.tick(NOW_NS + 3600 * S)
     assert line.counted("otel_ml_newest_window_timestamp_seconds", model="fraud@1") == newest
+
+
+def test_a_model_that_learns_again_has_no_age_of_figures() -> None:
+    line = Line()
+    line.pipeline.references = {}
+    line.feed(rows(V1, 400))
+    line.tick()
+    age = {"model": "fraud@1"}
+    name = "otel_ml_newest_window_timestamp_seconds"
+    line.pipeline.telemetry.newest_window.labels("fraud@1").set(1.0)
+    line.pipeline.relearn("fraud")
+    assert line.pipeline.telemetry.registry.get_sample_value(name, age) is None

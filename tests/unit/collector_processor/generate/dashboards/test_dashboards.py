@@ -42,7 +42,7 @@ from support.promql import assert_names_exist, metrics_named
 
 BOARDS = boards()
 EACH_BOARD = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
-VARIABLE = re.compile(r"\$\{?(\w+)")
+VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 BUILT_IN = {"__rate_interval", "__field", "__data", "__url_time_range", "__from", "__to", "__all"}
 
 

@@ -25,6 +25,9 @@ BUILT = [str(path) for path in (ROOT / ".tools" / "bin").glob("promtool*")]
 TOOLS = {path for path in (shutil.which("promtool"), *BUILT) if path}
 MINE = """
 alerts:
+  links:
+    board: "https://grafana.example/d/x?var-model={model}&var-version={version}&from={from}&to={to}"
+    traces: "https://tempo.example/search?q={model}"
   rules:
     feature_drift: { above: 0.4, clear: 0.25, for: 30m, min_rows: 300 }
     latency: { enabled: false }
@@ -92,9 +95,26 @@ def test_the_services_health_is_watched_whatever_the_alerts_are(mine: Config) ->
     assert health == {
         "service_down", "service_refuses", "service_drops", "service_send_failures", "service_queue_full",
         "service_journal_lag", "service_journal_full", "service_label_evictions", "service_errors",
-        "service_snapshots_fail", "service_destination_lags", "service_notifications_fail",
+        "service_snapshots_fail", "service_destination_lags", "service_notifications_fail", "service_figures_stale",
     }  # fmt: skip
     assert {rule.name for rule in rules_of(mine) if rule.group == "service"} == health | {"service_memory"}
+
+
+@pytest.mark.parametrize(
+    ("monitor", "chosen"),
+    [
+        ({}, ""),
+        ({"window": {"size": "100 rows"}}, None),
+        ({"models": {"a.b": {"window": {"size": "100 rows"}}}}, r'{model!~"(a\\.b)(@.*)?"}'),
+        ({"window": {"size": "100 rows"}, "models": {"a": {"window": {"size": "1h"}}}}, '{model=~"(a)(@.*)?"}'),
+    ],
+)
+def test_figures_are_stale_only_where_the_time_of_a_window_is_known(monitor: Any, chosen: str | None) -> None:
+    document = {**yaml.safe_load(DEFAULT), "connectors": {"ml_monitor": monitor}}
+    stale = [rule for rule in rules_of(parse_config(yaml.safe_dump(document))) if rule.name == "service_figures_stale"]
+    assert len(stale) == (chosen is not None)
+    for rule in stale:
+        assert f"otel_ml_newest_window_timestamp_seconds{chosen})" in rule.value
 
 
 def test_limits_of_the_configuration_are_the_thresholds_of_memory_and_journal(mine: Config) -> None:
@@ -187,6 +207,23 @@ def test_every_rule_says_what_it_means_and_where_to_read_on(rules: tuple[Rule, .
     for name, monitor in datadog_rules(rules).items():
         assert monitor["type"] == "query alert"
         assert monitor["message"], name
+
+
+def test_rules_have_the_links_of_the_configuration(mine: Config) -> None:
+    """What Prometheus fills in is compared by promtool, below."""
+    rules = rules_of(mine)
+    prometheus, datadog = prometheus_rules(rules), datadog_rules(rules)
+    drift, silence, down = (prometheus[name]["annotations"] for name in ("feature_drift", "silence", "service_down"))
+    quoted = "{{ $labels.ml_model_%s | urlquery | reReplaceAll "
+    assert drift["board_url"].startswith("https://grafana.example/d/x?var-model=" + quoted % "name")
+    assert "&var-version=" + quoted % "version" in drift["board_url"]
+    assert drift["traces_url"].startswith("https://tempo.example/search?q=" + quoted % "name")
+    assert "&var-version=&" in silence["board_url"], "all versions of a model are silent together"
+    assert "board_url" not in down
+    grafana = grafana_rules(rules)["feature_drift"]["annotations"]
+    assert grafana["board_url"].endswith("&from=now-1h&to=now")
+    board = 'Board: https://grafana.example/d/x?var-model={{urlencode "ml.model.name.name"}}&var-version={{urlencode'
+    assert board in datadog["feature_drift"]["message"]
 
 
 def test_grafana_asks_the_data_source_that_the_provisioning_file_makes(rules: tuple[Rule, ...]) -> None:
