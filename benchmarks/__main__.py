@@ -15,12 +15,13 @@ from benchmarks import (
     bench_statistics,
     bench_width,
     bench_wire,
+    bench_zero_code,
     page,
 )
 from benchmarks.measure import Row
 
 Suite = Callable[[Callable[[str], None]], Iterator[Row]]
-SUITES = ("decode", "service", "emit", "statistics", "labels", "width")
+SUITES = ("decode", "service", "emit", "statistics", "labels", "width", "zero_code")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "statistics": bench_statistics.rows,
         "labels": lambda progress: bench_labels.rows(progress, options.full),
         "width": bench_width.rows,
+        "zero_code": bench_zero_code.rows,
     }
     start = time.monotonic()
     scaling = bench_scale.lines(_progress) if options.scale else None

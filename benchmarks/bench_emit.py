@@ -31,7 +31,7 @@ class _Nothing(SpanProcessor):
     """Takes spans and does nothing."""
 
 
-class _NowhereExporter(SpanExporter):
+class NowhereExporter(SpanExporter):
     """Takes batches and does nothing."""
 
     def export(self, spans: object) -> SpanExportResult:
@@ -137,7 +137,7 @@ def _off() -> Iterator[Row]:
 
 def _many_rows() -> Iterator[Row]:
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(_NowhereExporter()))
+    provider.add_span_processor(BatchSpanProcessor(NowhereExporter()))
     rng = np.random.default_rng(0)
     numbers, kinds = traffic.names()
     model = Model(traffic.MODEL, task=traffic.TASK, positive_class=traffic.POSITIVE, tracer_provider=provider)

@@ -33,7 +33,7 @@ class Prediction(RecordedCall):
     stays out, because messages often quote feature values).
     """
 
-    __slots__ = ("_attached", "_default_id", "_recorded", "_span", "_start_ns", "_started_s")
+    __slots__ = ("_attached", "_default_id", "_recorded", "_rows", "_span", "_start_ns", "_started_s")
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Prediction(RecordedCall):
         self._default_id: str | None = None
         self._span: Span | None = None
         self._recorded = False
+        self._rows: int | None = None
         self._attached: Token[Context] | None = None
         self._start_ns = time_ns if time_ns is None else event_time(time_ns)
         self._started_s: float | None = None
@@ -64,6 +65,11 @@ class Prediction(RecordedCall):
     def recording(self) -> bool:
         """Whether this call is emitted at all (a sampled span, metrics); if not, outputs need no work."""
         return self._span is not None and (self._recorded or self._emitter.measures.active())
+
+    @property
+    def rows(self) -> int:
+        """The number of predictions in the call: as it was emitted, else as far as is known by now."""
+        return self.row_count() if self._rows is None else self._rows
 
     @property
     def id(self) -> str:
@@ -150,7 +156,7 @@ class Prediction(RecordedCall):
             )
             recorded = self._recorded = span.is_recording()
             if recorded or emitter.observations is not None:
-                self.features = snapshot(self.features)
+                self.features = snapshot(self.features, emitter.feature_names)
             # A span that is not sampled must be current as well, or its children would be; an invalid one need not.
             if recorded or span.get_span_context().is_valid:
                 self._attached = attach(set_span_in_context(span))
@@ -194,9 +200,11 @@ class Prediction(RecordedCall):
             row = features.row
             if observing:
                 emitter.count(features)
+            self._rows = features.rows
             if features.rows != 1:
                 self._finish_batch(span, features, duration_s, measuring, failed)
                 return
+        self._rows = 1
         if measuring:
             emitter.measures.call(duration_s, 1, failed)
         attributes: Attributes = {}

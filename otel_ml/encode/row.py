@@ -138,6 +138,8 @@ def text_of(value: object, limit: int, attribute: str) -> str | None:
     """Return the text of a class or segment; a value without one is dropped and reported once."""
     if type(value) is str and len(value) <= limit and value.isascii():
         return value
+    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
+        return str(value)[:limit]
     try:
         return class_text(value, limit)
     except UnsupportedValueError as error:

@@ -98,6 +98,9 @@ def single(output: object, attribute: str) -> object:
     """Return the only cell of an output of a one-row call; None, and a report, if it has more or none."""
     if type(output) in PLAIN:
         return output
+    array = cast(Any, output)
+    if _is_numbers(array) and array.size == 1 and array.ndim <= 2:  # the most frequent array: no list for one cell
+        return array.item()
     output = flatten(output)
     if not is_column(output):
         return output
@@ -107,14 +110,28 @@ def single(output: object, attribute: str) -> object:
     return cells(output)[0]
 
 
-def snapshot(features: object) -> object:
-    """Return a shallow, bounded copy of what may change during the call, else the features themselves."""
+def snapshot(features: object, names: Sequence[str] | None = None) -> object:
+    """Return a shallow, bounded copy of what may change during the call, else the features themselves.
+
+    A table of one row in numpy or pandas, the usual case in a web service, is read at once: its row is cheaper to make
+    than its copy.
+
+    >>> snapshot([1, 2])
+    [1, 2]
+    """
     if type(features) is dict:
         return cast("dict[object, object]", features).copy()
     if type(features) is list:
         return cast("list[object]", features).copy()
     library = type(features).__module__.partition(".")[0]
     value: Any = features
+    if library in ("numpy", "pandas"):
+        try:
+            row = _only_row(library, value, names)
+        except Exception:  # noqa: BLE001 - a cell's own conversion may raise anything; `read` reports it
+            row = None
+        if row is not None:
+            return row
     if library == "numpy" and getattr(value, "nbytes", SNAPSHOT_BYTES + 1) <= SNAPSHOT_BYTES:
         return value.copy()
     if library == "pandas":
@@ -122,6 +139,31 @@ def snapshot(features: object) -> object:
     if library == "polars":
         return value.clone()
     return value
+
+
+def _only_row(library: str, table: Any, names: Sequence[str] | None) -> dict[Any, object] | None:
+    """Return the row of an array or frame that has one and is read without doubt; None leaves it to :func:`read`."""
+    shape = getattr(table, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != 1 or not shape[1]:
+        return None
+    if library == "pandas":
+        row = table.to_numpy(dtype=object)[0]
+        # A list in a cell would make the row look like columns of one row.
+        if type(row[0]) not in PLAIN or not table.columns.is_unique:
+            return None
+        return dict(zip(table.columns.tolist(), row, strict=True))
+    if not _is_numbers(table):
+        return None
+    if names is None:
+        names = _default_names(shape[1])
+    row = dict(zip(names, table[0].tolist(), strict=False))
+    return row if len(row) == len(names) == shape[1] else None
+
+
+def _is_numbers(value: object) -> bool:
+    """Return whether a value is a plain numpy array of numbers or truth values."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and type(value) is numpy.ndarray and cast(Any, value).dtype.kind in "fiub"
 
 
 def _one_column(features: object, names: Sequence[str] | None, rows: int) -> Features:
@@ -220,7 +262,7 @@ def _from_numpy(array: Any, names: Sequence[str] | None) -> Features:
 
 def _from_pandas(frame: Any, names: Sequence[str] | None) -> Features:
     if len(frame) == 1:
-        return Features(1, row=_by_name(frame.columns, frame.to_numpy(dtype=object)[0]))
+        return Features(1, row=_by_name(frame.columns.tolist(), frame.to_numpy(dtype=object)[0]))
     return Features(len(frame), columns=_by_name(*zip(*frame.items(), strict=True)) if len(frame.columns) else {})
 
 

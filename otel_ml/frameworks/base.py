@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeAlias, TypeVar
 from weakref import ref
 
 from opentelemetry.context import attach, get_current
@@ -61,6 +61,10 @@ class Hooks:
 
     request: RequestHook | None = None
     response: ResponseHook | None = None
+
+
+is_inside: Final = _inside.get
+"""Return whether a call of a model, or a block that is not observed, is open here: the quick half of `is_nested`."""
 
 
 def is_nested() -> bool:

@@ -12,7 +12,7 @@ _last: ContextVar[tuple[str, int] | list[str]] = ContextVar("otel_ml_last_predic
 def remember(prediction: Prediction) -> None:
     """Keep the ids of a call that just ended for this thread or task, but not its features."""
     # Made ids are spelled out only when someone asks: a batch may have a million.
-    _last.set((prediction.id, prediction.row_count()) if prediction.id_given is None else list(prediction.ids))
+    _last.set((prediction.id, prediction.rows) if prediction.id_given is None else list(prediction.ids))
 
 
 def last_prediction_ids() -> list[str]:

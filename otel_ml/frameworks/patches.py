@@ -19,16 +19,26 @@ from weakref import WeakSet
 Around: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """``around(original, instance, args, kwargs)`` runs in place of a method and returns what the method would."""
 
+Passes: TypeAlias = Callable[[], bool]
+"""Whether a call goes to the original at once. It is asked first, so it must be quick; the third frame above its own is
+that of the caller."""
+
 _SEAM = "__otel_ml_seam__"
+
+
+def none_passes() -> bool:
+    """Let no call pass: the default."""
+    return False
 
 
 class _Seam:
     """The point where a call enters our code, as long as the patches are active."""
 
-    __slots__ = ("around", "call", "face", "home", "original")
+    __slots__ = ("around", "call", "face", "home", "original", "passes")
 
-    def __init__(self, home: Patches, original: Any, around: Around) -> None:
+    def __init__(self, home: Patches, original: Any, around: Around, passes: Passes) -> None:
         self.home = home
+        self.passes = passes
         self.original = original
         self.around = around
         self.face: Any = None
@@ -36,7 +46,7 @@ class _Seam:
         self.call = original if isinstance(original, FunctionType) else functools.partial(_call_bound, original)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if not args or not self.home.active:
+        if not args or self.passes() or not self.home.active:
             return self.call(*args, **kwargs)
         return self.around(self.call, args[0], args[1:], kwargs)
 
@@ -71,13 +81,14 @@ class _PatchedDescriptor:
     wrapped.
     """
 
-    def __init__(self, home: Patches, original: Any, around: Around) -> None:
+    def __init__(self, home: Patches, original: Any, around: Around, passes: Passes) -> None:
         functools.update_wrapper(cast(Any, self), original)
         self._home = home
+        self._passes = passes
         self._around = around
         self._original = original
         self._methods: dict[int, FunctionType] = {}
-        _mark(self, _Seam(home, original, around))
+        _mark(self, _Seam(home, original, around, passes))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         bound: Any = self._original.__get__(instance, owner)
@@ -94,7 +105,7 @@ class _PatchedDescriptor:
         return MethodType(method, instance)
 
     def _wrapped(self, function: Callable[..., Any]) -> FunctionType:
-        return _patched_function(_Seam(self._home, function, self._around))
+        return _patched_function(_Seam(self._home, function, self._around, self._passes))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return operator.itemgetter(0), ((self._original,),)
@@ -127,8 +138,10 @@ class Patches:
         self._hooks: list[tuple[type, Any, Any]] = []
         self._lock = threading.RLock()
 
-    def replace(self, cls: type, name: str, around: Around) -> bool:
+    def replace(self, cls: type, name: str, around: Around, passes: Passes = none_passes) -> bool:
         """Replace the method that ``cls`` itself defines; false if it defines none or it is replaced already.
+
+        A call that ``passes`` does not reach ``around``.
 
         Coroutines, properties, class and static methods are left alone: they are not prediction calls.
         """
@@ -139,7 +152,7 @@ class Patches:
             if _is_ours(current, self):  # an alias, or a class rebuilt from another's namespace
                 self._classes.add(cls)
                 return False
-            replacement = self._replacement(current, around)
+            replacement = self._replacement(current, around, passes)
             if replacement is None:
                 return False
             try:
@@ -185,15 +198,15 @@ class Patches:
                         type.__setattr__(cls, name, getattr(value, _SEAM).original)
             self._classes.clear()
 
-    def _replacement(self, current: Any, around: Around) -> Any:
+    def _replacement(self, current: Any, around: Around, passes: Passes) -> Any:
         if isinstance(current, (classmethod, staticmethod, property, type)):
             return None
         if inspect.iscoroutinefunction(current) or inspect.isgeneratorfunction(current):
             return None
         if callable(current) and hasattr(current, "__get__"):
-            return _patched_function(_Seam(self, current, around))
+            return _patched_function(_Seam(self, current, around, passes))
         if hasattr(current, "__get__") and callable(getattr(current, "__wrapped__", None)):
-            return _PatchedDescriptor(self, current, around)
+            return _PatchedDescriptor(self, current, around, passes)
         return None
 
 

@@ -5,6 +5,7 @@ This module imports numpy, so it is loaded only when the application has an esti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ MAX_SCORES: Final = 20
 _DEPTH: Final = 16
 """Levels of nesting searched for the final model: pipelines in searches in pipelines."""
 _FRAMEWORKS: Final = ("lightgbm", "xgboost", "catboost", "sklearn")
+_PLAIN_KINDS: Final = frozenset("iubfUO")
+"""Kinds of classes whose list has the cells that the array has; times lose their unit in a list."""
 _NOT_PREDICTIONS: Final = ("raw_score", "pred_leaf", "pred_contrib", "output_margin")
 """Arguments of LightGBM and XGBoost that make ``predict`` return margins, leaves or contributions."""
 
@@ -125,7 +128,7 @@ def begin_by_method(description: Description, model: Model) -> dict[str, Begin]:
     """Return how a call is observed, for each method that predicts; the estimator itself is not referenced."""
 
     def begin(record: Record, estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started | None:
-        if any(kwargs.get(name) for name in _NOT_PREDICTIONS):
+        if kwargs and any(kwargs.get(name) for name in _NOT_PREDICTIONS):
             return None
         prediction = model.predict(features_of(args, kwargs))
         return Started(prediction, partial(record, prediction, estimator))
@@ -168,6 +171,9 @@ def record_probabilities(prediction: Prediction, estimator: Any, result: Any) ->
     if probabilities is None or classes is None or probabilities.shape[1] != len(classes):
         return False
     threshold = threshold_of(layers(estimator))  # read again, too
+    if len(probabilities) == 1 and classes.dtype.kind in _PLAIN_KINDS and probabilities.dtype == np.float64:
+        _record_row(prediction, classes.tolist(), probabilities[0].tolist(), threshold)
+        return True
     if len(classes) == 2:
         positive = 1 if threshold is None else position_of(threshold.positive, classes)
         score = probabilities[:, positive]
@@ -182,6 +188,21 @@ def record_probabilities(prediction: Prediction, estimator: Any, result: Any) ->
     decided = threshold is None or not np.isnan(threshold.value)
     prediction.record(class_=classes[likeliest] if decided else None, score=score, scores=scores)
     return True
+
+
+def _record_row(prediction: Prediction, classes: list[Any], row: list[float], threshold: Threshold | None) -> None:
+    """Record one row's probabilities as the many are, without arrays, which cost more than the rest."""
+    if len(classes) == 2:
+        positive = 1 if threshold is None else position_of(threshold.positive, classes)
+        score = row[positive]
+        above = score > row[1 - positive] if threshold is None else score >= threshold.value
+        likeliest = positive if above else 1 - positive
+    else:
+        likeliest = next((position for position, each in enumerate(row) if each != each), row.index(max(row)))
+        score = row[likeliest]
+    decided = threshold is None or not math.isnan(threshold.value)
+    scores = dict(zip(classes, row, strict=True)) if len(classes) <= MAX_SCORES else None
+    prediction.record(class_=classes[likeliest] if decided else None, score=score, scores=scores)
 
 
 def position_of(positive: Any, classes: Any) -> int:

@@ -29,16 +29,17 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType, ModuleType
 from typing import Any, Final, TypeAlias
 
-from otel_ml.frameworks.base import Begin, ByInstance, Hooks, Started, observing, quietly, shielded
+from otel_ml.frameworks.base import Begin, ByInstance, Hooks, Started, is_inside, observing, quietly, shielded
 from otel_ml.frameworks.framework import FrameworkInstrumentor, Options
 from otel_ml.frameworks.names import ModelNames
-from otel_ml.frameworks.patches import Around, Patches
+from otel_ml.frameworks.patches import Around, Patches, none_passes
 from otel_ml.model import Model
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ METHODS: Final = ("predict", "predict_proba")
 _QUIET: Final = ("fit", "partial_fit", "fit_predict", "score")
 _BASES: Final = ("BaseEstimator", "ClassifierMixin", "RegressorMixin")
 
+_CALLER: Final = 3
+"""Frames from `_passes` to the caller of a replaced method: the seam, the replacement, the caller."""
 _FRAMES: Final = 20
 """Callers checked for scikit-learn's own code; a user's scorer or callback is closer than this."""
 
@@ -126,7 +129,8 @@ class _Observer:
         """Patch the methods that a class, or a mixin among its ancestors, defines."""
         for owner in cls.__mro__[:-1]:
             for name in self.arounds.keys() & vars(owner).keys():
-                self.patches.replace(owner, name, self.arounds[name])
+                passes = _passes if name in self.methods else none_passes
+                self.patches.replace(owner, name, self.arounds[name], passes)
 
     def begin(self, method: str, estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started | None:
         """Decide whether this call is a prediction, and start observing it."""
@@ -231,6 +235,21 @@ def _known_methods(where: str, names: Any) -> tuple[str, ...]:
     if unknown is not None or not methods:
         raise ValueError(f"{where}: {unknown or ''!r} cannot be observed; allowed: {', '.join(METHODS)}")
     return methods
+
+
+def _passes() -> bool:
+    """Return whether a call is an inner one, such as a forest's of its trees: they must cost nothing.
+
+    Scikit-learn may make it in a thread that it started, where only the caller shows it.
+    """
+    if is_inside():
+        return True
+    try:
+        frame = sys._getframe(_CALLER)  # type: ignore[reportPrivateUsage]  # noqa: SLF001 - inspect costs ten times as much
+    except ValueError:  # called from C, such as by a new thread
+        return False
+    caller: object = frame.f_globals.get("__name__")
+    return isinstance(caller, str) and caller.startswith("sklearn.")
 
 
 def _driven_by_sklearn(frame: FrameType | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 _BASE: Final = "BaseThresholdClassifier"
@@ -34,12 +35,17 @@ def threshold_of(layers: Iterable[Any]) -> Threshold | None:
     True
     """
     for layer in layers:
-        if any(base.__name__ == _BASE for base in type(layer).__mro__):
+        if _has_threshold(type(layer)):
             try:
                 return _read(layer)
             except Exception:  # noqa: BLE001 - not fitted yet, or another version of scikit-learn
                 return Threshold(math.nan)
     return None
+
+
+@lru_cache(maxsize=256)
+def _has_threshold(cls: type) -> bool:
+    return any(base.__name__ == _BASE for base in cls.__mro__)
 
 
 def _read(classifier: Any) -> Threshold:
