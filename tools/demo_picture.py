@@ -24,10 +24,12 @@ class _Taken(Exception):  # noqa: N818 - it ends the demo, and is no error
     """The picture is there."""
 
 
-def screen(share: float, now: str, months: Mapping[str, Figures], latest: Figures, url: str) -> RenderableType:
+def screen(
+    share: float, now: str, chapters: Mapping[str, Figures], alarms: Mapping[str, str], latest: Figures, url: str
+) -> RenderableType:
     """Return the demo's own screen, until November, of which it takes the picture."""
-    shown = live_screen(share, now, months, latest, url)
-    if "November" in months and latest.accuracy is not None:
+    shown = live_screen(share, now, chapters, alarms, latest, url)
+    if "30 Nov" in chapters and latest.accuracy is not None:
         console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
         console.print(shown)
         svg = console.export_svg(title="otel-ml demo")
@@ -40,6 +42,6 @@ def screen(share: float, now: str, months: Mapping[str, Figures], latest: Figure
 if __name__ == "__main__":
     run.live_screen = screen
     try:
-        run.run_demo(180)
+        run.run_demo(180, folder=PICTURE.parents[1] / "otel-ml-demo")
     except _Taken:
         print(PICTURE)  # noqa: T201 - a script

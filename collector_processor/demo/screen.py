@@ -1,4 +1,4 @@
-"""The screen of the demo: the year so far, by month, and the features that drift now."""
+"""The screen of the demo: the year so far, and the features that drift now."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from rich.table import Table
 from rich.text import Text
 
 from collector_processor.demo.figures import Figures
+from collector_processor.demo.story import CHAPTERS
 
 _BAR_WIDTH = 24
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+    return "–" if value is None else f"{value:.0%}"
 
 
-def year_table(months: Mapping[str, Figures]) -> Table:
-    """Return a table with one line per month: the measurements at its end."""
-    table = Table(
-        title="Windows of about a month of flights, compared with the first quarter", box=None, padding=(0, 2, 0, 0)
-    )
-    for heading in ("until", "accuracy", "recall", "AUC", "drifted", "strongest drift (PSI)"):
-        left = heading in ("until", "strongest drift (PSI)")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
-    for month, figures in months.items():
-        top = sorted(figures.drift.items(), key=lambda item: -item[1][0])[:2]
+def year_table(chapters: Mapping[str, Figures], alarms: Mapping[str, str]) -> Table:
+    """Return a table with one line per chapter: the measurements at its end, what happened, and the alarms."""
+    table = Table(title="The latest 7,000 flights, about a week", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for heading in ("week until", "precision", "recall", "AUC", "delay PSI"):
+        table.add_column(heading, justify="left" if heading == "week until" else "right", no_wrap=True)
+    table.add_column("what happened, which alarms")
+    events = {chapter.name: chapter.event for chapter in CHAPTERS}
+    for name, figures in chapters.items():
+        delay = figures.drift.get("departure_delay")
+        fired = Text(alarms.get(name, ""), style="red")
+        event = Text(events.get(name, ""))
         table.add_row(
-            month,
-            _percent(figures.accuracy),
+            name,
+            _percent(figures.precision),
             _percent(figures.recall),
             "–" if figures.roc_auc is None else f"{figures.roc_auc:.3f}",
-            _percent(figures.drift_share),
-            ", ".join(f"{name} {score:.2f}" for name, (score, _) in top) or "–",
+            "–" if delay is None else f"{delay[0]:.2f}",
+            Text("; ").join(text for text in (event, fired) if text),
         )
     return table
 
@@ -54,11 +56,13 @@ def drift_table(figures: Figures) -> Table:
     return table
 
 
-def live_screen(share: float, now: str, months: Mapping[str, Figures], latest: Figures, url: str) -> RenderableType:
+def live_screen(
+    share: float, now: str, chapters: Mapping[str, Figures], alarms: Mapping[str, str], latest: Figures, url: str
+) -> RenderableType:
     """Return the whole screen at one moment; ``share`` of the replay is done."""
     head = Table.grid(padding=(0, 2))
     latency = "" if latest.latency_p95_s is None else f"p95 {latest.latency_p95_s * 1000:.0f} ms a call"
     bar = ProgressBar(total=1.0, completed=share, width=30)
     head.add_row(Text(f"2013 in fast motion: {now}", style="bold"), bar, Text(latency, style="dim"))
-    panel = Panel(drift_table(latest), title=f"drift now, compared with the first quarter ({latest.rows:,.0f} flights)")
-    return Group(head, year_table(months), panel, Text(f"Prometheus scrapes {url}", style="dim"))
+    panel = Panel(drift_table(latest), title=f"drift now, compared with March ({latest.rows:,.0f} flights)")
+    return Group(head, year_table(chapters, alarms), panel, Text(f"Prometheus scrapes {url}", style="dim"))

@@ -7,13 +7,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 import pytest
 import yaml
 
 import otel_ml
 from collector_processor.cli import main as cli
+from collector_processor.demo import flights
+from collector_processor.demo.processes import CONFIG
 from collector_processor.generate.catalog import Catalog
 from otel_ml.testing import capture
 
@@ -41,19 +42,18 @@ def test_the_app_emits_a_prediction_and_its_label() -> None:
     assert (label.id, label.class_) == (seen.id, "stays")
 
 
+@pytest.fixture(scope="module")
+def scored() -> pd.DataFrame:
+    """The table that the demo writes, of few flights."""
+    spring = flights.load_flights().part(slice(0, 4000))
+    fitting, tuning = spring.part(slice(0, 3000)), spring.part(slice(3000, 4000))
+    return flights.scored_table(flights.train(fitting, tuning), tuning)
+
+
 @pytest.fixture
-def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the training data that the README speaks of, its file, and what its build command makes."""
-    rows = 300
-    columns = {
-        "age": [18.0 + row % 60 for row in range(rows)],
-        "plan": [("basic", "plus")[row % 2] for row in range(rows)],
-        "calls": [row % 7 for row in range(rows)],
-        "left": [("leaves", "stays", "stays")[row % 3] for row in range(rows)],
-        "predicted": [("leaves", "stays")[row % 5 > 1] for row in range(rows)],
-        "probability": [row / rows for row in range(rows)],
-    }
-    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+def followed(scored: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The demo's folder: its table, the README's file, and what the README's build command makes."""
+    scored.to_parquet(tmp_path / "train.parquet", index=False)
     [text] = blocks("yaml")
     (tmp_path / "otel-ml.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -69,16 +69,22 @@ def test_the_configuration_is_accepted_with_the_reference_that_was_built(
     [validate] = [words for words in our_commands() if words[0] == "validate"]
     assert cli.main(validate) == 0
     told = capsys.readouterr().out
-    assert "model 'churn': reference of 300 rows from train.parquet" in told
+    assert "model 'flight-delay': reference of 1,000 rows from train.parquet" in told
     assert "not used" not in told
+
+
+def test_the_file_of_the_demo_is_accepted_too(followed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (followed / "otel-ml.yaml").write_text(CONFIG, encoding="utf-8")
+    assert cli.main(["validate", "--config", "otel-ml.yaml"]) == 0
+    assert "reference of 1,000 rows from train.parquet" in capsys.readouterr().out
 
 
 def test_the_reference_has_the_features_that_the_app_sends(followed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    assert cli.main(["reference", "show", "churn.json"]) == 0
+    assert cli.main(["reference", "show", "reference.json"]) == 0
     shown = capsys.readouterr().out
-    assert set(re.findall(r"^(\w+) +feature", shown, re.MULTILINE)) == {"age", "plan", "calls"}
-    assert re.search(r"positive class +leaves", shown)
+    assert set(re.findall(r"^(\w+) +feature", shown, re.MULTILINE)) == set(flights.FEATURES)
+    assert re.search(r"positive class +delayed", shown)
 
 
 def test_boards_and_rules_are_written_for_the_file(followed: Path) -> None:

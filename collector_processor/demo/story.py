@@ -1,0 +1,136 @@
+"""The story of the year: its chapters, the figures at the end of each, and the alarms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+
+from collector_processor.demo.figures import Figures
+from collector_processor.demo.flights import BROKEN_FEED, RUNWAY_CLOSES, RUNWAY_MINUTES, RUNWAY_ORIGIN
+
+_ALERT = re.compile(r"^(\S+Z) ALERT \[(\w+)\] .*\n(?:  .*\n)*?  Rule (\w+) ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A part of the year; ``event`` is what happened in it."""
+
+    begins: pd.Timestamp
+    ends: pd.Timestamp
+    event: str = ""
+
+    @property
+    def name(self) -> str:
+        """The last day: the figures are those of the latest window."""
+        return f"{self.ends - pd.Timedelta(days=1):%d %b}".lstrip("0")
+
+
+def _chapters() -> tuple[Chapter, ...]:
+    ends = [*pd.date_range("2013-05-01", "2014-01-01", freq="MS"), *BROKEN_FEED]
+    edges: list[Any] = [pd.Timestamp("2013-04-01"), *sorted(ends)]
+    events = {
+        pd.Timestamp("2013-06-01"): "summer: warmer than the reference",
+        BROKEN_FEED[0]: "FEED: delays in seconds",
+        BROKEN_FEED[1]: "feed repaired",
+        RUNWAY_CLOSES: f"WORLD: {RUNWAY_ORIGIN} +{RUNWAY_MINUTES} min",
+    }
+    return tuple(Chapter(begin, end, events.get(begin, "")) for begin, end in pairwise(edges))
+
+
+CHAPTERS = _chapters()
+
+
+def chapter_of(moment: pd.Timestamp) -> Chapter:
+    """Return the chapter of a moment; the last one for flights that leave after midnight of New Year's Eve."""
+    return next((chapter for chapter in CHAPTERS if moment < chapter.ends), CHAPTERS[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An alert that began (or ended), and the date in 2013 that the replay had reached then."""
+
+    rule: str
+    firing: bool
+    date: pd.Timestamp
+
+
+def read_alarms(log: str, flight_date: Callable[[float], pd.Timestamp]) -> list[Alarm]:
+    """Return the alerts that the debug exporter printed, in their order."""
+    return [
+        Alarm(rule, state != "resolved", flight_date(datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()))
+        for time, state, rule in _ALERT.findall(log)
+    ]
+
+
+def alarms_by_chapter(alarms: Sequence[Alarm]) -> Mapping[str, str]:
+    """Return, for each chapter, the alarms that fired and ended in it, in words."""
+    words: dict[str, list[str]] = {}
+    for alarm in alarms:
+        words.setdefault(chapter_of(alarm.date).name, []).append(alarm.rule if alarm.firing else f"({alarm.rule} ends)")
+    return {name: ", ".join(dict.fromkeys(each)) for name, each in words.items()}
+
+
+def spans_of(alarms: Sequence[Alarm]) -> list[str]:
+    """Return a line for each alarm: the dates in 2013 at which it began and ended."""
+    lines: list[str] = []
+    open_: dict[str, pd.Timestamp] = {}
+    for alarm in alarms:
+        if alarm.firing:
+            open_.setdefault(alarm.rule, alarm.date)
+        elif alarm.rule in open_:
+            lines.append(f"{alarm.rule}: fired {_day(open_.pop(alarm.rule))}, ended {_day(alarm.date)}")
+    return lines + [f"{rule}: fired {_day(date)}, still firing at the end" for rule, date in open_.items()]
+
+
+def _day(moment: pd.Timestamp) -> str:
+    return f"{moment:%d %b}".lstrip("0")
+
+
+def report(chapters: Mapping[str, Figures], alarms: Sequence[Alarm], trained: str) -> str:
+    """Return a short report of the year in Markdown."""
+    fired = alarms_by_chapter(alarms)
+    events = {chapter.name: chapter.event for chapter in CHAPTERS}
+    head = (
+        "week until",
+        "accuracy",
+        "precision",
+        "recall",
+        "ROC AUC",
+        "delay PSI",
+        "temp PSI",
+        "what happened",
+        "alarms",
+    )
+    rows = [
+        (
+            name, *(_share(value) for value in (each.accuracy, each.precision, each.recall, each.roc_auc)),
+            *(_share(each.drift.get(column, (None,))[0]) for column in ("departure_delay", "temp")),
+            events.get(name, ""), fired.get(name, ""),
+        )
+        for name, each in chapters.items()
+    ]  # fmt: skip
+    table = "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
+    alarm_lines = "\n".join(f"- {line}" for line in spans_of(alarms)) or "- none"
+    return (
+        f"# The year 2013\n\n{trained}\n\n{table}\n\n## Alarms\n\n{alarm_lines}\n\n## What to learn\n\n{EXPLANATION}\n"
+    )
+
+
+EXPLANATION = f"""\
+- 8 to 14 July, staged: the feed reports departure delays in seconds instead of minutes. The drift of that one feature
+  finds it at once, without labels. The model believes in long delays: precision falls, and with it the ROC AUC.
+- From 1 October, staged: a runway at {RUNWAY_ORIGIN} closes, and its flights arrive {RUNWAY_MINUTES} minutes later.
+  Recall and ROC AUC fall, and no feature shows it, only labels do. The model has to be trained again.
+- Summer, real: temperatures drift from a reference made in March. A few features of seven are no alarm; the model is as
+  good as before.
+- Everything else is as it was in 2013. Single weeks of a good model differ: storms, holidays, quiet Septembers."""
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,71 @@
+"""The demo: its ports, its two events, and the story that it tells of them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from itertools import pairwise
+
+import pandas as pd
+
+from collector_processor.demo import flights
+from collector_processor.demo.processes import DEFAULT_PORT, choose_ports
+from collector_processor.demo.story import CHAPTERS, Alarm, alarms_by_chapter, chapter_of, read_alarms, spans_of
+
+LOG = """\
+2013-07-10T00:00:00.000Z ALERT [critical] flight-delay 2013-q1: delays differ: departure_delay 2.1
+  Rule delays (critical): ml.drift.score above 0.5
+  Since 2013-07-10T00:00:00Z
+2013-07-16T00:00:00.000Z ALERT [resolved] flight-delay 2013-q1: delays differ
+  The problem is over.
+  Rule delays (critical): ml.drift.score above 0.5
+  Since 2013-07-10T00:00:00Z, until 2013-07-16T00:00:00Z
+2013-10-04T00:00:00.000Z ALERT [critical] flight-delay 2013-q1: worse
+  Rule performance_drop (critical): ml.performance.certain_drop above 0.1
+"""
+
+
+def some_flights(*rows: tuple[str, str, float]) -> flights.Flights:
+    departure = pd.Series([pd.Timestamp(row[0]) for row in rows])
+    features = pd.DataFrame({"origin": [row[1] for row in rows], "departure_delay": [row[2] for row in rows]})
+    return flights.Flights(features, departure, pd.Series([0.0] * len(rows)), departure)
+
+
+def test_a_service_on_the_usual_port_does_not_stop_the_demo() -> None:
+    with socket.socket() as service:
+        service.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # someone else has it: as good
+            service.bind(("127.0.0.1", DEFAULT_PORT))
+            service.listen()
+        ports = choose_ports(None)
+    assert DEFAULT_PORT not in (ports.prometheus, ports.grpc, ports.health, ports.own, ports.app)
+    assert len({ports.prometheus, ports.grpc, ports.health, ports.own, ports.app}) == 5
+
+
+def test_the_broken_feed_changes_a_feature_and_the_runway_changes_the_truth() -> None:
+    before = some_flights(
+        ("2013-07-07", "LGA", 5), ("2013-07-10", "LGA", 5), ("2013-07-15", "LGA", 5),
+        ("2013-09-30", "JFK", 5), ("2013-10-01", "JFK", 5), ("2013-10-01", "LGA", 5),
+    )  # fmt: skip
+    after = flights.stage(before)
+    assert after.features["departure_delay"].tolist() == [5, 300, 5, 5, 5, 5]
+    assert after.outcome.tolist() == ["as_planned"] * 4 + ["delayed", "as_planned"]
+    assert before.features["departure_delay"].tolist() == [5] * 6
+
+
+def test_each_day_has_its_chapter() -> None:
+    names = [chapter_of(pd.Timestamp(day)).name for day in ("2013-04-01", "2013-07-14", "2013-07-15", "2014-01-01")]
+    assert names == ["30 Apr", "14 Jul", "31 Jul", "31 Dec"]
+    assert all(one.ends == other.begins for one, other in pairwise(CHAPTERS))
+
+
+def test_the_alarms_of_the_log_are_told_by_the_dates_of_the_flights() -> None:
+    alarms = read_alarms(LOG, lambda unix_s: pd.Timestamp(unix_s, unit="s"))
+    assert [alarm.rule for alarm in alarms] == ["delays", "delays", "performance_drop"]
+    assert alarms[1] == Alarm("delays", firing=False, date=pd.Timestamp("2013-07-16"))
+    assert alarms_by_chapter(alarms) == {
+        "14 Jul": "delays", "31 Jul": "(delays ends)", "31 Oct": "performance_drop"
+    }  # fmt: skip
+    assert spans_of(alarms) == [
+        "delays: fired 10 Jul, ended 16 Jul", "performance_drop: fired 4 Oct, still firing at the end"
+    ]  # fmt: skip
