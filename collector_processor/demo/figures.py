@@ -20,7 +20,6 @@ class Figures:
     roc_auc: float | None = None
     latency_p95_s: float | None = None
     coverage: float | None = None
-    drift_share: float | None = None
     drift: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     """Score and threshold of PSI by feature."""
 
@@ -57,7 +56,6 @@ def read_figures(url: str) -> Figures:
         roc_auc=single.get("ml_performance_roc_auc_ratio"),
         latency_p95_s=single.get("ml_latency_p95_seconds"),
         coverage=single.get("ml_labels_coverage_ratio"),
-        drift_share=single.get("ml_drift_share_ratio"),
         drift={name: (score, thresholds.get(name, 0.0)) for name, score in scores.items()},
     )
 
@@ -69,16 +67,21 @@ class Totals:
     decoded: int
     joined: int
     rejected: int
+    newest_s: float
+    """End of the newest window, as Unix time; 0 before the first one."""
 
 
 def read_totals(url: str, model: str) -> Totals:
     """Return the service's own counters for one model."""
     decoded = joined = rejected = 0
+    newest_s = 0.0
     for name, labels, value in scrape(url):
         if name == "otel_ml_rows_total" and labels["model"] == model:
             decoded += int(value)
+        elif name == "otel_ml_newest_window_timestamp_seconds" and labels["model"] == model:
+            newest_s = value
         elif name == "otel_ml_labels_total" and labels["outcome"] in ("joined", "joined_early"):
             joined += int(value)
         elif name.startswith(("otelcol_receiver_refused", "otelcol_receiver_failed")) and name.endswith("_total"):
             rejected += int(value)
-    return Totals(decoded, joined, rejected)
+    return Totals(decoded, joined, rejected, newest_s)

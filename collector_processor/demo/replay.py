@@ -31,19 +31,12 @@ class Progress:
     done: bool = False
     failure: str = ""
     departures: list[pd.Timestamp] = field(default_factory=list[pd.Timestamp])
-    """The last departure of each request, and below, the Unix time when it was answered and the flights until then."""
+    """The last departure of each request, and below, the Unix time when it was answered."""
     answered_s: list[float] = field(default_factory=list[float])
-    sent: list[int] = field(default_factory=list[int])
 
     def flight_date(self, unix_s: float) -> pd.Timestamp:
         """Return the date in 2013 that the replay had reached at a time of this machine's clock."""
-        return self._departure(bisect_left(self.answered_s, unix_s))
-
-    def date_of(self, predictions: int) -> pd.Timestamp:
-        """Return the departure of the last of that many flights."""
-        return self._departure(bisect_left(self.sent, predictions))
-
-    def _departure(self, position: int) -> pd.Timestamp:
+        position = bisect_left(self.answered_s, unix_s)
         return self.departures[min(position, len(self.departures) - 1)]
 
 
@@ -112,7 +105,6 @@ class Replay:
                 heapq.heappush(self._airborne, (known_at, prediction_id, outcome))
         self.progress.predictions += len(flights)
         self.progress.departures.append(flights.departure.iloc[-1])
-        self.progress.sent.append(self.progress.predictions)
         self.progress.answered_s.append(time.time())
         self.progress.now = flights.departure.iloc[-1]
         self._send_labels(self.progress.now)

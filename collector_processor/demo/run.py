@@ -158,11 +158,11 @@ def _alarms(folder: Path, replay: Replay) -> list[Alarm]:
 
 def _add_latest(chapters: dict[str, Figures], replay: Replay, ports: Ports) -> Figures:
     """Read the latest window, and keep it as the last one of the chapter in which it ended."""
-    # The rows that the service had before: no more than these are in the window.
-    decoded = _arrived(ports).decoded
+    before = _arrived(ports).newest_s
     latest = read_figures(f"http://localhost:{ports.prometheus}/metrics")
-    if latest.rows and decoded:
-        chapters[chapter_of(replay.progress.date_of(decoded)).name] = latest
+    # Another window in between: the next look will have it.
+    if latest.rows and before and before == _arrived(ports).newest_s:
+        chapters[chapter_of(replay.progress.flight_date(before)).name] = latest
     return latest
 
 
@@ -191,6 +191,7 @@ def _finish(
     console.print(year_table(chapters, alarms_by_chapter(alarms)))
     for line in spans_of(alarms):
         console.print(f"ALARM {line}")
+    console.print("Alarms are dated when they came out: in a fast replay, days of flights have left by then.")
     console.print(f"\nWhat happened (the flights are real; two events are staged):\n{EXPLANATION}\n")
     console.print(
         f"predictions: {sent.predictions:,} sent, {totals.decoded:,} decoded; "

@@ -77,15 +77,16 @@ def alarms_by_chapter(alarms: Sequence[Alarm]) -> Mapping[str, str]:
 
 
 def spans_of(alarms: Sequence[Alarm]) -> list[str]:
-    """Return a line for each alarm: the dates in 2013 at which it began and ended."""
-    lines: list[str] = []
+    """Return a line for each alarm, in the order of their beginnings: the dates in 2013 of its begin and end."""
+    begun: list[tuple[str, pd.Timestamp, str]] = []
     open_: dict[str, pd.Timestamp] = {}
     for alarm in alarms:
         if alarm.firing:
             open_.setdefault(alarm.rule, alarm.date)
         elif alarm.rule in open_:
-            lines.append(f"{alarm.rule}: fired {_day(open_.pop(alarm.rule))}, ended {_day(alarm.date)}")
-    return lines + [f"{rule}: fired {_day(date)}, still firing at the end" for rule, date in open_.items()]
+            begun.append((alarm.rule, open_.pop(alarm.rule), f"ended {_day(alarm.date)}"))
+    begun += [(rule, date, "still firing at the end") for rule, date in open_.items()]
+    return [f"{rule}: fired {_day(date)}, {end}" for rule, date, end in sorted(begun, key=lambda each: each[1])]
 
 
 def _day(moment: pd.Timestamp) -> str:
@@ -124,11 +125,11 @@ def report(chapters: Mapping[str, Figures], alarms: Sequence[Alarm], trained: st
 
 EXPLANATION = f"""\
 - 8 to 14 July, staged: the feed reports departure delays in seconds instead of minutes. The drift of that one feature
-  finds it at once, without labels. The model believes in long delays: precision falls, and with it the ROC AUC.
+  finds it without labels. The model believes in long delays: precision falls, and with it the ROC AUC.
 - From 1 October, staged: a runway at {RUNWAY_ORIGIN} closes, and its flights arrive {RUNWAY_MINUTES} minutes later.
   Recall and ROC AUC fall, and no feature shows it, only labels do. The model has to be trained again.
-- Summer, real: temperatures drift from a reference made in March. A few features of seven are no alarm; the model is as
-  good as before.
+- Summer, real: temperatures drift from a reference made in March. Fewer than half of the features do, so no
+  alarm fires, and the model is as good as before.
 - Everything else is as it was in 2013. Single weeks of a good model differ: storms, holidays, quiet Septembers."""
 
 

@@ -45,9 +45,9 @@ def test_the_app_emits_a_prediction_and_its_label() -> None:
 @pytest.fixture(scope="module")
 def scored() -> pd.DataFrame:
     """The table that the demo writes, of few flights."""
-    spring = flights.load_flights().part(slice(0, 4000))
-    fitting, tuning = spring.part(slice(0, 3000)), spring.part(slice(3000, 4000))
-    return flights.scored_table(flights.train(fitting, tuning), tuning)
+    year = flights.load_flights()
+    tuning = year.part(slice(3000, 4000))
+    return flights.scored_table(flights.train(year.part(slice(0, 3000)), tuning), tuning)
 
 
 @pytest.fixture

@@ -9,8 +9,11 @@ from itertools import pairwise
 import pandas as pd
 
 from collector_processor.demo import flights
+from collector_processor.demo.flights import DELAYED, load_flights, scored_table, train
 from collector_processor.demo.processes import DEFAULT_PORT, choose_ports
 from collector_processor.demo.story import CHAPTERS, Alarm, alarms_by_chapter, chapter_of, read_alarms, spans_of
+from otel_ml.frameworks.sklearn.estimators import layers
+from otel_ml.frameworks.sklearn.thresholds import threshold_of
 
 LOG = """\
 2013-07-10T00:00:00.000Z ALERT [critical] flight-delay 2013-q1: delays differ: departure_delay 2.1
@@ -69,3 +72,16 @@ def test_the_alarms_of_the_log_are_told_by_the_dates_of_the_flights() -> None:
     assert spans_of(alarms) == [
         "delays: fired 10 Jul, ended 16 Jul", "performance_drop: fired 4 Oct, still firing at the end"
     ]  # fmt: skip
+
+
+def test_the_serving_app_sends_the_classes_and_the_threshold_of_the_reference() -> None:
+    """A class that is sent counts more than a threshold: cut at 0.5, it would contradict the reference."""
+    year = load_flights()
+    fitting, tuning = year.part(slice(0, 3000)), year.part(slice(3000, 4000))
+    trained = train(fitting, tuning)
+    table = scored_table(trained, tuning)
+    assert trained.model.predict(tuning.features).tolist() == table["predicted"].tolist()
+    threshold = threshold_of(layers(trained.model))
+    assert threshold is not None
+    assert (threshold.value, threshold.positive) == (trained.threshold, DELAYED)
+    assert trained.threshold != 0.5
