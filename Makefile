@@ -23,12 +23,14 @@ help:
 CONSTRAINTS := $(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) and print("--constraint constraints-dev.txt")')
 
 $(VENV)/.dev: pyproject.toml constraints-dev.txt $(WIRE)
+	@echo "Installing the tools of development into $(VENV); this takes a few minutes, and happens once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml $(WIRE)
+	@echo "Installing the demo into $(VENV); this takes one to four minutes, and happens once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[demo]'

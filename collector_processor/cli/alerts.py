@@ -53,7 +53,8 @@ def _test(options: argparse.Namespace) -> int:
     out = Console(soft_wrap=True, highlight=False)
     names = list(dict.fromkeys(config.alerts.notify))
     if not names:
-        raise ValueError("alerts.notify is empty: list at least one exporter to send the alert to")
+        able = ", ".join(kind for kind, component in EXPORTERS.components.items() if component.alerts is not None)
+        raise ValueError(f"alerts.notify is empty: list the exporters to send alerts to; types that can: {able}")
     builder = Builder(config, Telemetry(), str(uuid.uuid4()))
     failed = 0
     for name in names:

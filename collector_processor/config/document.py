@@ -186,6 +186,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "found undefined alias": "an alias (*name) without its anchor; write a text that begins with * in quotes",
     "could not determine a constructor for the tag": "unknown tag (!name); write a text that begins with ! in quotes",
     "found undefined tag handle": "unknown tag (!name); write a text that begins with ! in quotes",
+    "found character '\\t'": "a tab; indent with spaces",
     "second occurrence": "two anchors (&name) have the same name; write a text that begins with & in quotes",
 }
 """Our words for the errors of YAML that would show what may be a secret."""

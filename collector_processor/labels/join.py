@@ -74,6 +74,10 @@ class LabelJoin:
         early = self._early.get(name)
         return [] if early is None else early.classes()
 
+    def continue_counts(self, other: LabelJoin) -> None:
+        """Take the counts since the start from the join whose predictions this one has now."""
+        self._joined = other._joined
+
     def joined(self, name: str) -> int:
         """Return the number of labels joined since the start, of all versions of a model."""
         return self._joined.get(name, 0)

@@ -99,6 +99,7 @@ class Pipeline:
             if successor is not None:
                 successor.counter, successor.counted_ns = model.counter, model.counted_ns
                 successor.last_seen_ns, successor.late = model.last_seen_ns, model.late
+        other.join.continue_counts(self.join)
         self.config, self.references, self.join = other.config, other.references, other.join
         self.models, self._versions = other.models, other._versions
         self._full_logged, self._none_idle_until_ns = False, 0
@@ -156,7 +157,7 @@ class Pipeline:
         if not keys:
             raise KeyError(name)
         if name in self.references:
-            raise ValueError(f"the reference of model '{name}' is a file: build it again, and restart the service")
+            raise ValueError(f"the reference of model '{name}' is a file: build it again, and send SIGHUP")
         for key in keys:
             self.models[key].learn(self.config.reference)
             self.join.forget(key)

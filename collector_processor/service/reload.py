@@ -135,7 +135,7 @@ class Reloading:
             config, source = await asyncio.to_thread(self._read)
             await self._apply(config, source)
         except (OSError, ValueError) as error:
-            _log.error("not reloaded, and nothing has changed: %s", str(error).replace("\n  - ", "; "))
+            _log.error("not reloaded, and nothing has changed: %s", _in_one_line(error))
         except Exception:  # noqa: BLE001 -- whatever it is, the service continues as it was
             _log.exception("not reloaded, and nothing has changed")
         else:
@@ -143,3 +143,12 @@ class Reloading:
             _log.info("reloaded %s", config.origin.name)
             return
         self._telemetry.reloads.labels("refused").inc()
+
+
+def _in_one_line(error: Exception) -> str:
+    r"""Return an error with a list of problems as one line.
+
+    >>> _in_one_line(ValueError("a.yaml cannot be used:\n  - line 1: one\n  - line 2: two"))
+    'a.yaml cannot be used: line 1: one; line 2: two'
+    """
+    return str(error).replace("\n  - ", " ", 1).replace("\n  - ", "; ")

@@ -112,7 +112,7 @@ class StateReader:
             self._restore_or_forget(pipeline, entry, now_ns)
         if alerting is not None and "alerts" in state:
             self._restore_alerts(alerting, state["alerts"], now_ns)
-        _log.info("state restored: %d models, %d predictions waiting for labels", len(models), len(pipeline.join))
+        _log.info("state restored: %d models, %d predictions kept for their labels", len(models), len(pipeline.join))
 
     def _join(self, saved: Any, pipeline: Pipeline) -> LabelJoin:
         labels = pipeline.config.labels

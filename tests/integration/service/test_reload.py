@@ -180,6 +180,30 @@ def test_new_tokens_are_valid_and_old_ones_are_not(serving: Serving, workers: in
     serving.end()
 
 
+def test_what_was_counted_since_the_start_continues(serving: Serving, otlp: Any) -> None:
+    serving.start({"connectors": {"ml_monitor": {"reference": {"learn": 100}}}})
+    rows = [
+        otlp.prediction("fraud", {"ml.feature.amount": float(row), "ml.prediction.id": str(row)}) for row in range(200)
+    ]
+    labels = [otlp.label("fraud", str(row), {"ml.label.class": "1"}) for row in range(50)]
+    for spans in (rows, labels):
+        url = f"http://localhost:{serving.ports['http']}/v1/traces"
+        assert requests.post(url, otlp.request(spans), headers=PROTOBUF, timeout=30).status_code == 200
+
+    def state() -> dict[str, Any]:
+        answer = requests.get(f"http://localhost:{serving.ports['own metrics']}/status", timeout=5).json()
+        return next(iter(answer["details"]), {})
+
+    wait_until(lambda: state().get("labels", {}).get("joined") == 50, 60)
+    before = state()
+    serving.reload({"connectors": {"ml_monitor": {"reference": {"learn": 100}, "drift": {"numeric": ["ks"]}}}})
+    wait_until(lambda: "phase" in state(), 60)
+    assert {name: state()[name] for name in ("predictions", "labels")} == {
+        name: before[name] for name in ("predictions", "labels")
+    }
+    serving.end()
+
+
 def test_rules_change_and_what_a_removed_rule_had_sent_resolves(serving: Serving) -> None:
     serving.start(drift(["psi"]))
     for _ in range(30):

@@ -110,6 +110,7 @@ SECRET = "s3cret-t0ken"
         (f"a: b\n{SECRET}", "line 2: "),
         (f"? [{SECRET}]\n: b", "line 1: "),
         ("a: &x [*x]", "line 1: an alias contains itself"),
+        ("a:\n\tb: 1", "line 2: a tab; indent with spaces"),
         ("a: {b: 1, b: 2}", "line 1: duplicate key 'b'"),
         ("a: ${env:NOT_SET_ANYWHERE}", "line 1: environment variable NOT_SET_ANYWHERE is not set"),
     ],
