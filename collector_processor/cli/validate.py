@@ -76,7 +76,8 @@ def _unable(config: Config, references: Mapping[str, Reference]) -> Iterator[str
     learned = [rule.name for rule in config.alerts.resolved() if rule.measurement in DROPS]
     if learned:
         labels = config.monitor.reference.labels
-        yield f"rule {', '.join(learned)}: for a model without a reference file, fires only after its first {labels} labels"
+        when = f"for a model without a reference file, fires only after its first {labels} labels"
+        yield f"rule {', '.join(learned)}: {when}"
 
 
 _NOWHERE = "only logged; to send them, list exporters in alerts.notify"
