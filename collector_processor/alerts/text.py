@@ -60,7 +60,7 @@ def title(notice: Notice) -> str:
     '[warning] fraud 7: many features have drifted from the reference'
     >>> country = Offender((), 0.33, "33 % of features drifted: country (js 0.42, new value 'XK' 12 %)")
     >>> title(Notice(DEFAULT_RULES[0], ModelKey("fraud", "7"), "firing", "new", 0, 0, 0, 1, (country,)))
-    '[warning] fraud 7: 33 % of features drifted: country (js 0.42, new value 'XK' 12 %)'
+    "[warning] fraud 7: 33 % of features drifted: country (js 0.42, new value 'XK' 12 %)"
     """
     if notice.reason == "test":
         return "[test] otel-ml: this is a test alert; nothing is wrong"

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import requests
@@ -20,53 +21,9 @@ from collector_processor.serving.listen import check_free
 DEFAULT_PORT = 9464
 ALERTS = "alerts.log"
 _START_TIMEOUT_S = 60.0
-CONFIG = """\
-# The service of the demo. To run it again: otel-ml serve --config otel-ml.yaml
-# The demo sets these variables to free ports; without them, the usual ports are used.
-receivers:
-  otlp:
-    protocols:
-      grpc: { endpoint: "localhost:${env:DEMO_OTLP_PORT:-4317}" }
-connectors:
-  ml_monitor:
-    # Windows by rows: about a week of flights each, however fast they come. By time: { size: 7d, every: 1d }.
-    window: { size: 7000 rows, every: 1000 rows }
-    models:
-      MODEL_NAME: { reference: reference.json, segments: [origin] }
-exporters:
-  prometheus: { endpoint: "localhost:${env:DEMO_PROMETHEUS_PORT:-9464}" }
-  debug: {}
-alerts:
-  notify: [debug]
-  rules:
-    # The hold times of the built-in rules are minutes; a minute of the demo is three months.
-    feature_drift: { above: 0.5, for: 0s } # the seasons alone move some features
-    missing_features: { for: 0s }
-    # More flights are late in summer than in March, so scores drift every year: no alarm.
-    prediction_drift: { enabled: false }
-    # Precision and recall of single weeks differ too; how well the score separates (ROC AUC) is steady.
-    performance_drop:
-      for: 0s
-      where: { ml.performance.metric: roc_auc, ml.segment.name: "" }
-    # The feature that the model relies on most has its own rule.
-    departure_delay_changed:
-      measurement: ml.drift.score
-      where: { ml.feature.name: departure_delay, ml.drift.method: psi }
-      above: 0.5
-      severity: critical
-      summary: "departure delays are not distributed as in the reference"
-extensions:
-  health_check: { endpoint: "localhost:${env:DEMO_HEALTH_PORT:-13133}" }
-service:
-  extensions: [health_check]
-  telemetry:
-    metrics: { endpoint: "localhost:${env:DEMO_OWN_PORT:-8888}" }
-    logs: { level: warning }
-  pipelines:
-    traces:  { receivers: [otlp], exporters: [ml_monitor] }
-    logs:    { receivers: [otlp], exporters: [ml_monitor] }
-    metrics: { receivers: [ml_monitor], exporters: [prometheus] }
-""".replace("MODEL_NAME", MODEL_NAME)
+CONFIG = (
+    (files("collector_processor.demo") / "otel-ml.yaml").read_text(encoding="utf-8").replace("MODEL_NAME", MODEL_NAME)
+)
 
 
 @dataclass(frozen=True, slots=True)
