@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +63,8 @@ def get(url: str, path: str, **parameters: str) -> Any:
 def substituted(expr: str) -> str:
     expr = expr.replace("$__rate_interval", "60s")
     for name, value in VALUES.items():
-        expr = expr.replace(f'"${name}"', f'"{value}"')
-    assert "$" not in expr
+        expr = re.sub(rf"\${name}\b", value, expr)
+    assert not re.search(r"\$(?!\d)", expr)  # $1 is a group in label_replace
     return expr
 
 

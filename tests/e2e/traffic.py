@@ -23,6 +23,7 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from collector_processor.cli import main as cli
+from collector_processor.statistics.bins import fine_edges
 from otel_ml import Model
 
 COUNTRIES = ("DE", "FR", "IT")
@@ -124,8 +125,9 @@ def send_rows(to: Model, rows: Rows) -> list[str]:
 
 
 def drift(reference: Rows, current: Rows) -> Mapping[tuple[str, str], float]:
-    """(feature, method) → drift, from the raw rows by the plain formulas."""
-    edges = np.quantile(reference.amount, np.arange(1, 10) / 10)
+    """(feature, method) → drift, from the raw rows by the plain formulas; only where bins are cut is the service's."""
+    bins = fine_edges(reference.amount)
+    edges = bins.edges[bins.drift]
     sides = [np.bincount(np.searchsorted(edges, rows.amount, "right"), minlength=10) for rows in (reference, current)]
     texts = [np.array([(rows.country == name).sum() for name in COUNTRIES]) for rows in (reference, current)]
     return {
@@ -137,6 +139,9 @@ def drift(reference: Rows, current: Rows) -> Mapping[tuple[str, str], float]:
         ),
         ("country", "psi"): _psi(*texts),
         ("country", "js"): float(jensenshannon(*texts, base=2)),
+        ("country", "cohen_h"): float(
+            np.abs(np.subtract(*(2 * np.arcsin(np.sqrt(side / side.sum())) for side in texts))).max()
+        ),
         ("country", "l_infinity"): float(np.abs(texts[0] / texts[0].sum() - texts[1] / texts[1].sum()).max()),
     }
 
