@@ -267,7 +267,7 @@ def test_what_was_restored_is_told(line: Callable[..., Line], caplog: pytest.Log
     first.save()
     with caplog.at_level(logging.INFO):
         line()
-    assert "state restored: 1 models, 149 predictions waiting for labels" in caplog.messages
+    assert "state restored: 1 models, 149 predictions kept for their labels" in caplog.messages
 
 
 # --- what does not fit any more ------------------------------------------------------------------------------
