@@ -32,6 +32,7 @@ from collector_processor.reference.learning_rows import batches_from_state, batc
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.respelled import respelled_pairs
 from collector_processor.service.state_0_1_0 import state_of_0_1_0
+from collector_processor.statistics.outcomes import SCORE_SUMS
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.instance_id import keep_instance_id
 from collector_processor.storage.lock import DirectoryLock
@@ -148,7 +149,7 @@ class StateReader:
         reference = _reference(pipeline, model, entry)
         schema = _grown(reference.schema, entry["tables"])
         adopt(model, schema)
-        _restore_classes(model, schema, entry.get("classes", {}))
+        decided_now = _restore_classes(model, schema, entry.get("classes", {}))
         folds: Any = entry.get("sequential", {})
         if not isinstance(folds, dict):
             raise ValueError("the states of its monitors are not a mapping")
@@ -169,7 +170,9 @@ class StateReader:
             _log.warning("%s; its saved windows were dropped, but its reference was kept", error)
             windows = ModelWindows(key, schema, policy, self._telemetry)
         watch = model.watch = replace(pipeline.begin(model, reference), windows=windows)
-        if watch.first_labels is not None and "first_labels" in entry:
+        if decided_now:
+            watch.decide(schema.positive_class, SCORE_SUMS)
+        if watch.first_labels is not None and "first_labels" in entry and not decided_now:
             self._restore_first_labels(watch, entry["first_labels"])
         for problem in restore_folds(watch.folds, reference, cast("dict[str, Any]", folds), windows.not_before_ns):
             self._telemetry.dropped(("state", "does_not_fit"), 1)
@@ -189,16 +192,23 @@ class StateReader:
             )
 
 
-def _restore_classes(model: Model, schema: Schema, saved: Mapping[str, Any]) -> None:
-    """Restore what was decided while the model was served; version 0.1.0 did not save which classes were predicted."""
+def _restore_classes(model: Model, schema: Schema, saved: Mapping[str, Any]) -> bool:
+    """Restore what was decided while the model was served; version 0.1.0 did not save which classes were predicted.
+
+    Return whether the configuration now has a positive class for windows that were counted without one.
+    """
     positive, threshold = saved.get("positive", ""), saved.get("threshold")
     if positive and not schema.positive_class:
         schema.decide(str(positive))
+    counted = saved.get("counted", schema.positive_class)
+    if counted and counted != schema.positive_class:
+        raise ValueError("its positive class changed since its windows were counted")
     if threshold is not None and schema.threshold is None:
         schema.set_threshold(float(threshold))
     model.predicted = dict.fromkeys(map(str, saved.get("predicted", schema.classes.names(0))))
     model.labeled = dict.fromkeys(map(str, saved.get("labeled", ())))
-    model.tentative = bool(saved.get("tentative"))
+    model.tentative = bool(saved.get("tentative")) and not model.settings.positive_class
+    return bool(schema.positive_class) and not counted
 
 
 class _NoRoomError(ValueError):
@@ -226,6 +236,7 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
         "meaning": _meaning(reference.schema),
         "classes": {
             "positive": "" if model.settings.positive_class else windows.schema.positive_class,
+            "counted": windows.schema.positive_class,
             "threshold": None if model.threshold_given() else windows.schema.threshold,
             "predicted": [*model.predicted],
             "labeled": [*model.labeled],

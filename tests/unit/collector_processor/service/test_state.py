@@ -322,6 +322,46 @@ def test_a_reference_file_that_was_built_again_from_the_same_rows_keeps_the_wind
     assert one(again.tick(), "ml.window.rows") == 200
 
 
+def scored(first: int, last: int) -> PredictionBatch:
+    """Rows with a score and no class: the reference cannot say which class is positive."""
+    return replace(rows(first, last), prediction=None, scores={})
+
+
+def positive(name: str) -> MlMonitor:
+    return settings(models={"fraud": {"positive_class": name}})
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "no"), ("yes", "no"), ("no", ""), ("no", "yes")])
+def test_windows_counted_about_another_positive_class_start_over(
+    line: Callable[..., Line], caplog: pytest.LogCaptureFixture, before: str, after: str
+) -> None:
+    reference = build_reference("fraud", scored(0, 500))
+    first = line(positive(before), fraud=reference)
+    first.feed(scored(500, 600), labels(range(500, 600, 2), "yes"), labels(range(501, 600, 2), "no"))
+    first.save()
+    again = line(positive(after), fraud=reference)
+    assert (again.misfits(), len(again.pipeline.join)) == (1, 0)
+    assert "its positive class changed since its windows were counted" in caplog.text
+    again.feed(scored(600, 800), labels(range(600, 800, 2), "yes"), labels(range(601, 800, 2), "no"))
+    again.feed(scored(800, 1000))
+    positive_right = {"yes": 1.0, "no": 0.0}[after or "yes"]
+    assert one(again.tick(), "ml.performance.accuracy") == positive_right
+
+
+def test_a_positive_class_that_is_configured_while_none_is_known_keeps_what_waits_for_labels(
+    line: Callable[..., Line],
+) -> None:
+    reference = build_reference("fraud", scored(0, 500))
+    first = line(fraud=reference)
+    first.feed(scored(500, 600), labels(range(500, 550, 2), "legit"))
+    first.save()
+    again = line(positive("odd"), fraud=reference)
+    assert (again.misfits(), again.pipeline.join.waiting(KEY)) == (0, 75)
+    watch = again.pipeline.models[KEY].watch
+    assert watch is not None
+    assert watch.windows.schema.positive_class == "odd"
+
+
 def test_a_reference_that_was_learned_gives_way_to_a_file(
     line: Callable[..., Line], caplog: pytest.LogCaptureFixture
 ) -> None:
