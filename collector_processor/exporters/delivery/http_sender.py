@@ -90,7 +90,7 @@ def _asked_s(value: str | None) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # the last two for a date that no clock can have
         return None
 
 
