@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from collector_processor.own.telemetry import Telemetry
 
@@ -125,34 +125,36 @@ class BoundedQueue(Generic[T]):
     def _next(self) -> list[_Waiting[T]]:
         """Return the first item that nothing under way holds up, and those that join it."""
         chosen: list[_Waiting[T]] = []
+        weight = 0
         blocked = set(self._busy)
         joins: Callable[[T], bool] | None = None
         for waiting in self._items:
             free = blocked.isdisjoint(waiting.keys)
             if chosen:
                 # The test of joins must see every later item.
-                joined = self._fits(chosen, waiting) if joins is None else joins(waiting.item)
+                joined = self._fits(weight + waiting.weight) if joins is None else joins(waiting.item)
             else:
                 joined = free
                 joins = self._joins(waiting.item) if free and self._joins is not None else None
             if joined and free:
                 chosen.append(waiting)
+                weight += waiting.weight
                 if joins is None and self._batching is None:
                     break
             else:
                 blocked |= waiting.keys
         return chosen
 
-    def _fits(self, chosen: Sequence[_Waiting[T]], waiting: _Waiting[T]) -> bool:
+    def _fits(self, weight: int) -> bool:
         if self._batching is None:
             return False
-        return not self._batching.max_size or _weight([*chosen, waiting]) <= self._batching.max_size
+        return not self._batching.max_size or weight <= self._batching.max_size
 
     def _wait_s(self, chosen: Sequence[_Waiting[T]]) -> float | None:
         """Return how long to wait for more to join; None without an end, 0 if these are enough."""
         if not chosen:
             return None
-        if self._batching is None or _weight(chosen) >= self._batching.min_size:
+        if self._batching is None or sum(each.weight for each in chosen) >= self._batching.min_size:
             return 0.0
         return max(0.0, chosen[0].since + self._batching.flush_s - time.monotonic())
 
@@ -163,7 +165,3 @@ class BoundedQueue(Generic[T]):
             items.append(waiting.item)
         self._length.set(len(self._items))
         return items
-
-
-def _weight(those: Iterable[_Waiting[Any]]) -> int:
-    return sum(waiting.weight for waiting in those)

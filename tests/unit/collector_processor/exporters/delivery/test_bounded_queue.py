@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector_processor.exporters.delivery.bounded_queue import BoundedQueue
+from collector_processor.exporters.delivery.bounded_queue import Batching, BoundedQueue
 from collector_processor.own.telemetry import Telemetry
 
 TEXTS = st.text("abc", min_size=1, max_size=4)
@@ -58,6 +59,28 @@ def test_closing_wakes_who_waits() -> None:
     queue.close()
     waiting.join(30)
     assert taken == [0]
+
+
+class Weight(int):
+    """A weight that counts how often one is added to something."""
+
+    added: ClassVar[int] = 0
+
+    def __radd__(self, other: int) -> int:
+        Weight.added += 1
+        return other + int(self)
+
+
+def test_a_batch_adds_each_weight_a_few_times_however_many_wait() -> None:
+    queue = BoundedQueue[str](
+        "x", "alerts", Telemetry(), 500, weight=lambda _: Weight(1), batching=Batching(min_size=1, max_size=400)
+    )
+    for _ in range(500):
+        queue.put("a")
+    Weight.added = 0
+
+    assert [len(queue.take()), len(queue.take())] == [400, 100]
+    assert Weight.added < 10 * 500
 
 
 @pytest.mark.parametrize("size", [0, -1])
