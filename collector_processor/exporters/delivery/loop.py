@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.retry import TIMEOUT_S, Delivery, RetryPolicy
+from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 
 Stage = Literal["export", "notify", "originals"]
@@ -178,7 +179,10 @@ class DeliveryLoop(Generic[T]):
                     return
                 item = items[-1]
             delivery = self._deliver(item)
-            parts = self._divide(item) if delivery.too_large and self._divide is not None else ()
+            parts: Sequence[T] = ()
+            if delivery.too_large and self._divide is not None:
+                with survived(self._stage, self._telemetry, part=f"dividing for exporters.{self._name}"):
+                    parts = self._divide(item)
             with self._lock:
                 if self._held.get(number) is not items:
                     return

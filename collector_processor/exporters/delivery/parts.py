@@ -21,6 +21,8 @@ _PATHS: Final[dict[Signal, Path]] = {
     "metrics": (*_TRACES_OR_LOGS, frozenset({5, 7, 9, 10, 11}), frozenset({1})),
 }
 """The fields of each level that lead to the items: those of the protobuf files of OTLP, which never change."""
+_MAX_FIELDS: Final = 100_000
+"""A request with more fields is left whole: a field of two bytes takes hundreds of them, and its time, to divide."""
 _BYTES: Final = 2
 """The wire type of what has a length."""
 _MORE: Final = 0x80
@@ -44,21 +46,21 @@ def halves(signal: Signal, body: bytes) -> tuple[bytes, bytes] | None:
     (None, None)
     """
     try:
-        return _divided(body, _PATHS[signal])
+        return _divided(body, _PATHS[signal], iter(range(_MAX_FIELDS)))
     except ValueError:
         return None
 
 
-def items_of(signal: Signal, body: bytes) -> int:
-    """Return the number of spans, log records or metric points in a request; 0 if it is not one."""
+def items_of(signal: Signal, body: bytes) -> int | None:
+    """Return the number of spans, log records or metric points in a request; None if it cannot be divided."""
     try:
-        return _counted(body, _PATHS[signal])
+        return _counted(body, _PATHS[signal], iter(range(_MAX_FIELDS)))
     except ValueError:
-        return 0
+        return None
 
 
-def _divided(message: bytes, path: Path) -> tuple[bytes, bytes] | None:
-    fields = list(_fields(message))
+def _divided(message: bytes, path: Path, budget: Iterator[int]) -> tuple[bytes, bytes] | None:
+    fields = list(_fields(message, budget))
     inside = [field.number in path[0] and field.wire_type == _BYTES for field in fields]
     children = [field for field, child in zip(fields, inside, strict=True) if child]
     around = b"".join(
@@ -66,7 +68,7 @@ def _divided(message: bytes, path: Path) -> tuple[bytes, bytes] | None:
     )
     if len(children) == 1:
         child = children[0]
-        inner = _divided(message[child.content : child.end], path[1:]) if len(path) > 1 else None
+        inner = _divided(message[child.content : child.end], path[1:], budget) if len(path) > 1 else None
         if inner is None:
             return None
         first, second = (_framed(child.number, content) for content in inner)
@@ -81,16 +83,19 @@ def _divided(message: bytes, path: Path) -> tuple[bytes, bytes] | None:
     return around + parts[0], around + parts[1]
 
 
-def _counted(message: bytes, path: Path) -> int:
-    children = [field for field in _fields(message) if field.number in path[0] and field.wire_type == _BYTES]
+def _counted(message: bytes, path: Path, budget: Iterator[int]) -> int:
+    children = [field for field in _fields(message, budget) if field.number in path[0] and field.wire_type == _BYTES]
     if len(path) == 1:
         return len(children)
-    return sum(_counted(message[field.content : field.end], path[1:]) for field in children)
+    return sum(_counted(message[field.content : field.end], path[1:], budget) for field in children)
 
 
-def _fields(message: bytes) -> Iterator[_Field]:
+def _fields(message: bytes, budget: Iterator[int]) -> Iterator[_Field]:
+    """Return the fields of a message, each for one number of ``budget``, which all levels of a request share."""
     position = 0
     while position < len(message):
+        if next(budget, None) is None:
+            raise ValueError("a request with too many fields")
         start = position
         key, position = _varint(message, position)
         number, wire_type = key >> 3, key & 7

@@ -115,7 +115,7 @@ class JournalCursor:
             self._journal.release(self._name, offset)
 
     def divide(self, item: Packet) -> Sequence[Packet]:
-        """Return a packet in two; nothing if it has a single item, or is not OTLP."""
+        """Return a packet in two; nothing if it has a single item, is not OTLP, or has too many fields."""
         parts = _halved(item)
         with self._lock:
             item.lot.unsettled += bool(parts)
@@ -250,11 +250,12 @@ def _joined(entries: Sequence[Entry]) -> Packet:
 
 
 def _halved(packet: Packet) -> Sequence[Packet]:
-    """Return a packet in two; nothing if it has a single item, or is not OTLP."""
-    bodies = halves(packet.signal, packet.body)
-    if bodies is None:
+    """Return a packet in two; nothing if it has a single item, is not OTLP, or has too many fields."""
+    bodies = halves(packet.signal, packet.body) if packet.items > 1 else None
+    counted = None if bodies is None else items_of(packet.signal, bodies[0])
+    if bodies is None or counted is None:
         return ()
-    first = min(items_of(packet.signal, bodies[0]), packet.items)
+    first = min(counted, packet.items)
     return [
         replace(packet, body=body, items=items, gzipped=_compressed(body) if packet.gzipped else b"")
         for body, items in zip(bodies, (first, packet.items - first), strict=True)

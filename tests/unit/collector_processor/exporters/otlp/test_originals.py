@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from collector_processor.columns.batch import Decoded
 from collector_processor.exporters.delivery.bounded_queue import Batching
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
+from collector_processor.exporters.otlp import journal_cursor
 from collector_processor.exporters.otlp.originals import OriginalsForwarder
 from collector_processor.journal.base import Entry, Request, Signal
 from collector_processor.journal.memory import MemoryJournal
@@ -203,6 +205,22 @@ def test_a_sender_that_breaks_is_survived() -> None:
 
     assert destination.tries == [b"a", b"b"]
     assert running.counted("send_failed") == 2
+    assert running.telemetry.registry.get_sample_value("otel_ml_errors_total", {"stage": "originals"}) == 1
+
+
+def test_an_error_while_dividing_gives_up_on_that_request_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(signal: Signal, body: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(journal_cursor, "halves", no_memory)
+    destination = Destination(Delivery("refused", "too large", too_large=True))
+    with forwarding(Forwarding(destination)) as running:
+        running.journal.append(request(b"a"))
+        running.journal.append(request(b"b"))
+        wait_until(running.done)
+
+    assert destination.tries == [b"a", b"b"]
+    assert (running.counted("sent"), running.counted("send_failed")) == (2, 2)
     assert running.telemetry.registry.get_sample_value("otel_ml_errors_total", {"stage": "originals"}) == 1
 
 
