@@ -147,4 +147,4 @@ def _bare_spans(tracer: Tracer) -> None:
 
 def _repeated(calls: int, model: object, method: str, features: object) -> None:
     for _ in range(calls):
-        getattr(model, method)(features)  # found anew, or it would stay what it was before
+        getattr(model, method)(features)  # looked up in each call, because a patch replaces it

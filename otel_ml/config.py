@@ -64,12 +64,15 @@ _OTHERS: Final = (
     ENV_MODEL_VERSION,
     ENV_MAX_SPAN_BYTES,
     ENV_FOLLOW_SAMPLER,
+    ENV_MAX_FEATURES,
     "OTEL_ML_SKLEARN_METHODS",  # read by the instrumentor
     "OTEL_ML_DECODER",  # read by the service
 )
 _PRIVATE_WORDS: Final = re.compile(
     "FEATUR|CAPTUR|DENY|DENI|ALLOW|HASH|SALT|BUCKET|MASK|REDACT|PRIVA|PII|HIDE|SCRUB|ANONYM|EXCLUD|BLOCK|ENABL|DISAB"
 )
+_SERVICE_LINK: Final = re.compile(r"_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
+"""What Kubernetes adds to every container of a namespace for a Service called ``otel-ml…``."""
 _CLOSE: Final = 0.85
 """Similarity from which on a name is a misspelling."""
 
@@ -233,7 +236,7 @@ def misspelt(name: str) -> tuple[str | None, bool] | None:
     """
     known = (*_PRIVATE, *_OTHERS)
     plain = name.strip().upper().replace("-", "_")
-    if name in known or not plain.startswith("OTEL"):
+    if name in known or not plain.startswith("OTEL") or _SERVICE_LINK.search(name):
         return None
     meant = next(iter(get_close_matches(plain, known, 1, _CLOSE)), None)
     if meant is None and not plain.startswith(_PREFIX):

@@ -9,6 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, set_span_in_context
 
+from otel_ml.delivery.backlog import backlog, size_of
 from otel_ml.emit.arguments import event_time
 from otel_ml.emit.emitter import Emitter
 from otel_ml.encode.batch import Batch, BatchColumn, ColumnKind
@@ -90,6 +91,7 @@ def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, a
     for position, part in enumerate(payloads(Batch(lengths.pop(), columns), emitter.limits)):
         span = _start(emitter, at_ns) if position else first
         part[MODEL_NAME] = emitter.name
+        backlog.add(size_of(part))
         span.set_attributes(part)
         span.end(at_ns)
 

@@ -124,7 +124,14 @@ def by_kind(answer: Any, task: str | None) -> dict[str, Any]:
         return {}
     if isinstance(answer, Mapping):
         named = cast("Mapping[Any, Any]", answer)
-        return {str(name): value for name, value in named.items() if name in RECORD_ARGUMENTS}
+        known = {str(name): value for name, value in named.items() if name in RECORD_ARGUMENTS}
+        if not known:
+            report(
+                "names of a result",
+                "an observed function returned a mapping with none of: %s; it is not recorded; pass result=…",
+                ", ".join(RECORD_ARGUMENTS),
+            )
+        return known
     if task == "regression":
         return {"value": answer}
     first = cast("list[Any]", answer)[0] if isinstance(answer, (list, tuple)) and answer else answer

@@ -39,7 +39,7 @@ class SizeLimitedSpanExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send the spans in as many requests as their size needs, in order."""
         receiver.exporters.add(self._exporter)
-        return export_in_parts(self._exporter.export, spans, self._max_request_bytes)
+        return export_in_parts(self._exporter, self._exporter.export, spans, self._max_request_bytes)
 
     def shutdown(self) -> None:
         """Shut the wrapped exporter down."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("otel_ml")
 PROTOCOLS: Final = ("grpc", "http/protobuf")
 _HTTP_PORT: Final = 4318
+_PROTOCOL_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _INSTALL: Final = (
     "otel_ml.setup() needs the OpenTelemetry SDK and its OTLP exporter: pip install opentelemetry-sdk"
     " opentelemetry-exporter-otlp"
@@ -42,7 +44,8 @@ def setup(
     - ``endpoint``: of the service or of a Collector; by default that of the standard variables
       (``OTEL_EXPORTER_OTLP_ENDPOINT``), else this machine.
     - ``service_name``: by default ``OTEL_SERVICE_NAME``.
-    - ``protocol``: ``grpc`` or ``http/protobuf``; by default HTTP for port 4318, else gRPC.
+    - ``protocol``: ``grpc`` or ``http/protobuf``; by default that of ``OTEL_EXPORTER_OTLP_PROTOCOL`` if no endpoint is
+      given, else HTTP for port 4318 and gRPC for others.
     - ``headers``: sent with each request, such as a token.
 
     >>> setup("localhost:4317", protocol="json")
@@ -99,7 +102,12 @@ def _protocol(endpoint: str | None) -> str:
     if endpoint is None:
         from otel_ml.otlp_exporter import protocol
 
-        return protocol(os.environ)
+        if any(os.environ.get(name) for name in _PROTOCOL_VARIABLES):
+            return protocol(os.environ)
+        endpoint = next((address for name in _ENDPOINT_VARIABLES if (address := os.environ.get(name))), "")
+        if not endpoint:
+            return protocol(os.environ)
+        endpoint = _address(endpoint)
     return PROTOCOLS[urlsplit(endpoint).port == _HTTP_PORT]
 
 

@@ -96,6 +96,7 @@ def replace_statistics(
     restore_engine(engine, state["alerts"], now_ns)
     pipeline.become(changed)
     alerting.engine = engine
+    telemetry.alerts_firing.clear()  # of rules that are gone; the next sweep sets those of the new ones
 
 
 class Reloading:

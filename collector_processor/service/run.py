@@ -297,10 +297,10 @@ async def _run(
     notice = parts_notice()
     if notice is not None:
         _log.warning(notice)
+    # Before the start: without a handler, the signal would end the process.
+    loop.add_signal_handler(signal.SIGHUP, Reloading(service.reload, read, service.telemetry).request)
     if not await _started(service, stop):
         return 1
-    reloading = Reloading(service.reload, read, service.telemetry)
-    loop.add_signal_handler(signal.SIGHUP, reloading.request)
     _log.info("ready: %s", ", ".join(starmap(_shown, service.addresses())))
     for path in config.unused:
         _log.warning("%s is configured, but no pipeline uses it", path)
@@ -308,6 +308,7 @@ async def _run(
         _log.warning(notice)
     await stop.wait()
     _log.info("stopping")
+    loop.add_signal_handler(signal.SIGHUP, _log.info, "not reloaded: the service is stopping")
     for number in _SIGNALS:
         loop.add_signal_handler(number, os._exit, 128 + number)
     drained = await service.stop()

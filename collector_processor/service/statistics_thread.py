@@ -77,14 +77,17 @@ class StatisticsThread:
     def ask(self, question: Callable[[Pipeline], T], timeout_s: float) -> T:
         """Return what ``question`` returns for the pipeline, in this thread, after which the state is saved.
 
-        Raises what the question raises, and ``TimeoutError`` if the thread does not get to it in time.
+        Raises what the question raises, and ``TimeoutError`` if the thread does not begin with it in time.
         """
+        if self._stopping.is_set() or not self._thread.is_alive():
+            raise TimeoutError("the statistics thread is not running")
         answer: Future[T] = Future()
         self._asked.put(_Question(question, answer))
         try:
             return answer.result(timeout_s)
         except FutureTimeoutError:
-            answer.cancel()
+            if not answer.cancel():
+                return answer.result()  # it has begun, and what it does cannot be taken back
             raise TimeoutError(f"the statistics thread did not answer within {timeout_s:g} s") from None
 
     def start(self) -> None:

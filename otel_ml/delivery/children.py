@@ -11,12 +11,13 @@ import os
 import signal
 import sys
 import threading
+from time import monotonic
 from types import FrameType, ModuleType
 from typing import Any, Final
 
 import wrapt
 
-from otel_ml.delivery.flush import flush_at_end
+from otel_ml.delivery.flush import IDLE_S, flush_at_end
 
 _SPAWNED: Final = "--multiprocessing-fork"
 """An argument of spawned children."""
@@ -79,7 +80,11 @@ def _catch_sigterm() -> None:
 def _nudge(reader: int) -> None:
     while signal.SIGTERM not in os.read(reader, 4096):
         pass
+    started = monotonic()
     while not _begun.wait(_NUDGE_S):
+        if monotonic() - started > IDLE_S:  # the main thread is in C code, and would never run the handler
+            flush_at_end()
+            os.kill(os.getpid(), signal.SIGKILL)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 

@@ -35,19 +35,11 @@ def printable(span: ReadableSpan) -> ReadableSpan:
     attributes = span.attributes or {}
     if not any(isinstance(value, bytes) for value in attributes.values()):
         return span
-    from opentelemetry.sdk.trace import ReadableSpan
+    from otel_ml.delivery.copies import copy_of
 
-    return ReadableSpan(
-        span.name,
-        span.context,
-        span.parent,
-        span.resource,
-        {key: f"{len(value)} bytes" if isinstance(value, bytes) else value for key, value in attributes.items()},
-        span.events,
-        span.links,
-        span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
+    return copy_of(
+        span,
+        attributes={
+            key: f"{len(value)} bytes" if isinstance(value, bytes) else value for key, value in attributes.items()
+        },
     )

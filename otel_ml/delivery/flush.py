@@ -46,7 +46,7 @@ def flush(timeout_s: float = TOTAL_S) -> bool:
 def flush_at_end() -> None:
     """Send what is waiting in a process that is about to end, and give up soon if the receiver takes nothing."""
     receiver.exiting = True
-    receiver.failing_s = 0.0
+    receiver.failing_s.clear()
     with suppress(RuntimeError):  # Python 3.12.0 starts no thread at exit
         traces, measured = _flushed(TOTAL_S, IDLE_S)
         if not traces.is_set():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import wrapt
 
@@ -37,27 +37,28 @@ what the exporters spend on one request."""
 
 
 class Receiver:
-    """What is known about the receiver of one process: when it last took a request, and whether to keep trying."""
+    """What is known about the receivers of one process: when one last took a request, and whether to keep trying."""
 
     def __init__(self) -> None:
         self.last_success = 0.0
-        self.failing_s = 0.0
+        self.failing_s: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        """Seconds that requests in a row have spent on failing, by exporter: they may send to different receivers."""
         self.exiting = False
         self.abandoned = False
         self.exporters: WeakSet[SpanExporter] = WeakSet()
 
-    def took(self) -> None:
+    def took(self, exporter: object) -> None:
         """Note a request that was delivered."""
-        self.last_success, self.failing_s = monotonic(), 0.0
+        self.last_success = monotonic()
+        self.failing_s.pop(exporter, None)
 
-    def failed(self, duration_s: float) -> None:
+    def failed(self, exporter: object, duration_s: float) -> None:
         """Note a request that was not delivered, after all retries."""
-        self.failing_s += duration_s
+        self.failing_s[exporter] = self.failing_s.get(exporter, 0.0) + duration_s
 
-    @property
-    def hopeless(self) -> bool:
-        """Whether further requests would only hold up the application."""
-        return self.abandoned or self.failing_s > (0 if self.exiting else _HOPELESS_S)
+    def hopeless(self, exporter: object) -> bool:
+        """Return whether further requests of an exporter would only hold up the application."""
+        return self.abandoned or self.failing_s.get(exporter, 0.0) > (0 if self.exiting else _HOPELESS_S)
 
     def abandon(self) -> None:
         """Stop sending: abort the request in flight, and drop what follows."""
@@ -70,7 +71,10 @@ receiver = Receiver()
 
 
 def export_in_parts(
-    export: Callable[[Sequence[ReadableSpan]], SpanExportResult], spans: Sequence[ReadableSpan], max_bytes: int
+    exporter: object,
+    export: Callable[[Sequence[ReadableSpan]], SpanExportResult],
+    spans: Sequence[ReadableSpan],
+    max_bytes: int,
 ) -> SpanExportResult:
     """Send spans in requests of at most about ``max_bytes``, in order; a span that exceeds it is sent alone.
 
@@ -80,17 +84,17 @@ def export_in_parts(
 
     result, delivered = SpanExportResult.SUCCESS, 0
     if not receiver.abandoned and not receiver.exiting:
-        receiver.failing_s = 0.0  # a new batch, some seconds later: try again
+        receiver.failing_s.pop(exporter, None)  # a new batch, some seconds later: try again
     for request in split(spans, max_bytes):
-        if receiver.hopeless:
+        if receiver.hopeless(exporter):
             _logger.warning("the receiver does not answer; %d of %d spans are lost", len(spans) - delivered, len(spans))
             return SpanExportResult.FAILURE
         started = monotonic()
         if export(request) is SpanExportResult.SUCCESS:
-            receiver.took()
+            receiver.took(exporter)
             delivered += len(request)
         else:
-            receiver.failed(monotonic() - started)
+            receiver.failed(exporter, monotonic() - started)
             result = SpanExportResult.FAILURE
     return result
 
@@ -119,7 +123,7 @@ def _export(
     if not any(_is_ours(span) for span in spans):
         return export(*args, **kwargs)
     receiver.exporters.add(exporter)
-    return export_in_parts(export, spans, DEFAULT_MAX_REQUEST_BYTES)
+    return export_in_parts(exporter, export, spans, DEFAULT_MAX_REQUEST_BYTES)
 
 
 def _is_ours(span: ReadableSpan) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from typing import Any, Final, cast
 
 from otel_ml.config import ATTRIBUTE_ROOM, ENV_MAX_FEATURES
@@ -79,11 +78,15 @@ class RecordedCall:
         """Return the attributes of a call of one row, besides the model's identity."""
         emitter = self._emitter
         settings = emitter.settings
-        features = _EMPTY if row is None else row
-        attributes = feature_attributes(features, emitter.redaction.features, settings.max_string_chars)
-        if len(attributes) > settings.max_features:
-            report_over_limit(_FEATURES, len(attributes), settings.max_features)
-            attributes = dict(islice(attributes.items(), settings.max_features))
+        features, routes = _EMPTY if row is None else row, emitter.redaction.features
+        sent = features
+        if len(features) > settings.max_features:
+            # By name, before missing cells are left out: otherwise the row would decide which features leave.
+            kept = [name for name in features if routes[name] is not None]
+            if len(kept) > settings.max_features:
+                report_over_limit(_FEATURES, len(kept), settings.max_features)
+                sent = {name: features[name] for name in kept[: settings.max_features]}
+        attributes = feature_attributes(sent, routes, settings.max_string_chars)
         if self.segments or emitter.segment_names or self.attributions is not None:
             attributes = self._with_segments_and_attributions(features, attributes)
         elif len(attributes) > emitter.flat_limit:

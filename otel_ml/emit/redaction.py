@@ -94,7 +94,9 @@ class Redaction:
         """Note a key for the check of patterns."""
         if self.unmatched and len(self._seen) < _CACHE_LIMIT:
             self._seen.add(name)
-            self.unmatched -= {pattern for pattern in self.unmatched if _matches(name, (pattern,))}
+            for pattern in tuple(self.unmatched):  # a copy: other threads remove from it
+                if _matches(name, (pattern,)):
+                    self.unmatched.discard(pattern)
 
     def check_patterns(self, model: str) -> None:
         """Report the patterns that have matched nothing, once the features have had time to show up."""

@@ -37,7 +37,7 @@ def is_rehearsal() -> bool:
         if frame is None:
             return False
         module: str = frame.f_globals.get("__name__") or ""
-        if module.startswith(_PACKAGE) and (frame.f_code.co_name in _FUNCTIONS or module.startswith(_MODULES)):
+        if module.partition(".")[0] == _PACKAGE and (frame.f_code.co_name in _FUNCTIONS or module.startswith(_MODULES)):
             return True
         frame = frame.f_back
     return False

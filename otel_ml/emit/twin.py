@@ -14,6 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceSt
 from opentelemetry.util.types import Attributes
 
 from otel_ml.config import MAX_ATTRIBUTES
+from otel_ml.delivery.copies import copy_of
 from otel_ml.semconv import TRACE_SAMPLED
 
 _OTEL: Final = "ot"
@@ -108,7 +109,7 @@ class _ExportAll(SpanProcessor):
         """Pass the span, or its copy with a context that every exporter takes."""
         context = span.context
         if context is not None and (not context.trace_flags.sampled or _OTEL in context.trace_state):
-            span = _with_context(span, _exported(context))
+            span = copy_of(span, context=_exported(context))
         self._source.on_end(span)
 
     def shutdown(self) -> None:
@@ -142,20 +143,3 @@ def without_threshold(state: TraceState) -> TraceState:
         return state
     kept = [part for part in fields.split(";") if part.partition(":")[0].strip() != _THRESHOLD]
     return state.update(_OTEL, ";".join(kept)) if kept else state.delete(_OTEL)
-
-
-def _with_context(span: ReadableSpan, context: SpanContext) -> ReadableSpan:
-    return ReadableSpan(
-        span.name,
-        context,
-        span.parent,
-        span.resource,
-        span.attributes,
-        span.events,
-        span.links,
-        span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )

@@ -25,6 +25,7 @@ class ModelNames:
     """
 
     def __init__(self) -> None:
+        self._owners: dict[str, Hashable] = {}
         self._by_traits: dict[Hashable, str] = {}
         self._by_instance: ByInstance[str] = ByInstance()
         self._holders: dict[str, ref[Any]] = {}
@@ -39,7 +40,7 @@ class ModelNames:
             return name
         name = self._by_traits.get((given, class_name, traits))
         if name is None:
-            name = self._new(given, class_name)
+            name = self._new(given, class_name, (class_name, traits))
             if len(self._by_traits) < MODELS:
                 self._by_traits[given, class_name, traits] = name
         elif self._is_held(name):
@@ -61,13 +62,13 @@ class ModelNames:
         holder = self._holders.get(name)
         return holder is not None and holder() is not None
 
-    def _new(self, given: str, class_name: str) -> str:
-        taken = set(self._by_traits.values())
-        if given not in taken:
+    def _new(self, given: str, class_name: str, owner: Hashable) -> str:
+        # Two threads may come at once: setdefault lets one of them have the name.
+        if self._owners.setdefault(given, owner) == owner:
             return given
         base = name = f"{given}/{class_name}"
         number = 1
-        while name in taken and len(taken) < MODELS:
+        while len(self._owners) < MODELS and self._owners.setdefault(name, owner) != owner:
             number += 1
             name = f"{base}-{number}"
         report(

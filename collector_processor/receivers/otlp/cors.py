@@ -16,6 +16,9 @@ from collector_processor.settings.base import Settings
 _ALWAYS: Final = frozenset({"accept", "content-type", "content-encoding", "origin", "x-requested-with"})
 """Headers that a browser's SDK cannot do without."""
 
+_LONGEST_ORIGIN: Final = 300
+"""A scheme, a host name of 253 characters and a port; a pattern with several ``*`` takes long for longer ones."""
+
 
 class Cors(Settings):
     """Which web pages may send."""
@@ -37,7 +40,7 @@ def with_cors(handler: HttpHandler, cors: Cors) -> HttpHandler:
     async def answered(call: HttpCall) -> HttpAnswer | None:
         headers = call.head.headers
         origin = headers.get("origin", "")
-        allowed = bool(origin) and origins.fullmatch(origin) is not None
+        allowed = 0 < len(origin) <= _LONGEST_ORIGIN and origins.fullmatch(origin) is not None
         if call.head.method == "OPTIONS" and "access-control-request-method" in headers:
             # Browsers send no token with this question, so it comes before the guard.
             asked = headers.get("access-control-request-headers", "")

@@ -167,7 +167,7 @@ def test_with_a_ca_nothing_leaves_in_plain_text(
                     return
                 with connection:
                     connection.settimeout(10)
-                    # A gRPC server speaks first in plain text, so that a client in plain text goes on to its headers.
+                    # The server sends its settings in plain text first; a client in plain text then sends its headers.
                     connection.sendall(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
                     came.append(connection.recv(65536))
 

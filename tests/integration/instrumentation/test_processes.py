@@ -180,3 +180,35 @@ def test_uvicorn_loses_nothing_when_a_signal_stops_it(sink: Sink) -> None:
     done = run(sink, "-c", SERVER)
     assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
     assert [span.name for span in sink.spans()] == ["predict m"]
+
+
+STUCK = """
+import ctypes, multiprocessing as mp, time
+import otel_ml
+
+otel_ml.Model("m")
+
+
+def stuck(begun):
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    libc.pthread_mutex_lock(mutex)
+    begun.set()
+    libc.pthread_mutex_lock(mutex)  # for good, and no signal ends it
+
+
+if __name__ == "__main__":
+    begun = mp.get_context("fork").Event()
+    child = mp.get_context("fork").Process(target=stuck, args=(begun,))
+    child.start()
+    begun.wait()
+    child.terminate()
+    child.join(40)
+    print("ended", child.exitcode)
+"""
+
+
+def test_a_child_that_is_stuck_in_c_code_ends_when_it_is_terminated(sink: Sink, tmp_path: Path) -> None:
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    answer = run(sink, str(script))
+    assert f"ended -{signal.SIGKILL.value}" in answer.stdout

@@ -87,3 +87,10 @@ def test_an_origin_cannot_add_headers(serve: Callable[..., Any], origin: str) ->
         return
     assert answer.status_code == 200
     assert "x" not in answer.headers
+
+
+def test_an_origin_that_is_longer_than_a_host_name_is_not_matched_at_all(serve: Callable[..., Any]) -> None:
+    service = serve(http={"cors": Cors(allowed_origins=("https://*.*.example.com",))})
+    assert "access-control-allow-origin" in ask(service, "https://a.b.example.com").headers
+    # A pattern with several stars would take many seconds for it, in the receiver's event loop.
+    assert "access-control-allow-origin" not in ask(service, "https://" + "." * 60_000).headers

@@ -30,7 +30,7 @@ class Slow(SpanExporter):
 
 
 class Stuck(SpanExporter):
-    """Takes nothing until it is told to."""
+    """Takes nothing until the test opens it."""
 
     def __init__(self) -> None:
         self.released = threading.Event()

@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from otel_ml import config
 from otel_ml.config import Config, Settings, identity, resolve
 
 ALL = {
@@ -119,3 +120,26 @@ def test_identity_prefers_the_argument() -> None:
     assert identity("m", "", environ) == ("m", "v")
     with pytest.raises(ValueError, match="a model needs a name"):
         identity(None, "", {"OTEL_ML_MODEL_NAME": " "})
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    names = [value for name, value in vars(config).items() if name.startswith("ENV_")]
+    assert len(names) > 10
+    assert [name for name in names if config.misspelt(name) is not None] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "SERVICE_PORT_GRPC",
+        "PORT",
+        "PORT_4317_TCP",
+        "PORT_4317_TCP_ADDR",
+        "PORT_4318_UDP_PROTO",
+    ],
+)
+def test_what_kubernetes_adds_for_a_service_of_our_name_is_no_mistake(name: str) -> None:
+    assert config.misspelt(f"OTEL_ML_{name}") is None
+    assert config.misspelt(f"OTEL_ML_FEATURES_{name}") is None

@@ -333,3 +333,10 @@ def test_two_models_without_a_name_that_differ_are_reported_once(monkeypatch, ca
     Model(task="binary_classification")
     [message] = caplog.messages
     assert "'only one name' of OTEL_ML_MODEL_NAME" in message
+
+
+def test_which_features_leave_does_not_depend_on_missing_cells() -> None:
+    config = Config(max_features=2)
+    with capture() as captured, Model("m", config=config).predict({"a": None, "b": 1, "c": 2, "d": 3}):
+        pass
+    assert captured.predictions[0].features == {"b": 1}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from otel_ml import Model, problems
+from otel_ml.observe import by_kind
 from otel_ml.testing import Captured, capture
 
 
@@ -168,3 +169,8 @@ def test_unknown_names_are_refused() -> None:
         model.observe(features=3)(predict)
     with pytest.raises(ValueError, match="result 'probability' is unknown; allowed: class_, score, value"):
         model.observe(result="probability")(predict)
+
+
+def test_a_mapping_without_a_known_name_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    assert by_kind({"probability": 0.2}, None) == {}
+    assert "returned a mapping with none of" in caplog.text

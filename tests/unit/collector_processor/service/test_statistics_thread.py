@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -114,3 +115,26 @@ def test_an_exporter_that_fails_keeps_nothing_from_the_others(caplog: pytest.Log
     assert measurement in good.measurements
     assert telemetry.registry.get_sample_value("otel_ml_errors_total", {"stage": "export"})
     assert "export of exporters.bad/one failed" in caplog.text
+
+
+def test_a_question_that_has_begun_is_answered_and_one_to_a_stopped_thread_is_refused_at_once() -> None:
+    journal, begun, going = MemoryJournal(Telemetry()), threading.Event(), threading.Event()
+    journal.subscribe(CONSUMER, essential=True)
+    statistics = StatisticsThread(journal, cast(Pipeline, Counting(journal)), (), Telemetry())
+    with pytest.raises(TimeoutError, match="not running"):
+        statistics.ask(lambda _: None, 60.0)
+    statistics.start()
+
+    def slow(_: Pipeline) -> str:
+        begun.set()
+        going.wait(30.0)
+        return "changed"
+
+    threading.Timer(1.0, going.set).start()
+    # Its time is over long before it ends, but what it does cannot be taken back.
+    assert statistics.ask(slow, 0.5) == "changed"
+    assert begun.is_set()
+    journal.close()
+    assert statistics.stop(30.0)
+    with pytest.raises(TimeoutError, match="not running"):
+        statistics.ask(lambda _: None, 60.0)

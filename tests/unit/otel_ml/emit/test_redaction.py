@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -202,3 +204,17 @@ def test_rounding(value: object, lower: float | None) -> None:
 
 def test_a_width_too_small_for_the_value_leaves_it() -> None:
     assert RedactionRule("bucket", width=1e-300).apply(1e300) == 1e300
+
+
+def test_keys_may_be_seen_by_several_threads_at_once() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(30):
+            redaction = Redaction(Settings(deny=tuple(f"none{number}_*" for number in range(12))))
+            with ThreadPoolExecutor(4) as pool:
+                seen = [pool.submit(redaction.see, f"none{number % 12}_{number}") for number in range(200)]
+            assert [each.result() for each in seen] == [None] * 200
+            assert redaction.unmatched == set()
+    finally:
+        sys.setswitchinterval(before)

@@ -34,6 +34,7 @@ def called_by(module: str, function: str) -> ModuleType:
         ("mlflow.sklearn", "patched_predict", True),
         ("mlflow.pyfunc.scoring_server", "invocations", True),
         ("shop.mlflow", "save_model", True),
+        ("mlflow_jobs", "save_model", True),
     ],
 )
 def test_only_predictions_that_serve_someone_count(
