@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from typing import cast
 
@@ -14,6 +16,7 @@ from collector_processor.journal.memory import MemoryJournal
 from collector_processor.monitors.base import Measurement
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.service import statistics_thread
 from collector_processor.service.statistics_thread import CONSUMER, PORTION_ROWS, StatisticsThread
 
 
@@ -117,8 +120,23 @@ def test_an_exporter_that_fails_keeps_nothing_from_the_others(caplog: pytest.Log
     assert "export of exporters.bad/one failed" in caplog.text
 
 
-def test_a_question_that_has_begun_is_answered_and_one_to_a_stopped_thread_is_refused_at_once() -> None:
-    journal, begun, going = MemoryJournal(Telemetry()), threading.Event(), threading.Event()
+def test_a_question_that_has_begun_is_answered_and_one_to_a_stopped_thread_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, given_up = threading.Event(), threading.Event()
+
+    class Impatient(Future[str]):
+        """An answer whose time is over when the question has begun, and long before it ends."""
+
+        def result(self, timeout: float | None = None) -> str:
+            if timeout is None:
+                given_up.set()
+                return super().result()
+            assert begun.wait(30.0)
+            raise FutureTimeoutError
+
+    monkeypatch.setattr(statistics_thread, "Future", Impatient)
+    journal = MemoryJournal(Telemetry())
     journal.subscribe(CONSUMER, essential=True)
     statistics = StatisticsThread(journal, cast(Pipeline, Counting(journal)), (), Telemetry())
     with pytest.raises(TimeoutError, match="not running"):
@@ -127,13 +145,11 @@ def test_a_question_that_has_begun_is_answered_and_one_to_a_stopped_thread_is_re
 
     def slow(_: Pipeline) -> str:
         begun.set()
-        going.wait(30.0)
+        assert given_up.wait(30.0)
         return "changed"
 
-    threading.Timer(1.0, going.set).start()
-    # Its time is over long before it ends, but what it does cannot be taken back.
+    # What it does cannot be taken back.
     assert statistics.ask(slow, 0.5) == "changed"
-    assert begun.is_set()
     journal.close()
     assert statistics.stop(30.0)
     with pytest.raises(TimeoutError, match="not running"):
