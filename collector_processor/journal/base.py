@@ -78,7 +78,10 @@ class Journal(Protocol):
         ...
 
     def remaining(self, consumer: str) -> Sequence[Request]:
-        """Return what a consumer has neither committed nor released, in order."""
+        """Return what a consumer has neither committed nor released, in order.
+
+        What made way while the consumer had taken it is there without its content.
+        """
         ...
 
     def close(self) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
+from collector_processor.columns.batch import Decoded
 from collector_processor.columns.parts import bytes_of
 from collector_processor.journal.base import Entry, JournalFullError, Request, Signal
 from collector_processor.own.telemetry import Telemetry
@@ -26,13 +27,17 @@ _ENTRY_BYTES: Final = 512
 
 @dataclass(slots=True)
 class _Consumer:
-    """One reader. ``unread`` and ``taken`` (read, not committed) are ordered offsets; dicts, to remove any of them."""
+    """One reader. ``unread`` and ``taken`` (read, not committed) are ordered offsets; dicts, to remove any of them.
+
+    ``evicted`` has what made way while it was taken, without its content: it may still be delivered.
+    """
 
     name: str
     essential: bool
     signals: frozenset[str]
     unread: OrderedDict[int, None] = field(default_factory=OrderedDict[int, None])
     taken: OrderedDict[int, None] = field(default_factory=OrderedDict[int, None])
+    evicted: dict[int, Request] = field(default_factory=dict[int, Request])
 
     def wants(self, signal: str) -> bool:
         return not self.signals or signal in self.signals
@@ -114,6 +119,9 @@ class MemoryJournal:
                 known.signals = frozenset(signals)
                 known.taken.update(known.unread)
                 known.unread, known.taken = known.taken, OrderedDict()
+                for request in known.evicted.values():
+                    self._lost(request, known)
+                known.evicted.clear()
                 self._changed.notify_all()
                 return
             added = self._consumers[consumer] = _Consumer(consumer, essential, frozenset(signals))
@@ -164,6 +172,7 @@ class MemoryJournal:
         """Release everything up to and including ``offset`` for ``consumer``, read or not."""
         with self._changed:
             reader = self._consumer(consumer)
+            reader.evicted = {other: request for other, request in reader.evicted.items() if other > offset}
             for offsets in (reader.taken, reader.unread):
                 while offsets and next(iter(offsets)) <= offset:
                     done, _ = offsets.popitem(last=False)
@@ -173,16 +182,18 @@ class MemoryJournal:
         """Release one entry for ``consumer``, wherever it is among the others."""
         with self._changed:
             reader = self._consumer(consumer)
+            reader.evicted.pop(offset, None)
             for offsets in (reader.taken, reader.unread):
                 if offset in offsets:
                     del offsets[offset]
                     self._release(offset, reader)
 
     def remaining(self, consumer: str) -> Sequence[Request]:
-        """Return what ``consumer`` has neither committed nor released, in order."""
+        """Return what ``consumer`` has neither committed nor released, in order; what made way without its content."""
         with self._changed:
             reader = self._consumer(consumer)
-            return [self._held[offset].entry.request for offset in sorted((*reader.taken, *reader.unread))]
+            held = {offset: self._held[offset].entry.request for offset in (*reader.taken, *reader.unread)}
+            return [request for _, request in sorted((held | reader.evicted).items(), key=lambda each: each[0])]
 
     def close(self) -> None:
         """Refuse further appends and wake all readers; what is held can still be read."""
@@ -245,12 +256,17 @@ class MemoryJournal:
         for consumer in self._consumers.values():
             if offset in consumer.unread:
                 del consumer.unread[offset]
-                self._telemetry.exported("enqueue_failed", request.signal, consumer.name, request.items)
-                self._telemetry.dropped(("journal", "destination_lagging"), request.items)
-            # What was read already is being delivered; removing it here does not lose it.
-            consumer.taken.pop(offset, None)
+                self._lost(request, consumer)
+            elif offset in consumer.taken:
+                # What was read already is being delivered; removing it here does not lose it.
+                del consumer.taken[offset]
+                consumer.evicted[offset] = replace(request, body=b"", decoded=Decoded(), gzipped=b"")
         del self._held[offset]
         self._bytes -= held.size
+
+    def _lost(self, request: Request, consumer: _Consumer) -> None:
+        self._telemetry.exported("enqueue_failed", request.signal, consumer.name, request.items)
+        self._telemetry.dropped(("journal", "destination_lagging"), request.items)
 
 
 def request_bytes(request: Request) -> int:

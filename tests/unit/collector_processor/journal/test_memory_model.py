@@ -24,6 +24,7 @@ class Reader:
     signals: tuple[Signal, ...]
     unread: list[int] = field(default_factory=list[int])
     taken: list[int] = field(default_factory=list[int])
+    evicted: list[int] = field(default_factory=list[int])
     lost: int = 0
 
     def needs(self, offset: int) -> bool:
@@ -57,6 +58,7 @@ class Model:
                 oldest = next(offset for offset in self.held() if offset not in waited_for)
                 for reader in self.readers.values():
                     reader.lost += self.log[oldest].items if oldest in reader.unread else 0
+                    reader.evicted += [oldest] * (oldest in reader.taken)
                     reader.unread = [offset for offset in reader.unread if offset != oldest]
                     reader.taken = [offset for offset in reader.taken if offset != oldest]
         self.log.append(request)
@@ -85,6 +87,8 @@ class JournalMachine(RuleBasedStateMachine):
             known.signals = signals
             known.unread = sorted(known.unread + known.taken)
             known.taken = []
+            known.lost += sum(self.model.log[offset].items for offset in known.evicted)
+            known.evicted = []
         self.journal.subscribe(name, essential=essential, signals=signals)
 
     @rule(
@@ -125,8 +129,21 @@ class JournalMachine(RuleBasedStateMachine):
         reader = self.model.readers[name]
         reader.unread = [other for other in reader.unread if other > offset]
         reader.taken = [other for other in reader.taken if other > offset]
+        reader.evicted = [other for other in reader.evicted if other > offset]
 
         self.journal.commit(name, offset)
+
+    @precondition(lambda self: self.model.readers and self.model.log)
+    @rule(choice=st.integers(0, 99), offset=st.integers(0, 99))
+    def release(self, choice: int, offset: int) -> None:
+        name = sorted(self.model.readers)[choice % len(self.model.readers)]
+        offset %= len(self.model.log)
+        reader = self.model.readers[name]
+        for offsets in (reader.unread, reader.taken, reader.evicted):
+            if offset in offsets:
+                offsets.remove(offset)
+
+        self.journal.release(name, offset)
 
     @invariant()
     def holds_what_somebody_waits_for_and_no_more(self) -> None:
@@ -148,6 +165,9 @@ class JournalMachine(RuleBasedStateMachine):
             )
             assert counted == reader.lost
             assert self.journal.lag(name) == len(reader.unread) + len(reader.taken)
+            left = [self.model.log[offset] for offset in sorted(reader.unread + reader.taken + reader.evicted)]
+            remaining = self.journal.remaining(name)
+            assert [(each.signal, each.items) for each in remaining] == [(each.signal, each.items) for each in left]
 
 
 TestJournalAgainstItsModel = JournalMachine.TestCase
