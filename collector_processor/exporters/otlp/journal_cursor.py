@@ -17,6 +17,7 @@ from collector_processor.exporters.delivery.retry import Delivery
 from collector_processor.exporters.otlp.encoder import REQUEST_BYTES
 from collector_processor.journal.base import Entry, Journal, Signal
 from collector_processor.own.metrics import ITEMS
+from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 
 _ORDERED: Final[Signal] = "metrics"
@@ -142,9 +143,9 @@ class JournalCursor:
     def _next(self) -> Packet | None:
         """Return a packet that is ready, or wait a moment for one."""
         blocked = (_ORDERED,) if self._ordered else ()
-        for packet in self._ready:
+        for place, packet in enumerate(self._ready):
             if packet.signal not in blocked:
-                self._ready.remove(packet)
+                del self._ready[place]
                 return self._begun(packet)
         wait_s, began_s = self._wait_s(blocked), time.monotonic()
         # One at a time: what is read but not under way is not bounded by the journal any more.
@@ -159,15 +160,30 @@ class JournalCursor:
             self._since_s.setdefault(kind, now_s)
         for kind, collected in self._collected.items():
             if kind[0] not in blocked and self._is_enough(collected, now_s - self._since_s[kind]):
-                packets = self._cut(_joined(self._portion(collected)))
+                packet = _joined(self._portion(collected))
                 self._since_s[kind] = now_s
                 if not collected:
                     del self._collected[kind], self._since_s[kind]
-                self._ready.extend(packets[1:])
-                return self._begun(packets[0])
+                return self._begun(packet)
         return None
 
     def _begun(self, packet: Packet) -> Packet:
+        """Return a packet, or its first part of at most ``max_size`` items where it can be divided.
+
+        The rest waits uncut: each part has a copy of what surrounds its items, so that all of them could take much
+        more memory than the packet.
+        """
+        limit = 0 if self._batching is None else self._batching.max_size
+        while limit and packet.items > limit:
+            parts: Sequence[Packet] = ()
+            with survived("originals", self._telemetry, part=f"dividing for exporters.{self._name}"):
+                parts = _halved(packet)
+            if not parts:
+                break
+            with self._lock:
+                packet.lot.unsettled += 1
+            packet, rest = parts
+            self._ready.appendleft(rest)
         with self._lock:
             self._ordered += packet.signal == _ORDERED
         return packet
@@ -205,16 +221,6 @@ class JournalCursor:
                 break
             taken.append(collected.pop(0))
         return taken
-
-    def _cut(self, packet: Packet) -> list[Packet]:
-        """Return a packet in parts of at most ``max_size`` items, where it can be divided."""
-        if self._batching is None or not self._batching.max_size or packet.items <= self._batching.max_size:
-            return [packet]
-        parts = _halved(packet)
-        if not parts:
-            return [packet]
-        packet.lot.unsettled += 1
-        return [each for part in parts for each in self._cut(part)]
 
     def _count(self, item: Packet, delivery: Delivery) -> None:
         what = ITEMS[item.signal].replace("_", " ")

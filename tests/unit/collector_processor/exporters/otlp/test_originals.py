@@ -2,19 +2,24 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, TracesData
 
 from collector_processor.columns.batch import Decoded
 from collector_processor.exporters.delivery.bounded_queue import Batching
 from collector_processor.exporters.delivery.connection import Connection
 from collector_processor.exporters.delivery.retry import Delivery, RetryPolicy
 from collector_processor.exporters.otlp import journal_cursor
+from collector_processor.exporters.otlp.journal_cursor import JournalCursor
 from collector_processor.exporters.otlp.originals import OriginalsForwarder
 from collector_processor.journal.base import Entry, Request, Signal
 from collector_processor.journal.memory import MemoryJournal
@@ -279,6 +284,56 @@ def test_shutdown_does_not_wait_for_a_destination_that_is_down() -> None:
     assert destination.tries == [b"a", b"a", b"b"]
     assert not running.done()
     assert running.counted("send_failed") == 0
+
+
+@pytest.mark.parametrize("outcome", ["retry", "sent"])
+def test_what_makes_way_while_it_is_tried_is_counted_once(outcome: Literal["retry", "sent"]) -> None:
+    telemetry = Telemetry()
+    journal = MemoryJournal(telemetry, max_entries=1)
+    cursor = JournalCursor("otlp", journal, telemetry)
+    cursor.open(())
+    journal.append(request(b"a", items=7))
+    packet = cursor.take()
+    assert packet is not None
+    journal.append(request(b"b", items=2))
+    cursor.close()
+    cursor.settle(packet, Delivery(outcome))
+    left = cursor.abandon()
+
+    value = telemetry.registry.get_sample_value
+    stopped = value("otel_ml_dropped_total", {"stage": "journal", "reason": "stopped", "intentional": "false"})
+    sent = value("otelcol_exporter_sent_spans_total", {"exporter": "otlp"}) or 0
+    assert (stopped, sent) == ((9, 0) if outcome == "retry" else (2, 7))
+    assert left == ("2 requests with 9 spans" if outcome == "retry" else "1 requests with 2 spans")
+
+
+def test_a_request_is_cut_one_part_at_a_time() -> None:
+    # Each part has a copy of the resource: all of them at once would take 50 MB.
+    large = Resource(attributes=[KeyValue(key="text", value=AnyValue(string_value="x" * 2**18))])
+    scope = ScopeSpans(spans=[Span(name=f"s{number}") for number in range(200)])
+    body = TracesData(resource_spans=[ResourceSpans(resource=large, scope_spans=[scope])]).SerializeToString()
+    telemetry = Telemetry()
+    journal = MemoryJournal(telemetry)
+    cursor = JournalCursor("otlp", journal, telemetry, Batching(min_size=1, max_size=1))
+    cursor.open(())
+    journal.append(request(body, items=200))
+    cursor.close()
+    names: list[str] = []
+    tracemalloc.start()
+    try:
+        while (packet := cursor.take()) is not None:
+            assert journal.lag("otlp") == 1
+            part = TracesData.FromString(packet.body).resource_spans[0]
+            assert (part.resource, packet.items) == (large, 1)
+            names += [span.name for span in part.scope_spans[0].spans]
+            cursor.settle(packet, SENT)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert names == [span.name for span in scope.spans]
+    assert journal.lag("otlp") == 0
+    assert peak < 10 * 2**20
 
 
 def test_no_try_outlasts_the_shutdown() -> None:
