@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -76,6 +77,11 @@ class Target:
         """``host`` or ``host:port`` as a URL and a ``Host`` header have it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
+
+    @property
+    def basic(self) -> str:
+        """The user and the password as an ``Authorization`` header has them; empty without a user."""
+        return "" if self.user is None else f"Basic {b64encode(f'{self.user}:{self.password}'.encode()).decode()}"
 
     def grpc(self, *, secure: bool) -> str:
         """Return the address as gRPC's library reads it.

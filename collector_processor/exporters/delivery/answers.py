@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
@@ -34,16 +35,31 @@ _SIZE = re.compile(
 
 
 def secrets_of(headers: Mapping[str, str], endpoint: str) -> tuple[str, ...]:
-    """Return what must not appear in a log: values of headers, also without their scheme, and those of the address."""
-    values = {*headers.values()}
-    values |= {value.rpartition(" ")[2] for value in headers.values()}
+    """Return what must not appear in a log: values of headers, and the user, password and query of the address.
+
+    Headers, and the one that the address becomes, are masked without their scheme, too, and the parts of Basic ones.
+    """
+    sent, values = {*headers.values()}, set[str]()
     try:
         target = parse_target(endpoint)
-        values |= {target.password, *(pair.partition("=")[2] for pair in target.query.split("&"))}
+        sent.add(target.basic)
+        values |= {pair.partition("=")[2] for pair in target.query.split("&")}
     except ValueError:
         pass  # nothing is ever sent there
-    values |= {unquote(value) for value in values}
+    values |= {text for value in sent for text in (value, value.rpartition(" ")[2], *_basic(value))}
+    values |= {text for value in values for text in (unquote(value), quote(value, safe=""))}
     return tuple(sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+def _basic(header: str) -> tuple[str, ...]:
+    """Return the user and the password in the value of a Basic header; nothing for another one."""
+    scheme, _, pair = header.partition(" ")
+    try:
+        text = b64decode(pair.strip(), validate=True).decode() if scheme.lower() == "basic" else ""
+    except ValueError:
+        return ()
+    user, _, password = text.partition(":")
+    return user, password
 
 
 def line(text: str, secrets: Iterable[str] = ()) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import time
-from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -153,8 +152,8 @@ class HttpClient:
         target, secure = place.target, place.secure
         host, port = target.host or _LOCALHOST, target.port or (443 if secure else 80)
         proxy = proxy_of(target, "http", secure=secure)
-        to, to_port = (proxy.host, proxy.port) if proxy else (host, port)
-        proxy_headers = proxy.headers if proxy else {}
+        to, to_port = proxy.place if proxy else (host, port)
+        proxy_headers = {"Proxy-Authorization": proxy.target.basic} if proxy and proxy.target.basic else {}
         try:
             if secure:
                 made = HTTPSConnection(to, to_port, timeout=timeout_s, context=client_context(self._tls))
@@ -213,7 +212,7 @@ class HttpClient:
             "Host": place.target.authority or _LOCALHOST,
             "Accept-Encoding": "identity",
             "Content-Length": str(length),
-            **_authorization(place.target),
+            **({"Authorization": place.target.basic} if place.target.basic else {}),
             **self._headers,
             **headers,
             **connection.proxy_headers,
@@ -248,10 +247,3 @@ def _unix_socket(path: str, timeout_s: float) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _authorization(target: Target) -> dict[str, str]:
-    """Return the header with the credentials of the URL, if it has any."""
-    if target.user is None:
-        return {}
-    return {"Authorization": f"Basic {b64encode(f'{target.user}:{target.password}'.encode()).decode()}"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -18,31 +17,27 @@ from urllib.parse import quote
 from collector_processor.settings.target import Target, parse_target
 
 Protocol = Literal["grpc", "http"]
+_PORT: Final = 80
 _SUPPORTED: Final = "only HTTP proxies are supported; write http://host:port, or add the destination to NO_PROXY"
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy; ``user`` is None if it needs no credentials."""
+    """An HTTP proxy; the user of ``target`` is None if it needs no credentials."""
 
-    host: str
-    port: int
-    user: str | None = None
-    password: str = ""
+    target: Target
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Its host and port."""
+        return self.target.host, self.target.port or _PORT
 
     @property
     def url(self) -> str:
         """The proxy as gRPC's library reads it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        credentials = "" if self.user is None else f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@"
-        return f"http://{credentials}{host}:{self.port}"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The header with the credentials, if there are any."""
-        if self.user is None:
-            return {}
-        return {"Proxy-Authorization": f"Basic {b64encode(f'{self.user}:{self.password}'.encode()).decode()}"}
+        user, (host, port) = self.target.user, self.place
+        credentials = "" if user is None else f"{quote(user, safe='')}:{quote(self.target.password, safe='')}@"
+        return f"http://{credentials}{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def proxy_of(
@@ -87,7 +82,7 @@ def _parsed(name: str, value: str) -> Proxy:
         target = parse_target(text)
     except ValueError:
         raise ValueError(f"the environment variable {name} is not an address; write http://host:port") from None
-    return Proxy(target.host, target.port or 80, target.user, target.password)
+    return Proxy(target)
 
 
 def _excepted(target: Target, exceptions: str) -> bool:

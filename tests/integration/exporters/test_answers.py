@@ -199,6 +199,20 @@ def test_a_reason_is_one_short_line_without_what_was_sent_as_a_secret(server: An
         assert len(delivery.message) <= MAX_REASON + 1
 
 
+@pytest.mark.parametrize("place", ["address", "header"])
+def test_a_user_is_masked_as_the_password_and_the_pair_of_them_are(server: Answers, place: str) -> None:
+    pair = base64.b64encode(f"tenant@shop:{KEY}".encode()).decode()
+    text = f"no tenant@shop, {KEY}, {pair}, tenant%40shop".encode()
+    server.by_path["/v1/traces"] = (401, {"Content-Type": "text/plain"}, text)
+    if place == "address":
+        delivery = send(f"http://tenant%40shop:{KEY}@127.0.0.1:{server.port}")
+    else:
+        delivery = send(f"http://127.0.0.1:{server.port}", headers={"authorization": f"basic {pair}"})
+    [(_, headers, _)] = server.got
+    assert headers["authorization"].partition(" ")[2] == pair
+    assert delivery.message == "401 Unauthorized: no ***, ***, ***, ***"
+
+
 @pytest.mark.parametrize(
     "body", [b"[" * 100_000, b"{" * 50_000, b'{"message": ' * 9_000, b"\xff" * 9_000, b'{"a": NaN}']
 )

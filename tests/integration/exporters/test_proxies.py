@@ -202,5 +202,5 @@ def test_grpc_has_variables_of_its_own_that_come_first() -> None:
     environment = {"GRPC_PROXY": "first", "https_proxy": "second", "no_grpc_proxy": "other", "no_proxy": "collector"}
     proxy = proxy_of(target, "grpc", secure=True, environment=environment)
     assert proxy is not None
-    assert proxy.host == "first"
+    assert proxy.target.host == "first"
     assert proxy_of(target, "http", secure=True, environment=environment) is None
