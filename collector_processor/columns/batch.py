@@ -100,6 +100,14 @@ class PredictionBatch(Batch):
         return values
 
 
+def said_of_rows(batch: PredictionBatch) -> tuple[str, str, str]:
+    """Return what a sender says of all its rows: batches in which it differs must not become one.
+
+    The threshold is a text, so that NaN equals itself.
+    """
+    return batch.positive_class, str(batch.threshold), batch.withheld
+
+
 @dataclass(frozen=True, slots=True)
 class LabelBatch(Batch):
     """Labels of one model name as columns of ``n`` rows; ``classes`` for classification, ``values`` for regression."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -20,7 +19,7 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.performance import DROP, PerformanceMonitor, undecided_labels
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch
-from collector_processor.reference.scored_class import scored_class, scores_of_predicted
+from collector_processor.reference.scored_class import scored_class, scores_of_predicted, turned
 from collector_processor.reference.task import is_conventional, listed, opposite, positive_among, shown_positive
 from collector_processor.statistics.outcomes import CLASS_SUMS, SCORE_SUMS
 from collector_processor.statistics.schema import Schema
@@ -52,15 +51,15 @@ def understood(
         decide(model, watch, labeled(), sent)
     _check_scores(model, schema, batch)
     sent, positive = batch.positive_class, schema.positive_class
-    _take_threshold(model, schema, batch)
-    if not sent or not positive or sent == positive:
+    about_other = bool(sent and positive) and sent != positive
+    known = about_other and sent in _names(model, watch)
+    _take_threshold(model, schema, batch.threshold, turn=known)
+    if not about_other:
         return batch
     model.report(
         "positive_class", "the sender says that its score is about the class %r; figures are about %r", sent, positive
     )
-    if batch.score is None or sent not in _names(model, watch):
-        return batch
-    return replace(batch, score=1.0 - batch.score)
+    return turned(batch) if known else batch
 
 
 def _check_scores(model: Model, schema: Schema, batch: PredictionBatch) -> None:
@@ -97,6 +96,8 @@ def decide(model: Model, watch: Watch, labeled: Iterable[str], sent: str = "") -
     names = _names(model, watch)
     if model.tentative and (schema.positive_class in names or len(names) < 2):
         model.tentative = schema.positive_class not in names
+        if not model.tentative and watch.first_labels is not None and watch.first_labels.reference is not None:
+            watch.first_labels.start_over()  # they were all of one class, and have no recall
         return
     given = sent if sent in names or len(names) < 2 else ""
     positive = given or positive_among(names) or opposite(names)
@@ -141,11 +142,10 @@ def adopt(model: Model, schema: Schema) -> None:
         schema.set_threshold(settings.threshold)
 
 
-def _take_threshold(model: Model, schema: Schema, batch: PredictionBatch) -> None:
-    sent = batch.threshold
+def _take_threshold(model: Model, schema: Schema, sent: float | None, *, turn: bool) -> None:
     if sent is None:
         return
-    if batch.positive_class and schema.positive_class and batch.positive_class != schema.positive_class:
+    if turn:
         sent = math.nextafter(1.0 - sent, math.inf)  # the other class is predicted below the threshold
     if not model.threshold_given():
         schema.set_threshold(sent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -37,22 +37,20 @@ class FirstLabels:
         return 0.0 if self._sums is None else float(self._sums.outcomes.labels[0])
 
     def add(self, reference: Reference, schema: Schema, outcomes: OutcomeBatch) -> bool:
-        """Add outcomes, counted with the schema of the model's windows; return whether they were the last needed."""
-        if self.reference is not None:
+        """Add outcomes, counted with the schema of the model's windows; return whether they were the last needed.
+
+        A binary model's do not count before its positive class is known.
+        """
+        if self.reference is not None or (schema.task == "binary_classification" and not schema.positive_class):
             return False
         if self._sums is None:
             self._sums = Pane.empty(schema)
         accumulate_outcomes(self._sums, schema, outcomes)
         return self._finish(reference, schema)
 
-    def decided(self, reference: Reference, schema: Schema, wrong: Collection[str]) -> None:
-        """Follow the schema, whose positive class was decided; wrong sums of a pane begin again at zero."""
-        if self._sums is not None:
-            for name, values in self._sums.arrays().items():
-                if name in wrong:
-                    values[...] = 0.0
-        if self.reference is not None:
-            self._finish(reference, schema, done=True)
+    def start_over(self) -> None:
+        """Forget the labels so far: they were counted about another positive class, or about none."""
+        self._sums = self.reference = None
 
     def state(self) -> dict[str, Any]:
         """Return the state for a snapshot: JSON with arrays."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, PredictionBatch, said_of_rows
 from collector_processor.columns.parts import names_of, width_of
 
 MAX_CELLS: Final = 2**20
@@ -117,8 +117,6 @@ def _span(known: _Extent | None, batch: PredictionBatch) -> tuple[int, int]:
 
 def _fits(batch: PredictionBatch, first: PredictionBatch) -> bool:
     """Return whether the first batch has every column that the sender named in this one, and the same kind of score."""
-    if (batch.positive_class, str(batch.threshold)) != (first.positive_class, str(first.threshold)):
-        return False
-    if batch.withheld != first.withheld:
+    if said_of_rows(batch) != said_of_rows(first):
         return False
     return all(names <= known for (_, names), (_, known) in zip(names_of(batch), names_of(first), strict=True))

@@ -87,7 +87,7 @@ class Watch:
         if wrong:
             self.windows.forget(wrong)
         if self.first_labels is not None:
-            self.first_labels.decided(self.reference, self.windows.schema, wrong)
+            self.first_labels.start_over()
 
     def evaluate(self, window: Window) -> list[Measurement]:
         """Return everything that the monitors measure; one that fails is counted, and the others continue."""

@@ -34,6 +34,7 @@ from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, Schema
 from otel_ml.classes import canonical_class
 from otel_ml.config import DEFAULT_MAX_FEATURES
+from otel_ml.semconv import Task
 
 MAX_FEATURES: Final = DEFAULT_MAX_FEATURES
 MAX_CATEGORIES: Final = 1000
@@ -86,15 +87,9 @@ def build_reference(
     check_rows(model_name, batch, labels)
     if strict:
         check_names(model_name, batch, kinds, segments)
-    classes = class_names(batch, labels, max_classes)
-    outputs = Outputs(
-        tuple(classes),
-        has_score=batch.score is not None or bool(batch.scores),
-        has_value=batch.value is not None or label_values is not None,
+    resolved_task, positive, ordered_classes = task_and_classes(
+        model_name, batch, labels, task, positive_class, max_classes=max_classes, strict=strict
     )
-    resolved_task = task_of(model_name, task, batch.task, outputs, strict)
-    sent = batch.positive_class or shown_positive(scored_class(batch), classes)
-    positive, ordered_classes = positive_of(model_name, resolved_task, positive_class, sent, classes, strict)
     numbers, texts = feature_sources(batch, kinds, max_features)
     more_numbers, more_texts = output_sources(batch, resolved_task == "regression", positive, labels)
     numbers, texts = numbers + more_numbers, texts + more_texts
@@ -122,6 +117,28 @@ def build_reference(
     _count_others(pane, schema, texts, batch.weights)
     built_at = built_at or datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Reference(model_name, schema, pane, spread, source, built_at)
+
+
+def task_and_classes(
+    model_name: str,
+    batch: PredictionBatch,
+    labels: Labels,
+    task: str,
+    positive_class: str,
+    *,
+    max_classes: int = MAX_CLASSES,
+    strict: bool = True,
+) -> tuple[Task | None, str, tuple[str, ...]]:
+    """Return the task, the positive class and all classes in order, of canonical rows and a canonical class."""
+    classes = class_names(batch, labels, max_classes)
+    outputs = Outputs(
+        tuple(classes),
+        has_score=batch.score is not None or bool(batch.scores),
+        has_value=batch.value is not None or labels.values is not None,
+    )
+    resolved = task_of(model_name, task, batch.task, outputs, strict)
+    sent = batch.positive_class or shown_positive(scored_class(batch), classes)
+    return resolved, *positive_of(model_name, resolved, positive_class, sent, classes, strict)
 
 
 def _ranged(

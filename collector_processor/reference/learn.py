@@ -14,9 +14,12 @@ from collector_processor.reference.build import (
     MAX_FEATURES,
     MAX_SEGMENT_VALUES,
     build_reference,
+    task_and_classes,
 )
+from collector_processor.reference.columns import Labels
 from collector_processor.reference.profile import Reference
-from collector_processor.reference.scored_class import scored_class
+from collector_processor.reference.scored_class import scored_class, turned
+from otel_ml.classes import canonical_class
 
 DEFAULT_ROWS: Final = 5000
 DEFAULT_BYTES: Final = 128 * 2**20
@@ -119,12 +122,19 @@ class Learner:
         If settings and rows contradict each other, the rows win: the service must continue. Raises ``ValueError``
         without rows.
         """
-        batch = concatenate(self.batches)
-        rows = min(len(batch), self.wanted)
-        self.scored_class = scored_class(batch.take(slice(0, rows)))
+        rows = min(self.rows, self.wanted)
+        batch = concatenate(self.batches).take(slice(0, rows))
+        if any(each.positive_class for each in self.batches):
+            given = canonical_class(positive_class)
+            _, positive, classes = task_and_classes(
+                model_name, batch, Labels(None, None), task, given, max_classes=max_classes, strict=False
+            )
+            about = [_about(positive, classes, each) for each in self.batches]
+            batch = concatenate(about).take(slice(0, rows))
+        self.scored_class = scored_class(batch)
         return build_reference(
             model_name,
-            batch.take(slice(0, rows)),
+            batch,
             task=task,
             positive_class=positive_class,
             threshold=threshold,
@@ -138,3 +148,12 @@ class Learner:
             max_segment_values=max_segment_values,
             strict=False,
         )
+
+
+def _about(positive: str, classes: Sequence[str], batch: PredictionBatch) -> PredictionBatch:
+    """Return a batch with scores about the positive class, as the service turns them when it counts the rows.
+
+    A sender that names a class that the rows do not have is left alone.
+    """
+    other = positive and batch.positive_class in classes and batch.positive_class != positive
+    return turned(batch) if other else batch

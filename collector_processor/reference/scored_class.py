@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -49,6 +50,11 @@ def scores_of_predicted(batch: PredictionBatch) -> bool | None:
     if sides.confident:
         return True if sides.low.max() >= sides.high.min() else None
     return False
+
+
+def turned(batch: PredictionBatch) -> PredictionBatch:
+    """Return the batch with its score about the other one of two classes."""
+    return batch if batch.score is None else replace(batch, score=1.0 - batch.score)
 
 
 class _Sides(NamedTuple):

@@ -147,6 +147,8 @@ class StateReader:
                 pipeline.add_rows(model, canonical_predictions(batch), now_ns)
             return
         reference = _reference(pipeline, model, entry)
+        if entry["learned"]:
+            self._telemetry.learning.labels(str(key)).set(1.0)
         schema = _grown(reference.schema, entry["tables"])
         adopt(model, schema)
         decided_now = _restore_classes(model, schema, entry.get("classes", {}))

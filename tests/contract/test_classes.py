@@ -447,6 +447,41 @@ def test_a_contradiction_of_the_positive_class_is_reported_and_the_score_turned_
     assert sum("figures are about" in message for message in caplog.messages) == 1
 
 
+@pytest.mark.parametrize("classes", [(0,), (0, 1)], ids=str)
+@pytest.mark.parametrize("said", [["False"], ["False", "True"], ["True", "False"], ["", "False"]])
+def test_a_reference_is_learned_about_the_class_that_is_configured(
+    decoder: Decoder, said: list[str], classes: tuple[int, ...]
+) -> None:
+    """Scores of senders about the other class are turned around before they are learned from, as they are counted."""
+    service, right_one = Service(decoder, positive_class="1"), Service(decoder, positive_class="1")
+    first = np.flatnonzero(np.isin(PREDICTED, classes))[:LEARN]
+    exact = np.round(SCORE[first] * 64) / 64  # 1 - (1 - s) is s
+    for row, (c, s) in enumerate(zip(PREDICTED[first].tolist(), exact.tolist(), strict=True)):
+        sender = said[row % len(said)]
+        score = 1.0 - s if sender == "False" else s
+        predict_rows(service.model(positive_class=sender), [{"class_": bool(c), "score": score}])
+        service.receive()
+        predict_rows(right_one.model(positive_class="True"), [{"class_": bool(c), "score": s}])
+    right_one.receive()
+    found, wanted = (next(iter(each.pipeline.models.values())).watch for each in (service, right_one))
+    assert found is not None
+    assert wanted is not None
+    assert found.reference.schema.positive_class == wanted.reference.schema.positive_class == "1"
+    np.testing.assert_array_equal(found.reference.schema.edges, wanted.reference.schema.edges)
+    np.testing.assert_array_equal(found.reference.pane.counts, wanted.reference.pane.counts)
+
+
+@pytest.mark.parametrize("form", ["rows", "batch"])
+def test_a_threshold_is_turned_around_only_with_its_score(decoder: Decoder, form: str) -> None:
+    """The sender's class is a name that no row has."""
+    service = Service(decoder, cut_reference(None))
+    predict_rows(service.model(threshold=0.3, positive_class="fraud"), [{"score": s} for s in SCORE.tolist()], form)
+    label_rows(service.model(), TRUTH.tolist(), form)
+    service.receive()
+    assert_cut(service.figures(), 0.3)
+    assert "class 'fraud'" in service.problems["positive_class"]
+
+
 def test_a_contradiction_of_the_task_is_reported(decoder: Decoder) -> None:
     service = Service(decoder, table_reference(int))
     predict_rows(service.model(task="multiclass_classification"), outputs_of(PREDICTED, SCORE.tolist()))

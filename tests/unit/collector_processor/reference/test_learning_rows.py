@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
+from collector_processor.columns.batch import Column, ModelKey, PredictionBatch, said_of_rows
 from collector_processor.columns.codec import pack, unpack
 from collector_processor.reference.learning_rows import batches_from_state, batches_state
 
@@ -61,13 +61,29 @@ def test_batches_come_back_one_by_one_and_what_a_batch_did_not_have_is_missing()
     assert found[1].features["y"].categories == ("a",)
 
 
+@pytest.mark.parametrize("said", [{"positive_class": "no"}, {"threshold": 0.3}, {"withheld": "x"}])
+def test_what_a_sender_says_of_all_its_rows_stays_with_them(said: dict[str, Any]) -> None:
+    given = [batch(2, {}), batch(1, {}, **said), batch(3, {}, **said), batch(1, {})]
+    assert len(batches_state(given)) == 3
+    found = restarted(given)
+    assert [len(each) for each in found] == [2, 1, 3, 1]
+    assert [said_of_rows(each) for each in found] == [said_of_rows(each) for each in given]
+
+
+def test_rows_of_version_0_1_0_were_one_run() -> None:
+    given = [batch(2, {}), batch(1, {})]
+    [run] = batches_state(given)
+    assert [len(each) for each in batches_from_state(run)] == [2, 1]
+    assert list(batches_from_state(None)) == []
+
+
 def test_no_batches_are_nothing() -> None:
     assert restarted([]) == []
 
 
 @pytest.mark.parametrize("lengths", [[2, 2], [1], [], [3, -1, 1], [4, -1], ["3"], [[]], None, 3])
 def test_lengths_that_do_not_fit_are_an_error(lengths: Any) -> None:
-    state = batches_state([batch(3, {})])
+    [state] = batches_state([batch(3, {})])
     with pytest.raises((ValueError, TypeError)):
         list(batches_from_state({**state, "lengths": lengths}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,32 @@ def test_a_reference_with_labels_is_what_counts() -> None:
     watch = line.pipeline.models[KEY].watch
     assert watch is not None
     assert watch.first_labels is None
+
+
+def scored(first: int) -> PredictionBatch:
+    """Rows without a class: which one is positive is not known before labels of two."""
+    return replace(predictions(first), prediction=None)
+
+
+def named(first: int, *names: str, rows: int = ROWS) -> LabelBatch:
+    """Labels of the rows, in turn."""
+    ids = hash_ids([str(number) for number in range(first, first + rows)])
+    codes = (np.arange(rows) % len(names)).astype(np.int32)
+    return LabelBatch("fraud", np.full(rows, NOW_NS, np.int64), ids, classes=Column(None, codes, names))
+
+
+@pytest.mark.parametrize(("only", "other"), [("legit", "fraud"), ("no", "fraud"), ("no", "yes")])
+def test_labels_from_before_the_positive_class_was_known_are_not_the_first(only: str, other: str) -> None:
+    """Figures of one class, or of scores about the other one, once stood for the model's performance for good."""
+    line = Line(reference=build_reference("fraud", scored(10_000), task="binary_classification"))
+    for number in range(3):
+        line.pipeline.process([Decoded((scored(number * ROWS),)), Decoded((), (named(number * ROWS, only),))], NOW_NS)
+    watch = line.pipeline.models[KEY].watch
+    assert watch is not None
+    assert watch.first_labels is not None
+    for number in range(3, 6):
+        both = named(number * ROWS, only, other)
+        line.pipeline.process([Decoded((scored(number * ROWS),)), Decoded((), (both,))], NOW_NS)
+    assert watch.windows.schema.positive_class == other
+    assert watch.first_labels.labels == WANTED
+    assert "recall" in watch.first_labels.figures()

@@ -204,6 +204,13 @@ def test_rows_that_came_over_hours_of_learning_are_not_late_after_a_restart(line
     assert counts
 
 
+def test_a_restored_model_is_shown_as_learned(line: Callable[..., Line]) -> None:
+    first = line()
+    first.feed(rows(0, 150))
+    first.save()
+    assert line().counted("otel_ml_learning_ratio", model="fraud@1") == 1.0
+
+
 def test_rows_kept_for_learning_count_at_once_where_fewer_are_wanted_now_or_a_reference_is_there(
     line: Callable[..., Line],
 ) -> None:
