@@ -18,7 +18,7 @@ from collector_processor.monitors.performance import (
     LOWER_IS_BETTER,
     ROUNDING,
     LeastLabels,
-    group_attributes,
+    labeled_attributes,
     performance,
 )
 from collector_processor.reference.profile import Reference
@@ -124,7 +124,7 @@ class CertainDropMonitor:
         name, average = key
         averages = ((semconv.PERFORMANCE_AVERAGE, average),) if average else ()
         return (
-            *group_attributes(window.model, window.schema, group),
+            *labeled_attributes(window.model, window.schema, group),
             *averages,
             (semconv.PERFORMANCE_METRIC, name),
         )

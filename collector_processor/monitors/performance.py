@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from collector_processor.columns.batch import F64, Mask, ModelKey
-from collector_processor.monitors.attributes import MODEL_KEYS, Attributes, model_attributes
+from collector_processor.monitors.attributes import MODEL_KEYS, Attributes, group_attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
@@ -115,7 +115,7 @@ class PerformanceMonitor:
         enough = outcomes.labels >= self.min_labels * (1.0 - ROUNDING)
         if not enough.any():
             return []
-        groups = [(group, group_attributes(window.model, schema, group)) for group in np.flatnonzero(enough).tolist()]
+        groups = [(group, labeled_attributes(window.model, schema, group)) for group in np.flatnonzero(enough).tolist()]
         measurements: list[Measurement] = []
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             scores = list(performance(schema, outcomes))
@@ -149,7 +149,7 @@ class PerformanceMonitor:
             average = ((semconv.PERFORMANCE_AVERAGE, score.average),) if score.average else ()
             last = (*average, (semconv.PERFORMANCE_METRIC, score.name))
             for group in np.flatnonzero(enough & np.isfinite(drop)).tolist():
-                attributes = group_attributes(window.model, window.schema, group) + last
+                attributes = labeled_attributes(window.model, window.schema, group) + last
                 yield Measurement(DROP.name, float(drop[group]), DROP.unit, attributes, window.end_ns)
 
 
@@ -162,13 +162,10 @@ def _reference_scores(reference: Reference) -> Mapping[tuple[str, str], F64]:
         }
 
 
-def group_attributes(model: ModelKey, schema: Schema, group: int) -> Attributes:
+def labeled_attributes(model: ModelKey, schema: Schema, group: int) -> Attributes:
     """Return the pairs of one group: model, source, segment and its value; the group of all rows has no segment."""
-    pairs = (*model_attributes(model), (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS))
-    if not group:
-        return pairs
-    segment = schema.groups.columns[schema.groups.owner(group - 1)]
-    return (*pairs, (semconv.SEGMENT_NAME, segment), (semconv.SEGMENT_VALUE, schema.groups.name(group - 1)))
+    name, version, *segment = group_attributes(model, schema, group)
+    return name, version, (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS), *segment
 
 
 def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:

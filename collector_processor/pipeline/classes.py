@@ -19,7 +19,7 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.performance import DROP, PerformanceMonitor, undecided_labels
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch
-from collector_processor.reference.scored_class import scored_class, scores_of_predicted, turned
+from collector_processor.reference.scored_class import Shown, shown_by, turned
 from collector_processor.reference.task import is_conventional, listed, opposite, positive_among, shown_positive
 from collector_processor.statistics.outcomes import CLASS_SUMS, SCORE_SUMS
 from collector_processor.statistics.schema import Schema
@@ -46,10 +46,11 @@ def understood(
     _remember(model.predicted, names)
     if schema.task != _BINARY:
         return batch
+    shown = shown_by(batch)
     if not schema.positive_class or model.tentative:
-        sent = batch.positive_class or shown_positive(scored_class(batch), _names(model, watch))
+        sent = batch.positive_class or shown_positive(shown.scored, _names(model, watch))
         decide(model, watch, labeled(), sent)
-    _check_scores(model, schema, batch)
+    _check_scores(model, schema, batch.positive_class, shown)
     sent, positive = batch.positive_class, schema.positive_class
     about_other = bool(sent and positive) and sent != positive
     known = about_other and sent in _names(model, watch)
@@ -62,26 +63,29 @@ def understood(
     return turned(batch) if known else batch
 
 
-def _check_scores(model: Model, schema: Schema, batch: PredictionBatch) -> None:
+def _check_scores(model: Model, schema: Schema, sent: str, shown: Shown) -> None:
     """Report it if the scores are not about the positive class, unless the sender says so itself."""
-    of_predicted = scores_of_predicted(batch)
-    if of_predicted is not None:
-        text = (
-            "scores seem to be the probability of the predicted class, whichever it is: those of both classes are from"
-            " one half to 1; figures of scores are left out; send the probability of the positive class"
-        )
-        _set(model, OF_PREDICTED, of_predicted, text)
-    if "scored_class" in model.problems or (batch.positive_class and batch.positive_class != schema.positive_class):
+    if shown.of_predicted is not None:
+        set_of_predicted(model, shown.of_predicted)
+    if sent and sent != schema.positive_class:
         return
-    scored = scored_class(batch)
-    if scored and schema.positive_class and scored != schema.positive_class:
+    if shown.scored and schema.positive_class and shown.scored != schema.positive_class:
         model.report(
             "scored_class",
             "predictions of the class %r have the higher scores, but figures of scores are about the positive class %r;"
             " send the score of that class, or set positive_class",
-            scored,
+            shown.scored,
             schema.positive_class,
         )
+
+
+def set_of_predicted(model: Model, of_predicted: bool) -> None:
+    """Report it if the scores are those of the predicted class: figures of scores are left out while they are."""
+    text = (
+        "scores seem to be the probability of the predicted class, whichever it is: those of both classes are from"
+        " one half to 1; figures of scores are left out; send the probability of the positive class"
+    )
+    _set(model, OF_PREDICTED, of_predicted, text)
 
 
 def decide(model: Model, watch: Watch, labeled: Iterable[str], sent: str = "") -> None:

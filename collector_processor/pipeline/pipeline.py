@@ -319,8 +319,9 @@ class Pipeline:
                 learning = True
             else:
                 versions[key] = watch
-        names = label_names(batch)
-        for key, watch in versions.items():
+        classified = {key: watch for key, watch in versions.items() if watch.windows.schema.task != "regression"}
+        names = label_names(batch) if classified else {}
+        for key, watch in classified.items():
             decide(self.models[key], watch, names)
             check_labels(self.models[key], watch, names, self.telemetry)
         schemas = {key: watch.windows.schema for key, watch in versions.items()}

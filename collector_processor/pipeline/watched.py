@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +21,7 @@ from collector_processor.pipeline.first_labels import FirstLabels
 from collector_processor.pipeline.settings import LearnConfig, MlMonitor, ModelConfig, WindowConfig
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
+from collector_processor.reference.task import listed
 from collector_processor.statistics.accumulate import withheld_columns
 from collector_processor.statistics.outcomes import OutcomeBatch
 from collector_processor.window.closed import Window
@@ -184,7 +185,7 @@ class Model:
         if batch.withheld and "withheld" not in self.problems:
             withheld = [name for _, name in withheld_columns(self.watch.windows.schema, batch)]
             if withheld:
-                self.report("withheld", "features that a sender withholds have no figures: %s", _listed(withheld))
+                self.report("withheld", "features that a sender withholds have no figures: %s", listed(withheld, 10))
         if "unknown_feature" in self.problems:
             return
         known = [column.name for column in self.watch.windows.schema.columns if column.role == "feature"]
@@ -193,8 +194,8 @@ class Model:
             self.report(
                 "unknown_feature",
                 "reference has no feature %s; it has: %s",
-                _listed([repr(name) for name in unknown]),
-                _listed(known) or "none",
+                listed([repr(name) for name in unknown], 10),
+                listed(known, 10) or "none",
             )
 
 
@@ -202,11 +203,6 @@ def _of_scores(measurement: Measurement) -> bool:
     """Return whether a figure of performance is about the probability of the positive class."""
     metric = dict(measurement.attributes).get(semconv.PERFORMANCE_METRIC, measurement.name)
     return metric.removeprefix(semconv.PERFORMANCE) in _OF_SCORES
-
-
-def _listed(names: Sequence[str], most: int = 10) -> str:
-    """Return a few names, and how many more there are, for a message."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Telemetry) -> Watch:

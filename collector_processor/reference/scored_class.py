@@ -17,8 +17,20 @@ _ORDERS: Final = 10_000
 _COUNTED: Final = 100
 
 
-def scored_class(batch: PredictionBatch) -> str:
-    """Return the class of the rows with the higher scores, if there are two and a threshold divides them; else empty.
+class Shown(NamedTuple):
+    """What rows show of their scores."""
+
+    scored: str = ""
+    """The class with the higher scores, if there are two and a threshold divides them; else empty."""
+    of_predicted: bool | None = None
+    """Whether the scores are probabilities of the predicted class, whichever it is; None if unknown.
+
+    They are from one half to 1 then, and no threshold divides the classes.
+    """
+
+
+def shown_by(batch: PredictionBatch) -> Shown:
+    """Return what the rows show of their scores.
 
     Scores from one half to 1 for both classes may be probabilities of the predicted class, which show nothing.
 
@@ -28,28 +40,23 @@ def scored_class(batch: PredictionBatch) -> str:
     ...     key, ones = ModelKey("m", ""), np.ones(n)
     ...     times, score = np.zeros(n, np.int64), np.array(scores)
     ...     return PredictionBatch(key, times, ones, ones, {}, prediction=column, score=score)
-    >>> scored_class(rows([0.9, 0.2] * 10, [0, 1] * 10)), scored_class(rows([0.9, 0.2], [0, 1]))
-    ('bad', '')
-    >>> scored_class(rows([0.9, 0.6] * 10, [0, 1] * 10))
-    ''
-    """
-    sides = _sides(batch)
-    if sides is None or sides.confident or sides.low.max() >= sides.high.min():
-        return ""
-    return sides.name if sides.enough() else ""
-
-
-def scores_of_predicted(batch: PredictionBatch) -> bool | None:
-    """Return whether the scores are probabilities of the predicted class, whichever it is; None if unknown.
-
-    They are from one half to 1 then, and no threshold divides the classes.
+    >>> shown_by(rows([0.9, 0.2] * 10, [0, 1] * 10)), shown_by(rows([0.9, 0.2], [0, 1]))
+    (Shown(scored='bad', of_predicted=False), Shown(scored='', of_predicted=None))
+    >>> shown_by(rows([0.9, 0.6] * 10, [0, 1] * 10)), shown_by(rows([0.9, 0.6, 0.6, 0.9] * 10, [0, 1] * 20))
+    (Shown(scored='', of_predicted=None), Shown(scored='', of_predicted=True))
     """
     sides = _sides(batch)
     if sides is None or not sides.enough():
-        return None
+        return Shown()
+    divided = bool(sides.low.max() < sides.high.min())
     if sides.confident:
-        return True if sides.low.max() >= sides.high.min() else None
-    return False
+        return Shown(of_predicted=None if divided else True)
+    return Shown(sides.name if divided else "", of_predicted=False)
+
+
+def scored_class(batch: PredictionBatch) -> str:
+    """Return the class that the scores of the rows are about; empty if they do not show it."""
+    return shown_by(batch).scored
 
 
 def turned(batch: PredictionBatch) -> PredictionBatch:
@@ -85,7 +92,7 @@ def _sides(batch: PredictionBatch) -> _Sides | None:
     if batch.error is not None:
         known &= ~batch.error.is_text()
     codes, scores = column.codes[known], batch.score[known]
-    names = np.unique(codes)
+    names = np.flatnonzero(np.bincount(codes, minlength=len(column.categories)))
     if len(names) != 2:
         return None
     first = codes == names[0]

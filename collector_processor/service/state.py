@@ -23,10 +23,10 @@ from collector_processor.columns.classes import canonical_predictions
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitors.fold import restore_folds, saved_folds
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.pipeline.classes import adopt
+from collector_processor.pipeline.classes import adopt, set_of_predicted
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import ModelConfig
-from collector_processor.pipeline.watched import Model, Watch, window_policy
+from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch, window_policy
 from collector_processor.reference.file import parse_reference, reference_text
 from collector_processor.reference.learning_rows import batches_from_state, batches_state
 from collector_processor.reference.profile import Reference
@@ -210,6 +210,8 @@ def _restore_classes(model: Model, schema: Schema, saved: Mapping[str, Any]) -> 
     model.predicted = dict.fromkeys(map(str, saved.get("predicted", schema.classes.names(0))))
     model.labeled = dict.fromkeys(map(str, saved.get("labeled", ())))
     model.tentative = bool(saved.get("tentative")) and not model.settings.positive_class
+    if saved.get("score_of_predicted"):
+        set_of_predicted(model, True)  # until many rows show the opposite
     return bool(schema.positive_class) and not counted
 
 
@@ -243,6 +245,7 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
             "predicted": [*model.predicted],
             "labeled": [*model.labeled],
             "tentative": model.tentative,
+            "score_of_predicted": OF_PREDICTED in model.problems,
         },
     }
     if model.watch.first_labels is not None:

@@ -336,6 +336,43 @@ def test_scores_of_predicted_classes_give_no_figures_of_scores(decoder: Decoder)
     assert "score_of_predicted" not in service.problems
 
 
+def test_scores_of_predicted_classes_give_no_figures_of_scores_after_a_restart_either(
+    decoder: Decoder, tmp_path: Path
+) -> None:
+    """The rows after it may be too few to show it again."""
+    confident = np.maximum(SCORE, 1.0 - SCORE)
+    service = Service(decoder)
+    model = service.model()
+    predict_rows(model, outputs_of(PREDICTED, confident.tolist()), "batch")
+    label_rows(model, TRUTH.tolist(), "batch")
+    service.receive()
+    store = StateStore(tmp_path, service.telemetry)
+    store.open()
+    store.save(service.pipeline)
+    after = Service(decoder)
+    store.restore(after.pipeline, BEGIN_NS)
+    store.close()
+    assert "score_of_predicted" in after.problems
+    predict_rows(after.model(), outputs_of(PREDICTED[:3], confident[:3].tolist()))
+    after.receive()
+    assert "roc_auc" not in after.figures()
+    predict_rows(after.model(), outputs_of(PREDICTED, SCORE.tolist()), "batch")
+    after.receive()
+    assert "score_of_predicted" not in after.problems
+
+
+def test_labels_of_a_regression_name_no_classes(decoder: Decoder) -> None:
+    service = Service(decoder)
+    model = service.model()
+    predict_rows(model, [{"value": float(y)} for y in range(ROWS)], "batch")
+    service.receive()
+    model.labels([str(row) for row in range(ROWS)], values=[float(row) for row in range(ROWS)], time_ns=BEGIN_NS)
+    service.receive()
+    [watched] = service.pipeline.models.values()
+    assert watched.labeled == {}
+    assert service.figures()["mae"] == 0.0
+
+
 def test_the_second_of_classes_that_are_counted_from_1_is_positive(decoder: Decoder) -> None:
     service = Service(decoder)
     model = service.model()
