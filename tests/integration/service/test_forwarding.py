@@ -191,7 +191,7 @@ def test_originals_leave_byte_for_byte_to_both_protocols_while_the_statistics_go
         for each in (first, second):
             running.wait(lambda each=each: len(each.received) >= len(traces) + 2)
             assert sorted(bodies(each, "traces")) == sorted(traces)
-            assert bodies(each, "logs") == logs[1:]
+            assert sorted(bodies(each, "logs")) == logs[1:]  # ten consumers: log records have no order
         for name in originals:
             running.wait(lambda name=name: running.counted("otelcol_exporter_sent_spans_total", exporter=name) == 2000)
             assert running.counted("otelcol_exporter_queue_size", exporter=name) == 0
