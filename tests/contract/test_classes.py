@@ -84,6 +84,16 @@ class Service:
         self._spans.clear()
         self.pipeline.process([self._decoder.decode_traces(body, BEGIN_NS, DEFAULT_LIMITS)], BEGIN_NS)
 
+    def restarted(self, directory: Path) -> Service:
+        """Another service with the state that this one saves."""
+        after = Service(self._decoder)
+        store = StateStore(directory, self.telemetry)
+        store.open()
+        store.save(self.pipeline)
+        store.restore(after.pipeline, BEGIN_NS)
+        store.close()
+        return after
+
     def figures(self) -> dict[str, float]:
         """The performance of the window, without averages."""
         return {name.removeprefix("ml.performance."): value for name, value in self._performance()}
@@ -346,12 +356,7 @@ def test_scores_of_predicted_classes_give_no_figures_of_scores_after_a_restart_e
     predict_rows(model, outputs_of(PREDICTED, confident.tolist()), "batch")
     label_rows(model, TRUTH.tolist(), "batch")
     service.receive()
-    store = StateStore(tmp_path, service.telemetry)
-    store.open()
-    store.save(service.pipeline)
-    after = Service(decoder)
-    store.restore(after.pipeline, BEGIN_NS)
-    store.close()
+    after = service.restarted(tmp_path)
     assert "score_of_predicted" in after.problems
     predict_rows(after.model(), outputs_of(PREDICTED[:3], confident[:3].tolist()))
     after.receive()
@@ -438,12 +443,7 @@ def test_a_restart_keeps_what_is_known_of_the_classes(decoder: Decoder, tmp_path
     outputs = outputs_of(PREDICTED[NEGATIVE_FIRST], SCORE[NEGATIVE_FIRST].tolist(), lambda y: names[y])
     predict_rows(service.model(positive_class="rare"), outputs[:restart])
     service.receive()
-    store = StateStore(tmp_path, service.telemetry)
-    store.open()
-    store.save(service.pipeline)
-    after = Service(decoder)
-    store.restore(after.pipeline, BEGIN_NS)
-    store.close()
+    after = service.restarted(tmp_path)
     model = after.model()  # and it no longer says which class is positive
     for row in range(restart, ROWS):
         with model.predict({"x": float(row % 50)}, id=str(row), time_ns=BEGIN_NS) as prediction:

@@ -47,7 +47,7 @@ def secrets_of(headers: Mapping[str, str], endpoint: str) -> tuple[str, ...]:
     except ValueError:
         pass  # nothing is ever sent there
     values |= {text for value in sent for text in (value, value.rpartition(" ")[2], *_basic(value))}
-    values |= {text for value in values for text in (unquote(value), quote(value, safe=""))}
+    values |= {text for value in values for text in (unquote(value), quote(value, safe="", errors="replace"))}
     return tuple(sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True))
 
 

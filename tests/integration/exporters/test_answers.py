@@ -15,7 +15,7 @@ import pytest
 import trustme
 from google.rpc.status_pb2 import Status
 
-from collector_processor.exporters.delivery.answers import MAX_REASON
+from collector_processor.exporters.delivery.answers import MAX_REASON, secrets_of
 from collector_processor.exporters.delivery.http_client import HttpClient
 from collector_processor.exporters.delivery.http_sender import HttpSender
 from collector_processor.exporters.delivery.retry import Delivery
@@ -211,6 +211,13 @@ def test_a_user_is_masked_as_the_password_and_the_pair_of_them_are(server: Answe
     [(_, headers, _)] = server.got
     assert headers["authorization"].partition(" ")[2] == pair
     assert delivery.message == "401 Unauthorized: no ***, ***, ***, ***"
+
+
+@pytest.mark.parametrize("value", ["Bearer \udcffsecret", "Basic !!!", "Basic ", "basic /w==", ""])
+@pytest.mark.parametrize("endpoint", ["http://host", "http://us%ff:pass%00word@host", "http://[", ""])
+def test_values_that_nothing_can_send_are_masked_or_ignored(value: str, endpoint: str) -> None:
+    """They are refused where they are sent; looking for secrets in them must not end the exporter."""
+    assert all(secrets_of({"authorization": value}, endpoint))
 
 
 @pytest.mark.parametrize(

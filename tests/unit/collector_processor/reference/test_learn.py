@@ -171,3 +171,14 @@ class TestLearner:
     def test_the_bytes_of_texts_count(self):
         long = Column(None, np.zeros(1, np.int32), ("x" * 10_000,))
         assert bytes_of(batch(1, features={"a": long})) > 10_000
+
+
+@pytest.mark.parametrize("said", [("a", "b"), ("", "c"), ("b", "")])
+def test_scores_of_more_than_two_classes_stay_whatever_their_senders_call_positive(said):
+    learner = Learner(rows=120)
+    for number, name in enumerate(said):
+        prediction = texts(*"abc" * 20)
+        learner.add(batch(60, 60 * number, prediction=prediction, score=np.full(60, 0.9), positive_class=name), 0)
+    schema = learner.finish("m").schema
+    [row] = [row for row, spec in enumerate(schema.numeric) if spec.role == "score"]
+    assert (schema.positive_class, schema.low[row], schema.high[row]) == ("", 0.9, 0.9)
