@@ -6,7 +6,7 @@ DEMO_ARGS ?=
 
 WIRE := setup.py $(wildcard collector_processor/*/*.pyx collector_processor/*/*/*.pyx collector_processor/*/*/*.pxi)
 
-.PHONY: help check test coverage wheel tools e2e demo bench bench-peers fuzz clean
+.PHONY: help check test coverage verify wheel tools e2e demo bench bench-peers fuzz clean
 help:
 	@echo "make demo         the whole path on real data, live in the terminal"
 	@echo "make test         every test, with the Debian packages they need"
@@ -14,6 +14,7 @@ help:
 	@echo "make check        lint, types, imports, dead code, dependencies, spelling, wording, workflows"
 	@echo "make wheel        the source distribution, and the wheel built from it, in dist/"
 	@echo "make coverage     the tests again, with the share of lines that they run, and its floor"
+	@echo "make verify       what the pages promise, measured, also against other tools (VERIFY_ARGS='--quick TOPIC')"
 	@echo "make bench        what it reaches, beside what it should"
 	@echo "make bench-peers  other tools on the same tables, each in its own environment (PEERS_ARGS='--rows 100000')"
 	@echo "make fuzz         broken requests against both decoders, under sanitizers (FUZZ_SECONDS=60)"
@@ -69,6 +70,11 @@ e2e: $(VENV)/.dev tools
 
 demo: $(VENV)/.demo
 	$(BIN)/otel-ml demo $(DEMO_ARGS)
+
+# VERIFY_ARGS: topics, --quick, --offline.
+VERIFY_ARGS ?= --write
+verify: $(VENV)/.dev
+	$(BIN)/python -m verification $(VERIFY_ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

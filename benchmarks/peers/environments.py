@@ -6,9 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
-
-from benchmarks.peers.catalog import Peer
+from typing import Final, Protocol
 
 _STAMP: Final = "requirements-installed.txt"
 _INSTALL_S: Final = 1800
@@ -18,7 +16,20 @@ class NotInstalledError(Exception):
     """An environment that cannot be made, with the reason."""
 
 
-def python_of(peer: Peer, folder: Path) -> Path:
+class Tool(Protocol):
+    """What an environment is made of: a name, pinned packages, and the versions of Python that they install on."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pythons(self) -> tuple[str, ...]: ...
+
+    @property
+    def requirements(self) -> Path: ...
+
+
+def python_of(peer: Tool, folder: Path) -> Path:
     """The interpreter of a tool's environment under ``folder``, which is made where it is missing or outdated."""
     place = folder / peer.name
     python, stamp = place / "bin" / "python", place / _STAMP
