@@ -20,7 +20,7 @@ from collector_processor.labels.intake import latest_rows, pending_rows
 from collector_processor.labels.pending import PendingPredictions
 from collector_processor.labels.truth import Truth, label_cells, same_labels, truth
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 
 WAIT_NS: Final = 7 * 86_400 * 1_000_000_000

@@ -13,7 +13,7 @@ from collector_processor.labels.generation import Defaults, Values
 from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import Truth
 from collector_processor.statistics.classes import class_slots, decided_classes
-from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 
 SCORES_LIMIT: Final = 32

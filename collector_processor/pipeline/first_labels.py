@@ -10,7 +10,8 @@ import numpy as np
 
 from collector_processor.monitors.performance import performance
 from collector_processor.reference.profile import Reference
-from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
+from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Outcomes, Pane
 from collector_processor.statistics.schema import Schema
 

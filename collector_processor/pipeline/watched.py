@@ -23,7 +23,7 @@ from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.task import listed
 from collector_processor.statistics.accumulate import withheld_columns
-from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.window.closed import Window
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows

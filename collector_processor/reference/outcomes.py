@@ -9,7 +9,7 @@ from collector_processor.reference.columns import Labels
 from collector_processor.statistics.accumulate import likeliest_score, score_cells
 from collector_processor.statistics.classes import NO_CLASS, class_codes, decided_classes, known_classes
 from collector_processor.statistics.groups import segment_groups
-from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 

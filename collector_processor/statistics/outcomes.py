@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,11 @@ from collector_processor.statistics.accumulate import accumulate_column
 from collector_processor.statistics.bins import bin_index
 from collector_processor.statistics.classes import class_slots, known_classes
 from collector_processor.statistics.latency import delay_bins
+from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.pane import CALIBRATION_BINS, Outcomes, Pane
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import grown
 from otel_ml.semconv import ColumnRole
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 EPSILON: Final = float(np.finfo(np.float64).eps)
 """Probabilities are clipped to [ε, 1 − ε] before their logarithm, and |y| to ε in the MAPE, as scikit-learn does."""
@@ -35,69 +34,6 @@ VALUE_LIMIT: Final = 1e140
 SCORE_SUMS: Final = frozenset({"outcomes.score_hits", "outcomes.calibration", "outcomes.scored"})
 CLASS_SUMS: Final = frozenset({"outcomes.by_class"})
 """The sums of a binary task that depend on which class is positive: of scores, and of classes that scores decided."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeBatch:
-    """``n`` joined labels of one model: what was predicted, and what was true.
-
-    - ``time_ns`` int64 ``[n]``: when the truth became known, Unix nanoseconds; it decides the pane.
-    - ``weights`` float64 ``[n]``: how many predictions a row stands for; a negative one takes an earlier outcome back.
-    - Classification: ``labels`` and ``predicted`` int32 ``[n]``, codes of ``schema.classes`` (:mod:`.classes`).
-    - Regression: ``label_values`` and ``predicted_values`` float64 ``[n]``, NaN where unknown.
-    - ``scores`` float64 ``[n]``: probability of the positive class (binary) or of the predicted one; NaN for none.
-    - ``label_probability`` float64 ``[n]``: the model's probability of the true class; NaN where unknown.
-    - ``groups`` int32 ``[n, s]``: rows of the grouped vectors (:func:`.segment_groups`), −1 where missing.
-    - ``delay_s`` float64 ``[n]``: time from prediction to label, seconds.
-    """
-
-    time_ns: I64
-    weights: F64
-    scores: F64
-    label_probability: F64
-    groups: I32
-    delay_s: F64
-    labels: I32 | None = None
-    label_values: F64 | None = None
-    predicted: I32 | None = None
-    predicted_values: F64 | None = None
-
-    def __len__(self) -> int:
-        return len(self.time_ns)
-
-    def take(self, rows: I64 | Mask | slice) -> OutcomeBatch:
-        """Return the same outcomes for a selection of rows."""
-        return OutcomeBatch(
-            self.time_ns[rows],
-            self.weights[rows],
-            self.scores[rows],
-            self.label_probability[rows],
-            self.groups[rows],
-            self.delay_s[rows],
-            None if self.labels is None else self.labels[rows],
-            None if self.label_values is None else self.label_values[rows],
-            None if self.predicted is None else self.predicted[rows],
-            None if self.predicted_values is None else self.predicted_values[rows],
-        )
-
-    def plus(self, other: OutcomeBatch) -> OutcomeBatch:
-        """These outcomes followed by others of the same model."""
-
-        def both(mine: NDArray[Scalar] | None, theirs: NDArray[Scalar] | None) -> NDArray[Scalar] | None:
-            return None if mine is None or theirs is None else np.concatenate((mine, theirs))
-
-        return OutcomeBatch(
-            np.concatenate((self.time_ns, other.time_ns)),
-            np.concatenate((self.weights, other.weights)),
-            np.concatenate((self.scores, other.scores)),
-            np.concatenate((self.label_probability, other.label_probability)),
-            np.concatenate((self.groups, other.groups)),
-            np.concatenate((self.delay_s, other.delay_s)),
-            both(self.labels, other.labels),
-            both(self.label_values, other.label_values),
-            both(self.predicted, other.predicted),
-            both(self.predicted_values, other.predicted_values),
-        )
 
 
 def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from collector_processor.columns.batch import I64, ModelKey, PredictionBatch
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.accumulate import accumulate
-from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
 from collector_processor.window.panes import Panes

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from collector_processor.columns.batch import PredictionBatch
-from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
+from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.window.closed import ClosedPane, Window
 from collector_processor.window.compact_panes import Array
 from collector_processor.window.line import Json, WindowedModel, add_rows, by_pane, integer, integer_or_none, integers

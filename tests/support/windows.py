@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.reference.build import build_reference
-from collector_processor.statistics.outcomes import OutcomeBatch
+from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.window.closed import Window
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows

@@ -10,7 +10,8 @@ from collector_processor.columns.batch import ModelKey
 from collector_processor.monitors.performance import METRICS, LeastLabels, PerformanceMonitor, roc_auc
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.bins import fine_edges
-from collector_processor.statistics.outcomes import OutcomeBatch, accumulate_outcomes
+from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, ColumnSpec, Schema
 from collector_processor.window.closed import Window
