@@ -25,6 +25,8 @@ _DEFAULTS: Final[Defaults] = {
     "predicted_value": _NAN,
     "score": _NAN,
     "class_scores": np.array(np.nan, np.float32),
+    "estimate": np.array(np.nan, np.float32),
+    "cell": np.array(-1, np.int16),
     "groups": np.array(-1, np.int16),
     "label": np.array(-1, np.int16),
     "label_value": _NAN,
@@ -39,7 +41,8 @@ class PendingRows:
     """Predictions as they are kept: ``n`` rows; a field that is None is unknown in every row.
 
     ``predicted`` are codes of ``schema.classes`` (−1 unknown), ``groups`` ``[n, s]`` rows of the grouped vectors,
-    ``class_scores`` probabilities ``[n]`` by class slot (multiclass). The rest is as in ``PredictionBatch``.
+    ``class_scores`` probabilities ``[n]`` by class slot (multiclass). ``estimates`` and ``cells`` are as in
+    :class:`.OutcomeBatch`; the rest is as in ``PredictionBatch``.
     """
 
     ids: U64
@@ -50,6 +53,8 @@ class PendingRows:
     predicted_values: F64 | None = None
     scores: F64 | None = None
     class_scores: Mapping[int, F64] | None = None
+    estimates: F64 | None = None
+    cells: I32 | None = None
 
 
 class PendingPredictions:
@@ -95,6 +100,10 @@ class PendingPredictions:
             values["score"] = rows.scores
         if rows.class_scores:
             values["class_scores"] = self._matrix(rows.class_scores, len(rows.ids))
+        if rows.estimates is not None:
+            values["estimate"] = rows.estimates.astype(np.float32)
+        if rows.cells is not None:
+            values["cell"] = rows.cells
         return self.store.insert(rows.ids, rows.time_ns, values)
 
     def find(self, ids: U64) -> Places:
@@ -147,6 +156,9 @@ class PendingPredictions:
             label_values=truth.values,
             predicted=None if regression else take("predicted", places).astype(np.int32),
             predicted_values=take("predicted_value", places) if regression else None,
+            predicted_ns=take("time_ns", places),
+            estimates=take("estimate", places).astype(np.float64),
+            cells=take("cell", places).astype(np.int32),
         )
 
     def arrays(self) -> dict[str, Values]:

@@ -22,6 +22,8 @@ from collector_processor.reference.columns import (
     frequent,
     output_sources,
 )
+from collector_processor.reference.fits.base import FitRows
+from collector_processor.reference.fits.registry import fitted
 from collector_processor.reference.outcomes import reference_outcomes
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.scored_class import scored_class
@@ -109,9 +111,10 @@ def build_reference(
         groups=_groups(batch, segments, max_segment_values),
         threshold=threshold,
     )
+    outcomes = reference_outcomes(schema, batch, labels)
+    schema = fitted(FitRows(schema, batch, outcomes), thorough=strict)
     pane = Pane.empty(schema)
     accumulate(pane, schema, batch)
-    outcomes = reference_outcomes(schema, batch, labels)
     if outcomes is not None:
         accumulate_outcomes(pane, schema, outcomes)
     _count_others(pane, schema, texts, batch.weights)

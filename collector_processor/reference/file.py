@@ -12,6 +12,7 @@ import numpy as np
 from collector_processor.columns.batch import F64, I32
 from collector_processor.reference.document import MAX_CELLS, Json, Node, number, vector, written
 from collector_processor.reference.estimator import checked_estimator
+from collector_processor.reference.fits.registry import read_fits, written_fits
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.respelled import respelled
 from collector_processor.reference.summary import column_summary
@@ -32,6 +33,7 @@ _FEATURES: Final = "columns"
 _OUTPUTS: Final = "outputs"
 _ROLES: Final[dict[str, ColumnRole]] = {name: role for role, name in OUTPUT_NAMES.items()}
 _PLAIN: Final = ("rows", "latency", "group_rows")
+_FURTHER: Final = "further."
 _BY_CLASS: Final = "outcomes.by_class"
 _CONFUSION: Final = "outcomes.confusion"
 
@@ -69,7 +71,9 @@ def reference_text(reference: Reference) -> str:
     for position, spec in enumerate(schema.columns):
         place = columns[_FEATURES if spec.role == "feature" else _OUTPUTS]
         place[spec.name] = _column(reference, pane, position)
-    vectors: dict[str, Json] = {name: vector(values) for name, values in pane.arrays().items() if _is_plain(name)}
+    vectors: dict[str, Json] = {
+        name: vector(values) for name, values in pane.arrays().items() if _is_written(name, values)
+    }
     document: dict[str, Json] = {
         "format": FORMAT,
         "model": reference.model_name,
@@ -92,8 +96,9 @@ def reference_text(reference: Reference) -> str:
     }
     if schema.threshold is not None:
         document["threshold"] = number(schema.threshold)
-    if reference.estimator is not None:
-        document["estimator"] = checked_estimator(Node(reference.estimator, "the reference", "estimator"))
+    estimator = written_fits(schema, reference.estimator)
+    if estimator is not None:
+        document["estimator"] = checked_estimator(Node(estimator, "the reference", "estimator"))
     return written(document) + "\n"
 
 
@@ -114,6 +119,11 @@ def buckets(schema: Schema) -> dict[str, Json]:
 def _is_plain(name: str) -> bool:
     """Return whether a vector of a pane belongs to no column."""
     return name in _PLAIN or "." in name
+
+
+def _is_written(name: str, values: F64) -> bool:
+    """Return whether a vector is in the file: further parts of a pane only if anything came."""
+    return _is_plain(name) and (not name.startswith(_FURTHER) or bool(values.any()))
 
 
 def _column(reference: Reference, pane: Pane, position: int) -> Json:
@@ -177,6 +187,9 @@ def parse_reference(text: str | bytes, name: str) -> Reference:
         unit=root["unit"].text(),
         threshold=root["threshold"].real() if "threshold" in root else None,
     )
+    estimator = checked_estimator(root["estimator"]) if "estimator" in root else None
+    if estimator is not None:
+        schema = read_fits(root["estimator"], schema)
     reference = Reference(
         model_name=root["model"].text(),
         schema=schema,
@@ -184,7 +197,7 @@ def parse_reference(text: str | bytes, name: str) -> Reference:
         spread=_each(numeric, "spread"),
         source=root["source"].text(),
         built_at=root["built_at"].text(),
-        estimator=checked_estimator(root["estimator"]) if "estimator" in root else None,
+        estimator=estimator,
     )
     return respelled(reference)
 
@@ -292,7 +305,7 @@ def _pane(node: Node, schema: Schema, numeric: list[Node], categorical: list[Nod
         if name == _BY_CLASS and name not in node and _CONFUSION in node:
             # Version 0.1.0 counted every pair of classes.
             arrays[name] = by_class_of(node[_CONFUSION].vector((groups, classes, classes)))[0]
-        elif _is_plain(name):
+        elif _is_plain(name) and (not name.startswith(_FURTHER) or name in node):
             arrays[name] = node[name].vector(values.shape)
     for row, item in enumerate(numeric):
         bins = finite_edges(schema.edges[row]) + 1

@@ -6,13 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, Column, Mask, PredictionBatch
+from collector_processor.columns.batch import F64, I32, Column, Mask, PredictionBatch
 from collector_processor.columns.withheld import withheld_of
 from collector_processor.own.drops import StatisticsReason
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.latency import latency_bins
 from collector_processor.statistics.numbers import add_numbers, weight_of
 from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.parts.base import Rows
 from collector_processor.statistics.schema import ColumnSpec, Schema
 from collector_processor.statistics.texts import as_texts, code_counts
 from collector_processor.statistics.vectors import grown
@@ -42,7 +43,8 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
     if failed is not None and not failed.any():
         failed = None
     pane.rows += (float(len(batch)) if weights is None else weights.sum(), len(batch))
-    _add_groups(pane, schema, batch, failed)
+    groups = segment_groups(schema, batch)
+    _add_groups(pane, schema, batch, groups, failed)
     kept_back = [position for position, _ in withheld_columns(schema, batch)]
     missing_before = pane.missing[kept_back]
     numeric = [_cells(schema, batch, spec, numeric=True) for spec in schema.numeric]
@@ -59,6 +61,7 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
         else:
             _add_texts(pane, schema, position, column.take(done), None if weights is None else weights[done])
     pane.missing[kept_back] = missing_before
+    pane.further.add_rows(schema, Rows(batch, groups, failed))
     return _unknown(schema, batch)
 
 
@@ -184,9 +187,8 @@ def _add_texts(pane: Pane, schema: Schema, position: int, column: Column, weight
     np.add.at(pane.category_counts, slots, counts[1:][used])
 
 
-def _add_groups(pane: Pane, schema: Schema, batch: PredictionBatch, failed: Mask | None) -> None:
+def _add_groups(pane: Pane, schema: Schema, batch: PredictionBatch, groups: I32, failed: Mask | None) -> None:
     """Add rows, failures and latency, for everything together and for each declared segment."""
-    groups = segment_groups(schema, batch)
     size = len(schema.groups) + 1
     pane.group_rows = grown(pane.group_rows, (size, 2))
     pane.latency = grown(pane.latency, (size, pane.latency.shape[1]))

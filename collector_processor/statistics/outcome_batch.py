@@ -25,6 +25,9 @@ class OutcomeBatch:
     - ``label_probability`` float64 ``[n]``: the model's probability of the true class; NaN where unknown.
     - ``groups`` int32 ``[n, s]``: rows of the grouped vectors (:func:`.segment_groups`), −1 where missing.
     - ``delay_s`` float64 ``[n]``: time from prediction to label, seconds.
+    - ``predicted_ns`` int64 ``[n]``: when it was predicted, Unix nanoseconds.
+    - ``estimates`` float64 ``[n]``: calibrated probability of the positive class, or the expected loss; NaN for none.
+    - ``cells`` int32 ``[n]``: the cell of the reference's partition of all rows; −1 for none.
     """
 
     time_ns: I64
@@ -37,6 +40,9 @@ class OutcomeBatch:
     label_values: F64 | None = None
     predicted: I32 | None = None
     predicted_values: F64 | None = None
+    predicted_ns: I64 | None = None
+    estimates: F64 | None = None
+    cells: I32 | None = None
 
     def __len__(self) -> int:
         return len(self.time_ns)
@@ -54,6 +60,9 @@ class OutcomeBatch:
             None if self.label_values is None else self.label_values[rows],
             None if self.predicted is None else self.predicted[rows],
             None if self.predicted_values is None else self.predicted_values[rows],
+            None if self.predicted_ns is None else self.predicted_ns[rows],
+            None if self.estimates is None else self.estimates[rows],
+            None if self.cells is None else self.cells[rows],
         )
 
     def plus(self, other: OutcomeBatch) -> OutcomeBatch:
@@ -73,4 +82,7 @@ class OutcomeBatch:
             both(self.label_values, other.label_values),
             both(self.predicted, other.predicted),
             both(self.predicted_values, other.predicted_values),
+            both(self.predicted_ns, other.predicted_ns),
+            both(self.estimates, other.estimates),
+            both(self.cells, other.cells),
         )

@@ -22,6 +22,7 @@ from collector_processor.statistics.classes import class_slots, known_classes
 from collector_processor.statistics.latency import delay_bins
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.pane import CALIBRATION_BINS, Outcomes, Pane
+from collector_processor.statistics.parts.registry import POSITIVE_SUMS
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import grown
 from otel_ml.semconv import ColumnRole
@@ -31,7 +32,7 @@ EPSILON: Final = float(np.finfo(np.float64).eps)
 VALUE_LIMIT: Final = 1e140
 """Larger labels or predictions of a regression do not count in ``errors``: their squares would be infinite."""
 
-SCORE_SUMS: Final = frozenset({"outcomes.score_hits", "outcomes.calibration", "outcomes.scored"})
+SCORE_SUMS: Final = POSITIVE_SUMS | {"outcomes.score_hits", "outcomes.calibration", "outcomes.scored"}
 CLASS_SUMS: Final = frozenset({"outcomes.by_class"})
 """The sums of a binary task that depend on which class is positive: of scores, and of classes that scores decided."""
 
@@ -63,6 +64,7 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> N
         else:
             _add_binary(pane.outcomes, schema, outcomes, outcomes.labels, members)
     _add_label_column(pane, schema, outcomes)
+    pane.further.add_outcomes(schema, outcomes)
 
 
 def label_shift(schema: Schema) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from collector_processor.columns.batch import F64
+from collector_processor.statistics.parts.registry import Further
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import Vectors
 
@@ -68,7 +69,7 @@ class Pane(Vectors):
       that all terms of a sum have the same sign and no precision is lost. Infinite cells are counted but not summed.
     - ``category_counts`` ``[S]``; ``missing`` and ``wrong_type`` ``[C]``: cells that are absent, or of the other kind.
     - ``latency`` ``[G, LATENCY_BINS]``: durations of calls. ``group_rows`` ``[G, 2]``: rows and failed rows.
-    - ``outcomes``: the sums of joined labels.
+    - ``outcomes``: the sums of joined labels. ``further``: what monitors of single topics need (:mod:`.parts`).
     """
 
     rows: F64
@@ -80,11 +81,12 @@ class Pane(Vectors):
     latency: F64
     group_rows: F64
     outcomes: Outcomes
+    further: Further
 
     @classmethod
     def parts(cls) -> Mapping[str, type[Vectors]]:
-        """Return the type of the nested record."""
-        return {"outcomes": Outcomes}
+        """Return the types of the nested records."""
+        return {"outcomes": Outcomes, "further": Further}
 
     @classmethod
     def empty(cls, schema: Schema) -> Pane:
@@ -101,4 +103,5 @@ class Pane(Vectors):
             latency=np.zeros((groups, LATENCY_BINS)),
             group_rows=np.zeros((groups, 2)),
             outcomes=Outcomes.empty(groups, len(schema.classes), bins),
+            further=Further.empty(schema),
         )

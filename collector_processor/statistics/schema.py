@@ -13,13 +13,16 @@ shorter vectors stay valid. The first slots, one for each column, are *other*: t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32
 from otel_ml.semconv import ColumnRole
+
+T = TypeVar("T")
 
 OTHER = "other"
 """Name under which categories beyond the limit are counted."""
@@ -148,6 +151,8 @@ class Schema:
     """UCUM unit of a regression's value."""
     threshold: float | None = None
     """The score from which on the positive class is predicted, if it is given; NaN if the score does not decide."""
+    fits: Mapping[type, Any] = field(default_factory=dict[type, Any], compare=False)
+    """What was fitted on the reference rows, by type; :meth:`fit` looks it up."""
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
@@ -159,8 +164,12 @@ class Schema:
         return Schema(
             self.task, self.positive_class, self.numeric, self.edges, self.drift_edges, self.low, self.high,
             self.categorical, self.categories.fork(), self.classes.fork(), self.groups.fork(), self.unit,
-            self.threshold,
+            self.threshold, self.fits,
         )  # fmt: skip
+
+    def fit(self, kind: type[T]) -> T | None:
+        """Return what was fitted on the reference rows, by its type; None if nothing was."""
+        return cast("T | None", self.fits.get(kind))
 
     def decide(self, positive_class: str) -> None:
         """Set the positive class when it becomes known; everything that shares the schema sees it."""

@@ -19,6 +19,8 @@ from collector_processor.statistics.schema import Schema
 
 Array = NDArray[Any]
 _WIDTHS: Final[tuple[str, ...]] = ("u2", "f4", "f8")
+_FURTHER: Final = "further."
+"""Begin of the names of arrays that earlier versions need not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,11 @@ def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list
     if not panes:
         return []
     for name, extents in Pane.empty(schema).arrays().items():
-        saved = parts_from_arrays(arrays, name, extents.ndim)
+        if name.startswith(_FURTHER) and f"{name}.layout" not in arrays:
+            # The snapshot is of a version that did not have this part yet.
+            saved = [compacted(np.zeros(extents.shape))] * count
+        else:
+            saved = parts_from_arrays(arrays, name, extents.ndim)
         if len(saved) != count:
             raise ValueError(f"the saved panes do not fit: {name} has {len(saved)} entries, expected {count}")
         for parts, part in zip(panes, saved, strict=True):

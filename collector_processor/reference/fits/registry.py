@@ -1,0 +1,43 @@
+"""The list of all fitters, and the estimator part of a profile that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from collector_processor.reference.document import Json, Node
+from collector_processor.reference.estimator import VERSION
+from collector_processor.reference.fits.base import FitRows, Fitter
+from collector_processor.statistics.schema import Schema
+
+FITTERS: Final[tuple[Fitter[Any], ...]] = ()
+"""Every fitter, in the order in which they run; a later one may use what an earlier one made."""
+
+
+def fitted(rows: FitRows, *, thorough: bool) -> Schema:
+    """Return the schema with everything that can be fitted on the rows; slow fits only if ``thorough``."""
+    schema = rows.schema
+    for fitter in FITTERS:
+        fit = fitter.fit(replace(rows, schema=schema)) if thorough or not fitter.slow else None
+        if fit is not None:
+            schema = replace(schema, fits={**schema.fits, fitter.kind: fit})
+    return schema
+
+
+def written_fits(schema: Schema, others: Mapping[str, Json] | None) -> dict[str, Json] | None:
+    """Return the estimator part of a profile: the schema's fits, and ``others`` that no fitter knows; None if empty."""
+    written: dict[str, Json] = dict(others or {})
+    for fitter in FITTERS:
+        fit = schema.fit(fitter.kind)
+        if fit is not None:
+            written[fitter.name] = fitter.written(fit)
+    return {**written, "version": VERSION} if written else None
+
+
+def read_fits(node: Node, schema: Schema) -> Schema:
+    """Return the schema with the fits of an estimator part that was checked."""
+    for fitter in FITTERS:
+        if fitter.name in node:
+            schema = replace(schema, fits={**schema.fits, fitter.kind: fitter.read(node[fitter.name], schema)})
+    return schema
