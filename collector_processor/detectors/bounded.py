@@ -1,0 +1,76 @@
+"""Evidence that the mean of bounded values has moved, from sums that add.
+
+An increment is the logarithm of an e-value: a number whose mean is at most 1 as long as the mean is where it was, so
+:func:`.shiryaev_roberts.updated` may add up increments forever and the false alarm rate still holds. There are two:
+
+- values within [0, 1], by count, sum and sum of squares: an empirical Bernstein bound (I. Waudby-Smith and A. Ramdas,
+  "Estimating means of bounded random variables by betting", JRSS-B 86(1), 2024). With a bet λ and any centre μ̂ that
+  was known before the pane, ``λ (S − n m) − (−ln(1 − λ) − λ) (Q − 2 μ̂ S + n μ̂²)``;
+- values that are 0 or 1: the exact likelihood ratio.
+
+Rows that depend on each other make both wrong; divide by :class:`.dependence.Tempering`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from collector_processor.columns.batch import F64
+
+BETS: Final = (0.01, 0.03, 0.1, 0.3)
+"""Bets λ, from changes that take thousands of rows to find to those that take a few."""
+STEPS: Final = (0.01, 0.05, 0.2)
+"""How far the alternatives of 0/1 values are from the mean: shares of the way to 1, or to 0."""
+TINY: Final = 1e-12
+"""The least share that 0/1 values may have: a share of exactly 0 would be refuted by one row."""
+
+
+def bernstein_increments(
+    count: F64, total: F64, squares: F64, low: F64, high: F64, bets: tuple[float, ...] = BETS
+) -> F64:
+    """Return the log of the e-values against a mean within [``low``, ``high``], ``[C, 2 · bets]``.
+
+    ``count``, ``total`` and ``squares`` ``[C]`` are n, Σ x and Σ x² of values within [0, 1]. The first half are bets
+    that the mean is above ``high``, the second that it is below ``low``: with equal limits, a mean that is exactly known;
+    else its confidence interval, so that the reference's error does not count as a change. Negative sums, which
+    retracted labels leave behind, count as none.
+
+    >>> n, x = np.array([1000.0]), np.array([300.0])  # 0/1 values: 30 % instead of 20 %
+    >>> bernstein_increments(n, x, x, np.array([0.2]), np.array([0.2])).round(1).tolist()
+    [[1.0, 2.9, 8.8, 17.5, -1.0, -3.1, -11.2, -42.5]]
+    """
+    n = np.maximum(count, 0.0)
+    s = np.clip(total, 0.0, n)
+    q = np.clip(squares, 0.0, s)
+    up = _one_sided(n, s, q, high, bets)
+    down = _one_sided(n, n - s, n - 2.0 * s + q, 1.0 - low, bets)
+    return np.concatenate((up, down), axis=1)
+
+
+def _one_sided(n: F64, s: F64, q: F64, mean: F64, bets: tuple[float, ...]) -> F64:
+    around = np.maximum(q - 2.0 * mean * s + n * mean**2, 0.0)
+    bet = np.array(bets)
+    cost = -np.log1p(-bet) - bet
+    return (s - n * mean)[:, None] * bet - around[:, None] * cost
+
+
+def bernoulli_increments(count: F64, ones: F64, low: F64, high: F64, steps: tuple[float, ...] = STEPS) -> F64:
+    """Return the log of the likelihood ratios against a share within [``low``, ``high``], ``[C, 2 · steps]``.
+
+    ``count`` and ``ones`` ``[C]`` are the number of 0/1 values and of ones. The alternatives are shares above ``high``,
+    by these steps of the way to 1, then shares below ``low``, by these steps of the way to 0. An e-value against
+    ``high`` is one against every lower share, too.
+
+    >>> bernoulli_increments(np.array([1000.0]), np.array([300.0]), np.array([0.2]), np.array([0.2])).round(1).tolist()
+    [[4.7, 18.8, 20.1, -1.3, -6.7, -32.8]]
+    """
+    n = np.maximum(count, 0.0)[:, None]
+    k = np.clip(ones[:, None], 0.0, n)
+    step = np.array(steps)
+    low, high = np.minimum(low, 1.0 - TINY)[:, None], np.maximum(high, TINY)[:, None]
+    up, down = high + step * (1.0 - high), low * (1.0 - step)
+    above = k * np.log(up / high) + (n - k) * np.log1p(-step)
+    below = k * np.log1p(-step) + (n - k) * np.log((1.0 - down) / (1.0 - low))
+    return np.concatenate((above, below), axis=1)
