@@ -9,7 +9,7 @@ import numpy as np
 from collector_processor.columns.batch import F64, I32, I64, U64, Column, PredictionBatch
 from collector_processor.decode.limits import DecodeLimits
 from collector_processor.labels.pending import SCORES_LIMIT, PendingRows
-from collector_processor.statistics.accumulate import likeliest_score, score_cells
+from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.classes import NO_CLASS, class_codes, decided_classes, known_classes
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.schema import Schema

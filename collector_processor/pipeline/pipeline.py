@@ -37,7 +37,7 @@ from collector_processor.pipeline.gather import gather
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin, learner_of
 from collector_processor.reference.profile import Reference
-from collector_processor.statistics.accumulate import score_cells
+from collector_processor.statistics.cells import score_cells
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.window.policy import duration_words
 

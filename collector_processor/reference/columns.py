@@ -9,7 +9,8 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, Column, Mask, PredictionBatch
 from collector_processor.reference.task import listed
-from collector_processor.statistics.accumulate import LABEL_COLUMN, PREDICTION_COLUMN, SCORE_COLUMN, score_cells
+from collector_processor.statistics.accumulate import LABEL_COLUMN, PREDICTION_COLUMN, SCORE_COLUMN
+from collector_processor.statistics.cells import score_cells
 from collector_processor.statistics.schema import ColumnSpec
 from collector_processor.statistics.texts import as_texts
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I32, Column, Mask, PredictionBatch
 from collector_processor.reference.columns import Labels
-from collector_processor.statistics.accumulate import likeliest_score, score_cells
+from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.classes import NO_CLASS, class_codes, decided_classes, known_classes
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.outcome_batch import OutcomeBatch

@@ -9,6 +9,7 @@ import numpy as np
 from collector_processor.columns.batch import F64, I32, Column, Mask, PredictionBatch
 from collector_processor.columns.withheld import withheld_of
 from collector_processor.own.drops import StatisticsReason
+from collector_processor.statistics.cells import cells_of
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.latency import latency_bins
 from collector_processor.statistics.numbers import add_numbers, weight_of
@@ -32,7 +33,7 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
     Feature columns read ``batch.features``; a feature that the whole batch lacks is missing in every row, unless the
     sender withholds it: such a feature has no missing cells, so figures about it are left out. The numeric
     prediction column reads ``batch.value``, the categorical one ``batch.prediction``, the score column
-    :func:`score_cells`; label columns get their cells from joined labels (:func:`accumulate_column`). Failed rows count
+    :func:`.score_cells`; label columns get their cells from joined labels (:func:`accumulate_column`). Failed rows count
     in ``rows``, in latency, as failed, and with their features; they have no outputs, not even missing ones. New
     categories and segment values are appended to the schema's tables, and the pane's vectors grow with them.
     """
@@ -47,13 +48,13 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
     _add_groups(pane, schema, batch, groups, failed)
     kept_back = [position for position, _ in withheld_columns(schema, batch)]
     missing_before = pane.missing[kept_back]
-    numeric = [_cells(schema, batch, spec, numeric=True) for spec in schema.numeric]
+    numeric = [cells_of(schema, batch, spec, numeric=True) for spec in schema.numeric]
     _add_numeric(pane, schema, numeric, batch, weights, failed)
     done = None if failed is None else ~failed
     for position, spec in enumerate(schema.categorical, len(schema.numeric)):
         if spec.role == "label":
             continue
-        column = _cells(schema, batch, spec, numeric=False)
+        column = cells_of(schema, batch, spec, numeric=False)
         if column is None:
             column = Column(None, np.full(len(batch), -1, np.int32))
         if done is None or spec.role == "feature":
@@ -89,56 +90,6 @@ def accumulate_column(pane: Pane, schema: Schema, position: int, column: Column,
         add_numbers(pane, schema, [column], len(column), weights_or_none, first=position)
     else:
         _add_texts(pane, schema, position, column, weights_or_none)
-
-
-def score_cells(batch: PredictionBatch, positive_class: str) -> F64 | None:
-    """Return the score of each row ``[n]``: the probability of the positive class if there is one, or of the predicted
-    class; None if the batch has no scores.
-
-    ``batch.scores`` names the class of each probability, so it takes precedence over ``batch.score``: the sender may
-    consider another class the positive one. Derived once for each batch and class.
-    """
-    if not batch.scores:
-        return batch.score
-    return batch.once("score_cells", positive_class, lambda: _score_cells(batch, positive_class))
-
-
-def _score_cells(batch: PredictionBatch, positive_class: str) -> F64 | None:
-    score = batch.score
-    looked_up = batch.scores.get(positive_class) if positive_class else _predicted_score(batch)
-    if score is None or looked_up is None:
-        return score if looked_up is None else looked_up
-    return np.where(np.isnan(looked_up), score, looked_up)
-
-
-def likeliest_score(batch: PredictionBatch, scores: F64 | None) -> F64 | None:
-    """Return the greatest of ``scores`` and of ``batch.scores`` in each row ``[n]``; None without any."""
-    for of_class in batch.scores.values():
-        scores = of_class if scores is None else np.fmax(scores, of_class)
-    return scores
-
-
-def _predicted_score(batch: PredictionBatch) -> F64 | None:
-    if batch.prediction is None:
-        return None
-    predicted = as_texts(batch.prediction)
-    scores_by_row = np.full(len(batch), np.nan)
-    for code, category in enumerate(predicted.categories):
-        scores = batch.scores.get(category)
-        if scores is not None and predicted.codes is not None:
-            rows = predicted.codes == code
-            scores_by_row[rows] = scores[rows]
-    return scores_by_row
-
-
-def _cells(schema: Schema, batch: PredictionBatch, spec: ColumnSpec, *, numeric: bool) -> Column | None:
-    """Return the batch's cells for a column, or None."""
-    if spec.role == "feature":
-        return batch.features.get(spec.name)
-    if spec.role == "prediction" and not numeric:
-        return batch.prediction
-    numbers = batch.value if spec.role == "prediction" else score_cells(batch, schema.positive_class)
-    return None if numbers is None else Column(numbers)
 
 
 def _add_numeric(

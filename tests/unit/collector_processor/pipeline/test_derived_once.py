@@ -18,8 +18,8 @@ from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.reference.build import build_reference
-from collector_processor.statistics import accumulate, groups
-from collector_processor.statistics.accumulate import score_cells
+from collector_processor.statistics import cells, groups
+from collector_processor.statistics.cells import score_cells
 from collector_processor.statistics.groups import segment_groups
 
 NOW_NS = 1_750_000_000 * 10**9
@@ -72,7 +72,7 @@ def test_groups_and_scores_are_derived_once_a_batch(
     monkeypatch: pytest.MonkeyPatch, window: dict[str, Any], positive_class: str
 ) -> None:
     derived: Counter[str] = Counter()
-    for module, name in ((groups, "_segment_groups"), (accumulate, "_score_cells")):
+    for module, name in ((groups, "_segment_groups"), (cells, "_score_cells")):
         derive = getattr(module, name)
 
         def counted(*arguments: Any, derive: Any = derive, name: str = name) -> Any:

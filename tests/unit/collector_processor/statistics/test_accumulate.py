@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.reference.build import build_reference
-from collector_processor.statistics.accumulate import accumulate, accumulate_column, score_cells
+from collector_processor.statistics.accumulate import accumulate, accumulate_column
+from collector_processor.statistics.cells import score_cells
 from collector_processor.statistics.numbers import EXCESS_LIMIT
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import ColumnSpec
