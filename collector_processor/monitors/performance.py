@@ -35,7 +35,7 @@ VARIANCE_FLOOR: Final = 1e-10
 """Least Σ(y − ȳ)² relative to Σ(y − c)²: below it, labels are constant or too far from c for R² to be precise."""
 
 _KEYS: Final = (*MODEL_KEYS, semconv.PERFORMANCE_SOURCE, semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE)
-_AVERAGED: Final = (*_KEYS, semconv.PERFORMANCE_AVERAGE)
+_AVERAGED: Final = (*_KEYS, semconv.PERFORMANCE_AVERAGE, semconv.PERFORMANCE_CLASS)
 _RATIO: Final = semconv.UNIT_RATIO
 METRICS: Final = {
     name: Metric(semconv.PERFORMANCE + name, unit, description, keys)
@@ -59,7 +59,7 @@ DROP: Final = Metric(
     semconv.PERFORMANCE_DROP,
     _RATIO,
     "how much worse than in the reference, as a share of the reference's figure; negative if better",
-    (*_AVERAGED, semconv.PERFORMANCE_METRIC),
+    (*_KEYS, semconv.PERFORMANCE_AVERAGE, semconv.PERFORMANCE_METRIC),
 )
 LOWER_IS_BETTER: Final = frozenset({"log_loss", "brier", "calibration_error", "mae", "rmse", "mape"})
 DROP_LABELS: Final = 4
@@ -173,12 +173,7 @@ def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
     if schema.task == "regression":
         yield from regression(outcomes.errors)
         return
-    by_class = _without_rounding(outcomes.by_class)
-    probable = _are_probabilities(schema, outcomes)
-    if not any(spec.role == "prediction" for spec in schema.categorical):
-        # The class was decided from the score, which takes a probability, and a positive class for every label.
-        decided = probable & ~undecided_labels(schema, outcomes)
-        by_class = np.where(decided[:, None, None], by_class, 0.0)
+    by_class, probable = class_sums(schema, outcomes), _are_probabilities(schema, outcomes)
     yield Score("accuracy", by_class[:, 0].sum(axis=1) / by_class[:, 1].sum(axis=1))
     if schema.task != "binary_classification":
         yield from multiclass(by_class)
@@ -189,9 +184,19 @@ def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
         yield from probabilistic(schema, outcomes, _has_two_classes(by_class, positive), probable)
 
 
+def class_sums(schema: Schema, outcomes: Outcomes) -> F64:
+    """Return ``by_class`` ``[G, 3, K]`` without remains of rounding; 0 in groups whose classes were not decided."""
+    by_class = without_rounding(outcomes.by_class)
+    if any(spec.role == "prediction" for spec in schema.categorical):
+        return by_class
+    # The class was decided from the score, which takes a probability, and a positive class for every label.
+    decided = _are_probabilities(schema, outcomes) & ~undecided_labels(schema, outcomes)
+    return np.where(decided[:, None, None], by_class, 0.0)
+
+
 def log_loss(outcomes: Outcomes) -> Iterator[Score]:
     """Multiclass log loss, if the probability of the true class is known for every label of a row with scores."""
-    count, unknown, loss = _without_rounding(outcomes.scored).T
+    count, unknown, loss = without_rounding(outcomes.scored).T
     yield Score("log_loss", np.where(unknown <= 0.0, loss / count, np.nan))
 
 
@@ -215,10 +220,10 @@ def probabilistic(schema: Schema, outcomes: Outcomes, two_classes: Mask, probabl
     if column is not None:
         area = roc_auc(outcomes.score_hits, schema.edges[column])
         yield Score("roc_auc", np.where(two_classes, area, np.nan))
-    scored = np.where((two_classes & probable)[:, None], _without_rounding(outcomes.scored), np.nan)
+    scored = np.where((two_classes & probable)[:, None], without_rounding(outcomes.scored), np.nan)
     yield Score("brier", scored[:, 1] / scored[:, 0])
     yield Score("log_loss", scored[:, 2] / scored[:, 0])
-    count, score, positive = np.moveaxis(_without_rounding(outcomes.calibration), 1, 0)
+    count, score, positive = np.moveaxis(without_rounding(outcomes.calibration), 1, 0)
     error = np.abs(score - positive).sum(axis=1) / count.sum(axis=1)
     yield Score("calibration_error", np.where(two_classes & probable, error, np.nan))
 
@@ -262,16 +267,21 @@ def roc_auc(hits: F64, edges: F64) -> F64:
     >>> roc_auc(hits, np.array([0.5, np.nextafter(0.5, 1.0)])).round(3).tolist()
     [0.944]
     """
-    negative, positive = np.moveaxis(_without_rounding(hits), 1, 0)
+    negative, positive = np.moveaxis(without_rounding(hits), 1, 0)
     pairs = negative.sum(axis=1) * positive.sum(axis=1)
     tied = negative * positive
     area = ((np.cumsum(negative, axis=1) - negative) * positive + tied / 2.0).sum(axis=1) / pairs
-    single = np.zeros(hits.shape[2], np.bool_)
+    undecided = tied[:, ~single_value_bins(edges, hits.shape[2])].sum(axis=1) / 2.0 / pairs
+    return np.where(undecided <= AUC_TOLERANCE, area, np.nan)
+
+
+def single_value_bins(edges: F64, bins: int) -> Mask:
+    """Return which of the bins between edges ``[E]`` are of one value, bool ``[bins]``."""
+    single = np.zeros(bins, np.bool_)
     with np.errstate(invalid="ignore"):  # padding
         reach = SINGLE_BIN * np.maximum(np.abs(edges[:-1]), np.abs(edges[1:]))
         single[1 : len(edges)] = (edges[1:] - edges[:-1] <= reach) | (above(edges[:-1]) == edges[1:])
-    undecided = tied[:, ~single].sum(axis=1) / 2.0 / pairs
-    return np.where(undecided <= AUC_TOLERANCE, area, np.nan)
+    return single
 
 
 def multiclass(by_class: F64) -> Iterator[Score]:
@@ -314,7 +324,7 @@ def _or_zero(numerator: F64, denominator: F64) -> F64:
     return np.where(denominator > 0.0, numerator / np.where(denominator > 0.0, denominator, 1.0), 0.0)
 
 
-def _without_rounding(sums: F64) -> F64:
+def without_rounding(sums: F64) -> F64:
     """Return sums ``[G, …]`` of values that are never negative, without the tiny remains of retractions."""
     largest = np.abs(sums).reshape(len(sums), -1).max(axis=1, initial=0.0)
     return np.where(sums > ROUNDING * largest.reshape(-1, *[1] * (sums.ndim - 1)), sums, 0.0)

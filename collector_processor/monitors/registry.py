@@ -10,6 +10,7 @@ from pydantic import Field, create_model
 from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
 from collector_processor.monitors.certain_drop import CertainDropMonitor
 from collector_processor.monitors.drift import DriftMonitor
+from collector_processor.monitors.further_performance import FurtherPerformanceMonitor
 from collector_processor.monitors.missing_rise import MissingRiseMonitor
 from collector_processor.monitors.missing_shift import MissingShiftMonitor
 from collector_processor.monitors.performance import PerformanceMonitor
@@ -24,6 +25,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     QualityMonitor,
     DriftMonitor,
     PerformanceMonitor,
+    FurtherPerformanceMonitor,
     CertainDropMonitor,
     MissingRiseMonitor,
     MissingShiftMonitor,
@@ -34,8 +36,8 @@ S = TypeVar("S", bound=Settings)
 
 
 def monitor_metrics() -> tuple[Metric, ...]:
-    """Return every metric of every monitor."""
-    return tuple(metric for kind in MONITOR_TYPES for metric in kind.metrics)
+    """Return every metric of every monitor, once if several monitors have it."""
+    return tuple(dict.fromkeys(metric for kind in MONITOR_TYPES for metric in kind.metrics))
 
 
 def section_settings(name: str, base: type[S]) -> type[S]:
