@@ -61,7 +61,7 @@ class FurtherPerformanceSettings(Settings):
     """Which further figures of performance are reported."""
 
     classes: int = Field(
-        default=20, ge=0, description="most classes of a multiclass model with figures of their own, by labels"
+        default=20, ge=0, description="most classes of a multiclass model that get precision, recall and F1, by labels"
     )
     lift_at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         default=(0.1,), description="shares of the rows, those with the highest scores, of which the lift is reported"
