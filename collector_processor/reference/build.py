@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, Column, Mask, PredictionBatch
+from collector_processor.columns.batch import F64, Column, Mask, PredictionBatch
 from collector_processor.columns.classes import canonical_predictions, class_column
+from collector_processor.reference.binning import Progress, padded, ranged
 from collector_processor.reference.columns import (
     Kinds,
     Labels,
@@ -28,8 +28,7 @@ from collector_processor.reference.outcomes import reference_outcomes
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.scored_class import scored_class
 from collector_processor.reference.task import Outputs, positive_of, shown_positive, task_of
-from collector_processor.statistics.accumulate import SCORE_COLUMN, accumulate, accumulate_column
-from collector_processor.statistics.bins import Bins, fine_edges
+from collector_processor.statistics.accumulate import accumulate, accumulate_column
 from collector_processor.statistics.groups import segment_column
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
@@ -42,12 +41,8 @@ MAX_FEATURES: Final = DEFAULT_MAX_FEATURES
 MAX_CATEGORIES: Final = 1000
 MAX_CLASSES: Final = 100
 MAX_SEGMENT_VALUES: Final = 50
-_TAILS: Final = 2.0 ** -np.arange(8, 21)
-_PROBABILITIES: Final = np.concatenate((np.linspace(0.0, 1.0, 129), _TAILS, 1.0 - _TAILS))
 CLASS_COLUMN: Final = "class"
 """Name of the one column of a schema's class table."""
-Progress = Callable[[int, int, str], None]
-"""Called with (done, total, current step)."""
 
 
 def build_reference(
@@ -95,8 +90,8 @@ def build_reference(
     numbers, texts = feature_sources(batch, kinds, max_features)
     more_numbers, more_texts = output_sources(batch, resolved_task == "regression", positive, labels)
     numbers, texts = numbers + more_numbers, texts + more_texts
-    bins, spread = _ranged(numbers, batch.weights, threshold, progress)
-    edges, drift_edges = _padded(bins)
+    bins, spread = ranged(numbers, batch.weights, threshold, progress)
+    edges, drift_edges = padded(bins)
     schema = Schema(
         task=resolved_task or "",
         positive_class=positive,
@@ -142,80 +137,6 @@ def task_and_classes(
     resolved = task_of(model_name, task, batch.task, outputs, strict)
     sent = batch.positive_class or shown_positive(scored_class(batch), classes)
     return resolved, *positive_of(model_name, resolved, positive_class, sent, classes, strict)
-
-
-def _ranged(
-    sources: Sequence[Source], weights: F64, threshold: float | None, progress: Progress | None
-) -> tuple[list[Bins], F64]:
-    """Return the bins and the standard deviation of every numeric column."""
-    # A binary decision is usually made at one half: as an edge, it makes the counts of any window exact there.
-    edges = (0.5,) if threshold is None or not math.isfinite(threshold) else (threshold,)
-    bins: list[Bins] = []
-    spread = np.zeros(len(sources))
-    even = bool(weights[0] > 0.0 and (weights == weights[0]).all())
-    for position, source in enumerate(sources):
-        if progress is not None:
-            progress(position, len(sources), f"binning {source.spec.name}")
-        values, cell_weights = source.numbers(weights)
-        score = source.spec == SCORE_COLUMN
-        fine = fine_edges(values, None if even else cell_weights, include=edges if score else (), half=not score)
-        bins.append(ranked(fine) if score else fine)
-        spread[position] = _spread(values, cell_weights, even=even)
-    return bins, spread
-
-
-def ranked(bins: Bins) -> Bins:
-    """Return the bins of a probability with edges on all of 0 to 1, so that scores that the reference lacks are ranked.
-
-    The first rows of a model may all be negative: the scores of positive ones are then above its range.
-
-    >>> ranked(fine_edges(np.array([0.1, 0.2]))).edges[[0, -1]].tolist(), len(ranked(fine_edges(np.array([7.0]))).edges)
-    ([0.0, 1.0], 4)
-    """
-    edges = bins.edges
-    if not (bins.low >= 0.0 and bins.high <= 1.0):
-        return bins
-    beyond = _PROBABILITIES[(edges[0] > _PROBABILITIES) | (edges[-1] < _PROBABILITIES)]
-    every = np.unique(np.concatenate((edges, beyond)))
-    return bins._replace(edges=every, drift=np.searchsorted(every, edges[bins.drift]).astype(np.int32))
-
-
-def _spread(values: F64, weights: F64, *, even: bool = False) -> float:
-    """Weighted standard deviation (ddof 0) of the finite values, 0 without any; scaled so that no square overflows.
-
-    ``even``: all weights are the same positive number.
-    """
-    if not (even and len(values) and np.isfinite(values.min()) and np.isfinite(values.max())):
-        finite = np.isfinite(values) & (weights > 0.0)
-        values, weights = values[finite], weights[finite]
-    if not len(values) or (low := values.min()) == (high := values.max()):
-        return 0.0
-    exponent = int(np.frexp(max(-low, high))[1])
-    scaled, share = _scaled(values, -exponent), (weights[0] if even else weights) / weights.sum()
-    # All steps reuse two arrays: with new memory for each step, allocation would take most of the time.
-    product = scaled * share
-    centered = np.subtract(scaled, product.sum(), out=scaled)
-    shift = np.multiply(centered, share, out=product).sum()
-    np.multiply(centered, centered, out=product)
-    product *= share
-    variance = product.sum() - shift**2
-    return float(np.ldexp(np.sqrt(max(variance, 0.0)), exponent))
-
-
-def _scaled(values: F64, exponent: int) -> F64:
-    """Multiply values by a power of two, which loses no digits; a product is faster if a float can hold the power."""
-    return values * 2.0**exponent if abs(exponent) < 1000 else np.ldexp(values, exponent)
-
-
-def _padded(bins: Sequence[Bins]) -> tuple[F64, I32]:
-    """Return edges padded with ``+inf``, and coarse positions padded with their last, as :class:`.Schema` requires."""
-    edges = np.full((len(bins), max([1, *(len(column.edges) for column in bins)])), np.inf)
-    drift = np.zeros((len(bins), max([1, *(len(column.drift) for column in bins)])), np.int32)
-    for row, column in enumerate(bins):
-        edges[row, : len(column.edges)] = column.edges
-        drift[row] = column.drift[-1]
-        drift[row, : len(column.drift)] = column.drift
-    return edges, drift
 
 
 def _categories(sources: Sequence[Source], weights: F64, limit: int) -> Categories:
