@@ -11,6 +11,7 @@ from collector_processor.decode.limits import DecodeLimits
 from collector_processor.labels.pending import SCORES_LIMIT, PendingRows
 from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.classes import NO_CLASS, class_codes, decided_classes, known_classes
+from collector_processor.statistics.estimates import estimates
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
@@ -39,7 +40,10 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     scores = score_cells(batch, schema.positive_class)
     if schema.task == "binary_classification":
         predicted = decided_classes(schema, predicted, scores)
-        return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores)
+        expected = estimates(schema, batch)
+        return PendingRows(
+            batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores, estimates=expected
+        )
     class_scores = _class_scores(schema, batch)
     predicted = _likeliest(schema, predicted, batch.scores)
     scores = likeliest_score(batch, scores)

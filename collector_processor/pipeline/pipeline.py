@@ -38,6 +38,7 @@ from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin, learner_of
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.cells import score_cells
+from collector_processor.statistics.estimates import estimates
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.window.policy import duration_words
 
@@ -296,6 +297,7 @@ class Pipeline:
         windows = watch.windows
         segment_groups(windows.schema, batch)  # for the whole batch, before the windows cut it into panes
         score_cells(batch, windows.schema.positive_class)
+        estimates(windows.schema, batch)
         model.late += windows.add(batch, now_ns)
         outcomes = self.join.predictions(model.key, windows.schema, batch, windows.not_before_ns)
         if outcomes is not None:

@@ -1,9 +1,10 @@
-"""Bin the numeric columns of a reference."""
+"""Bin the numeric columns of a reference; those of a score also where its calibration bends."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -11,10 +12,15 @@ import numpy as np
 from collector_processor.columns.batch import F64, I32
 from collector_processor.reference.columns import Source
 from collector_processor.statistics.accumulate import SCORE_COLUMN
-from collector_processor.statistics.bins import Bins, fine_edges
+from collector_processor.statistics.bins import EDGES_LIMIT, Bins, fine_edges
+from collector_processor.statistics.estimates import positive_curve
+from collector_processor.statistics.schema import Schema
 
-_TAILS: Final = 2.0 ** -np.arange(8, 21)
-_PROBABILITIES: Final = np.concatenate((np.linspace(0.0, 1.0, 129), _TAILS, 1.0 - _TAILS))
+_TAIL: Final = 2.0 ** -np.arange(9, 21)
+_TAILS: Final = np.concatenate((_TAIL, 1.0 - _TAIL))
+_CELLS: Final = np.linspace(0.0, 1.0, 257)
+MAX_CORNERS: Final = 512
+"""Most edges at which a calibration bends: some hundreds, even of millions of rows."""
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, current step)."""
 
@@ -23,8 +29,7 @@ def ranged(
     sources: Sequence[Source], weights: F64, threshold: float | None, progress: Progress | None
 ) -> tuple[list[Bins], F64]:
     """Return the bins and the standard deviation of every numeric column."""
-    # A binary decision is usually made at one half: as an edge, it makes the counts of any window exact there.
-    edges = (0.5,) if threshold is None or not math.isfinite(threshold) else (threshold,)
+    edges = _decided(threshold)
     bins: list[Bins] = []
     spread = np.zeros(len(sources))
     even = bool(weights[0] > 0.0 and (weights == weights[0]).all())
@@ -39,10 +44,36 @@ def ranged(
     return bins, spread
 
 
-def ranked(bins: Bins) -> Bins:
-    """Return the bins of a probability with edges on all of 0 to 1, so that scores that the reference lacks are ranked.
+def with_corners(schema: Schema, sources: Sequence[Source], bins: Sequence[Bins], weights: F64) -> Schema:
+    """Return the schema with edges where the calibration of its score bends, so that it is linear within each bin."""
+    curve = positive_curve(schema)
+    place = next((place for place, source in enumerate(sources) if source.spec == SCORE_COLUMN), None)
+    if curve is None or place is None:
+        return schema
+    values, cell_weights = sources[place].numbers(weights)
+    starts, ends = (_thinned(knots, MAX_CORNERS // 2) for knots in curve.corners())
+    decided = _decided(schema.threshold)
+    limit = EDGES_LIMIT + len(starts) + len(ends)
+    fine = fine_edges(values, cell_weights, include=decided, starts=starts, ends=ends, limit=limit, half=False)
+    edges, drift_edges = padded([*bins[:place], ranked(fine), *bins[place + 1 :]])
+    return replace(schema, edges=edges, drift_edges=drift_edges)
 
-    The first rows of a model may all be negative: the scores of positive ones are then above its range.
+
+def _thinned(knots: F64, most: int) -> F64:
+    """Return at most so many knots, evenly spread among them."""
+    return knots if len(knots) <= most else knots[np.linspace(0, len(knots) - 1, most).astype(np.int64)]
+
+
+def _decided(threshold: float | None) -> tuple[float]:
+    """Return where a binary decision is made, usually one half: as an edge, counts of any window are exact there."""
+    return (0.5,) if threshold is None or not math.isfinite(threshold) else (threshold,)
+
+
+def ranked(bins: Bins) -> Bins:
+    """Return the bins of a probability with edges on all of 0 to 1, and none wider than 1/256.
+
+    Scores that the reference lacks are ranked too: its first rows may all be negative, and the scores of positive ones
+    are then above its range.
 
     >>> ranked(fine_edges(np.array([0.1, 0.2]))).edges[[0, -1]].tolist(), len(ranked(fine_edges(np.array([7.0]))).edges)
     ([0.0, 1.0], 4)
@@ -50,8 +81,10 @@ def ranked(bins: Bins) -> Bins:
     edges = bins.edges
     if not (bins.low >= 0.0 and bins.high <= 1.0):
         return bins
-    beyond = _PROBABILITIES[(edges[0] > _PROBABILITIES) | (edges[-1] < _PROBABILITIES)]
-    every = np.unique(np.concatenate((edges, beyond)))
+    beyond = _TAILS[(edges[0] > _TAILS) | (edges[-1] < _TAILS)]
+    place = np.searchsorted(edges, _CELLS)
+    width = np.append(edges, np.inf)[place] - np.append(-np.inf, edges)[place]
+    every = np.unique(np.concatenate((edges, beyond, _CELLS[width > _CELLS[1]])))
     return bins._replace(edges=every, drift=np.searchsorted(every, edges[bins.drift]).astype(np.int32))
 
 

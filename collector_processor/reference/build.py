@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Final
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, Column, Mask, PredictionBatch
 from collector_processor.columns.classes import canonical_predictions, class_column
-from collector_processor.reference.binning import Progress, padded, ranged
+from collector_processor.reference.binning import Progress, padded, ranged, with_corners
 from collector_processor.reference.columns import (
     Kinds,
     Labels,
@@ -29,6 +30,7 @@ from collector_processor.reference.profile import Reference
 from collector_processor.reference.scored_class import scored_class
 from collector_processor.reference.task import Outputs, positive_of, shown_positive, task_of
 from collector_processor.statistics.accumulate import accumulate, accumulate_column
+from collector_processor.statistics.estimates import estimates
 from collector_processor.statistics.groups import segment_column
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
@@ -108,10 +110,11 @@ def build_reference(
     )
     outcomes = reference_outcomes(schema, batch, labels)
     schema = fitted(FitRows(schema, batch, outcomes), thorough=strict)
+    schema = with_corners(schema, numbers, bins, batch.weights)
     pane = Pane.empty(schema)
     accumulate(pane, schema, batch)
     if outcomes is not None:
-        accumulate_outcomes(pane, schema, outcomes)
+        accumulate_outcomes(pane, schema, replace(outcomes, estimates=estimates(schema, batch)))
     _count_others(pane, schema, texts, batch.weights)
     built_at = built_at or datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Reference(model_name, schema, pane, spread, source, built_at)

@@ -35,6 +35,8 @@ def fine_edges(
     bins: int = FINE_BINS,
     limit: int = EDGES_LIMIT,
     include: Sequence[float] = (),
+    starts: Sequence[float] | F64 = (),
+    ends: Sequence[float] | F64 = (),
     half: bool = True,
 ) -> Bins:
     """Return the edges of one numeric column from its reference values; NaN and infinite ones are left out.
@@ -43,8 +45,8 @@ def fine_edges(
     rounded to float32 falls into the bin of its reference value, and between coarse edges also one that is rounded to
     float16, if ``half``. One edge is below the minimum and one above the maximum. The coarse edges are the deciles,
     those of ``numpy.quantile`` unless they lie on or too near a value, equal ones once. There are also quantiles that
-    thin out by halves toward both tails, and ``include`` within the range, as it is. The others cut the reference so
-    that
+    thin out by halves toward both tails, ``include`` within the range, as it is, and edges as near as rounding allows
+    below the reference values ``starts`` and above ``ends``. The others cut the reference so that
 
     - no bin holds more than about ``1 / bins`` of it, except a single value that does: its bin extends only as far as
       rounding reaches. If that takes too many edges, the lightest such bins extend to the next edge (at most
@@ -69,6 +71,9 @@ def fine_edges(
     levels = distinct.near(_quantiles(ordered, mass))
     inside = [x for x in include if low < x <= high]
     fixed = [distinct.tight_below([0], 0.0), distinct.tight_above([-1], 0.0), levels, inside]
+    if len(starts) or len(ends):
+        first, last = (np.searchsorted(distinct.first, values_at, "right") - 1 for values_at in (starts, ends))
+        fixed += [distinct.tight_below(first), distinct.tight_above(last)]
     coarse = np.unique(levels[: len(DECILES)])
     if len(coarse) == 1:
         heaviest = np.searchsorted(distinct.first, coarse)

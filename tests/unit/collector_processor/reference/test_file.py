@@ -15,6 +15,7 @@ from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.reference import file
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import load_reference, parse_reference, reference_text, save_reference
+from collector_processor.reference.fits.registry import written_fits
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
@@ -40,6 +41,9 @@ def assert_same(left, right):
             np.testing.assert_array_equal(mine, theirs, err_msg=name)
         elif name in ("categories", "classes", "groups"):
             assert (mine.columns, mine.limit, mine.pairs()) == (theirs.columns, theirs.limit, theirs.pairs())
+        elif name == "fits":
+            assert mine.keys() == theirs.keys()
+            assert written_fits(left.schema, None) == written_fits(right.schema, None)
         else:
             assert mine == theirs
 
