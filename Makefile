@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 
-WIRE := setup.py $(wildcard collector_processor/*/*.pyx collector_processor/*/*/*.pyx collector_processor/*/*/*.pxi)
+WIRE := setup.py collector_processor/detectors/rows.py $(wildcard collector_processor/*/*.pxd) $(wildcard collector_processor/*/*.pyx collector_processor/*/*/*.pyx collector_processor/*/*/*.pxi)
 
 .PHONY: help check test coverage verify wheel tools e2e demo bench bench-peers fuzz clean
 help:
@@ -95,4 +95,4 @@ fuzz: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .peers .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* build dist *.egg-info
-	rm -f collector_processor/*/*.so collector_processor/*/*/*.so $(patsubst %.pyx,%.c,$(filter %.pyx,$(WIRE))) fuzz-difference.bin
+	rm -f collector_processor/*/*.so collector_processor/*/*/*.so $(patsubst %.pyx,%.c,$(filter %.pyx,$(WIRE))) collector_processor/detectors/rows.c fuzz-difference.bin

@@ -30,5 +30,16 @@ FAST = [
         "statistics.sums": [],
     }.items()
 ]
+ROWS = "collector_processor/detectors/"
+# One source for both: Python as it stands, and compiled with the types beside it.
+FAST.append(
+    Extension(
+        "collector_processor.detectors.compiled_rows",
+        [ROWS + "rows.py"],
+        depends=[ROWS + "compiled_rows.pxd"],
+        extra_compile_args=ARITHMETIC,
+        optional=True,
+    )
+)
 
 setup(ext_modules=[WIRE, *FAST])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -10,6 +10,8 @@ from pydantic import Field
 
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
+from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
 
 WINDOW: str = "window"
@@ -105,4 +107,22 @@ class Sequential(Protocol[S]):
 
     def step(self, pane: Window, reference: Reference, state: S) -> tuple[S, list[Measurement]]:
         """Return the state after a pane, and its measurements, as a pure function: ``state`` does not change."""
+        ...
+
+
+@runtime_checkable
+class Fed(Protocol[S]):
+    """A sequential monitor that looks at each joined label, too, when it joins."""
+
+    def feed(self, outcomes: OutcomeBatch, schema: Schema, reference: Reference, state: S) -> S:
+        """Return the state after joined labels, as a pure function."""
+        ...
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A monitor that cannot measure everything with every reference, and says what."""
+
+    def left_out(self, reference: Reference) -> Iterator[str]:
+        """Yield a sentence for each figure that is left out with this reference, and why."""
         ...

@@ -8,8 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from collector_processor.monitors.base import Measurement, Sequential
+from collector_processor.monitors.base import Fed, Measurement, Sequential
 from collector_processor.reference.profile import Reference
+from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
 from collector_processor.window.compact_panes import Array
 from collector_processor.window.line import Json
@@ -35,6 +37,12 @@ class Fold:
         state, measurements = self.monitor.step(pane, reference, self.state)
         self.state, self.stepped_ns = _frozen(state), pane.end_ns
         return measurements
+
+    def feed(self, outcomes: OutcomeBatch, schema: Schema, reference: Reference) -> None:
+        """Show joined labels to a monitor that looks at each of them; do nothing for any other."""
+        if isinstance(self.monitor, Fed):
+            monitor: Fed[Any] = self.monitor
+            self.state = _frozen(monitor.feed(outcomes, schema, reference, self.state))
 
 
 def saved_folds(folds: Iterable[Fold], reference: Reference) -> dict[str, Any]:

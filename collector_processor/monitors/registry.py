@@ -15,6 +15,7 @@ from collector_processor.monitors.missing_rise import MissingRiseMonitor
 from collector_processor.monitors.missing_shift import MissingShiftMonitor
 from collector_processor.monitors.performance import PerformanceMonitor
 from collector_processor.monitors.quality import QualityMonitor
+from collector_processor.monitors.stream_detectors import StreamDetectorMonitor
 from collector_processor.monitors.traffic import TrafficMonitor
 from collector_processor.settings.base import Settings
 
@@ -29,6 +30,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     CertainDropMonitor,
     MissingRiseMonitor,
     MissingShiftMonitor,
+    StreamDetectorMonitor,
 )
 """Every monitor of either kind, in the order of listings."""
 

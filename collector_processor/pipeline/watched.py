@@ -9,7 +9,7 @@ from typing import Final
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.monitors import configured_monitors
-from collector_processor.monitors.base import Measurement, Monitor, Sequential
+from collector_processor.monitors.base import LeavesOut, Measurement, Monitor, Sequential
 from collector_processor.monitors.fold import Fold
 from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
 from collector_processor.monitors.predictions import PredictionCounter
@@ -73,6 +73,9 @@ class Watch:
     def add_outcomes(self, outcomes: OutcomeBatch) -> None:
         """Add joined labels to the windows, and to the first labels while they are learned from."""
         self.windows.add_outcomes(outcomes)
+        for fold in self.folds:
+            with survived(f"monitor_{fold.monitor.name}", self.telemetry):
+                fold.feed(outcomes, self.windows.schema, self.reference)
         learning = self.first_labels
         if learning is not None and learning.add(self.reference, self.windows.schema, outcomes):
             _log.info(
@@ -223,6 +226,9 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
     )
     model.watch, model.learner = watch, None
     model.contradicted(misfits.of_reference(reference), telemetry)
+    for monitor in configured:
+        for note in monitor.left_out(reference) if isinstance(monitor, LeavesOut) else ():
+            model.report(f"left_out_{monitor.name}", "%s", note)
     for note in reference.notes:
         model.report("reference", note)
     return watch

@@ -12,6 +12,7 @@ from typing import Final
 
 from collector_processor.decode import DECODERS, decoder_notice
 from collector_processor.decode.compiled import built as decode
+from collector_processor.detectors import built as detectors
 from collector_processor.labels import built as labels
 from collector_processor.own.install import install
 from collector_processor.statistics import built as statistics
@@ -31,6 +32,7 @@ PARTS: Final = (
     Part("decode.compiled.packing", "hashes of ids, numbers of texts", decode.packing is not None),
     Part("decode.compiled.texts", "texts of frames", decode.texts is not None),
     Part("labels.slots", "labels to their predictions", labels.slots is not None),
+    Part("detectors.compiled_rows", "detectors of single rows", detectors.compiled_rows is not None),
     Part("statistics.sums", "counts and sums of windows", statistics.sums is not None),
 )
 """All parts, in the order in which a request reaches them."""

@@ -153,7 +153,7 @@ for _ in range(2):
 
 def ignored(folder: str, names: list[str]) -> set[str]:
     del folder
-    return {name for name in names if name == "__pycache__" or name.endswith((".pyx", ".pxi", ".c", ".cpp"))}
+    return {name for name in names if name == "__pycache__" or name.endswith((".pyx", ".pxi", ".pxd", ".c", ".cpp"))}
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,8 @@ METHODS = pytest.mark.parametrize("method", DRIFT_METHODS, ids=lambda method: me
 def default_section(name: str) -> Settings:
     """A section as a service has it that has no configuration, with what is off by default switched on."""
     section = default_config().monitor.section(name, ModelConfig())
+    if name == "concept":
+        section = section.model_copy(update={"detectors": ("adwin", "ddm")})
     return section.model_copy(update={"enabled": True}) if isinstance(section, OptIn) else section
 
 

@@ -54,11 +54,11 @@ def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_has_the_compiled_parts_and_no_sources_of_them(dist: Path) -> None:
     [wheel] = dist.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    parts = {path.stem for path in (ROOT / "collector_processor").rglob("*.pyx")}
+    parts = {path.stem for kind in ("*.pyx", "*.pxd") for path in (ROOT / "collector_processor").rglob(kind)}
     assert {Path(name).name.partition(".")[0] for name in names if name.endswith(".so")} == parts
     assert {"otel_ml/py.typed", "collector_processor/py.typed"} <= set(names)
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"otel_ml", "collector_processor"}
-    assert [name for name in names if name.endswith((".pyx", ".pxi", ".c"))] == []
+    assert [name for name in names if name.endswith((".pyx", ".pxi", ".pxd", ".c"))] == []
 
 
 def test_the_installed_package_works_outside_of_the_tree(installed: Path, tmp_path: Path) -> None:

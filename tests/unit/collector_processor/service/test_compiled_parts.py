@@ -32,7 +32,9 @@ def shown(script: str, choice: str = "") -> list[str]:
 
 def test_every_source_to_compile_is_a_part() -> None:
     root = Path(collector_processor.__path__[0])
-    sources = {".".join(path.relative_to(root).with_suffix("").parts) for path in root.rglob("*.pyx")}
+    sources = {
+        ".".join(path.relative_to(root).with_suffix("").parts) for path in [*root.rglob("*.pyx"), *root.rglob("*.pxd")]
+    }
     assert {part.name for part in PARTS} == sources
 
 
