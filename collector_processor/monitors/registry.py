@@ -13,6 +13,7 @@ from collector_processor.monitors.drift import DriftMonitor
 from collector_processor.monitors.further_performance import FurtherPerformanceMonitor
 from collector_processor.monitors.missing_rise import MissingRiseMonitor
 from collector_processor.monitors.missing_shift import MissingShiftMonitor
+from collector_processor.monitors.pairs import PairMonitor
 from collector_processor.monitors.performance import PerformanceMonitor
 from collector_processor.monitors.quality import QualityMonitor
 from collector_processor.monitors.stream_detectors import StreamDetectorMonitor
@@ -31,6 +32,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     MissingRiseMonitor,
     MissingShiftMonitor,
     StreamDetectorMonitor,
+    PairMonitor,
 )
 """Every monitor of either kind, in the order of listings."""
 

@@ -1,5 +1,8 @@
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from collector_processor.columns.batch import F64, I32, I64
 from collector_processor.statistics.guide import Guide
 
@@ -16,6 +19,14 @@ def add_numbers(
     """Add the cells of ``columns``, from position ``first`` on, in place to ``counts`` and ``excess`` ``[F, B]``.
 
     Processes ``height`` rows at a time. Returns the weighted count of cells that are not numbers, for each column.
+    """
+
+def find_bins(
+    columns: Sequence[F64 | None], positions: I64, rows: int, chosen: I64 | None, guide: Guide
+) -> NDArray[np.int16]:
+    """Return the bin of the chosen cells of the columns at ``positions``, ``[k, m]``; −1 for one without a number.
+
+    ``chosen`` are m of the ``rows`` rows; None is all of them. A column that is None has no numbers.
     """
 
 def count_codes(codes: I32, size: int) -> I64:

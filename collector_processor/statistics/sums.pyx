@@ -252,6 +252,63 @@ cdef double sum_of(const double* values, Py_ssize_t rows) noexcept nogil:
     return total
 
 
+cdef void fill_bins(
+    const Askew* values, const int64_t* chosen, Py_ssize_t rows, const Grid* grid, int16_t* bins
+) noexcept nogil:
+    """The bin of each chosen value, or of the first ``rows``; -1 for one that is not a number."""
+    cdef double[CHUNK] taken
+    cdef int32_t[CHUNK] cells
+    cdef Py_ssize_t start = 0, size, i
+    cdef int32_t bin_index
+    while start < rows:
+        size = min(<Py_ssize_t>CHUNK, rows - start)
+        for i in range(size):
+            taken[i] = values[start + i] if chosen == NULL else values[chosen[start + i]]
+        find_cells(<const Askew*>taken, size, grid, cells)
+        for i in range(size):
+            bin_index = bin_in(taken[i], cells[i], grid)
+            bins[start + i] = <int16_t>bin_index if bin_index < grid.bins else -1
+        start += size
+
+
+def find_bins(list columns not None, const int64_t[::1] positions not None, Py_ssize_t rows, chosen, guide):
+    cdef const double[:, ::1] low = guide.low, scale = guide.scale
+    cdef const int16_t[::1] below = guide.below
+    cdef const double[::1] following = guide.following
+    cdef const int64_t[::1] index
+    cdef const int64_t* wanted = NULL
+    cdef Py_ssize_t k = len(columns), j, bins = guide.bins, cells = guide.cells, at, size = rows
+    cdef _Doubles values
+    cdef Grid grid
+    if chosen is not None:
+        index = chosen
+        size = index.shape[0]
+        if size:
+            wanted = &index[0]
+        for j in range(size):
+            if index[j] < 0 or index[j] >= rows:
+                raise ValueError("a row is not in the columns")
+    cdef int16_t[:, ::1] found = np.full((k, size), -1, np.int16)
+    if positions.shape[0] != k or bins > 32767:
+        raise ValueError("the columns are not those of the guide")
+    if below.shape[0] != low.shape[0] * cells or following.shape[0] != low.shape[0] * bins:
+        raise ValueError("the guide's tables do not fit each other")
+    grid.bins, grid.cells = <int32_t>bins, <int32_t>cells
+    for j in range(k):
+        at = positions[j]
+        if at < 0 or at >= low.shape[0]:
+            raise ValueError("the columns are not those of the guide")
+        if columns[j] is None or not size:
+            continue
+        values = _Doubles(columns[j], rows)
+        grid.low, grid.scale = low[at, 0], scale[at, 0]
+        grid.below = &below[at * cells]
+        grid.following = &following[at * bins]
+        with nogil:
+            fill_bins(<const Askew*>values.at, wanted, size, &grid, &found[j, 0])
+    return np.asarray(found)
+
+
 def count_codes(const int32_t[::1] codes not None, Py_ssize_t size):
     cdef int64_t[::1] counts = np.zeros(size + 1, np.int64)
     cdef Py_ssize_t i, rows = codes.shape[0]

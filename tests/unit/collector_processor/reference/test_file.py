@@ -246,7 +246,7 @@ def changed(path, value):
         ("columns/age/edges", lambda edges: [*edges, []], "columns.age.edges: must be numbers"),
         ("columns/age/edges", lambda edges: [*edges, 10**400], "columns.age.edges: has a number that is too large"),
         ("columns/age/edges", list(range(5000)), "columns.age.edges: are 5000; allowed: 4096"),
-        ("columns/age/edges", lambda edges: edges[:-1], r"columns.age.counts: must have shape \[\d+\], has \[\d+\]"),
+        ("columns/age/edges", lambda edges: edges[:-1], r"estimator.pair_scores.scores.0: must have \d+ numbers"),
         ("columns/age/drift_edges", [5] * 9 + [4], "columns.age.drift_edges: must ascend"),
         ("columns/age/drift_edges", [99999] * 10, "columns.age.drift_edges: must be an array of integers from 0 to"),
         ("columns/age/drift_edges", [], "columns.age.drift_edges: must ascend"),
