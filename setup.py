@@ -28,6 +28,7 @@ FAST = [
         "decode.compiled.texts": [],
         "labels.slots": [],
         "statistics.sums": [],
+        "statistics.walk": [],
     }.items()
 ]
 ROWS = "collector_processor/detectors/"

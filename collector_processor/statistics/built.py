@@ -1,4 +1,4 @@
-"""The compiled part of this package, or None if it is not built; numpy then gives the same figures, more slowly."""
+"""The compiled parts of this package, or None if they are not built; numpy then gives the same figures, more slowly."""
 
 from __future__ import annotations
 
@@ -7,4 +7,9 @@ try:
 except ImportError:  # no compiler available, or built for another Python
     sums = None
 
-__all__ = ["sums"]
+try:
+    from collector_processor.statistics import walk
+except ImportError:
+    walk = None
+
+__all__ = ["sums", "walk"]
