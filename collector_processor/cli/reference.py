@@ -111,7 +111,7 @@ def _reference_build(options: argparse.Namespace) -> int:
         )
         out.print(f"{text} multiclass_classification", style="yellow", markup=False)
     labels = table.label_classes is not None or table.label_values is not None
-    for sentence in advice(table.predictions, labels=labels):
+    for sentence in (*reference.notes, *advice(table.predictions, labels=labels)):
         out.print(sentence, style="yellow", markup=False)
     rows = reference.pane.rows[1]
     out.print(f"{options.out}: {rows:,.0f} rows, {len(reference.schema.columns)} columns", style="green", markup=False)

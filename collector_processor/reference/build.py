@@ -30,7 +30,7 @@ from collector_processor.reference.profile import Reference
 from collector_processor.reference.scored_class import scored_class
 from collector_processor.reference.task import Outputs, positive_of, shown_positive, task_of
 from collector_processor.statistics.accumulate import accumulate, accumulate_column
-from collector_processor.statistics.estimates import estimates
+from collector_processor.statistics.estimates import estimates, evaluate_evenly
 from collector_processor.statistics.groups import segment_column
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
@@ -43,6 +43,8 @@ MAX_FEATURES: Final = DEFAULT_MAX_FEATURES
 MAX_CATEGORIES: Final = 1000
 MAX_CLASSES: Final = 100
 MAX_SEGMENT_VALUES: Final = 50
+ESTIMATED_ROWS: Final = 100_000
+"""Most reference rows that trees look at."""
 CLASS_COLUMN: Final = "class"
 """Name of the one column of a schema's class table."""
 
@@ -109,7 +111,9 @@ def build_reference(
         threshold=threshold,
     )
     outcomes = reference_outcomes(schema, batch, labels)
-    schema = fitted(FitRows(schema, batch, outcomes), thorough=strict)
+    rows = FitRows(schema, batch, outcomes)
+    schema = fitted(rows, thorough=strict)
+    evaluate_evenly(schema, batch, ESTIMATED_ROWS)
     schema = with_corners(schema, numbers, bins, batch.weights)
     pane = Pane.empty(schema)
     accumulate(pane, schema, batch)
@@ -117,7 +121,7 @@ def build_reference(
         accumulate_outcomes(pane, schema, replace(outcomes, estimates=estimates(schema, batch)))
     _count_others(pane, schema, texts, batch.weights)
     built_at = built_at or datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Reference(model_name, schema, pane, spread, source, built_at)
+    return Reference(model_name, schema, pane, spread, source, built_at, notes=tuple(rows.notes))
 
 
 def task_and_classes(

@@ -4,22 +4,104 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, PredictionBatch
+from collector_processor.columns.batch import F64, I64, PredictionBatch
 from collector_processor.statistics.cells import score_cells
+from collector_processor.statistics.evaluated import evaluated_evenly, evaluated_weights
+from collector_processor.statistics.fits.adaptive import AdaptiveTrees
 from collector_processor.statistics.fits.calibration import Calibration, Curve
+from collector_processor.statistics.fits.losses import LOSSES, LossTrees
 from collector_processor.statistics.schema import Schema
 
 
 def estimates(schema: Schema, batch: PredictionBatch) -> F64 | None:
+    """Return what is expected of each row ``[n]``; None without a calibration and scores, or without loss trees.
+
+    For a binary model the probability of the positive class: calibrated, or corrected by the features where trees were
+    fitted. For a regression the absolute error. NaN for a row without a score or a prediction, with a score that the
+    calibration is not about, whose call failed, or that trees do not look at (:func:`estimate_weights`).
+    Derived once for each batch and fit.
+    """
+    losses = schema.fit(LossTrees) if schema.task == "regression" else None
+    if losses is not None:
+        return expected_losses(losses, batch)[:, LOSSES.index("absolute")]
+    trees = adaptive_trees(schema)
+    return calibrated(schema, batch) if trees is None else _column(adaptive(schema, trees, batch))
+
+
+def _column(adaptive: F64 | None) -> F64 | None:
+    return None if adaptive is None else adaptive[:, 0]
+
+
+def estimate_weights(schema: Schema, batch: PredictionBatch) -> F64:
+    """Return how many predictions the estimate of each row stands for ``[n]``; 0 for rows that trees do not look at."""
+    losses = schema.fit(LossTrees) if schema.task == "regression" else None
+    trees = adaptive_trees(schema)
+    if losses is not None:
+        return evaluated_weights(batch, losses, LossTrees.most)
+    return batch.weights if trees is None else evaluated_weights(batch, trees, AdaptiveTrees.most)
+
+
+def evaluate_evenly(schema: Schema, batch: PredictionBatch, most: int) -> None:
+    """Choose by their place at most ``most`` rows of a batch for estimates that cost, before anything else does."""
+    for by in (schema.fit(LossTrees), adaptive_trees(schema), positive_curve(schema)):
+        if by is not None:
+            evaluated_evenly(batch, by, most)
+            return
+
+
+def expected_losses(fit: LossTrees, batch: PredictionBatch) -> F64:
+    """Return the expected losses of each row ``[n, 4]``: NaN where there is none, and in rows not evaluated."""
+
+    def derive() -> F64:
+        chosen = _chosen(batch, evaluated_weights(batch, fit, LossTrees.most))
+        losses = np.full((len(batch), len(LOSSES)), np.nan)
+        losses[chosen] = fit.evaluate(batch.take(chosen))
+        return losses
+
+    return batch.once("losses", fit, derive)
+
+
+def adaptive(schema: Schema, trees: AdaptiveTrees, batch: PredictionBatch) -> F64 | None:
+    """Return the corrected probability of each row, and whether the reference has few rows like it (1): ``[n, 2]``.
+
+    NaN for rows that are not evaluated; None without scores.
+    """
+
+    def derive() -> F64 | None:
+        p = calibrated(schema, batch)
+        if p is None:
+            return None
+        chosen = _chosen(batch, evaluated_weights(batch, trees, AdaptiveTrees.most))
+        chosen = chosen[~np.isnan(p[chosen])]
+        found = np.full((len(batch), 2), np.nan)
+        found[chosen] = np.stack(trees.evaluate(batch.take(chosen), p[chosen]), axis=1)
+        return found
+
+    return batch.once("adaptive", trees, derive)
+
+
+def adaptive_trees(schema: Schema) -> AdaptiveTrees | None:
+    """Return the trees that correct the calibrated probability of the positive class; None without them."""
+    trees = schema.fit(AdaptiveTrees)
+    if trees is None or positive_curve(schema) is None:
+        return None
+    return trees if schema.classes.find(0, schema.positive_class) == trees.slot else None
+
+
+def calibrated(schema: Schema, batch: PredictionBatch) -> F64 | None:
     """Return the calibrated probability of the positive class ``[n]``; None without calibration or scores.
 
-    NaN for a row without a score, with one that the calibration is not about, or whose call failed. Derived once for
-    each batch and calibration.
+    NaN for a row without a score, with one that the calibration is not about, or whose call failed.
     """
     curve = positive_curve(schema)
     if curve is None:
         return None
     return batch.once("estimates", curve, lambda: _estimates(schema, batch, curve))
+
+
+def _chosen(batch: PredictionBatch, weights: F64) -> I64:
+    """Return the rows that are evaluated."""
+    return np.flatnonzero(weights if batch.error is None else np.where(batch.error.is_text(), 0.0, weights))
 
 
 def positive_curve(schema: Schema) -> Curve | None:

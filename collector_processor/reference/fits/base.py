@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeVar
 
 from collector_processor.columns.batch import PredictionBatch
@@ -18,12 +18,17 @@ T = TypeVar("T")
 class FitRows:
     """The reference rows that a fitter looks at, with the schema that they led to.
 
-    ``outcomes`` are None without labels.
+    ``outcomes`` are None without labels. ``notes`` are sentences to the user about what could not be fitted.
     """
 
     schema: Schema
     batch: PredictionBatch
     outcomes: OutcomeBatch | None
+    notes: list[str] = field(default_factory=list[str])
+
+    def note(self, sentence: str) -> None:
+        """Say what could not be fitted, and why."""
+        self.notes.append(sentence)
 
 
 class Fitter(Protocol[T]):

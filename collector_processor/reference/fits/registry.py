@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from collector_processor.reference.document import Json, Node
 from collector_processor.reference.estimator import VERSION
+from collector_processor.reference.fits.adaptive import AdaptiveFitter
 from collector_processor.reference.fits.base import FitRows, Fitter
 from collector_processor.reference.fits.calibration import CalibrationFitter
+from collector_processor.reference.fits.losses import LossFitter
 from collector_processor.reference.fits.pair_scores import PairScoresFitter
 from collector_processor.statistics.schema import Schema
 
-FITTERS: Final = tuple[Fitter[Any], ...]([CalibrationFitter(), PairScoresFitter()])
+FITTERS: Final = tuple[Fitter[Any], ...]([CalibrationFitter(), PairScoresFitter(), AdaptiveFitter(), LossFitter()])
 """Every fitter, in the order in which they run; a later one may use what an earlier one made."""
 
 
