@@ -162,10 +162,10 @@ def _reference_scores(reference: Reference) -> Mapping[tuple[str, str], F64]:
         }
 
 
-def labeled_attributes(model: ModelKey, schema: Schema, group: int) -> Attributes:
+def labeled_attributes(model: ModelKey, schema: Schema, group: int, source: str = semconv.SOURCE_LABELS) -> Attributes:
     """Return the pairs of one group: model, source, segment and its value; the group of all rows has no segment."""
     name, version, *segment = group_attributes(model, schema, group)
-    return name, version, (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS), *segment
+    return name, version, (semconv.PERFORMANCE_SOURCE, source), *segment
 
 
 def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:

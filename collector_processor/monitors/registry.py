@@ -16,6 +16,7 @@ from collector_processor.monitors.missing_shift import MissingShiftMonitor
 from collector_processor.monitors.pairs import PairMonitor
 from collector_processor.monitors.performance import PerformanceMonitor
 from collector_processor.monitors.quality import QualityMonitor
+from collector_processor.monitors.restated import RESTATED_METRICS
 from collector_processor.monitors.stream_detectors import StreamDetectorMonitor
 from collector_processor.monitors.traffic import TrafficMonitor
 from collector_processor.settings.base import Settings
@@ -41,7 +42,7 @@ S = TypeVar("S", bound=Settings)
 
 def monitor_metrics() -> tuple[Metric, ...]:
     """Return every metric of every monitor, once if several monitors have it."""
-    return tuple(dict.fromkeys(metric for kind in MONITOR_TYPES for metric in kind.metrics))
+    return tuple(dict.fromkeys((*(metric for kind in MONITOR_TYPES for metric in kind.metrics), *RESTATED_METRICS)))
 
 
 def section_settings(name: str, base: type[S]) -> type[S]:

@@ -298,7 +298,7 @@ class Pipeline:
         segment_groups(windows.schema, batch)  # for the whole batch, before the windows cut it into panes
         score_cells(batch, windows.schema.positive_class)
         estimates(windows.schema, batch)
-        model.late += windows.add(batch, now_ns)
+        model.late += watch.add(batch, now_ns)
         outcomes = self.join.predictions(model.key, windows.schema, batch, windows.not_before_ns)
         if outcomes is not None:
             watch.add_outcomes(outcomes)

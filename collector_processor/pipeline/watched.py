@@ -13,6 +13,7 @@ from collector_processor.monitors.base import LeavesOut, Measurement, Monitor, S
 from collector_processor.monitors.fold import Fold
 from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
 from collector_processor.monitors.predictions import PredictionCounter
+from collector_processor.monitors.restated import restated
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline import misfits
@@ -25,6 +26,7 @@ from collector_processor.reference.task import listed
 from collector_processor.statistics.accumulate import withheld_columns
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.window.closed import Window
+from collector_processor.window.cohorts import Cohorts, cohort_width_ns
 from collector_processor.window.policy import WindowPolicy
 from collector_processor.window.windows import ModelWindows
 from otel_ml import semconv
@@ -63,6 +65,9 @@ class Watch:
     first_labels: FirstLabels | None = None
     """Learns the performance to compare with; None if the reference has enough labels."""
     few_rows: FewRows = field(default_factory=FewRows)
+    cohorts: Cohorts | None = None
+    """Outcomes by the time of prediction."""
+    min_labels: int = 0
 
     @property
     def compared(self) -> Reference:
@@ -70,12 +75,20 @@ class Watch:
         learned = None if self.first_labels is None else self.first_labels.reference
         return self.reference if learned is None else learned
 
+    def add(self, batch: PredictionBatch, now_ns: int) -> int:
+        """Add predictions to the windows and count them for their cohorts; return how many were late."""
+        if self.cohorts is not None:
+            self.cohorts.add(batch, now_ns + self.windows.policy.max_clock_ahead_ns)
+        return self.windows.add(batch, now_ns)
+
     def add_outcomes(self, outcomes: OutcomeBatch) -> None:
-        """Add joined labels to the windows, and to the first labels while they are learned from."""
+        """Add joined labels to the windows and cohorts, and to the first labels while they are learned from."""
         self.windows.add_outcomes(outcomes)
         for fold in self.folds:
             with survived(f"monitor_{fold.monitor.name}", self.telemetry):
                 fold.feed(outcomes, self.windows.schema, self.reference)
+        if self.cohorts is not None:
+            self.cohorts.add_outcomes(outcomes)
         learning = self.first_labels
         if learning is not None and learning.add(self.reference, self.windows.schema, outcomes):
             _log.info(
@@ -90,6 +103,8 @@ class Watch:
         self.windows.schema.decide(positive_class)
         if wrong:
             self.windows.forget(wrong)
+            if self.cohorts is not None:
+                self.cohorts.clear(wrong)
         if self.first_labels is not None:
             self.first_labels.start_over()
 
@@ -106,6 +121,10 @@ class Watch:
                 for fold in self.folds:
                     with survived(f"monitor_{fold.monitor.name}", self.telemetry):
                         measurements += fold.step(pane, self.reference)
+            with survived("monitor_restated", self.telemetry):
+                cohort = None if self.cohorts is None else self.cohorts.settled(self.min_labels, window.end_ns)
+                if cohort is not None:
+                    measurements += restated(cohort, self.min_labels, window.end_ns)
         return measurements
 
 
@@ -215,14 +234,17 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
     needed = DROP_LABELS * least.min_labels
     has_labels = len(reference.pane.outcomes.labels) > 0 and reference.pane.outcomes.labels[0] >= needed
     configured = list(configured_monitors(lambda name: config.section(name, model.settings)))
+    policy, schema = window_policy(window), reference.schema.fork()
     watch = Watch(
         reference=reference,
-        windows=ModelWindows(model.key, reference.schema.fork(), window_policy(window), telemetry),
+        windows=ModelWindows(model.key, schema, policy, telemetry),
         monitors=tuple(monitor for monitor in configured if not isinstance(monitor, Sequential)),
         telemetry=telemetry,
         folds=tuple(Fold.begun(monitor, reference) for monitor in configured if isinstance(monitor, Sequential)),
         first_labels=None if has_labels else FirstLabels(max(config.reference.labels, needed)),
         few_rows=FewRows.configured(window, config.section("drift", model.settings)),
+        cohorts=Cohorts(model.key, schema, cohort_width_ns(policy, config.labels.wait)),
+        min_labels=least.min_labels,
     )
     model.watch, model.learner = watch, None
     model.contradicted(misfits.of_reference(reference), telemetry)

@@ -37,6 +37,7 @@ from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.instance_id import keep_instance_id
 from collector_processor.storage.lock import DirectoryLock
 from collector_processor.storage.snapshot import FORMAT, Snapshot, load, save
+from collector_processor.window.cohorts import Cohorts
 from collector_processor.window.former_panes import with_classes
 from collector_processor.window.windows import ModelWindows
 from otel_ml.classes import canonical_class, spellings
@@ -171,7 +172,11 @@ class StateReader:
             self._telemetry.dropped(("state", "does_not_fit"), 1)
             _log.warning("%s; its saved windows were dropped, but its reference was kept", error)
             windows = ModelWindows(key, schema, policy, self._telemetry)
-        watch = model.watch = replace(pipeline.begin(model, reference), windows=windows)
+        watch = pipeline.begin(model, reference)
+        cohorts = None if watch.cohorts is None else watch.cohorts.with_schema(schema)
+        watch = model.watch = replace(watch, windows=windows, cohorts=cohorts)
+        if cohorts is not None and "cohorts" in entry:
+            self._restore_cohorts(key, cohorts, entry["cohorts"])
         if decided_now:
             watch.decide(schema.positive_class, SCORE_SUMS)
         if watch.first_labels is not None and "first_labels" in entry and not decided_now:
@@ -181,6 +186,13 @@ class StateReader:
             _log.warning(
                 "model '%s': the state of a monitor was dropped, and the monitor starts over: %s", key, problem
             )
+
+    def _restore_cohorts(self, key: ModelKey, cohorts: Cohorts, saved: Any) -> None:
+        try:
+            cohorts.restore(saved)
+        except _MISFITS as error:
+            self._telemetry.dropped(("state", "does_not_fit"), 1)
+            _log.warning("model '%s': performance by the time of prediction starts over: %s", key, error)
 
     def _restore_first_labels(self, watch: Watch, saved: Any) -> None:
         if watch.first_labels is None:
@@ -248,6 +260,8 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
             "score_of_predicted": OF_PREDICTED in model.problems,
         },
     }
+    if model.watch.cohorts is not None:
+        entry["cohorts"] = model.watch.cohorts.state()
     if model.watch.first_labels is not None:
         entry["first_labels"] = model.watch.first_labels.state()
     if learned:

@@ -37,14 +37,14 @@ CLASS_SUMS: Final = frozenset({"outcomes.by_class"})
 """The sums of a binary task that depend on which class is positive: of scores, and of classes that scores decided."""
 
 
-def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> None:
+def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch, *, further: bool = True) -> None:
     """Add joined labels to the pane's ``outcomes``, and to the drift vectors of the label column if there is one.
 
     Rows without a label add nothing; rows without a prediction add only to ``labels``, ``delay`` and label drift. In a
     binary task every class except the positive one is negative; as long as the positive class is unknown, all are:
     there is one class only, most likely the negative one. Scores outside 0 to 1 are not probabilities: they count for
     ranking (``score_hits``), not for calibration. A schema without a score column has no bins to rank in, and so no ROC
-    AUC.
+    AUC. ``further`` parts of the pane may be left empty.
     """
     known = _known(outcomes)
     if not known.all():
@@ -64,7 +64,8 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> N
         else:
             _add_binary(pane.outcomes, schema, outcomes, outcomes.labels, members)
     _add_label_column(pane, schema, outcomes)
-    pane.further.add_outcomes(schema, outcomes)
+    if further:
+        pane.further.add_outcomes(schema, outcomes)
 
 
 def label_shift(schema: Schema) -> float:

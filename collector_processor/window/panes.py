@@ -66,6 +66,11 @@ class Panes:
             self._cold[coldest] = CompactPane.of(self._hot.pop(coldest))
         return pane
 
+    def expanded(self, number: int) -> Pane:
+        """Return a copy of an open pane, which stays as it is."""
+        hot = self._hot.get(number)
+        return self._cold[number].expanded(self._schema) if hot is None else CompactPane.of(hot).expanded(self._schema)
+
     def closed_pane(self, number: int) -> CompactPane | None:
         """Return a closed pane as it is now, compact; None if it was forgotten or nothing came in it."""
         return self._closed.get(number)

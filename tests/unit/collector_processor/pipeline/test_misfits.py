@@ -64,7 +64,9 @@ def figures(pipeline, *batches):
         pipeline.process([one], NOW_NS)
     last = {}
     for item in pipeline.tick(NOW_NS):
-        if semconv.SEGMENT_NAME not in dict(item.attributes) and item.name.startswith(semconv.PERFORMANCE):
+        keys = dict(item.attributes)
+        single = semconv.PERFORMANCE_CLASS in keys or keys.get(semconv.PERFORMANCE_AVERAGE) == "micro"
+        if semconv.SEGMENT_NAME not in keys and not single and item.name.startswith(semconv.PERFORMANCE):
             last[item.name.removeprefix(semconv.PERFORMANCE)] = item.value
     return last
 
