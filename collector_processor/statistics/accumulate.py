@@ -33,8 +33,8 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
     Feature columns read ``batch.features``; a feature that the whole batch lacks is missing in every row, unless the
     sender withholds it: such a feature has no missing cells, so figures about it are left out. The numeric
     prediction column reads ``batch.value``, the categorical one ``batch.prediction``, the score column
-    :func:`.score_cells`; label columns get their cells from joined labels (:func:`accumulate_column`). Failed rows count
-    in ``rows``, in latency, as failed, and with their features; they have no outputs, not even missing ones. New
+    :func:`.score_cells`; label columns get their cells from joined labels (:func:`accumulate_column`). Failed rows
+    count in ``rows``, in latency, as failed, and with their features; they have no outputs, not even missing ones. New
     categories and segment values are appended to the schema's tables, and the pane's vectors grow with them.
     """
     if not len(batch):
