@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from pydantic import Field, create_model
 
+from collector_processor.monitors.attributions import AttributionMonitor
 from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
 from collector_processor.monitors.certain_drop import CertainDropMonitor
 from collector_processor.monitors.drift import DriftMonitor
@@ -34,6 +35,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     MissingShiftMonitor,
     StreamDetectorMonitor,
     PairMonitor,
+    AttributionMonitor,
 )
 """Every monitor of either kind, in the order of listings."""
 

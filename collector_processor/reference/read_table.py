@@ -87,6 +87,7 @@ class _Parts:
     features: dict[str, int] = field(default_factory=dict[str, int])
     segments: dict[str, int] = field(default_factory=dict[str, int])
     scores: dict[str, int] = field(default_factory=dict[str, int])
+    attributions: dict[str, int] = field(default_factory=dict[str, int])
     single: dict[Part, int] = field(default_factory=dict["Part", int])
 
 
@@ -157,6 +158,10 @@ def _read(source: _Source, mapping: ColumnMapping, model: str, task: str, progre
         name: _only_numbers(path, f"score of class '{name}'", read.column(place))
         for name, place in parts.scores.items()
     }
+    attributions = {
+        name: _only_numbers(path, f"attribution of '{name}'", read.column(place))
+        for name, place in parts.attributions.items()
+    }
     single: dict[Part, Column] = {part: read.column(position) for part, position in parts.single.items()}
     read.finish()
     everything = [*features.values(), *segments.values(), *single.values()]
@@ -178,6 +183,7 @@ def _read(source: _Source, mapping: ColumnMapping, model: str, task: str, progre
         value=values,
         scores=scores,
         segments=segments,
+        attributions=attributions,
         error=single.get("error"),
         task=task,
     )
@@ -264,13 +270,17 @@ def _by_contract(parts: _Parts, places: dict[str, int], taken: set[int]) -> dict
         elif name in _CONTRACT:
             parts.single.setdefault(_CONTRACT[name], position)
             taken.add(position)
-        elif name == PREDICTION_ID or name.startswith(ATTRIBUTION):
+        elif name.startswith(ATTRIBUTION):
+            parts.attributions[name[len(ATTRIBUTION) :]] = position
+            taken.add(position)
+        elif name == PREDICTION_ID:
             taken.add(position)
     return features
 
 
 def _positions(parts: _Parts) -> list[int]:
-    return [*parts.features.values(), *parts.segments.values(), *parts.scores.values(), *parts.single.values()]
+    by_name = (parts.features, parts.segments, parts.scores, parts.attributions)
+    return [*(position for each in by_name for position in each.values()), *parts.single.values()]
 
 
 def _is_regression(task: str, single: dict[Part, Column], scored: bool) -> bool:

@@ -9,13 +9,22 @@ from typing import Any, Final
 from collector_processor.reference.document import Json, Node
 from collector_processor.reference.estimator import VERSION
 from collector_processor.reference.fits.adaptive import AdaptiveFitter
+from collector_processor.reference.fits.attribution_baseline import AttributionBaselineFitter
 from collector_processor.reference.fits.base import FitRows, Fitter
 from collector_processor.reference.fits.calibration import CalibrationFitter
 from collector_processor.reference.fits.losses import LossFitter
 from collector_processor.reference.fits.pair_scores import PairScoresFitter
 from collector_processor.statistics.schema import Schema
 
-FITTERS: Final = tuple[Fitter[Any], ...]([CalibrationFitter(), PairScoresFitter(), AdaptiveFitter(), LossFitter()])
+FITTERS: Final = tuple[Fitter[Any], ...](
+    [
+        CalibrationFitter(),
+        PairScoresFitter(),
+        AdaptiveFitter(),
+        LossFitter(),
+        AttributionBaselineFitter(),
+    ]
+)
 """Every fitter, in the order in which they run; a later one may use what an earlier one made."""
 
 

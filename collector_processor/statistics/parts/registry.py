@@ -8,6 +8,7 @@ from typing import Final, TypeVar, cast
 from collector_processor.columns.batch import F64
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.parts.adaptive import AdaptiveSums
+from collector_processor.statistics.parts.attribution_sums import AttributionSums
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.parts.harm import HarmSums
 from collector_processor.statistics.parts.losses import LossSums
@@ -15,7 +16,15 @@ from collector_processor.statistics.parts.pair_moments import PairMoments
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import Vectors
 
-PART_TYPES: Final = tuple[type[Part], ...]([PairMoments, AdaptiveSums, LossSums, HarmSums])
+PART_TYPES: Final = tuple[type[Part], ...](
+    [
+        PairMoments,
+        AdaptiveSums,
+        LossSums,
+        HarmSums,
+        AttributionSums,
+    ]
+)
 """Every part of a pane, in the order of files."""
 
 POSITIVE_SUMS: Final = frozenset(f"further.{kind.name}.{name}" for kind in PART_TYPES for name in kind.of_positive)

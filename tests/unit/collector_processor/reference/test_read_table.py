@@ -219,6 +219,7 @@ def test_contract_names_need_no_mapping(tmp_path):
     table = read_table(tmp_path / "t.parquet", ColumnMapping(segments=("region",)))
     assert feature_cells(table) == {"age": [30.0, 40.0], "home.city": ["x", "y"]}
     assert list(table.predictions.segments) == ["region"]
+    assert {name: each.tolist() for name, each in table.predictions.attributions.items()} == {"age": [0.1, 0.2]}
     assert cells(table.predictions.prediction) == ["no", "yes"]
     assert table.predictions.score.tolist() == [0.2, 0.7]
     assert cells(table.predictions.error) == [None, "E"]

@@ -1,0 +1,55 @@
+"""Fit the bins of attributions on the reference rows that have some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+import numpy as np
+
+from collector_processor.columns.batch import F64
+from collector_processor.reference.document import Json, Node
+from collector_processor.reference.estimator import MAX_TEXT_BYTES
+from collector_processor.reference.fits.base import FitRows
+from collector_processor.statistics.fits.attribution_baseline import BINS, AttributionBaseline
+from collector_processor.statistics.schema import Schema
+from otel_ml.config import DEFAULT_MAX_FEATURES
+
+LEAST_ROWS: Final = 100
+"""Attributions of a feature that bins need."""
+_SHARES: Final = np.linspace(0.0, 1.0, BINS + 1)[1:-1]
+
+
+class AttributionBaselineFitter:
+    """Cut the attributions of each feature at their quantiles."""
+
+    name: ClassVar[str] = "attributions"
+    kind: type[AttributionBaseline] = AttributionBaseline
+    slow: ClassVar[bool] = False
+
+    def fit(self, rows: FitRows) -> AttributionBaseline | None:
+        """Return the bins; None without attributions."""
+        edges: dict[str, F64] = {}
+        for name, phi in sorted(rows.batch.attributions.items())[:DEFAULT_MAX_FEATURES]:
+            known = phi[np.isfinite(phi)]
+            if len(known) >= LEAST_ROWS and 0 < len(name.encode()) <= MAX_TEXT_BYTES:
+                edges[name] = np.quantile(known, _SHARES)
+        return AttributionBaseline(tuple(edges), np.stack([*edges.values()])) if edges else None
+
+    def written(self, fit: AttributionBaseline) -> Mapping[str, Json]:
+        """Return the edges by feature."""
+        return {"edges": {name: row.tolist() for name, row in zip(fit.names, fit.edges, strict=True)}}
+
+    def read(self, node: Node, schema: Schema) -> AttributionBaseline:
+        """Return the bins, checked."""
+        del schema
+        items = node["edges"].items()
+        if not 0 < len(items) <= DEFAULT_MAX_FEATURES:
+            node["edges"].fail(f"must have 1 to {DEFAULT_MAX_FEATURES} features")
+        rows: list[F64] = []
+        for _, item in items:
+            edges = item.numbers()
+            if len(edges) != BINS - 1 or (np.diff(edges) < 0.0).any():
+                item.fail(f"must be {BINS - 1} ascending numbers")
+            rows.append(edges)
+        return AttributionBaseline(tuple(name for name, _ in items), np.stack(rows))
