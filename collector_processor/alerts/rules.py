@@ -134,6 +134,12 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         "explains with this many labels is subtracted.",
     ),
     _rule(
+        "fairness", semconv.FAIRNESS_EXCESS, "above", 1.0, hold_m=10,
+        summary="groups of people are treated differently",
+        description="A figure of fairness differs between groups of a segment by more than its threshold, and by more "
+        "than chance explains once in 10,000 windows.",
+    ),
+    _rule(
         "missing_outputs", semconv.QUALITY_MISSING_INCREASE, "above", 0.2, hold_m=10, min_rows=100, severity="critical",
         where=_OUTPUTS,
         summary="predictions lack their output more often than in the reference",

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, I64, U64, Column, PredictionBatch
-from collector_processor.decode.limits import DecodeLimits
+from collector_processor.columns.batch import F64, I64, U64, PredictionBatch
 from collector_processor.labels.pending import SCORES_LIMIT, PendingRows
 from collector_processor.statistics.cells import likeliest_score, score_cells
-from collector_processor.statistics.classes import NO_CLASS, class_codes, decided_classes, known_classes
 from collector_processor.statistics.estimates import estimates
 from collector_processor.statistics.groups import segment_groups
+from collector_processor.statistics.predicted import predicted_codes
 from collector_processor.statistics.schema import Schema
-from collector_processor.statistics.texts import as_texts
-
-WHOLE = 0.999
-"""Sum of a row's probabilities from which on none of them was dropped."""
-_DECODED_CLASSES = DecodeLimits().classes
 
 
 def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
@@ -34,18 +26,14 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     groups = segment_groups(schema, batch)
     if schema.task == "regression":
         return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value)
-    predicted = np.full(len(batch), NO_CLASS, np.int32)
-    if batch.prediction is not None:
-        predicted = class_codes(schema.classes, as_texts(batch.prediction))
+    predicted = predicted_codes(schema, batch)
     scores = score_cells(batch, schema.positive_class)
     if schema.task == "binary_classification":
-        predicted = decided_classes(schema, predicted, scores)
         expected = estimates(schema, batch)
         return PendingRows(
             batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores, estimates=expected
         )
     class_scores = _class_scores(schema, batch)
-    predicted = _likeliest(schema, predicted, batch.scores)
     scores = likeliest_score(batch, scores)
     return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, None, scores, class_scores)
 
@@ -72,21 +60,3 @@ def _class_scores(schema: Schema, batch: PredictionBatch) -> dict[int, F64]:
     names = tuple(batch.scores)[:SCORES_LIMIT]
     slots = schema.classes.slots(0, names).tolist()
     return {slot: batch.scores[name] for slot, name in zip(slots, names, strict=True) if slot}
-
-
-def _likeliest(schema: Schema, predicted: I32, scores: Mapping[str, F64]) -> I32:
-    """Return multiclass codes, those of the most likely class where none was sent.
-
-    Nothing is decided where probabilities beyond the decoder's limit were dropped: the most likely class may be one of
-    those, and accuracy over the other rows would be that of an easier part.
-    """
-    undecided = ~known_classes(predicted)
-    if not scores or not undecided.any():
-        return predicted
-    matrix = np.stack([np.where(np.isnan(of_class), -1.0, of_class)[undecided] for of_class in scores.values()])
-    if len(scores) >= _DECODED_CLASSES and (np.maximum(matrix, 0.0).sum(axis=0) < WHOLE).any():
-        return predicted
-    codes = class_codes(schema.classes, Column(None, np.arange(len(scores), dtype=np.int32), tuple(scores)))
-    predicted = predicted.copy()
-    predicted[undecided] = np.where(matrix.max(axis=0) >= 0.0, codes[np.argmax(matrix, axis=0)], NO_CLASS)
-    return predicted

@@ -11,6 +11,7 @@ from collector_processor.monitors.attributions import AttributionMonitor
 from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
 from collector_processor.monitors.certain_drop import CertainDropMonitor
 from collector_processor.monitors.drift import DriftMonitor
+from collector_processor.monitors.fairness import FairnessMonitor
 from collector_processor.monitors.further_performance import FurtherPerformanceMonitor
 from collector_processor.monitors.missing_rise import MissingRiseMonitor
 from collector_processor.monitors.missing_shift import MissingShiftMonitor
@@ -31,6 +32,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     PerformanceMonitor,
     FurtherPerformanceMonitor,
     CertainDropMonitor,
+    FairnessMonitor,
     MissingRiseMonitor,
     MissingShiftMonitor,
     StreamDetectorMonitor,

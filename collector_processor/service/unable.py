@@ -9,6 +9,7 @@ from collector_processor.alerts.rules import AlertRule
 from collector_processor.drift import drift_method
 from collector_processor.monitors.certain_drop import CERTAIN_DROP
 from collector_processor.monitors.drift import DriftSettings
+from collector_processor.monitors.fairness_settings import FairnessSettings, compared_segments
 from collector_processor.monitors.performance import DROP
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.reference.profile import Reference
@@ -44,6 +45,9 @@ def unable(rule: AlertRule, name: str, monitor: MlMonitor, reference: Reference 
         return reason
     if reference is None:
         return ""
+    if rule.measurement.startswith(semconv.FAIRNESS):
+        for reason in _of_fairness(monitor, model, reference.schema):
+            return reason
     for reason in _of_reference(rule, monitor, reference):
         return reason
     return ""
@@ -62,6 +66,19 @@ def _of_drift(rule: AlertRule, monitor: MlMonitor, model: ModelConfig) -> Iterat
         yield f"the drift method {' or '.join(asked)} does not run for this model"
     if rule.measurement == semconv.DRIFT_P_VALUE and not any(_tests(method) for method in running):
         yield "no drift method that runs has a p-value"
+
+
+def _of_fairness(monitor: MlMonitor, model: ModelConfig, schema: Schema) -> Iterator[str]:
+    """Yield why no groups can be compared, if somebody asked for it: most models have no groups of people."""
+    settings = monitor.section("fairness", model)
+    if not isinstance(settings, FairnessSettings) or settings == FairnessSettings():
+        return
+    if not compared_segments(settings, schema):
+        declared = ", ".join(schema.groups.columns) or "none"
+        yield (
+            f"no segment of its reference is compared (declared: {declared}); declare one, and name it in "
+            "fairness.segments unless its name says that it is protected"
+        )
 
 
 def _tests(method: str) -> bool:

@@ -260,6 +260,7 @@ def batch(rows: int = 2000, seed: int = 0, shift: float = 0.0) -> tuple[Predicti
         np.where(np.arange(rows) % 9, age, np.nan), np.where(np.arange(rows) % 9, -1, 0).astype(np.int32), ("?",)
     )
     region = Column(None, random.integers(-1, 3, rows).astype(np.int32), ("north", "south", "west"))
+    sex = Column(None, random.integers(0, 2, rows).astype(np.int32), ("female", "male"))
     labels = Column(None, (positive > random.random(rows)).astype(np.int32), ("no", "yes"))
     predictions = PredictionBatch(
         ModelKey("fraud", "7"),
@@ -270,6 +271,7 @@ def batch(rows: int = 2000, seed: int = 0, shift: float = 0.0) -> tuple[Predicti
         features={"age": Column(age), "mixed": mixed, "region": region},
         prediction=predicted,
         score=positive,
+        segments={"sex": sex},
     )
     return predictions, labels
 
@@ -277,7 +279,7 @@ def batch(rows: int = 2000, seed: int = 0, shift: float = 0.0) -> tuple[Predicti
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     predictions, labels = batch()
-    return build_reference("fraud", predictions, segments=["region"], label_classes=labels)
+    return build_reference("fraud", predictions, segments=["region", "sex"], label_classes=labels)
 
 
 def window_of(reference: Reference, pane: Pane | None = None) -> Window:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 from urllib.parse import quote
 
 from collector_processor.generate.catalog import FEATURE, METHOD, MODEL, ROLE, SEGMENT, VERSION, Catalog, Series
+from collector_processor.generate.dashboards.fairness import fairness_panels
 from collector_processor.generate.dashboards.generic import (
     ONE_MODEL,
     WHOLE,
@@ -122,9 +123,12 @@ class _Model:
 
     def rows(self) -> tuple[Row, ...]:
         """Return the rows in the order of the registry, with hand-drawn panels first in each."""
-        drawn = {"At a glance": self._glance(), "Latency": (self._latency(),), "Drift": self._drift()}
+        fairness, of_fairness = fairness_panels(self._catalog, self._limits, self._links)
+        drawn = {
+            "At a glance": self._glance(), "Latency": (self._latency(),), "Drift": self._drift(), "Fairness": fairness,
+        }  # fmt: skip
         derived = self._catalog.of("derived")
-        rest = [item for item in derived if item.metric not in (*_LATENCIES, *_DRIFTS)]
+        rest = [item for item in derived if item.metric not in (*_LATENCIES, *_DRIFTS, *of_fairness)]
         order = ["At a glance", *dict.fromkeys([*_ROWS.values(), *(row_of(item) for item in derived)])]
         rows: list[Row] = []
         for title in order:
@@ -135,17 +139,17 @@ class _Model:
         emitted = tuple(emitted_panel(item, self._links) for item in self._catalog.of("emitted"))
         return (
             *rows,
-            Row("Segments", tuple(self._segments()), collapsed=True),
+            Row("Segments", tuple(self._segments(of_fairness)), collapsed=True),
             Row("From the application itself", (self._calls(), *emitted), collapsed=True),
         )
 
     def _panel(self, series: Series) -> Panel:
         return model_panel(series, self._limits.get(series.metric, NO_BOUNDS), self._links)
 
-    def _segments(self) -> Iterator[Panel]:
-        """Yield the panel of every metric that is measured by segment."""
+    def _segments(self, drawn: Collection[str]) -> Iterator[Panel]:
+        """Yield the panel of every metric that is measured by segment and is not drawn by hand elsewhere."""
         for series in self._catalog.of("derived"):
-            if SEGMENT in series.labels:
+            if SEGMENT in series.labels and series.metric not in drawn:
                 yield model_panel(series, self._limits.get(series.metric, NO_BOUNDS), self._links, by_segment=True)
 
     def _glance(self) -> tuple[Panel, ...]:

@@ -13,6 +13,7 @@ from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.parts.harm import HarmSums
 from collector_processor.statistics.parts.losses import LossSums
 from collector_processor.statistics.parts.pair_moments import PairMoments
+from collector_processor.statistics.parts.selections import Selections
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import Vectors
 
@@ -23,6 +24,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         LossSums,
         HarmSums,
         AttributionSums,
+        Selections,
     ]
 )
 """Every part of a pane, in the order of files."""

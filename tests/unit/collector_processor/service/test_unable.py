@@ -40,6 +40,12 @@ def test_with_a_whole_reference_every_rule_can_fire():
     assert "performance_drop" not in found
 
 
+def test_a_model_whose_fairness_is_configured_needs_a_segment():
+    assert "fairness" not in reasons(reference())
+    found = reasons(reference(), fairness={"segments": ["sex"]})
+    assert found["fairness"].startswith("no segment of its reference is compared (declared: none)")
+
+
 def test_without_labels_the_rule_on_performance_waits():
     assert reasons(reference(labels=False))["performance_drop"] == (
         "its reference has no labels; it fires only after the first 1000 labels"

@@ -1,0 +1,1 @@
+"""Fairness between groups: counts, figures, and what chance explains, as pure functions."""

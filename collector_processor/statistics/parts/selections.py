@@ -1,0 +1,199 @@
+"""What each group was predicted, of all predictions: what fairness compares, with or without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import ClassVar, Final
+
+import numpy as np
+
+from collector_processor.columns.batch import F64, I32, I64, Mask, PredictionBatch
+from collector_processor.statistics.classes import class_slots, known_classes
+from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.parts.base import Part, Rows
+from collector_processor.statistics.predicted import predicted_codes
+from collector_processor.statistics.schema import Schema
+from collector_processor.statistics.vectors import grown
+
+LARGEST_CALL: Final = 1000
+"""Rows of a call that may be alike. A larger call is a batch job, whose rows count as independent."""
+JOINT_VALUES: Final = 16
+"""Values of a segment, the first that came, that are counted jointly with those of another; the rest are together."""
+JOINT_CLASSES: Final = 8
+"""Classes that are counted jointly with two segments, the first that came; the rest are together."""
+
+
+@dataclass(slots=True)
+class Selections(Part):
+    """Predictions by group and class, with the sums that the noise of their shares follows from.
+
+    ``G`` = groups + 1, ``K`` = class slots. Only for models with segments; ``K`` = 0 in a regression.
+
+    - ``chosen`` ``[G, K]``: rows with a predicted class, by class, weighted.
+    - ``squares`` and ``products`` ``[G, K]``: Σ s² and Σ s·m over calls, with the rows s of a class and m of all
+      classes that a call has in a group, weighted. So Σ (s − p·m)², the variance of Σ s with any dependence inside
+      calls, is known for every p.
+    - ``weights`` ``[G, 2]``: Σ w² of the rows with a class, and Σ w·abs(w) of the joined labels.
+    - ``joint`` ``[J, V, V, C]``: rows by the values of two segments and class, for each pair of segments in order.
+      The first value and class are those beyond :data:`JOINT_VALUES` and :data:`JOINT_CLASSES`.
+    """
+
+    chosen: F64
+    squares: F64
+    products: F64
+    weights: F64
+    joint: F64
+
+    name: ClassVar[str] = "selections"
+    of_positive: ClassVar[tuple[str, ...]] = ("chosen", "squares", "products", "joint")
+
+    @classmethod
+    def empty(cls, schema: Schema) -> Selections:
+        """Return the sums of nothing."""
+        groups, classes, pairs = _sizes(schema)
+        values = JOINT_VALUES + 1
+        return cls(
+            np.zeros((groups, classes)),
+            np.zeros((groups, classes)),
+            np.zeros((groups, classes)),
+            np.zeros((groups, 2)),
+            np.zeros((pairs, values, values, min(classes, JOINT_CLASSES + 1))),
+        )
+
+    def add_rows(self, schema: Schema, rows: Rows) -> None:
+        """Add predictions with a class; failed ones have none."""
+        if not schema.groups.columns or schema.task == "regression":
+            return
+        codes = predicted_codes(schema, rows.batch)
+        counted = known_classes(codes)
+        if rows.failed is not None:
+            counted &= ~rows.failed
+        self._grow(schema)
+        if not counted.any():
+            return
+        slots = np.where(counted, class_slots(codes), 0).astype(np.int64)
+        weights = np.where(counted, rows.batch.weights, 0.0)
+        calls = _calls(rows.batch)
+        whole = np.zeros(len(slots), np.int64)
+        self._add_group(whole, 1, slots, weights, calls)
+        for group in rows.groups.T:
+            member = group >= 0
+            if member.all():
+                self._add_group(group, len(self.chosen), slots, weights, calls)
+            else:
+                call = None if calls is None else calls[member]
+                self._add_group(group[member], len(self.chosen), slots[member], weights[member], call)
+        self._add_joint(schema, rows.groups, slots, weights)
+
+    def add_outcomes(self, schema: Schema, outcomes: OutcomeBatch) -> None:
+        """Add the squared weights of joined labels, or take them back."""
+        if not schema.groups.columns:
+            return
+        self._grow(schema)
+        squares = outcomes.weights * np.abs(outcomes.weights)
+        self.weights[0, 1] += squares.sum()
+        for group in outcomes.groups.T:
+            self.weights[:, 1] += np.bincount(group + 1, squares, len(self.weights) + 1)[1:]
+
+    def _grow(self, schema: Schema) -> None:
+        groups, classes, pairs = _sizes(schema)
+        self.chosen, self.squares, self.products = (
+            grown(values, (groups, classes)) for values in (self.chosen, self.squares, self.products)
+        )
+        self.weights = grown(self.weights, (groups, 2))
+        values = JOINT_VALUES + 1
+        self.joint = grown(self.joint, (pairs, values, values, min(classes, JOINT_CLASSES + 1)))
+
+    def _add_group(self, group: I64 | I32, places: int, slots: I64, weights: F64, calls: I64 | None) -> None:
+        """Add rows to the first ``places`` groups, each row to one of them."""
+        classes = self.chosen.shape[1]
+        cell = group.astype(np.int64) * classes + slots
+        shape = places, classes
+        self.chosen[:places] += np.bincount(cell, weights, places * classes).reshape(shape)
+        self.weights[:places, 0] += np.bincount(group, weights**2, places)
+        if calls is None:
+            squares = products = np.bincount(cell, weights**2, places * classes)
+        else:
+            squares, products = _in_calls(calls, cell, weights, shape)
+        self.squares[:places] += squares.reshape(shape)
+        self.products[:places] += products.reshape(shape)
+
+    def _add_joint(self, schema: Schema, groups: I32, slots: I64, weights: F64) -> None:
+        values, classes = JOINT_VALUES + 1, self.joint.shape[3]
+        if not len(self.joint):
+            return
+        ranks = joint_ranks(schema)[np.maximum(groups, 0)]
+        classed = np.where(slots < classes, slots, 0)
+        for place, (first, second) in enumerate(combinations(range(groups.shape[1]), 2)):
+            both = (groups[:, first] >= 0) & (groups[:, second] >= 0)
+            cell = ((ranks[:, first] * values + ranks[:, second]) * classes + classed)[both]
+            size = values * values * classes
+            self.joint[place] += np.bincount(cell, weights[both], size).reshape(values, values, classes)
+
+
+def _in_calls(calls: I64, cell: I64, weights: F64, shape: tuple[int, int]) -> tuple[F64, F64]:
+    """Return Σ s² and Σ s·m over calls of each cell ``[G · K]``: s rows of the cell in a call, m of its group.
+
+    Most batches are dense enough for a table of all calls and cells; others are sorted.
+    """
+    places, classes = shape
+    size = places * classes
+    table = (int(calls.max(initial=-1)) + 1) * size
+    if table <= 16 * len(cell) + 4096:
+        of_class = np.bincount(calls * size + cell, weights, table).reshape(-1, places, classes)
+        products = of_class * of_class.sum(axis=2, keepdims=True)
+        return (of_class**2).sum(axis=0).reshape(-1), products.sum(axis=0).reshape(-1)
+    keys, place = np.unique(calls * size + cell, return_inverse=True)
+    of_class = np.bincount(place, weights)
+    owners, owner = np.unique(keys // classes, return_inverse=True)
+    in_call = np.bincount(owner, of_class, len(owners))[owner]
+    squares, products = np.zeros(size), np.zeros(size)
+    np.add.at(squares, keys % size, of_class**2)
+    np.add.at(products, keys % size, of_class * in_call)
+    return squares, products
+
+
+def joint_ranks(schema: Schema) -> I64:
+    """Return the place of each group among the values of its segment ``[G]``; 0 for ``other`` and for later values."""
+    ranks = np.zeros(len(schema.groups) + 1, np.int64)
+    for column in range(len(schema.groups.columns)):
+        slots = schema.groups.column_slots(column)[1 : JOINT_VALUES + 1]
+        ranks[slots + 1] = np.arange(1, len(slots) + 1)
+    return ranks
+
+
+def _sizes(schema: Schema) -> tuple[int, int, int]:
+    """Return the numbers of groups, classes and pairs of segments that are counted."""
+    segments = len(schema.groups.columns)
+    if not segments:
+        return 0, 0, 0
+    if schema.task == "regression":
+        return len(schema.groups) + 1, 0, 0
+    return len(schema.groups) + 1, len(schema.classes), segments * (segments - 1) // 2
+
+
+def _calls(batch: PredictionBatch) -> I64 | None:
+    """Return the number of each row's call ``[n]``; None if every row is its own.
+
+    A call begins with a row that has a duration, or another event time than the row before it. Without any duration, as
+    in a table, and in calls of more than :data:`LARGEST_CALL` rows, each row counts as its own call.
+    """
+    begins = _begins(batch)
+    if begins is None:
+        return None
+    call = np.cumsum(begins) - 1
+    large = np.bincount(call) > LARGEST_CALL
+    if large.any():
+        alone = np.flatnonzero(large[call])
+        call[alone] = call[-1] + 1 + np.arange(len(alone))
+    return call
+
+
+def _begins(batch: PredictionBatch) -> Mask | None:
+    begins = np.isfinite(batch.duration_s)
+    if not begins.any():
+        return None
+    begins[0] = True
+    begins[1:] |= batch.time_ns[1:] != batch.time_ns[:-1]
+    return None if begins.all() else begins
