@@ -45,18 +45,22 @@ def studentized_range(alpha: float, groups: int) -> float:
     return (low + high) / 2.0
 
 
-def pair_limits(variance: float, rows: F64, alpha: float) -> F64:
+def pair_limits(variance: float, rows: F64, alpha: float, *, counted: bool = False) -> F64:
     """Return what chance explains of the gap between each two of ``G`` equal groups, ``[G, G]``.
 
     ``variance`` is that of one row, ``rows`` ``[G]`` are the independent rows of each group. With probability ``alpha``
     or less any pair is further apart: the method of Tukey and Kramer, q/√2 · √(variance · (1/nᵢ + 1/nⱼ)). Source: C. Y.
     Kramer, Biometrics 12, 1956; A. J. Hayter, Annals of Statistics 12, 1984 (that it is conservative).
 
+    Shares are ``counted``: they move in steps of 1/n, so half a step of both is added (Yates), without which small
+    groups are beyond the limit too often.
+
     >>> pair_limits(0.25, np.array([100.0, 100.0]), 0.05).round(4)[0].tolist()
     [0.1386, 0.1386]
     """
     q = studentized_range(alpha, max(len(rows), 2))
-    return q / math.sqrt(2.0) * np.sqrt(variance * (1.0 / rows[:, None] + 1.0 / rows[None, :]))
+    both = 1.0 / rows[:, None] + 1.0 / rows[None, :]
+    return q / math.sqrt(2.0) * np.sqrt(variance * both) + (both / 2.0 if counted else 0.0)
 
 
 def wilson(share: F64, rows: F64, alpha: float) -> tuple[F64, F64]:

@@ -125,7 +125,7 @@ def judged(figure: Figure, groups: Compared, limits: Limits) -> Verdict | None:
         name = (min if figure.form == "ratio" else max)(parts, key=lambda name: parts[name])
         values = rates[name].value
         low, high = int(values.argmin()), int(values.argmax())
-        limit = float(pair_limits(rates[name].variance, rates[name].rows, alpha)[low, high])
+        limit = float(_limits(rates[name], alpha)[low, high])
     excess = max(_widest(rate, figure.form, threshold, certain)[0] for rate in rates.values())
     top = float(rates[name].value[high])
     noise = max(1.0 - limit / top, 0.0) if figure.form == "ratio" else limit
@@ -133,10 +133,14 @@ def judged(figure: Figure, groups: Compared, limits: Limits) -> Verdict | None:
     return Verdict(value, noise, breached, min(excess, _MOST), gap)
 
 
+def _limits(rate: Rate, alpha: float) -> F64:
+    return pair_limits(rate.variance, rate.rows, alpha, counted=rate.squares is None)
+
+
 def _widest(rate: Rate, form: Form, threshold: float, alpha: float) -> tuple[float, int, int, float]:
     """Return how far the pair that is furthest beyond both threshold and chance is beyond them; the pair; its limit."""
     values = rate.value
-    limits = pair_limits(rate.variance, rate.rows, alpha)
+    limits = _limits(rate, alpha)
     gap = values[None, :] - values[:, None]  # [low, high]
     with np.errstate(divide="ignore", invalid="ignore"):
         if form == "ratio":
