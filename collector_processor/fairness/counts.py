@@ -38,6 +38,7 @@ class Counts:
       model's positive class.
     - ``error``, ``size``, ``error_squares`` and ``errors``: Σ e, Σ abs(e), Σ e² and their number, in a regression.
     - ``weight`` and ``label_weight``: the weight of one independent row of predictions, and of labels.
+    - ``doubt``: how many times as large the variance of rates of labels is, if the labels are only estimated.
     """
 
     selected: F64
@@ -57,6 +58,7 @@ class Counts:
     errors: F64
     weight: F64
     label_weight: F64
+    doubt: F64
 
     def pooled(self, kept: I64, pooled: I64) -> Counts:
         """Return the groups that are kept, followed by the others together, if there are any."""
@@ -69,12 +71,13 @@ class Counts:
             share = sizes[pooled] / total if total > 0.0 else np.full(len(pooled), 1.0 / max(len(pooled), 1))
             return np.append(values[kept], share @ values[pooled]) if len(pooled) else values[kept]
 
-        names = [name for name in self.__slots__ if name not in ("weight", "label_weight")]
+        names = [name for name in self.__slots__ if name not in ("weight", "label_weight", "doubt")]
         labels = self.judged + self.errors
         return Counts(
             **{name: joined(getattr(self, name)) for name in names},
             weight=mean(self.weight, self.predicted),
             label_weight=mean(self.label_weight, labels),
+            doubt=mean(self.doubt, labels),
         )
 
     def whole(self) -> Counts:
@@ -120,6 +123,7 @@ def counts(schema: Schema, pane: Pane, groups: I64, favorable: Favorable | None,
         errors=errors[:, 0],
         weight=_weight(weights[groups, 0], predicted) * over,
         label_weight=_weight(weights[groups, 1], labels) * over,
+        doubt=np.ones(len(groups)),
     )
 
 

@@ -69,7 +69,7 @@ Rated = Callable[[Counts], Rate]
 
 
 def _of_labels(total: Callable[[Counts], F64], size: Callable[[Counts], F64]) -> Rated:
-    return lambda counts: Rate(total(counts), size(counts), counts.label_weight)
+    return lambda counts: Rate(total(counts), size(counts), counts.label_weight * counts.doubt)
 
 
 RATES: Final[Mapping[str, Rated]] = {

@@ -11,6 +11,7 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I64
 from collector_processor.fairness.counts import Counts, Favorable, counts, joint_counts
+from collector_processor.fairness.expected import expected_counts
 from collector_processor.fairness.figures import FIGURES, Figure, conditional_disparity, generalized_entropy
 from collector_processor.fairness.names import Group, named
 from collector_processor.fairness.verdict import SMALL, Compared, Gap, Limits, beside, compared, judged
@@ -30,6 +31,8 @@ SMALL_GROUPS: Final = "small_groups"
 _UNCOUNTED: Final = 0.01
 """Share of the rows with a value that is not counted jointly, from which on conditional figures are left out."""
 _OF_REGRESSION: Final = ("mean_error", "mae")
+_NOT_ESTIMATED: Final = ("selection_rate", "calibration")
+"""What needs no labels, and what an estimate that rests on it cannot know."""
 _RATES: Final = ("selection_rate", "true_positive_rate", "false_positive_rate")
 """Rates that are reported by group. Accuracy, precision and the like are among the figures of performance."""
 
@@ -129,6 +132,9 @@ class FairnessMonitor:
             table = counts(schema, window.pane, segment.groups, favorable, spread)
             self._compare(points, segment, table, semconv.SOURCE_LABELS)
             if favorable is not None:
+                expected = expected_counts(schema, reference, window.pane, segment.groups, favorable, table)
+                if expected is not None:
+                    self._compare(points, segment, expected, semconv.SOURCE_ESTIMATED)
                 self._aliases(points, segment, table)
                 self._given(points, segment, column, favorable)
         if favorable is not None:
@@ -143,7 +149,9 @@ class FairnessMonitor:
         reported: set[str] = set()
         for name in settings.metrics:
             figure = FIGURES[name]
-            if (figure.rates[0] in _OF_REGRESSION) != regression:
+            if (figure.rates[0] in _OF_REGRESSION) != regression or (
+                source == semconv.SOURCE_ESTIMATED and figure.rates[0] in _NOT_ESTIMATED
+            ):
                 continue
             groups = compared(figure, table, segment.mixed, limits)
             _verdict(points, segment, figure, groups, limits, source)
@@ -258,6 +266,8 @@ def _verdict(points: _Points, segment: _Segment, figure: Figure, groups: Compare
     if verdict is None:
         return
     words = "" if verdict.gap is None else _words(segment, groups, verdict.gap)
+    if words and source == semconv.SOURCE_ESTIMATED:
+        words = f"estimated: {words}"
     points.add(semconv.FAIRNESS + figure.name, verdict.value, own, words)
     points.add(semconv.FAIRNESS_NOISE_LIMIT, verdict.noise_limit, about)
     if verdict.gap is not None:

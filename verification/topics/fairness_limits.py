@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collector_processor.columns.batch import F64, Column, ModelKey, PredictionBatch
 from collector_processor.fairness.counts import Counts, Favorable, counts
@@ -16,6 +18,7 @@ from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
 from verification.topic import Check, Findings, Progress, Table, Topic, versions
 
+Array = NDArray[Any]
 PARITY = FIGURES["demographic_parity_difference"]
 RATIO = FIGURES["demographic_parity_ratio"]
 SIZES = (50, 200, 1000, 10_000)
@@ -31,7 +34,13 @@ STREAMS = ((2, 100), (2, 300), (5, 200), (20, 200))
 def of_selections(selected: F64, rows: F64) -> Counts:
     """Return groups of independent rows without labels."""
     none = np.zeros(len(rows))
-    known = {"selected": selected, "predicted": rows, "weight": none + 1.0, "label_weight": none + 1.0}
+    known = {
+        "selected": selected,
+        "predicted": rows,
+        "weight": none + 1.0,
+        "label_weight": none + 1.0,
+        "doubt": none + 1.0,
+    }
     return Counts(**{field.name: known.get(field.name, none) for field in fields(Counts)})
 
 
@@ -52,7 +61,7 @@ def rates_of_breach(groups: int, size: int, windows: int, random: np.random.Gene
     for window in range(windows):
         rows = np.full(groups, float(size))
         if window % 2:
-            rows = np.round(rows * np.exp(random.uniform(0.0, np.log(4.0), groups)))
+            rows = np.round(rows * np.exp(random.uniform(0.0, np.log(4.0), groups))).astype(np.float64)
         table = of_selections(random.binomial(rows.astype(np.int64), share).astype(np.float64), rows)
         value = table.selected / table.predicted
         four_fifths += bool(value.min() < 0.8 * value.max())
@@ -92,7 +101,7 @@ def of_calls(alike: bool, calls: int, windows: int, random: np.random.Generator)
     return breaches / windows
 
 
-def _batch(said: F64, group: F64, call: F64) -> PredictionBatch:
+def _batch(said: Array, group: Array, call: Array) -> PredictionBatch:
     size = len(said)
     duration = np.where(np.append(True, call[1:] != call[:-1]), 0.01, np.nan)
     return PredictionBatch(

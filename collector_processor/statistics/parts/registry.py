@@ -10,6 +10,7 @@ from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.parts.adaptive import AdaptiveSums
 from collector_processor.statistics.parts.attribution_sums import AttributionSums
 from collector_processor.statistics.parts.base import Part, Rows
+from collector_processor.statistics.parts.estimated import EstimatedSums
 from collector_processor.statistics.parts.harm import HarmSums
 from collector_processor.statistics.parts.losses import LossSums
 from collector_processor.statistics.parts.pair_moments import PairMoments
@@ -25,6 +26,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         HarmSums,
         AttributionSums,
         Selections,
+        EstimatedSums,
     ]
 )
 """Every part of a pane, in the order of files."""

@@ -28,7 +28,8 @@ JOINT_CLASSES: Final = 8
 class Selections(Part):
     """Predictions by group and class, with the sums that the noise of their shares follows from.
 
-    ``G`` = groups + 1, ``K`` = class slots. Only for models with segments; ``K`` = 0 in a regression.
+    ``G`` = groups + 1, ``K`` = class slots. Only for models with segments; ``K`` = 0 in a regression. The row of all
+    groups stays empty, except that of labels: groups are compared, not added.
 
     - ``chosen`` ``[G, K]``: rows with a predicted class, by class, weighted.
     - ``squares`` and ``products`` ``[G, K]``: Σ s² and Σ s·m over calls, with the rows s of a class and m of all
@@ -70,21 +71,21 @@ class Selections(Part):
         if rows.failed is not None:
             counted &= ~rows.failed
         self._grow(schema)
-        if not counted.any():
+        slots, weights, calls, groups = class_slots(codes), rows.batch.weights, _calls(rows.batch), rows.groups
+        if not counted.all():
+            slots, weights, groups = slots[counted], weights[counted], groups[counted]
+            calls = None if calls is None else calls[counted]
+        if not len(slots):
             return
-        slots = np.where(counted, class_slots(codes), 0).astype(np.int64)
-        weights = np.where(counted, rows.batch.weights, 0.0)
-        calls = _calls(rows.batch)
-        whole = np.zeros(len(slots), np.int64)
-        self._add_group(whole, 1, slots, weights, calls)
-        for group in rows.groups.T:
+        even = bool((weights == 1.0).all())
+        for group in groups.T:
             member = group >= 0
             if member.all():
-                self._add_group(group, len(self.chosen), slots, weights, calls)
+                self._add_segment(group, slots, None if even else weights, calls)
             else:
                 call = None if calls is None else calls[member]
-                self._add_group(group[member], len(self.chosen), slots[member], weights[member], call)
-        self._add_joint(schema, rows.groups, slots, weights)
+                self._add_segment(group[member], slots[member], None if even else weights[member], call)
+        self._add_joint(schema, groups, slots, weights)
 
     def add_outcomes(self, schema: Schema, outcomes: OutcomeBatch) -> None:
         """Add the squared weights of joined labels, or take them back."""
@@ -105,26 +106,25 @@ class Selections(Part):
         values = JOINT_VALUES + 1
         self.joint = grown(self.joint, (pairs, values, values, min(classes, JOINT_CLASSES + 1)))
 
-    def _add_group(self, group: I64 | I32, places: int, slots: I64, weights: F64, calls: I64 | None) -> None:
-        """Add rows to the first ``places`` groups, each row to one of them."""
-        classes = self.chosen.shape[1]
-        cell = group.astype(np.int64) * classes + slots
-        shape = places, classes
-        self.chosen[:places] += np.bincount(cell, weights, places * classes).reshape(shape)
-        self.weights[:places, 0] += np.bincount(group, weights**2, places)
-        if calls is None:
-            squares = products = np.bincount(cell, weights**2, places * classes)
-        else:
-            squares, products = _in_calls(calls, cell, weights, shape)
-        self.squares[:places] += squares.reshape(shape)
-        self.products[:places] += products.reshape(shape)
+    def _add_segment(self, group: I32, slots: I32, weights: F64 | None, calls: I64 | None) -> None:
+        """Add the rows of one segment; without weights, each counts as one."""
+        shape = self.chosen.shape
+        size = self.chosen.size
+        cell = group.astype(np.int64) * shape[1] + slots
+        chosen = np.bincount(cell, weights, size).astype(np.float64, copy=False)
+        alone = chosen if weights is None else np.bincount(cell, weights**2, size)
+        squares, products = (alone, alone) if calls is None else _in_calls(calls, cell, weights, shape)
+        self.chosen += chosen.reshape(shape)
+        self.weights[:, 0] += alone.reshape(shape).sum(axis=1)
+        self.squares += squares.reshape(shape)
+        self.products += products.reshape(shape)
 
-    def _add_joint(self, schema: Schema, groups: I32, slots: I64, weights: F64) -> None:
+    def _add_joint(self, schema: Schema, groups: I32, slots: I32, weights: F64) -> None:
         values, classes = JOINT_VALUES + 1, self.joint.shape[3]
         if not len(self.joint):
             return
         ranks = joint_ranks(schema)[np.maximum(groups, 0)]
-        classed = np.where(slots < classes, slots, 0)
+        classed = np.where(slots < classes, slots, 0).astype(np.int64)
         for place, (first, second) in enumerate(combinations(range(groups.shape[1]), 2)):
             both = (groups[:, first] >= 0) & (groups[:, second] >= 0)
             cell = ((ranks[:, first] * values + ranks[:, second]) * classes + classed)[both]
@@ -132,7 +132,7 @@ class Selections(Part):
             self.joint[place] += np.bincount(cell, weights[both], size).reshape(values, values, classes)
 
 
-def _in_calls(calls: I64, cell: I64, weights: F64, shape: tuple[int, int]) -> tuple[F64, F64]:
+def _in_calls(calls: I64, cell: I64, weights: F64 | None, shape: tuple[int, int]) -> tuple[F64, F64]:
     """Return Σ s² and Σ s·m over calls of each cell ``[G · K]``: s rows of the cell in a call, m of its group.
 
     Most batches are dense enough for a table of all calls and cells; others are sorted.
@@ -145,7 +145,7 @@ def _in_calls(calls: I64, cell: I64, weights: F64, shape: tuple[int, int]) -> tu
         products = of_class * of_class.sum(axis=2, keepdims=True)
         return (of_class**2).sum(axis=0).reshape(-1), products.sum(axis=0).reshape(-1)
     keys, place = np.unique(calls * size + cell, return_inverse=True)
-    of_class = np.bincount(place, weights)
+    of_class = np.bincount(place, weights).astype(np.float64, copy=False)
     owners, owner = np.unique(keys // classes, return_inverse=True)
     in_call = np.bincount(owner, of_class, len(owners))[owner]
     squares, products = np.zeros(size), np.zeros(size)

@@ -30,7 +30,7 @@ def test_the_range_of_two_groups_is_the_two_sided_normal_one():
 def counts_of(**given) -> Counts:
     size = len(next(iter(given.values())))
     known = {name: np.asarray(values, float) for name, values in given.items()}
-    ones = {"weight": np.ones(size), "label_weight": np.ones(size)}
+    ones = {"weight": np.ones(size), "label_weight": np.ones(size), "doubt": np.ones(size)}
     return Counts(**{field.name: (ones | known).get(field.name, np.zeros(size)) for field in fields(Counts)})
 
 

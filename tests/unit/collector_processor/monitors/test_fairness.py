@@ -338,3 +338,57 @@ def test_parts_of_the_rows_add_up_to_all_and_taken_back_labels_leave_nothing(cut
     assert outcomes is not None
     accumulate_outcomes(whole, reference.schema, replace(outcomes, weights=-outcomes.weights))
     assert not whole.further[Selections].weights[:, 1].any()
+
+
+# --- before the labels ---------------------------------------------------------------------------------------------
+
+
+def scored(size: int, seed: int, off: float = 0.0) -> tuple[PredictionBatch, np.ndarray]:
+    """Scores that are right for men, and ``off`` too high for women."""
+    random = np.random.default_rng(seed)
+    group = random.integers(0, 2, size)
+    p = random.beta(2.0, 2.0, size)
+    truth = random.random(size) < np.where(group == 0, np.clip(p - off, 0.0, 1.0), p)
+    return rows(p >= 0.5, group, score=p), truth
+
+
+def estimated(reference_rows, window_rows, options=DEFAULTS) -> tuple[dict, dict]:
+    batch, truth = reference_rows
+    names = ("no", "yes")
+    reference = build_reference(
+        "hiring", batch, segments=["sex"], positive_class="yes", label_classes=texts(truth, names)
+    )
+    pane = pane_of(reference, *window_rows)
+    found = FairnessMonitor(options).evaluate(Window(MODEL, 0, 60, reference.schema, pane), reference)
+    by_source: dict[str, dict] = {"labels": {}, "estimated": {}}
+    for each in found:
+        keys = dict(each.attributes)
+        key = (each.name.removeprefix(semconv.FAIRNESS), keys.get(semconv.SEGMENT_VALUE, ""))
+        if semconv.FAIRNESS_METRIC not in keys and semconv.PERFORMANCE_SOURCE in keys:
+            by_source[keys[semconv.PERFORMANCE_SOURCE]][key] = each.value
+    return by_source["labels"], by_source["estimated"]
+
+
+@pytest.mark.parametrize("off", [0.0, 0.2])
+def test_gaps_are_estimated_before_the_labels_come_although_scores_of_one_group_are_off(off):
+    realized, expected = estimated(scored(20_000, 0, off), scored(20_000, 1, off))
+    for name in ("true_positive_rate", "false_positive_rate"):
+        for sex in SEXES:
+            assert expected[name, sex] == pytest.approx(realized[name, sex], abs=0.02), (name, sex)
+    for name in ("equal_opportunity_difference", "predictive_parity_difference", "accuracy_difference"):
+        assert expected[name, ""] == pytest.approx(realized[name, ""], abs=0.025), name
+    assert ("calibration_difference", "") not in expected
+    assert ("demographic_parity_difference", "") not in expected
+
+
+def test_a_group_without_labels_in_the_reference_has_no_estimate():
+    batch, truth = scored(4000, 0)
+    men = batch.segments["sex"].codes == 1
+    realized, expected = estimated((batch.take(men), truth[men]), scored(4000, 1))
+    assert ("equal_opportunity_difference", "") in realized
+    assert ("equal_opportunity_difference", "") not in expected
+
+
+def test_estimates_turn_around_with_the_favorable_outcome():
+    sides = [estimated(scored(5000, 0), scored(5000, 1), FairnessSettings(favorable=name))[1] for name in ("yes", "no")]
+    assert sides[0]["true_positive_rate", "male"] == pytest.approx(1.0 - sides[1]["false_positive_rate", "male"])

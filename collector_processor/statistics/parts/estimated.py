@@ -1,0 +1,91 @@
+"""What calibrated scores expect of the labels: the confusion of classes that have no labels yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+
+from collector_processor.columns.batch import F64, I32, Mask
+from collector_processor.statistics.classes import known_classes
+from collector_processor.statistics.estimates import calibrated, positive_curve
+from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.parts.base import Part, Rows
+from collector_processor.statistics.predicted import predicted_codes
+from collector_processor.statistics.schema import Schema
+from collector_processor.statistics.vectors import grown
+
+COARSE: Final = 2.0**22
+FINE: Final = 2.0**44
+"""Σ p is kept as two sums of multiples of 2⁻²² and 2⁻⁴⁴. Both are exact up to 2³¹ rows, so that any split of the rows
+gives the same bits; a probability is off by at most 3e-14."""
+
+
+@dataclass(slots=True)
+class EstimatedSums(Part):
+    """Sums of rows with a calibrated probability p of the positive class; size 0 without a calibration.
+
+    - ``by_class`` ``[G, 2, 3]`` of the rows predicted as negative, then as positive: weight, and Σ p in two parts.
+    - ``without`` ``[G]``: weight of the rows that lack a score, a probability or a predicted class.
+    - ``divergence`` ``[G, 3]`` of joined labels: weight, Σ d and Σ d², d = (1 if right, else 0) − P(right).
+    """
+
+    name: ClassVar[str] = "estimated"
+    of_positive: ClassVar[tuple[str, ...]] = ("by_class", "without", "divergence")
+
+    by_class: F64
+    without: F64
+    divergence: F64
+
+    @classmethod
+    def empty(cls, schema: Schema) -> EstimatedSums:
+        """Return the sums of nothing."""
+        groups = 0 if positive_curve(schema) is None else len(schema.groups) + 1
+        return cls(np.zeros((groups, 2, 3)), np.zeros(groups), np.zeros((groups, 3)))
+
+    def add_rows(self, schema: Schema, rows: Rows) -> None:
+        """Add predictions, without failed ones."""
+        if positive_curve(schema) is None:
+            return
+        batch, groups = rows.batch, len(schema.groups) + 1
+        self.by_class, self.without = grown(self.by_class, (groups, 2, 3)), grown(self.without, (groups,))
+        p = calibrated(schema, batch)
+        p = np.full(len(batch), np.nan) if p is None else p
+        predicted = predicted_codes(schema, batch)
+        known = ~np.isnan(p) & known_classes(predicted)
+        absent = ~known if rows.failed is None else ~known & ~rows.failed
+        _add(self.without, rows.groups, np.where(absent, batch.weights, 0.0), np.zeros(len(batch), np.int64))
+        p = np.where(known, p, 0.0)
+        coarse = np.rint(p * COARSE) / COARSE
+        fine = np.rint((p - coarse) * FINE) / FINE
+        weights = np.where(known, batch.weights, 0.0)
+        cell = 3 * (predicted == schema.classes.find(0, schema.positive_class)).astype(np.int64)
+        for offset, values in enumerate((weights, weights * coarse, weights * fine)):
+            _add(self.by_class, rows.groups, values, cell + offset)
+
+    def add_outcomes(self, schema: Schema, outcomes: OutcomeBatch) -> None:
+        """Add joined labels whose rows have an estimate."""
+        p, labels, predicted = outcomes.estimates, outcomes.labels, outcomes.predicted
+        if positive_curve(schema) is None or p is None or labels is None or predicted is None:
+            return
+        self.divergence = grown(self.divergence, (len(schema.groups) + 1, 3))
+        known: Mask = ~np.isnan(p) & known_classes(labels) & known_classes(predicted)
+        slot = schema.classes.find(0, schema.positive_class)
+        expected = np.where(predicted == slot, p, 1.0 - p)
+        right = (labels == slot) == (predicted == slot)
+        difference = np.where(known, right - expected, 0.0)
+        weights = np.where(known, outcomes.weights, 0.0)
+        for offset, values in enumerate((weights, weights * difference, weights * difference**2)):
+            _add(self.divergence, outcomes.groups, values, np.full(len(values), offset))
+
+
+def _add(sums: F64, groups: I32, values: F64, cell: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+    """Add values to a cell of everything and of each row's segments; ``sums`` is ``[G, …]``, flat in its cells."""
+    flat = sums.reshape(len(sums), -1)
+    size = flat.shape[1]
+    flat[0] += np.bincount(cell, values, size)
+    for group in groups.T:
+        member = group > 0
+        places = group[member].astype(np.int64) * size + cell[member]
+        flat += np.bincount(places, values[member], flat.size).reshape(flat.shape)
