@@ -10,7 +10,9 @@ from pydantic import Field, create_model
 from collector_processor.monitors.attributions import AttributionMonitor
 from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
 from collector_processor.monitors.certain_drop import CertainDropMonitor
+from collector_processor.monitors.divergence import DivergenceMonitor
 from collector_processor.monitors.drift import DriftMonitor
+from collector_processor.monitors.estimated_performance import EstimatedPerformanceMonitor
 from collector_processor.monitors.fairness import FairnessMonitor
 from collector_processor.monitors.further_performance import FurtherPerformanceMonitor
 from collector_processor.monitors.missing_rise import MissingRiseMonitor
@@ -31,6 +33,8 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     DriftMonitor,
     PerformanceMonitor,
     FurtherPerformanceMonitor,
+    EstimatedPerformanceMonitor,
+    DivergenceMonitor,
     CertainDropMonitor,
     FairnessMonitor,
     MissingRiseMonitor,

@@ -16,6 +16,7 @@ import numpy as np
 from collector_processor.columns.batch import Column, LabelBatch, PredictionBatch
 from collector_processor.labels.truth import label_cells
 from collector_processor.monitors.base import Measurement
+from collector_processor.monitors.estimated_performance import WITHOUT, share_without
 from collector_processor.monitors.performance import DROP, PerformanceMonitor, undecided_labels
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch
@@ -199,12 +200,18 @@ def _unmatched(model: Model, known: Iterable[str]) -> str:
 
 def check_figures(model: Model, watch: Watch, window: Window, measured: Sequence[Measurement]) -> None:
     """Report it if a window has enough labels, but no performance or only a part of it."""
+    share = share_without(window)
+    text = (
+        f"for {share:.0%} of the predictions, the score is missing or not one that the calibration is about; estimates"
+    )
+    _set(model, "without_estimate", share > WITHOUT, text + " of performance are left out")
     monitor = next((each for each in watch.monitors if isinstance(each, PerformanceMonitor)), None)
     schema, labels = watch.windows.schema, float(window.pane.outcomes.labels[0])
     if monitor is None or labels < monitor.min_labels:
         return
     undecided = schema.task == _BINARY and not schema.positive_class
-    some = any(item.name.startswith(semconv.PERFORMANCE) and item.name != DROP.name for item in measured)
+    of_labels = (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS)
+    some = any(of_labels in item.attributes and item.name != DROP.name for item in measured)
     only = listed(_names(model, watch)) or "none"
     _set(
         model,

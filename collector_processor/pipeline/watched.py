@@ -184,7 +184,11 @@ class Model:
         with survived("misfits", self.watch.telemetry):
             self.contradicted(misfits.of_window(window, self.watch.reference), self.watch.telemetry)
         measured = self.watch.evaluate(window)
-        return [each for each in measured if not _of_scores(each)] if OF_PREDICTED in self.problems else measured
+        if OF_PREDICTED in self.problems:
+            return [each for each in measured if not _of_scores(each) and not _is_expected(each)]
+        if "scored_class" in self.problems:
+            return [each for each in measured if not _is_expected(each)]
+        return measured
 
     def contradicted(self, found: Iterable[tuple[misfits.Misfit, str]], telemetry: Telemetry) -> None:
         """Count, log and keep contradictions."""
@@ -225,6 +229,12 @@ def _of_scores(measurement: Measurement) -> bool:
     """Return whether a figure of performance is about the probability of the positive class."""
     metric = dict(measurement.attributes).get(semconv.PERFORMANCE_METRIC, measurement.name)
     return metric.removeprefix(semconv.PERFORMANCE) in _OF_SCORES
+
+
+def _is_expected(measurement: Measurement) -> bool:
+    """Return whether a figure rests on what the scores of the reference meant."""
+    estimated = (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_ESTIMATED) in measurement.attributes
+    return estimated or measurement.name in (semconv.CONCEPT_DIVERGENCE, semconv.CONCEPT_DIVERGENCE_ERROR)
 
 
 def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Telemetry) -> Watch:

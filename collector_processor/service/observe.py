@@ -10,6 +10,7 @@ from typing import Final
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.columns.batch import ModelKey
 from collector_processor.monitors.base import Measurement
+from collector_processor.monitors.estimated_performance import without_estimate
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.watched import Model
@@ -75,6 +76,7 @@ class Observer:
             first_labels=None
             if watch is None or watch.first_labels is None
             else Learning(int(watch.first_labels.labels), watch.first_labels.wanted),
+            without_estimate="" if watch is None else watch.reference.prepared(without_estimate),
         )
 
     def _unable_rules(self, key: ModelKey, reference: Reference) -> tuple[tuple[str, str], ...]:

@@ -97,6 +97,8 @@ class ModelState:
     first_labels: Learning | None = None
     """Progress of learning the performance of the first labels; None if the reference has labels."""
     threshold: float | None = None
+    without_estimate: str = ""
+    """Why its performance is not estimated before labels come; empty if it is, or cannot be."""
 
     @property
     def reason(self) -> str:

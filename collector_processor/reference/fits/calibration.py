@@ -11,6 +11,7 @@ from collector_processor.columns.batch import F64, I32, I64
 from collector_processor.reference.document import Json, Node, number
 from collector_processor.reference.fits.base import FitRows
 from collector_processor.reference.fits.isotonic import isotonic
+from collector_processor.reference.fits.ranks import roc_auc
 from collector_processor.statistics.classes import known_classes
 from collector_processor.statistics.fits.calibration import Calibration, Curve
 from collector_processor.statistics.schema import Schema
@@ -104,7 +105,7 @@ def _curve(scores: F64, labels: I32, slot: int, weights: F64) -> Curve | None:
     of_class = int(y.sum())
     if len(x) < LEAST_ROWS or min(of_class, len(x) - of_class) < LEAST_OF_CLASS:
         return None
-    area = _roc_auc(x, y, w)
+    area = roc_auc(x, y > 0.0, w)
     if area < 0.5 - WRONG_WAY * np.sqrt(len(x) / 12.0 / of_class / (len(x) - of_class)):
         return None
     probabilities = bool(x.min() >= 0.0 and x.max() <= 1.0)
@@ -172,13 +173,3 @@ def _calibration_error(truth: F64, p: F64, weights: F64) -> float:
     starts = np.arange(BINS) * (len(p) // BINS)
     difference, mass = (weights * (p - truth))[order], weights[order]
     return float(np.abs(np.add.reduceat(difference, starts)).sum() / mass.sum())
-
-
-def _roc_auc(scores: F64, truth: F64, weights: F64) -> float:
-    """Return the probability that a row of the class scores higher than another; ties count half."""
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0.0)
-    positive = np.add.reduceat((weights * truth)[order], starts)
-    negative = np.add.reduceat((weights * (1.0 - truth))[order], starts)
-    below = np.cumsum(negative) - negative / 2.0
-    return float((positive * below).sum() / (positive.sum() * negative.sum()))

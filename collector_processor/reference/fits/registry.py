@@ -11,6 +11,7 @@ from collector_processor.reference.estimator import VERSION
 from collector_processor.reference.fits.adaptive import AdaptiveFitter
 from collector_processor.reference.fits.attribution_baseline import AttributionBaselineFitter
 from collector_processor.reference.fits.base import FitRows, Fitter
+from collector_processor.reference.fits.baseline import BaselineFitter
 from collector_processor.reference.fits.calibration import CalibrationFitter
 from collector_processor.reference.fits.losses import LossFitter
 from collector_processor.reference.fits.pair_scores import PairScoresFitter
@@ -19,6 +20,7 @@ from collector_processor.statistics.schema import Schema
 FITTERS: Final = tuple[Fitter[Any], ...](
     [
         CalibrationFitter(),
+        BaselineFitter(),
         PairScoresFitter(),
         AdaptiveFitter(),
         LossFitter(),
@@ -42,7 +44,7 @@ def written_fits(schema: Schema, others: Mapping[str, Json] | None) -> dict[str,
     """Return the estimator part of a profile: the schema's fits, and ``others`` that no fitter knows; None if empty."""
     written: dict[str, Json] = dict(others or {})
     for fitter in FITTERS:
-        fit = schema.fit(fitter.kind)
+        fit: Any = schema.fit(fitter.kind)
         if fit is not None:
             written[fitter.name] = fitter.written(fit)
     return {**written, "version": VERSION} if written else None

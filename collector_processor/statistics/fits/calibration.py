@@ -30,8 +30,12 @@ class Curve:
     def at(self, scores: F64) -> F64:
         """Return the probability of each score ``[n]``; NaN for a missing score, and for one that it is not about."""
         probable = (scores >= self.low) & (scores <= self.high)
-        found = np.interp(scores, self.knots, self.values)
+        found = self.read(scores)
         return found if probable.all() else np.where(probable, found, np.nan)
+
+    def read(self, scores: F64) -> F64:
+        """Return the value of the curve at each score ``[n]``, wherever that is."""
+        return np.interp(scores, self.knots, self.values)
 
     def corners(self) -> tuple[F64, F64]:
         """Return the knots at which a level part or a lone value begins, and those at which one ends."""

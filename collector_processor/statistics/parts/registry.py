@@ -20,6 +20,7 @@ from collector_processor.statistics.vectors import Vectors
 
 PART_TYPES: Final = tuple[type[Part], ...](
     [
+        EstimatedSums,
         PairMoments,
         AdaptiveSums,
         LossSums,

@@ -1,0 +1,205 @@
+"""Performance before the labels come: what calibrated scores expect of them (CBPE), from sums that add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+
+from collector_processor.columns.batch import F64, Mask
+from collector_processor.monitors.attributes import Attributes
+from collector_processor.monitors.base import WINDOW, Measurement, Metric
+from collector_processor.monitors.comparisons import rows_per_weight
+from collector_processor.monitors.expected_ranking import ExpectedBins
+from collector_processor.monitors.further_performance import FURTHER_METRICS
+from collector_processor.monitors.performance import METRICS, ROUNDING, LeastLabels, labeled_attributes
+from collector_processor.reference.profile import Reference
+from collector_processor.settings.base import Settings
+from collector_processor.statistics.accumulate import SCORE_COLUMN
+from collector_processor.statistics.estimates import positive_curve
+from collector_processor.statistics.fits.baseline import Baseline, Figure
+from collector_processor.statistics.fits.calibration import Curve
+from collector_processor.statistics.parts.estimated import EstimatedSums
+from collector_processor.statistics.schema import Schema
+from collector_processor.window.closed import Window
+from otel_ml import semconv
+
+WITHOUT: Final = 0.01
+"""Share of rows without an estimate from which on a group's figures are left out: they would be those of other rows."""
+BAND: Final = 3.0
+"""Standard errors from an estimate to either end of its band."""
+_RATIO: Final = semconv.UNIT_RATIO
+_KEYS: Final = METRICS["accuracy"].attributes
+_SHARES: Final = {
+    "true_positives": "share of the rows that are predicted as positive, and are",
+    "false_positives": "share of the rows that are predicted as positive, and are not",
+    "false_negatives": "share of the rows that are predicted as negative, and are not",
+    "true_negatives": "share of the rows that are predicted as negative, and are",
+}
+ESTIMATED_METRICS: Final[Mapping[str, Metric]] = {
+    **{name: METRICS[name] for name in ("accuracy", "precision", "recall", "f1", "roc_auc")},
+    **{name: FURTHER_METRICS[name] for name in ("specificity", "average_precision")},
+    **{name: Metric(semconv.PERFORMANCE + name, _RATIO, text, _KEYS) for name, text in _SHARES.items()},
+}
+_BAND_KEYS: Final = (*_KEYS, semconv.PERFORMANCE_METRIC)
+LOWER: Final = Metric(
+    semconv.PERFORMANCE_LOWER,
+    _RATIO,
+    "lower end of the range in which a figure of performance lies, given the number of rows",
+    _BAND_KEYS,
+)
+UPPER: Final = Metric(
+    semconv.PERFORMANCE_UPPER,
+    _RATIO,
+    "upper end of the range in which a figure of performance lies, given the number of rows",
+    _BAND_KEYS,
+)
+LOWER_LIMIT: Final = Metric(
+    semconv.PERFORMANCE_LOWER_LIMIT,
+    _RATIO,
+    "three standard deviations below the mean of a figure over ten parts of the reference",
+    _BAND_KEYS,
+)
+UPPER_LIMIT: Final = Metric(
+    semconv.PERFORMANCE_UPPER_LIMIT,
+    _RATIO,
+    "three standard deviations above the mean of a figure over ten parts of the reference",
+    _BAND_KEYS,
+)
+
+
+class EstimatedPerformanceMonitor:
+    """Confidence-based performance estimation of a binary model whose reference has labels.
+
+    Each prediction counts as right with the probability that its calibrated score gives: accuracy, precision, recall,
+    F1, specificity and the shares of the four outcomes, for all rows and each segment; ROC AUC and average precision
+    of all rows, where the bins of the score decide them to 1e-4. Around each, the band of three standard errors, and
+    the limits that ten parts of the reference give. Equal to NannyML 0.13.1's.
+
+    The assumption is that a score means what it meant in the reference: a changed population is seen, a changed world
+    is not. Labels show that (``ml.concept.divergence``).
+
+    Left out: groups with fewer than ``min_labels`` rows, or with more than 1 % without an estimate, and what has no
+    denominator. Source: NannyML; J. Kivimäki et al., "Performance estimation in binary classification using calibrated
+    confidence", 2025.
+    """
+
+    name: ClassVar[str] = "estimated_performance"
+    metrics: ClassVar[Sequence[Metric]] = (*ESTIMATED_METRICS.values(), LOWER, UPPER, LOWER_LIMIT, UPPER_LIMIT)
+    sections: ClassVar[Mapping[str, type[Settings]]] = {WINDOW: LeastLabels}
+
+    def __init__(self, least: LeastLabels) -> None:
+        self._least_rows = least.min_labels
+
+    def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
+        """Return the estimated figures of all groups with enough rows."""
+        curve = positive_curve(window.schema)
+        if curve is None:
+            return []
+        sums = window.pane.further[EstimatedSums]
+        groups = np.flatnonzero(known_groups(sums, self._least_rows)).tolist()
+        if not groups:
+            return []
+        with np.errstate(divide="ignore", invalid="ignore"):
+            figures = confusion(sums.by_class)
+        if groups[0] == 0:
+            figures |= ranking(window, reference, curve)
+        rows = sums.by_class[:, :, 0].sum(axis=1) * rows_per_weight(window.pane)
+        baseline = window.schema.fit(Baseline)
+        known = {} if baseline is None else baseline.figures
+        return [
+            each
+            for group in groups
+            for each in _of_group(window, group, figures, known, float(rows[group]))
+            if np.isfinite(each.value)
+        ]
+
+
+def known_groups(sums: EstimatedSums, least: float) -> Mask:
+    """Return the groups with enough rows, nearly all of which have an estimate, bool ``[G]``."""
+    rows = sums.by_class[:, :, 0].sum(axis=1)
+    without = np.zeros(len(rows))
+    without[: len(sums.without)] = sums.without[: len(rows)]
+    return (rows >= least * (1.0 - ROUNDING)) & (without <= WITHOUT * (rows + without))
+
+
+def share_without(window: Window) -> float:
+    """Return the share of a window's predictions that have no estimate although the reference has a calibration."""
+    sums = window.pane.further[EstimatedSums]
+    without, rows = float(sums.without[:1].sum()), float(sums.by_class[:1, :, 0].sum())
+    return without / (rows + without) if without > 0.0 else 0.0
+
+
+def confusion(by_class: F64) -> dict[str, F64]:
+    """Return the figures that the sums ``[G, 2, 3]`` decide, ``[G]`` each; NaN where undefined.
+
+    >>> sums = np.array([[[4.0, 1.0, 0.0], [6.0, 5.0, 0.0]]])  # 4 predicted as negative, one of them positive
+    >>> {name: values.round(3).tolist() for name, values in confusion(sums).items()}["accuracy"]
+    [0.8]
+    """
+    (negatives, positives), (missed, hit) = by_class[:, :, 0].T, (by_class[:, :, 1] + by_class[:, :, 2]).T
+    false, rest = positives - hit, negatives - missed
+    rows = negatives + positives
+    return {
+        "accuracy": (hit + rest) / rows,
+        "precision": hit / positives,
+        "recall": hit / (hit + missed),
+        "f1": 2.0 * hit / (2.0 * hit + false + missed),
+        "specificity": rest / (rest + false),
+        "true_positives": hit / rows,
+        "false_positives": false / rows,
+        "false_negatives": missed / rows,
+        "true_negatives": rest / rows,
+    }
+
+
+def ranking(window: Window, reference: Reference, curve: Curve) -> dict[str, F64]:
+    """Return the figures of all rows that the order of the scores decides, ``[1]`` each; NaN where they are unsure."""
+    schema, pane = window.schema, window.pane
+    if SCORE_COLUMN not in schema.numeric:
+        return {}
+    place = schema.numeric.index(SCORE_COLUMN)
+    scale = rows_per_weight(pane)
+    bins = ExpectedBins.of(
+        curve, schema.edges[place], pane.counts[place] * scale, pane.excess[place] * scale, reference.pane.counts[place]
+    )
+    return {"roc_auc": np.array([bins.area()]), "average_precision": np.array([bins.precision()])}
+
+
+def _of_group(
+    window: Window, group: int, figures: Mapping[str, F64], known: Mapping[str, Figure], rows: float
+) -> Iterator[Measurement]:
+    """Yield the figures of a group, each with its band, and those of all rows with their limits."""
+    attributes = labeled_attributes(window.model, window.schema, group, semconv.SOURCE_ESTIMATED)
+
+    def point(metric: Metric, value: float, more: Attributes = ()) -> Measurement:
+        return Measurement(metric.name, value, metric.unit, attributes + more, window.end_ns)
+
+    for name, values in figures.items():
+        if group >= len(values) or not np.isfinite(value := float(values[group])):
+            continue
+        yield point(ESTIMATED_METRICS[name], value)
+        figure, of_metric = known.get(name), ((semconv.PERFORMANCE_METRIC, name),)
+        if figure is None:
+            continue
+        margin = BAND * figure.error(rows)
+        yield point(LOWER, max(value - margin, 0.0), of_metric)
+        yield point(UPPER, min(value + margin, 1.0), of_metric)
+        if group == 0:
+            yield point(LOWER_LIMIT, figure.low, of_metric)
+            yield point(UPPER_LIMIT, figure.high, of_metric)
+
+
+def without_estimate(reference: Reference) -> str:
+    """Return why a model with this reference has no estimated performance; empty if it has, or cannot have one."""
+    schema: Schema = reference.schema
+    if schema.task != "binary_classification" or positive_curve(schema) is not None:
+        return ""
+    if not reference.pane.outcomes.labels[0] > 0.0:
+        why = "its reference has no labels"
+    elif SCORE_COLUMN not in schema.numeric:
+        why = "its reference has no scores"
+    else:
+        why = "the labels of its reference are few, of one class, or rarer with higher scores"
+    return f"performance is not estimated before labels come: {why}"

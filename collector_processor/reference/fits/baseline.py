@@ -1,0 +1,218 @@
+"""Fit how much each figure of performance varies: over rows by chance, and over ten parts of the reference.
+
+All formulas are those of NannyML 0.13.1: its sampling errors, and its default limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+
+from collector_processor.columns.batch import F64, I64, Mask
+from collector_processor.reference.document import Json, Node, number
+from collector_processor.reference.fits.base import FitRows
+from collector_processor.reference.fits.ranks import average_precision, roc_auc
+from collector_processor.statistics.classes import known_classes
+from collector_processor.statistics.estimates import positive_curve
+from collector_processor.statistics.fits.baseline import Baseline, Figure
+from collector_processor.statistics.schema import Schema
+
+PARTS: Final = 10
+"""The reference is cut into this many parts of equal size; a remainder is one more."""
+LIMIT: Final = 3.0
+"""Standard deviations around the mean over the parts."""
+_DRAWS: Final = 50
+_MOST_DRAWN: Final = 50_000
+_NONE: Final = Figure(np.nan, 0.0, np.nan, np.nan)
+_KEYS: Final = ("deviation", "share", "low", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Reference rows whose label is known: truth and prediction (1 is the positive class), score and weight ``[n]``."""
+
+    truth: Mask
+    predicted: Mask
+    scores: F64
+    weights: F64
+
+    def take(self, rows: slice | I64) -> Judged:
+        """Return some of the rows."""
+        return Judged(self.truth[rows], self.predicted[rows], self.scores[rows], self.weights[rows])
+
+    def cells(self) -> tuple[float, float, float, float]:
+        """Return the weights of TP, FP, FN and TN."""
+        cell = self.truth * 2 + self.predicted
+        negative, false_positive, false_negative, positive = np.bincount(cell, self.weights, 4).tolist()
+        return positive, false_positive, false_negative, negative
+
+
+class BaselineFitter:
+    """Sampling errors and limits of the figures of a binary model whose scores could be calibrated."""
+
+    name: ClassVar[str] = "baseline"
+    kind = Baseline
+    slow: ClassVar[bool] = False
+
+    def fit(self, rows: FitRows) -> Baseline | None:
+        """Return the figures; None for a model without a calibration."""
+        judged = _judged(rows)
+        if judged is None:
+            return None
+        size = max(len(judged.truth) // PARTS, 1)
+        parts = [judged.take(slice(start, start + size)) for start in range(0, len(judged.truth), size)]
+        spread = _spread(judged)
+        figures: dict[str, Figure] = {}
+        for name, realized in _REALIZED.items():
+            values = np.array([realized(part) if _has_both(part) else np.nan for part in parts])
+            low = high = np.nan
+            if not np.isnan(values).all():
+                middle, margin = np.nanmean(values), LIMIT * np.nanstd(values)
+                low, high = (float(np.clip(limit, 0.0, 1.0)) for limit in (middle - margin, middle + margin))
+            figures[name] = Figure(*spread[name], low, high)
+        return Baseline(figures)
+
+    def written(self, fit: Baseline) -> Mapping[str, Json]:
+        """Return the numbers of each figure; what is unknown is absent."""
+        return {
+            name: {key: number(value) for key in _KEYS if np.isfinite(value := getattr(figure, key))}
+            for name, figure in fit.figures.items()
+        }
+
+    def read(self, node: Node, schema: Schema) -> Baseline:
+        """Return the figures that were written."""
+        figures = {name: Figure(*(_read(item, key) for key in _KEYS)) for name, item in node.items()}
+        return Baseline({name: figures.get(name, _NONE) for name in _REALIZED})
+
+
+def _read(node: Node, key: str) -> float:
+    if key not in node:
+        return np.nan if key != "share" else 0.0
+    if (value := node[key].real()) < 0.0:
+        node[key].fail("must not be negative")
+    return value
+
+
+def _judged(rows: FitRows) -> Judged | None:
+    schema, outcomes = rows.schema, rows.outcomes
+    if outcomes is None or outcomes.labels is None or outcomes.predicted is None or positive_curve(schema) is None:
+        return None
+    used = known_classes(outcomes.labels) & known_classes(outcomes.predicted) & np.isfinite(outcomes.scores)
+    used &= outcomes.weights > 0.0
+    if not used.any():
+        return None
+    order = np.flatnonzero(used)
+    order = order[np.argsort(outcomes.time_ns[order], kind="stable")]
+    slot = schema.classes.find(0, schema.positive_class)
+    judged = Judged(outcomes.labels == slot, outcomes.predicted == slot, outcomes.scores, outcomes.weights)
+    return judged.take(order)
+
+
+def _has_both(part: Judged) -> bool:
+    return bool(part.truth.any() and not part.truth.all())
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0.0 else 0.0
+
+
+def _precision(part: Judged) -> float:
+    hit, false, _, _ = part.cells()
+    return _ratio(hit, hit + false)
+
+
+def _recall(part: Judged) -> float:
+    hit, _, missed, _ = part.cells()
+    return _ratio(hit, hit + missed)
+
+
+def _f1(part: Judged) -> float:
+    hit, false, missed, _ = part.cells()
+    return _ratio(2.0 * hit, 2.0 * hit + false + missed)
+
+
+def _specificity(part: Judged) -> float:
+    _, false, _, rest = part.cells()
+    return _ratio(rest, rest + false)
+
+
+def _share_of(cell: int) -> Callable[[Judged], float]:
+    return lambda part: part.cells()[cell] / sum(part.cells())
+
+
+CELLS: Final = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+_REALIZED: Final[Mapping[str, Callable[[Judged], float]]] = {
+    "accuracy": lambda part: (part.cells()[0] + part.cells()[3]) / sum(part.cells()),
+    "precision": _precision,
+    "recall": _recall,
+    "f1": _f1,
+    "specificity": _specificity,
+    "roc_auc": lambda part: roc_auc(part.scores, part.truth, part.weights),
+    "average_precision": lambda part: average_precision(part.scores, part.truth, part.weights),
+    **{name: _share_of(cell) for cell, name in enumerate(CELLS)},
+}
+
+
+def _spread(judged: Judged) -> dict[str, tuple[float, float]]:
+    """Return the deviation of one row's part in each figure, and the share of the rows that have one."""
+    cells = judged.cells()
+    rows = sum(cells)
+    hit, false, missed, rest = cells
+
+    def of_share(part: float, whole: float) -> tuple[float, float]:
+        share = _ratio(part, whole)
+        return (share * (1.0 - share)) ** 0.5 if whole > 0.0 else np.nan, whole / rows
+
+    deviation, relevant = of_share(hit, hit + false + missed)
+    scale = _ratio(hit + false + missed, hit + (false + missed) / 2.0)
+    return {
+        "accuracy": of_share(hit + rest, rows),
+        "precision": of_share(hit, hit + false),
+        "recall": of_share(hit, hit + missed),
+        "f1": (deviation * scale, relevant),
+        "specificity": of_share(rest, rest + false),
+        "roc_auc": _area_spread(judged),
+        "average_precision": _precision_spread(judged),
+        **{name: of_share(cell, rows) for name, cell in zip(CELLS, cells, strict=True)},
+    }
+
+
+def _area_spread(judged: Judged) -> tuple[float, float]:
+    """Return the deviation of the share of negative rows below each positive one: ROC AUC is its mean.
+
+    The rarer class counts as the positive one. Rows with equal scores have the order that sorting gives them.
+    """
+    truth, scores = judged.truth, judged.scores
+    if np.average(truth, weights=judged.weights) > 0.5:
+        truth, scores = ~truth, 1.0 - scores
+    order = np.argsort(scores)
+    positive, weights = truth[order], judged.weights[order]
+    negative = np.where(positive, 0.0, weights)
+    # The row at the bottom counts in none of NannyML's ranks.
+    counted = np.flatnonzero(positive & (np.arange(len(positive)) > 0))
+    below = np.cumsum(negative)[counted]
+    if not (positive.any() and len(counted)) or negative.sum() <= 0.0:
+        return np.nan, 0.0
+    if positive[0]:
+        below = below + weights[0]
+    below = below / negative.sum()
+    mean = np.average(below, weights=weights[counted])
+    deviation = np.average((below - mean) ** 2, weights=weights[counted]) ** 0.5
+    return float(deviation), float(weights[positive].sum() / weights.sum())
+
+
+def _precision_spread(judged: Judged) -> tuple[float, float]:
+    """Return the deviation of the average precision over 50 samples with replacement, times the root of their size.
+
+    The samples are of half of the rows, 50,000 at most, drawn with a fixed seed.
+    """
+    size = min(len(judged.truth) // 2, _MOST_DRAWN)
+    if size < 1:
+        return np.nan, 0.0
+    random = np.random.default_rng(0)
+    samples = (judged.take(random.integers(0, len(judged.truth), size)) for _ in range(_DRAWS))
+    values = [average_precision(part.scores, part.truth, part.weights) for part in samples if part.truth.any()]
+    return float(np.std(values) * size**0.5), 1.0
