@@ -27,7 +27,7 @@ DIVERGENCE: Final = Metric(
 ERROR: Final = Metric(
     semconv.CONCEPT_DIVERGENCE_ERROR,
     semconv.UNIT_RATIO,
-    "standard error of `ml.concept.divergence`, of independent rows",
+    "standard error of the divergence, of independent rows",
     SEGMENT_KEYS,
 )
 
