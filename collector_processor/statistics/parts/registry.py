@@ -27,7 +27,6 @@ PART_TYPES: Final = tuple[type[Part], ...](
         HarmSums,
         AttributionSums,
         Selections,
-        EstimatedSums,
     ]
 )
 """Every part of a pane, in the order of files."""

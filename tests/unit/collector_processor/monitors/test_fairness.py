@@ -392,3 +392,25 @@ def test_a_group_without_labels_in_the_reference_has_no_estimate():
 def test_estimates_turn_around_with_the_favorable_outcome():
     sides = [estimated(scored(5000, 0), scored(5000, 1), FairnessSettings(favorable=name))[1] for name in ("yes", "no")]
     assert sides[0]["true_positive_rate", "male"] == pytest.approx(1.0 - sides[1]["false_positive_rate", "male"])
+
+
+def test_a_window_of_three_rows_has_no_gap():
+    found = figures(rows(np.array([0, 1, 1]), np.array([0, 1, 1])), np.array([0, 1, 0]))
+    assert found.get("demographic_parity_difference") is None
+    assert found.get("small_groups", metric="demographic_parity_difference") == 2
+    assert not found.breached
+
+
+def test_labels_of_one_class_leave_the_rates_of_the_other_unknown():
+    batch, _ = hired(1000)
+    found = figures(batch, np.ones(len(batch), np.int64))
+    assert found.get("false_positive_rate", "male") is None
+    assert found.get("equalized_odds_difference") is None
+    assert found.get("demographic_parity_difference") is not None
+
+
+def test_rows_that_all_lack_the_segment_have_no_figures_of_groups():
+    batch, truth = hired(500)
+    nobody = replace(batch, segments={"sex": texts(np.full(len(batch), -1), SEXES)})
+    found = figures(nobody, truth)
+    assert {name for name, _, _ in found.values} <= {"generalized_entropy"}
