@@ -140,6 +140,18 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         "than chance explains once in 10,000 windows.",
     ),
     _rule(
+        "concept_drift", semconv.CONCEPT_ALARM, "above", 0.5, severity="critical",
+        summary="the world has changed: labels no longer have the probability that scores stand for",
+        description="Rows with the same score come true more often, or less often, than in the reference. Whichever "
+        "rows come, this is not explained by them.",
+    ),
+    _rule(
+        "error_rise", semconv.CONCEPT_ERROR_ALARM, "above", 0.5,
+        summary="predictions are wrong more often than in the reference",
+        description="The share of wrong predictions has risen. Whether it is the population or the world, the value's "
+        "words say.",
+    ),
+    _rule(
         "missing_outputs", semconv.QUALITY_MISSING_INCREASE, "above", 0.2, hold_m=10, min_rows=100, severity="critical",
         where=_OUTPUTS,
         summary="predictions lack their output more often than in the reference",

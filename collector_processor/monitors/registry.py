@@ -10,6 +10,7 @@ from pydantic import Field, create_model
 from collector_processor.monitors.attributions import AttributionMonitor
 from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
 from collector_processor.monitors.certain_drop import CertainDropMonitor
+from collector_processor.monitors.concept import ConceptMonitor
 from collector_processor.monitors.divergence import DivergenceMonitor
 from collector_processor.monitors.drift import DriftMonitor
 from collector_processor.monitors.estimated_performance import EstimatedPerformanceMonitor
@@ -39,6 +40,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     FairnessMonitor,
     MissingRiseMonitor,
     MissingShiftMonitor,
+    ConceptMonitor,
     StreamDetectorMonitor,
     PairMonitor,
     AttributionMonitor,

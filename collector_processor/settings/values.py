@@ -31,6 +31,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
 _BYTES = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
 _ROWS = re.compile(r"(\d[\d_]*)\s*rows?")
+_MINUTES = {"day": 1440.0, "week": 10_080.0, "month": 43_800.0, "year": 525_600.0}
+_RATE = re.compile(r"(\d+(?:\.\d+)?) per (day|week|month|year)")
 
 
 class FromEnvironment(str):
@@ -100,6 +102,33 @@ def class_name(value: object) -> str:
     if not name:
         raise ValueError(f"{value!r} stands for a missing class; write a class that the model predicts")
     return name
+
+
+def rate(value: object) -> str:
+    """Return a number of events per time as it is written: ``1 per year``; 0 is ``0``.
+
+    >>> rate("2  per  week"), rate(0), rate("1 per fortnight")
+    Traceback (most recent call last):
+    ValueError: '1 per fortnight' is not a rate; write a number per day, week, month or year, such as 1 per year, or 0
+    """
+    text = " ".join(value.split()) if isinstance(value, str) else str(value) if value == 0 else ""
+    if text in ("0", "0.0"):
+        return "0"
+    match = _RATE.fullmatch(text)
+    if match is None or isinstance(value, bool):
+        choices = f"{', '.join([*_MINUTES][:-1])} or {[*_MINUTES][-1]}"
+        raise ValueError(f"{value!r} is not a rate; write a number per {choices}, such as 1 per year, or 0")
+    return text if float(match[1]) > 0.0 else "0"
+
+
+def alarms_per_minute(rate: str) -> float:
+    """Return the events per minute of a rate.
+
+    >>> 1 / alarms_per_minute("1 per year"), alarms_per_minute("0")
+    (525600.0, 0.0)
+    """
+    number, _, unit = rate.partition(" per ")
+    return float(number) / _MINUTES[unit] if unit else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +298,8 @@ WindowExtent = Annotated[Extent, BeforeValidator(extent)]
 """The extent of a window, written as a duration or a number of rows."""
 Rows = Annotated[int, BeforeValidator(rows)]
 """A number of rows, written with or without the word ``rows``."""
+Rate = Annotated[str, BeforeValidator(rate)]
+"""A number of events per time, written ``1 per year``."""
 ClassName = Annotated[str, BeforeValidator(class_name)]
 """A class, in its one spelling; empty for none."""
 Endpoint = Annotated[str, BeforeValidator(endpoint)]

@@ -14,6 +14,7 @@ from collector_processor.statistics.parts.estimated import EstimatedSums
 from collector_processor.statistics.parts.harm import HarmSums
 from collector_processor.statistics.parts.losses import LossSums
 from collector_processor.statistics.parts.pair_moments import PairMoments
+from collector_processor.statistics.parts.reliability import Reliability
 from collector_processor.statistics.parts.selections import Selections
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import Vectors
@@ -27,6 +28,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         HarmSums,
         AttributionSums,
         Selections,
+        Reliability,
     ]
 )
 """Every part of a pane, in the order of files."""
