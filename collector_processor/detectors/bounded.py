@@ -33,8 +33,8 @@ def bernstein_increments(
     """Return the log of the e-values against a mean within [``low``, ``high``], ``[C, 2 · bets]``.
 
     ``count``, ``total`` and ``squares`` ``[C]`` are n, Σ x and Σ x² of values within [0, 1]. The first half are bets
-    that the mean is above ``high``, the second that it is below ``low``: with equal limits, a mean that is exactly known;
-    else its confidence interval, so that the reference's error does not count as a change. Negative sums, which
+    that the mean is above ``high``, the second that it is below ``low``: with equal limits, a mean that is exactly
+    known; else its confidence interval, so that the reference's error does not count as a change. Negative sums, which
     retracted labels leave behind, count as none.
 
     >>> n, x = np.array([1000.0]), np.array([300.0])  # 0/1 values: 30 % instead of 20 %
