@@ -76,7 +76,7 @@ class ExpectedBins:
         end = np.cumsum(self.rows)
         before, found = end - self.rows, np.cumsum(self.positive) - self.positive
         p = self.positive / self.rows
-        steps = digamma(end + 1.0) - digamma(before + 1.0)
+        steps = np.diff(digamma(np.append(0.0, end) + 1.0))
         ahead = found - before * p
         level = p * (self.positive + ahead * steps)
         part = before / self.rows

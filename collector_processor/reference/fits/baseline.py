@@ -21,7 +21,7 @@ from collector_processor.statistics.fits.baseline import Baseline, Figure
 from collector_processor.statistics.schema import Schema
 
 PARTS: Final = 10
-"""The reference is cut into this many parts of equal size; a remainder is one more."""
+"""The reference is cut into this many parts of equal size; a remainder is one more, however small, as in NannyML."""
 LIMIT: Final = 3.0
 """Standard deviations around the mean over the parts."""
 _DRAWS: Final = 50
@@ -67,7 +67,7 @@ class BaselineFitter:
         spread = _spread(judged)
         figures: dict[str, Figure] = {}
         for name, realized in _REALIZED.items():
-            values = np.array([realized(part) if _has_both(part) else np.nan for part in parts])
+            values = np.array([realized(part) for part in parts])
             low = high = np.nan
             if not np.isnan(values).all():
                 middle, margin = np.nanmean(values), LIMIT * np.nanstd(values)
@@ -111,8 +111,9 @@ def _judged(rows: FitRows) -> Judged | None:
     return judged.take(order)
 
 
-def _has_both(part: Judged) -> bool:
-    return bool(part.truth.any() and not part.truth.all())
+def _decided(part: Judged) -> bool:
+    """Return whether labels and predictions are of two classes: without, NannyML has no precision, recall and F1."""
+    return all(bool(rows.any() and not rows.all()) for rows in (part.truth, part.predicted))
 
 
 def _ratio(numerator: float, denominator: float) -> float:
@@ -121,22 +122,31 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 def _precision(part: Judged) -> float:
     hit, false, _, _ = part.cells()
-    return _ratio(hit, hit + false)
+    return _ratio(hit, hit + false) if _decided(part) else np.nan
 
 
 def _recall(part: Judged) -> float:
     hit, _, missed, _ = part.cells()
-    return _ratio(hit, hit + missed)
+    return _ratio(hit, hit + missed) if _decided(part) else np.nan
 
 
 def _f1(part: Judged) -> float:
     hit, false, missed, _ = part.cells()
-    return _ratio(2.0 * hit, 2.0 * hit + false + missed)
+    return _ratio(2.0 * hit, 2.0 * hit + false + missed) if _decided(part) else np.nan
 
 
 def _specificity(part: Judged) -> float:
     _, false, _, rest = part.cells()
-    return _ratio(rest, rest + false)
+    return rest / (rest + false) if rest + false > 0.0 else np.nan
+
+
+def _area(part: Judged) -> float:
+    both = part.truth.any() and not part.truth.all()
+    return roc_auc(part.scores, part.truth, part.weights) if both else np.nan
+
+
+def _average_precision(part: Judged) -> float:
+    return average_precision(part.scores, part.truth, part.weights) if part.truth.any() else np.nan
 
 
 def _share_of(cell: int) -> Callable[[Judged], float]:
@@ -150,8 +160,8 @@ _REALIZED: Final[Mapping[str, Callable[[Judged], float]]] = {
     "recall": _recall,
     "f1": _f1,
     "specificity": _specificity,
-    "roc_auc": lambda part: roc_auc(part.scores, part.truth, part.weights),
-    "average_precision": lambda part: average_precision(part.scores, part.truth, part.weights),
+    "roc_auc": _area,
+    "average_precision": _average_precision,
     **{name: _share_of(cell) for cell, name in enumerate(CELLS)},
 }
 

@@ -179,7 +179,20 @@ def test_a_part_of_the_reference_without_one_class_has_no_figures():
     baseline = built(score[order], predicted[order], truth[order]).schema.fit(Baseline)
     mixed = [part for part in np.split(truth[order], 10) if part.any() and not part.all()]
     assert len(mixed) == 1
-    assert baseline.figures["accuracy"].low == baseline.figures["accuracy"].high
+    for name in ("precision", "recall", "f1", "roc_auc"):
+        assert baseline.figures[name].low == baseline.figures[name].high
+    assert baseline.figures["accuracy"].low < baseline.figures["accuracy"].high
+
+
+def test_the_limits_count_a_remainder_as_nannyml_does():
+    score, predicted, truth = rows_of(rows=4003)
+    truth[-3:], predicted[-3:] = True, False
+    figures_of = built(score, predicted, truth).schema.fit(Baseline).figures
+    chunks = [slice(start, start + 400) for start in range(0, 4003, 400)]
+    accuracy = np.array([(truth[rows] == predicted[rows]).mean() for rows in chunks])
+    assert figures_of["accuracy"].low == pytest.approx(max(accuracy.mean() - 3 * accuracy.std(), 0), abs=1e-12)
+    recall = np.array([predicted[rows][truth[rows]].mean() for rows in chunks[:-1]])
+    assert figures_of["recall"].low == pytest.approx(recall.mean() - 3 * recall.std(), abs=1e-12)
 
 
 class TestRows:
