@@ -61,10 +61,13 @@ class Reliability(Part):
             slot = schema.classes.find(0, schema.positive_class)
             hits = np.where(known_classes(labels), labels == (NO_CLASS if slot is None else slot), np.nan)
         known = np.isfinite(expected) & np.isfinite(hits)
-        expected, hits, sign = expected[known], hits[known], sign[known]
-        bins = np.searchsorted(_EDGES, expected, side="right")
-        for row, values in zip(self.table, (sign, sign * hits, sign * expected), strict=True):
-            row += np.bincount(bins, values, BINS)
+        self.table += by_expectation(expected[known], hits[known], sign[known])
+
+
+def by_expectation(expected: F64, hits: F64, weights: F64) -> F64:
+    """Return the table ``[3, BINS]`` of rows with these expected probabilities, 0/1 outcomes and weights."""
+    bins = np.searchsorted(_EDGES, expected, side="right")
+    return np.stack([np.bincount(bins, values, BINS) for values in (weights, weights * hits, weights * expected)])
 
 
 def middles() -> F64:
