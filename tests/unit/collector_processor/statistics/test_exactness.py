@@ -15,6 +15,7 @@ from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.bins import coarse, fine_edges
 from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.parts.pair_moments import PairMoments
 
 ROWS = 100_000
 SHAPES = ("normal", "lognormal", "pareto", "zero-inflated", "integer", "constant", "bimodal", "missing")
@@ -82,6 +83,11 @@ def test_any_split_merged_in_any_order_gives_the_same_vectors(cuts, random):
     for name, values in CURRENT.arrays().items():
         if name == "excess":
             np.testing.assert_allclose(total.excess, values, rtol=1e-12, atol=0.0)
+        elif name.startswith("further.pair_moments"):
+            # From 4,096 rows of a pane on, these are a sample, and each pane has its own: only what it stands for adds.
+            came = total.further[PairMoments].rows
+            assert came[3] == ROWS
+            assert came[0] == pytest.approx(ROWS, rel=0.05)
         else:
             np.testing.assert_array_equal(total.arrays()[name], values, err_msg=name)
 
