@@ -97,9 +97,11 @@ class Generation:
         return rows
 
     def take(self, name: str, rows: I32) -> Values:
-        """Return the values of a column in some rows, ``[n]`` or ``[n, k]``; ``time_ns`` is a column too."""
+        """Return the values of a column in some rows, ``[n]`` or ``[n, k]``; ``time_ns`` and ``ids`` too."""
         if name == "time_ns":
             return self._time_ns[rows]
+        if name == "ids":
+            return self._ids[rows]
         column = self._columns.get(name)
         return np.full(len(rows), self._defaults[name]) if column is None else column[rows]
 

@@ -77,7 +77,7 @@ class Generations:
             raise ValueError(f"capacity ({capacity}) and wait ({wait_ns} ns) must be at least 1")
         self.capacity = capacity
         self.wait_ns = wait_ns
-        self._defaults = {**defaults, "time_ns": np.array(0, np.int64)}
+        self._defaults = {**defaults, "time_ns": np.array(0, np.int64), "ids": np.array(0, np.uint64)}
         self._generations: list[Generation] = []  # oldest first
         self._newest_ns = np.iinfo(np.int64).min
         self._behind_ns: int | None = None  # how far event time lags the clock; None until expire() is called

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from collector_processor.columns.batch import F64, I64, U64, PredictionBatch
-from collector_processor.labels.pending import SCORES_LIMIT, PendingRows
+from collector_processor.labels.pending import SCORES_LIMIT, PendingRows, SliceRows
 from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.estimates import estimates
+from collector_processor.statistics.fits.slice_cells import SliceCells, sampled_codes
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.predicted import predicted_codes
 from collector_processor.statistics.schema import Schema
@@ -19,10 +20,7 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     A binary prediction without a class gets the one that the threshold decides, if the positive class is known; a
     multiclass one gets its most likely class.
     """
-    if batch.error is not None:
-        done = ~batch.error.is_text()
-        if not done.all():
-            batch = batch.take(done)
+    batch = _done(batch)
     groups = segment_groups(schema, batch)
     if schema.task == "regression":
         return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value)
@@ -36,6 +34,23 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     class_scores = _class_scores(schema, batch)
     scores = likeliest_score(batch, scores)
     return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, None, scores, class_scores)
+
+
+def slice_rows(schema: Schema, batch: PredictionBatch, came: int) -> SliceRows | None:
+    """Return the cells of a sample of the rows that :func:`pending_rows` returns; None without cells in the reference.
+
+    ``came`` rows of the same minute came before.
+    """
+    fit = schema.fit(SliceCells)
+    return None if fit is None else SliceRows(*sampled_codes(fit, schema, _done(batch), came), fit.key)
+
+
+def _done(batch: PredictionBatch) -> PredictionBatch:
+    """Return the rows that did not fail."""
+    if batch.error is None:
+        return batch
+    done = ~batch.error.is_text()
+    return batch if done.all() else batch.take(done)
 
 
 def latest_rows(ids: U64) -> I64:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from collector_processor.columns.batch import I64, U64, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.labels.early import EarlyLabels
 from collector_processor.labels.generations import Dropped, Places
-from collector_processor.labels.intake import latest_rows, pending_rows
+from collector_processor.labels.intake import latest_rows, pending_rows, slice_rows
 from collector_processor.labels.pending import PendingPredictions
 from collector_processor.labels.truth import Truth, label_cells, same_labels, truth
 from collector_processor.own.telemetry import Telemetry
@@ -101,6 +102,7 @@ class LabelJoin:
         pending = self._pending.get(key)
         if pending is None:
             pending = self._pending[key] = PendingPredictions(capacity=self.capacity, wait_ns=self.wait_ns)
+        rows = replace(rows, slices=slice_rows(schema, batch, pending.came(rows.time_ns)))
         early = self._early.get(key.name)
         new_ids = None if early is None else _unlabeled(pending, early, rows.ids)
         self._drop_predictions("capacity", pending.insert(rows))
@@ -150,7 +152,7 @@ class LabelJoin:
     def expire(self, now_ns: int) -> None:
         """Drop everything that has waited long enough at ``now_ns`` (Unix nanoseconds); cheap to call often."""
         for key, pending in self._pending.items():
-            dropped = pending.store.expire(now_ns)
+            dropped = pending.expire(now_ns)
             if any(dropped):
                 self._drop_predictions("expired", dropped)
                 self._gauge_pending(key)

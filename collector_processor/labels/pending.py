@@ -13,6 +13,7 @@ from collector_processor.labels.generation import Defaults, Values
 from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import Truth
 from collector_processor.statistics.classes import class_slots, decided_classes
+from collector_processor.statistics.fits.slice_cells import Codes, SliceCells
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 
@@ -33,7 +34,24 @@ _DEFAULTS: Final[Defaults] = {
     "outcome_ns": np.array(0, np.int64),
     "delay_s": np.array(np.nan, np.float32),
 }
+_SAMPLED: Final[Defaults] = {"codes": np.array(0, np.uint8)}
+SAMPLED_PART: Final = 16
+"""The cells of one row in this many are kept at most, so that they add little memory."""
+MINUTE_NS: Final = 60 * 10**9
 _SLOTS: Final = "score_slots"
+_SAMPLE: Final = "sample."
+_SAMPLE_KEY: Final = "sample_key"
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRows:
+    """The cells of a sample of rows: which rows, what :class:`.OutcomeBatch` has of them, uint8 ``[m, 1 + C]``, and the
+    ``key`` of the :class:`.SliceCells`.
+    """
+
+    rows: I64
+    codes: Codes
+    key: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,7 @@ class PendingRows:
     class_scores: Mapping[int, F64] | None = None
     estimates: F64 | None = None
     cells: I32 | None = None
+    slices: SliceRows | None = None
 
 
 class PendingPredictions:
@@ -77,6 +96,8 @@ class PendingPredictions:
 
     def __init__(self, *, capacity: int, wait_ns: int) -> None:
         self.store = Generations(_DEFAULTS, capacity=capacity, wait_ns=wait_ns)
+        self._sampled, self._sampled_key = self._empty_sample(), 0
+        self._minute, self._came = -1, 0
         self._score_slots: list[int] = []
 
     def __len__(self) -> int:
@@ -86,7 +107,7 @@ class PendingPredictions:
     @property
     def nbytes(self) -> int:
         """Memory in bytes."""
-        return self.store.nbytes
+        return self.store.nbytes + self._sampled.nbytes
 
     def insert(self, rows: PendingRows) -> Dropped:
         """Keep predictions; return what was evicted for lack of capacity."""
@@ -105,7 +126,30 @@ class PendingPredictions:
             values["estimate"] = rows.estimates.astype(np.float32)
         if rows.cells is not None:
             values["cell"] = rows.cells
+        if rows.slices is not None and len(rows.slices.rows):
+            sample = rows.slices.rows
+            if rows.slices.key != self._sampled_key:
+                self._sampled, self._sampled_key = self._empty_sample(), rows.slices.key
+            self._sampled.insert(rows.ids[sample], rows.time_ns[sample], {"codes": rows.slices.codes})
         return self.store.insert(rows.ids, rows.time_ns, values)
+
+    def _empty_sample(self) -> Generations:
+        capacity = max(1, self.store.capacity // SAMPLED_PART)
+        return Generations(_SAMPLED, capacity=capacity, wait_ns=self.store.wait_ns)
+
+    def came(self, time_ns: I64) -> int:
+        """Return how many rows came in the minute of these, the newest, and count them."""
+        minute = int(time_ns.max()) // MINUTE_NS
+        if minute != self._minute:
+            self._minute, self._came = minute, 0
+        before = self._came
+        self._came += len(time_ns)
+        return before
+
+    def expire(self, now_ns: int) -> Dropped:
+        """Drop what has waited long enough at ``now_ns`` (Unix nanoseconds)."""
+        self._sampled.expire(now_ns)
+        return self.store.expire(now_ns)
 
     def find(self, ids: U64) -> Places:
         """Return the places of the predictions of ids uint64 ``[n, 2]``."""
@@ -160,11 +204,27 @@ class PendingPredictions:
             predicted_ns=take("time_ns", places),
             estimates=take("estimate", places).astype(np.float64),
             cells=take("cell", places).astype(np.int32),
+            slices=self._slices(places, schema),
         )
+
+    def _slices(self, places: Places, schema: Schema) -> Codes | None:
+        """Return the cells of the rows that are in the sample, ``[n, 1 + C]``."""
+        fit = schema.fit(SliceCells)
+        if fit is None or fit.key != self._sampled_key:
+            return None
+        width = len(fit.positions) + 1
+        codes = np.zeros((len(places.row), width), np.uint8)
+        found = self._sampled.find(self.store.take("ids", places, 2))
+        hits = np.flatnonzero(found.row >= 0)
+        if len(hits):
+            codes[hits] = self._sampled.take("codes", Places(found.generation[hits], found.row[hits]), width)
+        return codes
 
     def arrays(self) -> dict[str, Values]:
         """Return all predictions that can be found as arrays by name, for a snapshot."""
-        return {_SLOTS: np.array(self._score_slots, np.int32), **self.store.arrays()}
+        sampled = {_SAMPLE + name: values for name, values in self._sampled.arrays().items()}
+        sampled[_SAMPLE_KEY] = np.array(self._sampled_key, np.uint32)
+        return {_SLOTS: np.array(self._score_slots, np.int32), **sampled, **self.store.arrays()}
 
     @classmethod
     def from_arrays(
@@ -173,6 +233,10 @@ class PendingPredictions:
         """Rebuild the store from :meth:`arrays`; return it and what no longer fits into a smaller capacity."""
         pending = cls(capacity=capacity, wait_ns=wait_ns)
         pending._score_slots = arrays[_SLOTS].tolist()
+        pending._sampled_key = int(arrays.get(_SAMPLE_KEY, 0))
+        pending._sampled.load(
+            {name.removeprefix(_SAMPLE): values for name, values in arrays.items() if name.startswith(_SAMPLE)}
+        )
         return pending, pending.store.load(arrays)
 
     def _matrix(self, class_scores: Mapping[int, F64], rows: int) -> Values:

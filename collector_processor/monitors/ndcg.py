@@ -45,7 +45,7 @@ class OrderNoise:
         self._known: dict[int, float] = {}
 
     def limit(self, rows: float) -> float:
-        """Return the limit for windows of so many rows; those of the next smaller power of four count."""
+        """Return the limit for windows of this many rows; those of the next smaller power of four count."""
         step = max(0, int(np.log(max(rows, 1.0)) / np.log(_STEP)))
         if step not in self._known:
             random = np.random.default_rng(step)

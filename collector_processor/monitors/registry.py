@@ -22,6 +22,7 @@ from collector_processor.monitors.pairs import PairMonitor
 from collector_processor.monitors.performance import PerformanceMonitor
 from collector_processor.monitors.quality import QualityMonitor
 from collector_processor.monitors.restated import RESTATED_METRICS
+from collector_processor.monitors.slices import SliceMonitor
 from collector_processor.monitors.stream_detectors import StreamDetectorMonitor
 from collector_processor.monitors.traffic import TrafficMonitor
 from collector_processor.settings.base import Settings
@@ -44,6 +45,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     StreamDetectorMonitor,
     PairMonitor,
     AttributionMonitor,
+    SliceMonitor,
 )
 """Every monitor of either kind, in the order of listings."""
 

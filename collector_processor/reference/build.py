@@ -25,7 +25,7 @@ from collector_processor.reference.columns import (
 )
 from collector_processor.reference.fits.base import FitRows
 from collector_processor.reference.fits.registry import fitted
-from collector_processor.reference.outcomes import reference_outcomes
+from collector_processor.reference.outcomes import reference_outcomes, reference_slices
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.scored_class import scored_class
 from collector_processor.reference.task import Outputs, positive_of, shown_positive, task_of
@@ -118,7 +118,9 @@ def build_reference(
     pane = Pane.empty(schema)
     accumulate(pane, schema, batch)
     if outcomes is not None:
-        accumulate_outcomes(pane, schema, replace(outcomes, estimates=estimates(schema, batch)))
+        accumulate_outcomes(
+            pane, schema, replace(outcomes, estimates=estimates(schema, batch), slices=reference_slices(schema, batch))
+        )
     _count_others(pane, schema, texts, batch.weights)
     built_at = built_at or datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Reference(model_name, schema, pane, spread, source, built_at, notes=tuple(rows.notes))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, Column, Mask, PredictionBatch
 from collector_processor.reference.columns import Labels
 from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.classes import NO_CLASS, class_codes, decided_classes, known_classes
+from collector_processor.statistics.fits.slice_cells import Codes, SliceCells, sampled_codes
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
+
+MOST_ROWS: Final = 200_000
+"""Rows of which all are cut into slices."""
 
 
 def reference_outcomes(schema: Schema, batch: PredictionBatch, labels: Labels) -> OutcomeBatch | None:
@@ -39,6 +45,19 @@ def reference_outcomes(schema: Schema, batch: PredictionBatch, labels: Labels) -
         predicted=_predicted(schema, batch.prediction, scores, failed),
         predicted_values=None if batch.value is None else np.where(failed, np.nan, batch.value),
     )
+
+
+def reference_slices(schema: Schema, batch: PredictionBatch) -> Codes | None:
+    """Return the cells of the rows as :class:`.OutcomeBatch` has them: of all rows, or of a sample of very many."""
+    fit = schema.fit(SliceCells)
+    if fit is None:
+        return None
+    if len(batch) <= MOST_ROWS:
+        return np.column_stack((np.ones(len(batch), np.uint8), fit.of(schema, batch)))
+    slices = np.zeros((len(batch), len(fit.positions) + 1), np.uint8)
+    rows, codes = sampled_codes(fit, schema, batch, 0)
+    slices[rows] = codes
+    return slices
 
 
 def _predicted(schema: Schema, prediction: Column | None, scores: F64, failed: Mask) -> I32:

@@ -28,6 +28,8 @@ class OutcomeBatch:
     - ``predicted_ns`` int64 ``[n]``: when it was predicted, Unix nanoseconds.
     - ``estimates`` float64 ``[n]``: calibrated probability of the positive class, or the expected loss; NaN for none.
     - ``cells`` int32 ``[n]``: the cell of the reference's partition of all rows; −1 for none.
+    - ``slices`` uint8 ``[n, 1 + C]``: the codes of a sample of rows (:class:`.SliceCells`). The first column is 0 for a
+      row without, and k + 1 for one that stands for 2ᵏ.
     """
 
     time_ns: I64
@@ -43,6 +45,7 @@ class OutcomeBatch:
     predicted_ns: I64 | None = None
     estimates: F64 | None = None
     cells: I32 | None = None
+    slices: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.time_ns)
@@ -63,6 +66,7 @@ class OutcomeBatch:
             None if self.predicted_ns is None else self.predicted_ns[rows],
             None if self.estimates is None else self.estimates[rows],
             None if self.cells is None else self.cells[rows],
+            None if self.slices is None else self.slices[rows],
         )
 
     def plus(self, other: OutcomeBatch) -> OutcomeBatch:
@@ -85,4 +89,5 @@ class OutcomeBatch:
             both(self.predicted_ns, other.predicted_ns),
             both(self.estimates, other.estimates),
             both(self.cells, other.cells),
+            both(self.slices, other.slices),
         )

@@ -29,5 +29,11 @@ def find_bins(
     ``chosen`` are m of the ``rows`` rows; None is all of them. A column that is None has no numbers.
     """
 
+def add_pairs(cells: I64, weights: F64, losses: F64, total: int, counts: F64, sums: F64) -> None:
+    """Add every pair of cells of each row, and each cell with itself, in place to the triangles of ``total`` cells.
+
+    ``cells`` ``[n, C]`` ascend in each row; ``weights`` go to ``counts``, ``losses`` to ``sums``.
+    """
+
 def count_codes(codes: I32, size: int) -> I64:
     """Return how often each code from −1 to ``size`` − 1 occurs, ``[size + 1]``; raise ``ValueError`` for others."""

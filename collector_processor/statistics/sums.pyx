@@ -309,6 +309,37 @@ def find_bins(list columns not None, const int64_t[::1] positions not None, Py_s
     return np.asarray(found)
 
 
+def add_pairs(
+    const int64_t[:, ::1] cells not None,
+    const double[::1] weights not None,
+    const double[::1] losses not None,
+    Py_ssize_t total,
+    double[::1] counts not None,
+    double[::1] sums not None,
+):
+    cdef Py_ssize_t rows = cells.shape[0], width = cells.shape[1], i, j, k
+    cdef int64_t first, before
+    cdef double weight, loss
+    if weights.shape[0] != rows or losses.shape[0] != rows:
+        raise ValueError("the weights are not those of the rows")
+    if counts.shape[0] != total * (total + 1) // 2 or sums.shape[0] != counts.shape[0]:
+        raise ValueError("the sums are not those of the cells")
+    for i in range(rows):
+        before = 0
+        for j in range(width):
+            if cells[i, j] < before or cells[i, j] >= total:
+                raise ValueError("the cells of a row do not ascend")
+            before = cells[i, j]
+    with nogil:
+        for i in range(rows):
+            weight, loss = weights[i], losses[i]
+            for j in range(width):
+                first = cells[i, j] * (2 * total - cells[i, j] - 1) // 2
+                for k in range(j, width):
+                    counts[first + cells[i, k]] += weight
+                    sums[first + cells[i, k]] += loss
+
+
 def count_codes(const int32_t[::1] codes not None, Py_ssize_t size):
     cdef int64_t[::1] counts = np.zeros(size + 1, np.int64)
     cdef Py_ssize_t i, rows = codes.shape[0]

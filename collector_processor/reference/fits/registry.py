@@ -15,6 +15,7 @@ from collector_processor.reference.fits.baseline import BaselineFitter
 from collector_processor.reference.fits.calibration import CalibrationFitter
 from collector_processor.reference.fits.losses import LossFitter
 from collector_processor.reference.fits.pair_scores import PairScoresFitter
+from collector_processor.reference.fits.slice_cells import SliceCellsFitter
 from collector_processor.statistics.schema import Schema
 
 FITTERS: Final = tuple[Fitter[Any], ...](
@@ -25,6 +26,7 @@ FITTERS: Final = tuple[Fitter[Any], ...](
         AdaptiveFitter(),
         LossFitter(),
         AttributionBaselineFitter(),
+        SliceCellsFitter(),
     ]
 )
 """Every fitter, in the order in which they run; a later one may use what an earlier one made."""

@@ -48,7 +48,7 @@ class PairMoments(Part):
         fit = schema.fit(PairScores)
         if fit is None:
             return
-        sample, weights = chosen(rows.batch, self.rows[3])
+        sample, weights, _ = chosen(rows.batch, self.rows[3])
         self.rows += (weights.sum(), (weights * weights).sum(), len(weights), len(rows.batch))
         if not len(weights):
             return

@@ -16,6 +16,7 @@ from collector_processor.statistics.parts.losses import LossSums
 from collector_processor.statistics.parts.pair_moments import PairMoments
 from collector_processor.statistics.parts.reliability import Reliability
 from collector_processor.statistics.parts.selections import Selections
+from collector_processor.statistics.parts.slice_sums import SliceSums
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import Vectors
 
@@ -29,6 +30,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         AttributionSums,
         Selections,
         Reliability,
+        SliceSums,
     ]
 )
 """Every part of a pane, in the order of files."""
