@@ -271,6 +271,7 @@ def batch(rows: int = 2000, seed: int = 0, shift: float = 0.0) -> tuple[Predicti
         features={"age": Column(age), "mixed": mixed, "region": region},
         prediction=predicted,
         score=positive,
+        attributions={"age": positive - 0.5, "income": 0.1 * positive},
         segments={"sex": sex},
     )
     return predictions, labels

@@ -36,6 +36,9 @@ SINCE = (
     semconv.PERFORMANCE_CERTAIN_DROP,
     "cohen_h",
     semconv.FAIRNESS,
+    semconv.MULTIVARIATE,
+    semconv.ATTRIBUTION,
+    semconv.SLICES,
 )
 """What version 0.1.0 did not measure."""
 DRIFT = {"features_by": ["psi"], "numeric": ["psi", "js", "ks", "wasserstein"]}
