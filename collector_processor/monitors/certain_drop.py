@@ -23,7 +23,7 @@ from collector_processor.monitors.performance import (
 )
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
-from collector_processor.statistics.outcomes import EPSILON
+from collector_processor.statistics.labeled import EPSILON
 from collector_processor.statistics.pane import Outcomes, Pane
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window

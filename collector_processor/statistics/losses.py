@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from collector_processor.columns.batch import F64
-from collector_processor.statistics.classes import known_classes
+from collector_processor.statistics.labeled import counted_classes
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 
@@ -19,10 +19,7 @@ def class_errors(schema: Schema, outcomes: OutcomeBatch) -> F64:
     labels, predicted = outcomes.labels, outcomes.predicted
     if labels is None or predicted is None:
         return np.full(len(outcomes), np.nan)
-    positive = schema.classes.find(0, schema.positive_class) if schema.positive_class else None
-    if positive is not None:
-        predicted = np.where((predicted == 0) & (labels != positive), labels, predicted)
-    known = known_classes(labels) & known_classes(predicted) & ~((predicted == 0) & (labels <= 0))
+    predicted, known = counted_classes(schema, labels, predicted)
     return np.where(known, labels != predicted, np.nan)
 
 

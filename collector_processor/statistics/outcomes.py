@@ -8,29 +8,30 @@ negative. c is the schema's :func:`label_shift`, which keeps R² exact for label
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from collector_processor.columns.batch import F64, I32, I64, Column, Mask
+from collector_processor.columns.batch import F64, I32, Column, Mask
 from collector_processor.statistics.accumulate import accumulate_column
 from collector_processor.statistics.bins import bin_index
 from collector_processor.statistics.classes import class_slots, known_classes
+from collector_processor.statistics.labeled import (
+    EPSILON,
+    VALUE_LIMIT,
+    Members,
+    counted_classes,
+    label_shift,
+    position_of,
+    scatter,
+    zero_reach,
+)
 from collector_processor.statistics.latency import delay_bins
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.pane import CALIBRATION_BINS, Outcomes, Pane
 from collector_processor.statistics.parts.registry import POSITIVE_SUMS
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import grown
-from otel_ml.semconv import ColumnRole
-
-EPSILON: Final = float(np.finfo(np.float64).eps)
-"""Probabilities are clipped to [ε, 1 − ε] before their logarithm, and |y| to ε in the MAPE, as scikit-learn does."""
-VALUE_LIMIT: Final = 1e140
-"""Larger labels or predictions of a regression do not count in ``errors``: their squares would be infinite."""
 
 SCORE_SUMS: Final = POSITIVE_SUMS | {"outcomes.score_hits", "outcomes.calibration", "outcomes.scored"}
 CLASS_SUMS: Final = frozenset({"outcomes.by_class"})
@@ -52,7 +53,7 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch, *, f
     if not len(outcomes):
         return
     _grow(pane.outcomes, schema)
-    members = _Members.of(outcomes)
+    members = Members.of(outcomes)
     members.add(pane.outcomes.labels, np.zeros(len(outcomes), np.int64), outcomes.weights)
     _add_delay(pane.outcomes, outcomes)
     if outcomes.labels is None:
@@ -66,67 +67,6 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch, *, f
     _add_label_column(pane, schema, outcomes)
     if further:
         pane.further.add_outcomes(schema, outcomes)
-
-
-def label_shift(schema: Schema) -> float:
-    """Return the c of the regression sums: the middle of the label's range in the reference, else of the prediction's,
-    else 0.
-
-    It must be the same for all panes of a schema, or they would not add up.
-    """
-    roles: tuple[ColumnRole, ...] = ("label", "prediction")
-    for role in roles:
-        position = _position(schema, role)
-        if position is not None and position < len(schema.numeric):
-            middle = float(schema.low[position]) / 2.0 + float(schema.high[position]) / 2.0
-            if math.isfinite(middle):
-                return middle
-    return 0.0
-
-
-def zero_reach(schema: Schema) -> float:
-    """Return the size up to which a label counts as 0: rounding (10⁻⁹) of the largest label in the reference."""
-    position = _position(schema, "label")
-    if position is None or position >= len(schema.numeric):
-        return EPSILON
-    largest = max(abs(float(schema.low[position])), abs(float(schema.high[position])))
-    return max(EPSILON, 1e-9 * largest) if math.isfinite(largest) else EPSILON
-
-
-@dataclass(frozen=True, slots=True)
-class _Members:
-    """The groups of each row as pairs ``[m]``: every row is in group 0 and in those of its segments."""
-
-    row: I64
-    group: I64
-
-    @classmethod
-    def of(cls, outcomes: OutcomeBatch) -> _Members:
-        rows = np.arange(len(outcomes))
-        row, segment = np.nonzero(outcomes.groups > 0)
-        groups = outcomes.groups[row, segment].astype(np.int64)
-        return cls(np.concatenate((rows, row)), np.concatenate((np.zeros(len(rows), np.int64), groups)))
-
-    def where(self, kept: Mask) -> _Members:
-        """Return the pairs of the rows that are kept."""
-        if kept.all():
-            return self
-        pairs = kept[self.row]
-        return _Members(self.row[pairs], self.group[pairs])
-
-    def add(self, target: F64, cell: I64, values: F64) -> None:
-        """Add each row's value to its cell (a flat index inside a group) of the vector ``[G, …]``."""
-        size = target.size // len(target)
-        scatter(target, self.group * size + cell[self.row], values[self.row])
-
-
-def scatter(target: F64, index: NDArray[np.integer], values: F64) -> None:
-    """Add values at flat positions of a vector, which may repeat; a few values touch only their positions."""
-    flat = target.reshape(-1)
-    if len(index) * 8 < len(flat):
-        np.add.at(flat, index, values)
-    else:
-        flat += np.bincount(index, values, len(flat))
 
 
 def _known(outcomes: OutcomeBatch) -> Mask:
@@ -153,17 +93,12 @@ def _add_delay(sums: Outcomes, outcomes: OutcomeBatch) -> None:
     scatter(sums.delay, bins[counted], outcomes.weights[counted])
 
 
-def _add_classes(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels: I32, members: _Members) -> None:
+def _add_classes(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels: I32, members: Members) -> None:
     """Add what was right, labeled and predicted of each class, for the rows with a predicted class."""
     if outcomes.predicted is None:
         return
-    predicted = outcomes.predicted
-    positive = schema.classes.find(0, schema.positive_class) if schema.positive_class else None
-    if positive is not None:
-        # Slot 0 is what a score below the threshold means while the negative class has no name.
-        predicted = np.where((predicted == 0) & (labels != positive), labels, predicted)
-    # Snapshots of earlier versions have slot 0 for any class beyond the limit: which one it was is not known.
-    members = members.where(known_classes(predicted) & ~((predicted == 0) & (labels <= 0)))
+    predicted, counted = counted_classes(schema, labels, outcomes.predicted)
+    members = members.where(counted)
     size = sums.by_class.shape[2]
     label_slots, predicted_slots = class_slots(labels).astype(np.int64), class_slots(predicted)
     members.where(labels == predicted).add(sums.by_class, label_slots, outcomes.weights)
@@ -171,12 +106,12 @@ def _add_classes(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels:
     members.add(sums.by_class, 2 * size + predicted_slots, outcomes.weights)
 
 
-def _add_binary(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels: I32, members: _Members) -> None:
+def _add_binary(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels: I32, members: Members) -> None:
     """Add to the ranking by fine bins, the calibration table, the Brier score and the log loss."""
     slot = schema.classes.find(0, schema.positive_class)
     positive = labels == (-1 if slot is None else slot)  # if no label was positive yet, all are negative
     score, weights = outcomes.scores, outcomes.weights
-    column = _position(schema, "score")
+    column = position_of(schema, "score")
     if column is not None and column < len(schema.numeric):
         bins = bin_index(score, schema.edges[column])
         cells = positive * np.int64(sums.score_hits.shape[2]) + bins
@@ -189,7 +124,7 @@ def _add_binary(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, labels: 
     _add_scored(sums, members, weights, (p - positive) ** 2, np.where(positive, p, 1.0 - p))
 
 
-def _add_log_loss(sums: Outcomes, outcomes: OutcomeBatch, members: _Members) -> None:
+def _add_log_loss(sums: Outcomes, outcomes: OutcomeBatch, members: Members) -> None:
     p = outcomes.label_probability
     probable = (p >= 0.0) & (p <= 1.0)
     _add_scored(sums, members.where(probable), outcomes.weights, np.zeros(len(p)), np.where(probable, p, 1.0))
@@ -198,14 +133,14 @@ def _add_log_loss(sums: Outcomes, outcomes: OutcomeBatch, members: _Members) -> 
 
 
 @np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite; the monitor leaves it out
-def _add_scored(sums: Outcomes, members: _Members, weights: F64, squares: F64, probability: F64) -> None:
+def _add_scored(sums: Outcomes, members: Members, weights: F64, squares: F64, probability: F64) -> None:
     loss = -np.log(np.clip(probability, EPSILON, 1.0 - EPSILON))
     for offset, values in enumerate((weights, weights * squares, weights * loss)):
         members.add(sums.scored, np.full(len(weights), offset), values)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite; the monitor leaves it out
-def _add_errors(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, members: _Members) -> None:
+def _add_errors(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, members: Members) -> None:
     y, predicted = outcomes.label_values, outcomes.predicted_values
     if y is None or predicted is None:
         return
@@ -228,7 +163,7 @@ def _add_errors(sums: Outcomes, schema: Schema, outcomes: OutcomeBatch, members:
 
 
 def _add_label_column(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> None:
-    position = _position(schema, "label")
+    position = position_of(schema, "label")
     if position is None:
         return
     if outcomes.labels is None:
@@ -237,8 +172,3 @@ def _add_label_column(pane: Pane, schema: Schema, outcomes: OutcomeBatch) -> Non
         slots, codes = np.unique(class_slots(outcomes.labels), return_inverse=True)
         column = Column(None, codes.astype(np.int32), tuple(schema.classes.name(slot) for slot in slots.tolist()))
     accumulate_column(pane, schema, position, column, outcomes.weights)
-
-
-def _position(schema: Schema, role: ColumnRole) -> int | None:
-    """Return the position of an output's column in ``schema.columns``."""
-    return next((position for position, spec in enumerate(schema.columns) if spec.role == role), None)

@@ -21,7 +21,7 @@ from collector_processor.reference.fits.tree_inputs import (
 )
 from collector_processor.statistics.fits.losses import LOSSES, LossTrees
 from collector_processor.statistics.fits.trees import Trees
-from collector_processor.statistics.outcomes import zero_reach
+from collector_processor.statistics.labeled import zero_reach
 from collector_processor.statistics.schema import Schema
 
 LEAST_ROWS: Final = 1_000

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector_processor.statistics.bins import fine_edges
+from collector_processor.statistics.labeled import EPSILON, label_shift, scatter
 from collector_processor.statistics.latency import delay_bins, quantile
 from collector_processor.statistics.outcome_batch import OutcomeBatch
-from collector_processor.statistics.outcomes import EPSILON, accumulate_outcomes, label_shift, scatter
+from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, ColumnSpec, Schema
 from collector_processor.statistics.vectors import added
