@@ -13,7 +13,7 @@ from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.comparisons import rows_per_weight
 from collector_processor.monitors.expected_ranking import ExpectedBins
 from collector_processor.monitors.further_performance import FURTHER_METRICS
-from collector_processor.monitors.performance import METRICS, ROUNDING, LeastLabels, labeled_attributes
+from collector_processor.monitors.performance import LOWER, METRICS, ROUNDING, UPPER, LeastLabels, labeled_attributes
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.accumulate import SCORE_COLUMN
@@ -42,30 +42,17 @@ ESTIMATED_METRICS: Final[Mapping[str, Metric]] = {
     **{name: FURTHER_METRICS[name] for name in ("specificity", "average_precision")},
     **{name: Metric(semconv.PERFORMANCE + name, _RATIO, text, _KEYS) for name, text in _SHARES.items()},
 }
-_BAND_KEYS: Final = (*_KEYS, semconv.PERFORMANCE_METRIC)
-LOWER: Final = Metric(
-    semconv.PERFORMANCE_LOWER,
-    _RATIO,
-    "lower end of the range in which a figure of performance lies, given the number of rows",
-    _BAND_KEYS,
-)
-UPPER: Final = Metric(
-    semconv.PERFORMANCE_UPPER,
-    _RATIO,
-    "upper end of the range in which a figure of performance lies, given the number of rows",
-    _BAND_KEYS,
-)
 LOWER_LIMIT: Final = Metric(
     semconv.PERFORMANCE_LOWER_LIMIT,
     _RATIO,
     "three standard deviations below the mean of a figure over ten parts of the reference",
-    _BAND_KEYS,
+    LOWER.attributes,
 )
 UPPER_LIMIT: Final = Metric(
     semconv.PERFORMANCE_UPPER_LIMIT,
     _RATIO,
     "three standard deviations above the mean of a figure over ten parts of the reference",
-    _BAND_KEYS,
+    LOWER.attributes,
 )
 
 

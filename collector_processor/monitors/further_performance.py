@@ -66,6 +66,10 @@ class FurtherPerformanceSettings(Settings):
     lift_at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         default=(0.1,), description="shares of the rows, those with the highest scores, of which the lift is reported"
     )
+    intervals: bool = Field(
+        default=True,
+        description=f"the 95 % interval of each figure, too: `{semconv.PERFORMANCE_LOWER}`, `{semconv.PERFORMANCE_UPPER}`",
+    )
     quantile: float | None = Field(
         default=None, gt=0, lt=1, description="the quantile that a regression predicts; adds its pinball loss"
     )
@@ -123,7 +127,7 @@ class FurtherPerformanceMonitor:
         by_class = class_sums(schema, outcomes)
         yield Score("mcc", matthews(by_class)), ()
         if schema.task != "binary_classification":
-            yield Score("balanced_accuracy", _balanced(by_class)), ()
+            yield Score("balanced_accuracy", balanced(by_class)), ()
             correct = by_class[:, 0].sum(axis=1) / by_class[:, 1].sum(axis=1)
             for name in CLASS_METRICS:
                 yield Score(name, correct, MICRO), ((semconv.PERFORMANCE_AVERAGE, MICRO),)
@@ -149,13 +153,24 @@ class FurtherPerformanceMonitor:
         """Yield precision, recall and F1 of the classes with most labels; an undefined one is left out."""
         if schema.task != "multiclass_classification":
             return
-        correct, labeled, predicted = class_sums(schema, outcomes)[0]
-        order = np.argsort(-labeled[1:], kind="stable")[: self._settings.classes] + 1
-        for slot in order[labeled[order] + predicted[order] > 0.0].tolist():
+        by_class = class_sums(schema, outcomes)[0]
+        correct, labeled, predicted = by_class
+        for slot in listed_classes(by_class, self._settings.classes):
             pairs = (*attributes, (semconv.PERFORMANCE_CLASS, schema.classes.name(slot)))
             yield CLASS_METRICS["precision"], float(correct[slot] / predicted[slot]), pairs
             yield CLASS_METRICS["recall"], float(correct[slot] / labeled[slot]), pairs
             yield CLASS_METRICS["f1"], float(2.0 * correct[slot] / (labeled[slot] + predicted[slot])), pairs
+
+
+def listed_classes(by_class: F64, most: int) -> list[int]:
+    """Return the slots of the classes with most labels, from ``by_class`` ``[3, K]``, without those that did not come.
+
+    >>> listed_classes(np.array([[0.0, 1, 2, 0], [0, 3, 9, 0], [0, 8, 4, 0]]), 20)
+    [2, 1]
+    """
+    _, labeled, predicted = by_class
+    order = np.argsort(-labeled[1:], kind="stable")[:most] + 1
+    return order[labeled[order] + predicted[order] > 0.0].tolist()
 
 
 def _of_groups(
@@ -185,7 +200,7 @@ def matthews(by_class: F64) -> F64:
     return np.where((spread > ROUNDING * rows**4) & (labeled[:, 0] + predicted[:, 0] <= 0.0), correlation, np.nan)
 
 
-def _balanced(by_class: F64) -> F64:
+def balanced(by_class: F64) -> F64:
     """Return the mean recall of the classes that were labeled, ``[G]``; NaN where classes beyond the limit came."""
     correct, labeled, _ = np.moveaxis(by_class, 1, 0)
     there = labeled > 0.0

@@ -61,6 +61,23 @@ DROP: Final = Metric(
     "how much worse than in the reference, as a share of the reference's figure; negative if better",
     (*_KEYS, semconv.PERFORMANCE_AVERAGE, semconv.PERFORMANCE_METRIC),
 )
+_BOUND_KEYS: Final = (
+    *_KEYS, semconv.PERFORMANCE_AVERAGE, semconv.PERFORMANCE_CLASS, semconv.PERFORMANCE_AT, semconv.PERFORMANCE_METRIC,
+)  # fmt: skip
+LOWER: Final = Metric(
+    semconv.PERFORMANCE_LOWER,
+    _RATIO,
+    "lower end of the range in which a figure of performance lies, given the number of rows; of MAE, RMSE and the "
+    "quantile loss in their unit",
+    _BOUND_KEYS,
+)
+UPPER: Final = Metric(
+    semconv.PERFORMANCE_UPPER,
+    _RATIO,
+    "upper end of the range in which a figure of performance lies, given the number of rows; of MAE, RMSE and the "
+    "quantile loss in their unit",
+    _BOUND_KEYS,
+)
 LOWER_IS_BETTER: Final = frozenset({"log_loss", "brier", "calibration_error", "mae", "rmse", "mape"})
 DROP_LABELS: Final = 4
 """A drop needs this many times ``min_labels`` labels, in the window and in the reference: a difference of two noisy

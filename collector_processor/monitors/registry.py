@@ -16,6 +16,7 @@ from collector_processor.monitors.drift import DriftMonitor
 from collector_processor.monitors.estimated_performance import EstimatedPerformanceMonitor
 from collector_processor.monitors.fairness import FairnessMonitor
 from collector_processor.monitors.further_performance import FurtherPerformanceMonitor
+from collector_processor.monitors.interval_monitor import IntervalMonitor
 from collector_processor.monitors.missing_rise import MissingRiseMonitor
 from collector_processor.monitors.missing_shift import MissingShiftMonitor
 from collector_processor.monitors.pairs import PairMonitor
@@ -35,6 +36,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     DriftMonitor,
     PerformanceMonitor,
     FurtherPerformanceMonitor,
+    IntervalMonitor,
     EstimatedPerformanceMonitor,
     DivergenceMonitor,
     CertainDropMonitor,

@@ -13,6 +13,7 @@ from collector_processor.reference.profile import Reference
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Outcomes, Pane
+from collector_processor.statistics.parts.label_moments import LabelMoments
 from collector_processor.statistics.schema import Schema
 
 VERSION: Final = 1
@@ -56,7 +57,14 @@ class FirstLabels:
     def state(self) -> dict[str, Any]:
         """Return the state for a snapshot: JSON with arrays."""
         sums = {} if self._sums is None else self._sums.outcomes.arrays()
-        return {"version": VERSION, "wanted": self.wanted, "done": self.reference is not None, "sums": sums}
+        moments = {} if self._sums is None else self._sums.further[LabelMoments].arrays()
+        return {
+            "version": VERSION,
+            "wanted": self.wanted,
+            "done": self.reference is not None,
+            "sums": sums,
+            "moments": moments,
+        }
 
     def restore(self, reference: Reference, schema: Schema, saved: Mapping[str, Any]) -> None:
         """Restore a saved state; ``ValueError`` if it is not one of this version and this reference.
@@ -68,6 +76,12 @@ class FirstLabels:
         if not saved["sums"]:
             return
         sums = Pane.empty(schema)
+        moments = sums.further[LabelMoments]
+        saved_moments = {name: np.asarray(values, np.float64) for name, values in saved.get("moments", {}).items()}
+        if {name: values.ndim for name, values in saved_moments.items()} == {
+            name: values.ndim for name, values in moments.arrays().items()
+        }:  # earlier versions had none
+            moments.add(LabelMoments.from_arrays(saved_moments))
         given = {name: np.asarray(values, np.float64) for name, values in saved["sums"].items()}
         for name, values in sums.outcomes.arrays().items():
             if given[name].ndim != values.ndim:
@@ -101,6 +115,10 @@ class FirstLabels:
                 groups=schema.groups,
                 positive_class=schema.positive_class,
             ),
-            pane=replace(reference.pane, outcomes=self._sums.outcomes),
+            pane=replace(
+                reference.pane,
+                outcomes=self._sums.outcomes,
+                further=reference.pane.further.replaced(self._sums.further[LabelMoments]),
+            ),
         )
         return True

@@ -11,6 +11,7 @@ from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.monitors import configured_monitors
 from collector_processor.monitors.base import LeavesOut, Measurement, Monitor, Sequential
 from collector_processor.monitors.fold import Fold
+from collector_processor.monitors.further_performance import FurtherPerformanceSettings
 from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.monitors.restated import restated
@@ -68,6 +69,8 @@ class Watch:
     cohorts: Cohorts | None = None
     """Outcomes by the time of prediction."""
     min_labels: int = 0
+    bounded: bool = True
+    """Whether restated figures have intervals."""
 
     @property
     def compared(self) -> Reference:
@@ -124,7 +127,7 @@ class Watch:
             with survived("monitor_restated", self.telemetry):
                 cohort = None if self.cohorts is None else self.cohorts.settled(self.min_labels, window.end_ns)
                 if cohort is not None:
-                    measurements += restated(cohort, self.min_labels, window.end_ns)
+                    measurements += restated(cohort, self.min_labels, window.end_ns, bounded=self.bounded)
         return measurements
 
 
@@ -245,6 +248,7 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
     has_labels = len(reference.pane.outcomes.labels) > 0 and reference.pane.outcomes.labels[0] >= needed
     configured = list(configured_monitors(lambda name: config.section(name, model.settings)))
     policy, schema = window_policy(window), reference.schema.fork()
+    shown = config.section("performance", model.settings)
     watch = Watch(
         reference=reference,
         windows=ModelWindows(model.key, schema, policy, telemetry),
@@ -255,6 +259,7 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
         few_rows=FewRows.configured(window, config.section("drift", model.settings)),
         cohorts=Cohorts(model.key, schema, cohort_width_ns(policy, config.labels.wait)),
         min_labels=least.min_labels,
+        bounded=not isinstance(shown, FurtherPerformanceSettings) or shown.intervals,
     )
     model.watch, model.learner = watch, None
     model.contradicted(misfits.of_reference(reference), telemetry)

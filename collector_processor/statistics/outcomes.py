@@ -29,12 +29,13 @@ from collector_processor.statistics.labeled import (
 from collector_processor.statistics.latency import delay_bins
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.pane import CALIBRATION_BINS, Outcomes, Pane
+from collector_processor.statistics.parts.label_moments import LabelMoments
 from collector_processor.statistics.parts.registry import POSITIVE_SUMS
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import grown
 
 SCORE_SUMS: Final = POSITIVE_SUMS | {"outcomes.score_hits", "outcomes.calibration", "outcomes.scored"}
-CLASS_SUMS: Final = frozenset({"outcomes.by_class"})
+CLASS_SUMS: Final = frozenset({"outcomes.by_class", f"further.{LabelMoments.name}.by_class"})
 """The sums of a binary task that depend on which class is positive: of scores, and of classes that scores decided."""
 
 
@@ -45,7 +46,7 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch, *, f
     binary task every class except the positive one is negative; as long as the positive class is unknown, all are:
     there is one class only, most likely the negative one. Scores outside 0 to 1 are not probabilities: they count for
     ranking (``score_hits``), not for calibration. A schema without a score column has no bins to rank in, and so no ROC
-    AUC. ``further`` parts of the pane may be left empty.
+    AUC. All ``further`` parts of the pane but the moments of labels may be left empty.
     """
     known = _known(outcomes)
     if not known.all():
@@ -67,6 +68,8 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch, *, f
     _add_label_column(pane, schema, outcomes)
     if further:
         pane.further.add_outcomes(schema, outcomes)
+    else:
+        pane.further[LabelMoments].add_outcomes(schema, outcomes)
 
 
 def _known(outcomes: OutcomeBatch) -> Mask:

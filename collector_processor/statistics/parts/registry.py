@@ -12,6 +12,7 @@ from collector_processor.statistics.parts.attribution_sums import AttributionSum
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.parts.estimated import EstimatedSums
 from collector_processor.statistics.parts.harm import HarmSums
+from collector_processor.statistics.parts.label_moments import LabelMoments
 from collector_processor.statistics.parts.losses import LossSums
 from collector_processor.statistics.parts.pair_moments import PairMoments
 from collector_processor.statistics.parts.reliability import Reliability
@@ -31,6 +32,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         Selections,
         Reliability,
         SliceSums,
+        LabelMoments,
     ]
 )
 """Every part of a pane, in the order of files."""
@@ -54,6 +56,10 @@ class Further(Vectors):
     def empty(cls, schema: Schema) -> Further:
         """Return parts without sums."""
         return cls({kind: kind.empty(schema) for kind in PART_TYPES})
+
+    def replaced(self, part: Part) -> Further:
+        """Return the same parts with another one of its type."""
+        return Further({**self._parts, type(part): part})
 
     def add(self, other: Vectors) -> None:
         """Add another record in place, part by part."""

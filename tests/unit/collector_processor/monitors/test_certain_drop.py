@@ -94,7 +94,7 @@ def test_one_class_of_twenty_that_is_always_wrong_is_an_alert():
 
 def test_errors_twice_as_large_are_an_alert():
     reference = reference_of(regression(20_000, 5.0, 0))
-    assert fired(reference, regression(500, 10.0, 1)) == {("mae", "")}
+    assert fired(reference, regression(500, 10.0, 1)) == {("mae", ""), ("rmse", ""), ("mape", ""), ("r2", "")}
 
 
 @given(error=st.floats(min_value=-1e100, max_value=1e100), rows=st.sampled_from([60, 500, 2400]))

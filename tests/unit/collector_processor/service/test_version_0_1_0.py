@@ -34,6 +34,8 @@ SINCE = (
     semconv.QUALITY_GONE,
     semconv.QUALITY_ERROR_RATE,
     semconv.PERFORMANCE_CERTAIN_DROP,
+    semconv.PERFORMANCE_LOWER,
+    semconv.PERFORMANCE_UPPER,
     "cohen_h",
     semconv.FAIRNESS,
     semconv.MULTIVARIATE,
