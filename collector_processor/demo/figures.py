@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+
+_CAUSES: Final = {f"ml_cause_{cause}_ratio": cause for cause in ("population", "concept", "unseen")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +17,16 @@ class Figures:
     """The measurements at one moment."""
 
     rows: float = 0.0
+    estimated: float | None = None
+    """The accuracy as estimated from the scores, before any label."""
     accuracy: float | None = None
     precision: float | None = None
     recall: float | None = None
     roc_auc: float | None = None
     latency_p95_s: float | None = None
     coverage: float | None = None
+    causes: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What changed the accuracy, in shares of the rows: population, concept, unseen."""
     drift: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     """Score and threshold of PSI by feature."""
 
@@ -37,25 +44,30 @@ def scrape(url: str) -> list[tuple[str, Mapping[str, str], float]]:
 
 def read_figures(url: str) -> Figures:
     """Return the measurements of the latest window, without those of segments."""
-    single: dict[str, float] = {}
+    single: dict[tuple[str, str], float] = {}
+    causes: dict[str, float] = {}
     scores: dict[str, float] = {}
     thresholds: dict[str, float] = {}
     for name, labels, value in scrape(url):
         if "ml_segment_name" in labels:
             continue
+        if name in _CAUSES and labels.get("ml_performance_metric") == "accuracy":
+            causes[_CAUSES[name]] = value
         by_feature = {"ml_drift_score": scores, "ml_drift_threshold": thresholds}.get(name)
         if by_feature is None:
-            single[name] = value
+            single[name, labels.get("ml_performance_source", "")] = value
         elif labels.get("ml_drift_method") == "psi" and "ml_feature_name" in labels:
             by_feature[labels["ml_feature_name"]] = value
     return Figures(
-        rows=single.get("ml_window_rows", 0.0),
-        accuracy=single.get("ml_performance_accuracy_ratio"),
-        precision=single.get("ml_performance_precision_ratio"),
-        recall=single.get("ml_performance_recall_ratio"),
-        roc_auc=single.get("ml_performance_roc_auc_ratio"),
-        latency_p95_s=single.get("ml_latency_p95_seconds"),
-        coverage=single.get("ml_labels_coverage_ratio"),
+        rows=single.get(("ml_window_rows", ""), 0.0),
+        estimated=single.get(("ml_performance_accuracy_ratio", "estimated")),
+        accuracy=single.get(("ml_performance_accuracy_ratio", "labels")),
+        precision=single.get(("ml_performance_precision_ratio", "labels")),
+        recall=single.get(("ml_performance_recall_ratio", "labels")),
+        roc_auc=single.get(("ml_performance_roc_auc_ratio", "labels")),
+        latency_p95_s=single.get(("ml_latency_p95_seconds", "")),
+        coverage=single.get(("ml_labels_coverage_ratio", "")),
+        causes=causes,
         drift={name: (score, thresholds.get(name, 0.0)) for name, score in scores.items()},
     )
 

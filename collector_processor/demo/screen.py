@@ -21,10 +21,16 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.0%}"
 
 
+def _why(figures: Figures) -> str:
+    """Return the cause that changed the accuracy most, if it is at least two points."""
+    cause, points = max(figures.causes.items(), key=lambda item: abs(item[1]), default=("", 0.0))
+    return f"{cause} {100 * points:+.0f}" if abs(points) >= 0.02 else ""
+
+
 def year_table(chapters: Mapping[str, Figures], alarms: Mapping[str, str]) -> Table:
     """Return a table with one line per chapter: the measurements at its end, what happened, and the alarms."""
     table = Table(title="The latest 7,000 flights, about a week", box=None, padding=(0, 2, 0, 0), title_justify="left")
-    for heading in ("week until", "precision", "recall", "AUC", "delay PSI"):
+    for heading in ("week until", "estimated", "accuracy", "AUC", "delay PSI", "why"):
         table.add_column(heading, justify="left" if heading == "week until" else "right", no_wrap=True)
     table.add_column("what happened, which alarms")
     events = {chapter.name: chapter.event for chapter in CHAPTERS}
@@ -34,10 +40,11 @@ def year_table(chapters: Mapping[str, Figures], alarms: Mapping[str, str]) -> Ta
         event = Text(events.get(name, ""))
         table.add_row(
             name,
-            _percent(figures.precision),
-            _percent(figures.recall),
+            _percent(figures.estimated),
+            _percent(figures.accuracy),
             "–" if figures.roc_auc is None else f"{figures.roc_auc:.3f}",
             "–" if delay is None else f"{delay[0]:.2f}",
+            _why(figures),
             Text("; ").join(text for text in (event, fired) if text),
         )
     return table

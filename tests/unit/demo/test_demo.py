@@ -1,4 +1,4 @@
-"""The demo: its ports, its two events, and the story that it tells of them."""
+"""The demo: its ports, its three events, and the story that it tells of them."""
 
 from __future__ import annotations
 
@@ -56,9 +56,21 @@ def test_the_broken_feed_changes_a_feature_and_the_runway_changes_the_truth() ->
     assert before.features["departure_delay"].tolist() == [5] * 6
 
 
+def test_for_four_weeks_only_hard_flights_are_asked_about() -> None:
+    begins, ends = (f"{moment:%Y-%m-%d}" for moment in flights.HARD_FLIGHTS)
+    late = [-3.0, 0.0, 5.0, 59.0, 60.0]
+    before = some_flights(*((day, "LGA", delay) for day in ("2013-08-11", begins, ends) for delay in late))
+    after = flights.stage(before)
+    assert after.features["departure_delay"].tolist() == [*late, 5.0, 59.0, *late]
+    assert len(after.departure) == len(after.known_at) == len(after.outcome) == 12
+
+
 def test_each_day_has_its_chapter() -> None:
-    names = [chapter_of(pd.Timestamp(day)).name for day in ("2013-04-01", "2013-07-14", "2013-07-15", "2014-01-01")]
-    assert names == ["30 Apr", "14 Jul", "31 Jul", "31 Dec"]
+    names = [
+        chapter_of(pd.Timestamp(day)).name
+        for day in ("2013-04-01", "2013-07-14", "2013-07-15", "2013-09-08", "2014-01-01")
+    ]
+    assert names == ["30 Apr", "14 Jul", "31 Jul", "8 Sep", "31 Dec"]
     assert all(one.ends == other.begins for one, other in pairwise(CHAPTERS))
 
 
