@@ -23,6 +23,8 @@ from benchmarks.peers.runs import environment
 
 FOLDER: Final = Path(__file__).parent / "oracles"
 _TIMEOUT_S: Final = 3600
+_START: Final = "import runpy, sys; sys.path.append(sys.argv[1]); runpy.run_path(sys.argv[2], run_name='__main__')"
+"""Runs a script that may have the name of the tool that it imports."""
 
 
 class OracleError(Exception):
@@ -54,7 +56,7 @@ class Oracle:
         """Run ``oracles/NAME.py``, or another script, with this question. Raises :class:`OracleError`."""
         file = FOLDER / f"{script or self.name.replace('-', '_')}.py"
         try:
-            command = [str(python_of(self, cache)), str(file)]
+            command = [str(python_of(self, cache)), "-P", "-c", _START, str(FOLDER), str(file)]
             done = subprocess.run(
                 command, input=json.dumps(question), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False,
                 env=environment(threads),

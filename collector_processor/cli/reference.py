@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from collector_processor.cli.main import Parser
 from collector_processor.cli.options import names, width
+from collector_processor.drift.compat import TOOLS
 from collector_processor.reference.advice import advice
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import load_reference, save_reference
@@ -47,6 +48,9 @@ def configure(parser: Parser) -> None:
     )
     build.add_argument("--categorical", type=names, default=(), metavar="A,B", help="columns to treat as categories")
     build.add_argument("--segments", type=names, default=(), metavar="A,B", help="columns to split metrics by")
+    build.add_argument(
+        "--compat", choices=TOOLS, default="", help="add the bins and limits of this tool, for drift.compat"
+    )
     for name, text in (
         ("prediction", "column of the predicted class or value"),
         ("score", "column of the probability of the positive class, or of the predicted class"),
@@ -102,6 +106,7 @@ def _reference_build(options: argparse.Namespace) -> int:
             label_classes=table.label_classes,
             label_values=table.label_values,
             source=options.table.name,
+            compat=options.compat,
             progress=progress,
         )
     save_reference(reference, options.out)

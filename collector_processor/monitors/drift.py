@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from math import inf
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -29,6 +29,7 @@ from collector_processor.monitors.comparisons import (
     reference_blocks,
     text_cells,
 )
+from collector_processor.monitors.drift_compat import compat_points
 from collector_processor.monitors.drift_words import Drifted, column_words, drifted_columns, share_words, worst_of
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
@@ -87,6 +88,10 @@ class DriftSettings(Settings):
     )
     thresholds: dict[str, Annotated[float, AfterValidator(_above_zero)]] = Field(
         default_factory=dict, description="threshold by method, overriding its default"
+    )
+    compat: Literal["", "nannyml", "evidently"] = Field(
+        default="",
+        description="also report the drift figures of this tool; build the profile with `--compat`",
     )
     alpha: float = Field(
         default=0.001,
@@ -176,6 +181,7 @@ class DriftMonitor:
         self._thresholds = settings.thresholds
         self._alpha = settings.alpha
         self._min_rows = least.min_rows
+        self._compat = settings.compat
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the window's drift, method by method."""
@@ -203,6 +209,9 @@ class DriftMonitor:
             measurements += _decisions(window, reference, columns, measured, drifted)
             evaluated += int(np.count_nonzero(features & measured))
             found += [each for each in drifted if each.column.role == "feature"]
+        if self._compat and enough:
+            metrics = (SCORE, THRESHOLD, BREACHED, P_VALUE)
+            measurements += compat_points(self._compat, metrics, self._min_rows, window, reference)
         if evaluated:
             worst = worst_of(found)
             share = len(worst) / evaluated

@@ -13,6 +13,7 @@ from collector_processor.columns.batch import F64, I32
 from collector_processor.reference.columns import Source
 from collector_processor.statistics.accumulate import SCORE_COLUMN
 from collector_processor.statistics.bins import EDGES_LIMIT, Bins, fine_edges
+from collector_processor.statistics.compat import Compat
 from collector_processor.statistics.estimates import positive_curve
 from collector_processor.statistics.schema import Schema
 
@@ -26,9 +27,13 @@ Progress = Callable[[int, int, str], None]
 
 
 def ranged(
-    sources: Sequence[Source], weights: F64, threshold: float | None, progress: Progress | None
+    sources: Sequence[Source],
+    weights: F64,
+    threshold: float | None,
+    progress: Progress | None,
+    others: Compat | None = None,
 ) -> tuple[list[Bins], F64]:
-    """Return the bins and the standard deviation of every numeric column."""
+    """Return the bins and the standard deviation of every numeric column; ``others`` are edges to have, too."""
     edges = _decided(threshold)
     bins: list[Bins] = []
     spread = np.zeros(len(sources))
@@ -38,7 +43,8 @@ def ranged(
             progress(position, len(sources), f"binning {source.spec.name}")
         values, cell_weights = source.numbers(weights)
         score = source.spec == SCORE_COLUMN
-        fine = fine_edges(values, None if even else cell_weights, include=edges if score else (), half=not score)
+        include = (*(edges if score else ()), *_further(others, position))
+        fine = fine_edges(values, None if even else cell_weights, include=include, half=not score)
         bins.append(ranked(fine) if score else fine)
         spread[position] = _spread(values, cell_weights, even=even)
     return bins, spread
@@ -52,11 +58,17 @@ def with_corners(schema: Schema, sources: Sequence[Source], bins: Sequence[Bins]
         return schema
     values, cell_weights = sources[place].numbers(weights)
     starts, ends = (_thinned(knots, MAX_CORNERS // 2) for knots in curve.corners())
-    decided = _decided(schema.threshold)
+    decided = (*_decided(schema.threshold), *_further(schema.fit(Compat), place))
     limit = EDGES_LIMIT + len(starts) + len(ends)
     fine = fine_edges(values, cell_weights, include=decided, starts=starts, ends=ends, limit=limit, half=False)
     edges, drift_edges = padded([*bins[:place], ranked(fine), *bins[place + 1 :]])
     return replace(schema, edges=edges, drift_edges=drift_edges)
+
+
+def _further(others: Compat | None, position: int) -> list[float]:
+    """Return the edges of another tool's bins within the range of a column."""
+    grids = {} if others is None else others.grids.get(position, {})
+    return [edge for grid in grids.values() for edge in grid[1:-1].tolist()]
 
 
 def _thinned(knots: F64, most: int) -> F64:

@@ -23,6 +23,7 @@ from collector_processor.reference.columns import (
     frequent,
     output_sources,
 )
+from collector_processor.reference.compat import asked_grids
 from collector_processor.reference.fits.base import FitRows
 from collector_processor.reference.fits.registry import fitted
 from collector_processor.reference.outcomes import reference_outcomes, reference_slices
@@ -30,6 +31,7 @@ from collector_processor.reference.profile import Reference
 from collector_processor.reference.scored_class import scored_class
 from collector_processor.reference.task import Outputs, positive_of, shown_positive, task_of
 from collector_processor.statistics.accumulate import accumulate, accumulate_column
+from collector_processor.statistics.compat import Compat
 from collector_processor.statistics.estimates import estimates, evaluate_evenly
 from collector_processor.statistics.groups import segment_column
 from collector_processor.statistics.outcomes import accumulate_outcomes
@@ -67,6 +69,7 @@ def build_reference(
     max_categories: int = MAX_CATEGORIES,
     max_classes: int = MAX_CLASSES,
     max_segment_values: int = MAX_SEGMENT_VALUES,
+    compat: str = "",
     strict: bool = True,
     progress: Progress | None = None,
 ) -> Reference:
@@ -79,6 +82,8 @@ def build_reference(
     Limits: features beyond ``max_features`` are left out; of more categories, classes or segment values than allowed,
     the most frequent stay, and the rest are ``other``. Categories of such a column are chosen in one half of the rows
     and counted in the other, so that the choice does not bias the counts.
+
+    ``compat`` adds the bins and the limits of another tool (:mod:`.drift.compat`).
 
     Raises ``ValueError`` without rows, and for names or a task that the rows contradict; with ``strict=False`` (a
     reference that is learned while serving) the rows win instead.
@@ -94,7 +99,8 @@ def build_reference(
     numbers, texts = feature_sources(batch, kinds, max_features)
     more_numbers, more_texts = output_sources(batch, resolved_task == "regression", positive, labels)
     numbers, texts = numbers + more_numbers, texts + more_texts
-    bins, spread = ranged(numbers, batch.weights, threshold, progress)
+    others = asked_grids(compat, numbers, batch.weights)
+    bins, spread = ranged(numbers, batch.weights, threshold, progress, others)
     edges, drift_edges = padded(bins)
     schema = Schema(
         task=resolved_task or "",
@@ -109,6 +115,7 @@ def build_reference(
         classes=Categories.from_pairs((CLASS_COLUMN,), max_classes, [(0, name) for name in ordered_classes]),
         groups=_groups(batch, segments, max_segment_values),
         threshold=threshold,
+        fits={} if others is None else {Compat: others},
     )
     outcomes = reference_outcomes(schema, batch, labels)
     rows = FitRows(schema, batch, outcomes)

@@ -33,7 +33,7 @@ from collector_processor.statistics.pane import Pane
 from collector_processor.window.closed import Window
 from otel_ml import semconv
 
-SHARED_BY_METHODS = {"method", "proportions"}
+SHARED_BY_METHODS = {"compat", "method", "proportions"}
 EXTENSIVE = {"chi2"}  # a test statistic grows with the sample; every other score is a distance of shares
 METHODS = pytest.mark.parametrize("method", DRIFT_METHODS, ids=lambda method: method.name)
 

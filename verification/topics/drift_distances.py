@@ -7,44 +7,21 @@ import pandas as pd
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.demo import flights
 from collector_processor.drift import drift_method
 from collector_processor.monitors.comparisons import categorical_comparisons, numeric_comparison, reference_blocks
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
-from collector_processor.statistics.accumulate import accumulate
-from collector_processor.statistics.pane import Pane
-from collector_processor.window.closed import Window
+from verification.tables import batch, window
 from verification.topic import Check, Findings, Progress, Table, Topic, largest, versions
 
-MODEL = ModelKey("flights", "1")
-NUMERIC, CATEGORICAL = flights.NUMERIC, ("carrier", "origin")
-
-
-def batch(rows: pd.DataFrame) -> PredictionBatch:
-    """Return rows of flights as a batch without predictions."""
-    size = len(rows)
-    columns = {name: Column(rows[name].to_numpy(np.float64)) for name in NUMERIC}
-    for name in CATEGORICAL:
-        codes, names = pd.factorize(rows[name], sort=True)
-        columns[name] = Column(None, codes.astype(np.int32), tuple(names))
-    return PredictionBatch(
-        MODEL, np.zeros(size, np.int64), np.zeros((size, 2), np.uint64), np.ones(size), np.full(size, np.nan), columns
-    )
-
-
-def window(reference: Reference, rows: pd.DataFrame) -> Window:
-    """Return one window that holds these rows."""
-    schema = reference.schema.fork()
-    pane = Pane.empty(schema)
-    accumulate(pane, schema, batch(rows))
-    return Window(MODEL, 0, 60, schema, pane)
+CATEGORICAL = ("carrier", "origin")
+COLUMNS = [*flights.NUMERIC, *CATEGORICAL]
 
 
 def errors(reference: Reference, before: pd.DataFrame, rows: pd.DataFrame) -> dict[str, float]:
     """Return how far each score is from scipy's at most, over all columns."""
-    found = window(reference, rows)
+    found = window(reference, batch(rows))
     off: dict[str, list[float]] = {name: [] for name in ("ks", "wasserstein", "js", "chi2", "l_infinity")}
     for block in reference.prepared(reference_blocks):
         comparison = numeric_comparison(block, found)
@@ -69,7 +46,7 @@ def run(quick: bool, progress: Progress) -> Findings:
     """Compare a few thousand rows (quick) or every month."""
     progress("flights")
     table = flights.load_flights()
-    rows = table.features.iloc[:: 50 if quick else 1]
+    rows = table.features[COLUMNS].iloc[:: 50 if quick else 1]
     month = table.departure.iloc[:: 50 if quick else 1].dt.month
     before = rows[month <= 3]
     reference = build_reference("flights", batch(before), categorical=CATEGORICAL)

@@ -13,6 +13,7 @@ from collector_processor.reference.fits.attribution_baseline import AttributionB
 from collector_processor.reference.fits.base import FitRows, Fitter
 from collector_processor.reference.fits.baseline import BaselineFitter
 from collector_processor.reference.fits.calibration import CalibrationFitter
+from collector_processor.reference.fits.compat import CompatFitter
 from collector_processor.reference.fits.losses import LossFitter
 from collector_processor.reference.fits.pair_scores import PairScoresFitter
 from collector_processor.reference.fits.slice_cells import SliceCellsFitter
@@ -27,6 +28,7 @@ FITTERS: Final = tuple[Fitter[Any], ...](
         LossFitter(),
         AttributionBaselineFitter(),
         SliceCellsFitter(),
+        CompatFitter(),
     ]
 )
 """Every fitter, in the order in which they run; a later one may use what an earlier one made."""
