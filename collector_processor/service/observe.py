@@ -10,6 +10,7 @@ from typing import Final
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.columns.batch import ModelKey
 from collector_processor.monitors.base import Measurement
+from collector_processor.monitors.estimated_errors import without_losses
 from collector_processor.monitors.estimated_performance import without_estimate
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
@@ -76,7 +77,7 @@ class Observer:
             first_labels=None
             if watch is None or watch.first_labels is None
             else Learning(int(watch.first_labels.labels), watch.first_labels.wanted),
-            without_estimate="" if watch is None else watch.reference.prepared(without_estimate),
+            without_estimate="" if watch is None else _without_estimate(watch.reference),
         )
 
     def _unable_rules(self, key: ModelKey, reference: Reference) -> tuple[tuple[str, str], ...]:
@@ -99,6 +100,11 @@ class Observer:
             if group.notified_ns is not None:
                 rule = group.rule
                 yield FiringAlert(group.model, rule.name, rule.severity, group.started_ns, len(group.firing))
+
+
+def _without_estimate(reference: Reference) -> str:
+    """Return why performance is not estimated, of either task; empty if it is."""
+    return reference.prepared(without_estimate) or reference.prepared(without_losses)
 
 
 def _learning(learner: Learner) -> Learning:

@@ -300,9 +300,18 @@ def described(monitor: Monitor | Sequential, measurement: Measurement) -> None:
     assert measurement.time_ns == 60
 
 
+@pytest.fixture(scope="module")
+def of_values() -> Reference:
+    """The same rows as those of a regression."""
+    predictions, _ = batch()
+    assert predictions.score is not None
+    values = dataclasses.replace(predictions, prediction=None, score=None, value=predictions.score)
+    return build_reference("fraud", values, label_values=predictions.score + 0.1)
+
+
 @MONITORS
-def test_monitor_gives_only_what_it_lists(monitor, reference):
-    found = monitor.evaluate(window_of(reference), reference)
+def test_monitor_gives_only_what_it_lists(monitor, reference, of_values):
+    found = [item for each in (reference, of_values) for item in monitor.evaluate(window_of(each), each)]
     assert found
     for measurement in found:
         described(monitor, measurement)

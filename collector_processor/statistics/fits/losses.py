@@ -33,7 +33,8 @@ class LossTrees:
     def evaluate(self, batch: PredictionBatch) -> F64:
         """Return the expected losses of each row, float64 ``[n, 4]`` in the order of :data:`LOSSES`.
 
-        An estimate below 0 is 0. NaN for a loss without trees, and for a row without a prediction.
+        An estimate below 0 is 0. NaN for a loss without trees, and for a row without a prediction; a negative one has
+        no logarithm.
         """
         expected = np.full((len(batch), len(LOSSES)), np.nan)
         if batch.value is None:
@@ -44,4 +45,5 @@ class LossTrees:
             if trees is not None:
                 expected[:, place] = np.maximum(trees.sums(matrix), 0.0)
         expected[np.isnan(batch.value)] = np.nan
+        expected[batch.value < 0.0, LOSSES.index("squared_log")] = np.nan
         return expected

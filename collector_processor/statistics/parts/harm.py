@@ -7,40 +7,44 @@ from typing import ClassVar
 
 import numpy as np
 
-from collector_processor.columns.batch import F64
-from collector_processor.statistics.classes import NO_CLASS
+from collector_processor.columns.batch import F64, I64, PredictionBatch
+from collector_processor.statistics.classes import known_classes
 from collector_processor.statistics.estimates import estimate_weights, estimates, positive_curve
 from collector_processor.statistics.evaluated import evaluated_weights
 from collector_processor.statistics.fits.adaptive import AdaptiveTrees
 from collector_processor.statistics.fits.losses import LossTrees
-from collector_processor.statistics.parts.adaptive import predicted_codes
 from collector_processor.statistics.parts.base import Part, Rows
+from collector_processor.statistics.predicted import predicted_codes
 from collector_processor.statistics.schema import Schema
 
 
 @dataclass(slots=True)
 class HarmSums(Part):
-    """``sums`` ``[3]``: number, Σ g and Σ g² of the rows that are evaluated, without weights; size 0 without estimates.
+    """Sums of the rows that are evaluated, without their weights; size 0 without estimates.
 
     g is the probability that the predicted class is wrong, or the expected absolute error as a share of the greatest
     one that is common in the reference, at most 1.
+
+    - ``sums`` ``[3]``: number, Σ g and Σ g².
+    - ``calls`` ``[4]``, for how alike the rows of a call are: of neighbors a and b in one call their number,
+      Σ g(a) g(b) and Σ (g(a) + g(b)) / 2; and the sum over calls of their number of rows, squared.
     """
 
     name: ClassVar[str] = "harm"
-    of_positive: ClassVar[tuple[str, ...]] = ("sums",)
+    of_positive: ClassVar[tuple[str, ...]] = ("sums", "calls")
 
     sums: F64
+    calls: F64
 
     @classmethod
     def empty(cls, schema: Schema) -> HarmSums:
         """Return the sums of nothing."""
-        return cls(np.zeros(3 if _has_estimates(schema) else 0))
+        known = _has_estimates(schema)
+        return cls(np.zeros(3 if known else 0), np.zeros(4 if known else 0))
 
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add the rows that are evaluated."""
-        if not _has_estimates(schema):
-            return
-        expected = estimates(schema, rows.batch)
+        expected = estimates(schema, rows.batch) if _has_estimates(schema) else None
         if expected is None:
             return
         chosen = np.flatnonzero(~np.isnan(expected) & (_weights(schema, rows) > 0.0))
@@ -50,9 +54,25 @@ class HarmSums(Part):
             g = np.minimum(g / losses.scale, 1.0) if losses.scale > 0.0 else np.zeros(len(g))
         else:
             predicted = predicted_codes(schema, rows.batch.take(chosen))
+            known = known_classes(predicted)
             positive = predicted == schema.classes.find(0, schema.positive_class)
-            g = np.where(positive, 1.0 - g, g)[predicted != NO_CLASS]
+            chosen, g = chosen[known], np.where(positive, 1.0 - g, g)[known]
         self.sums = self.sums + np.array([len(g), g.sum(), (g**2).sum()])
+        self.calls = self.calls + _alike(g, _calls(rows.batch)[chosen])
+
+
+def _calls(batch: PredictionBatch) -> I64:
+    """Return the number of each row's call ``[n]``; a duration begins one. Without any, each row is a call."""
+    begins = ~np.isnan(batch.duration_s)
+    return np.cumsum(begins) if begins.any() else np.arange(len(batch))
+
+
+def _alike(g: F64, calls: I64) -> F64:
+    """Return the sums that say how alike the rows of a call are."""
+    same = calls[1:] == calls[:-1]
+    before, after = g[:-1][same], g[1:][same]
+    sizes = np.bincount(calls - calls[0]).astype(np.float64) if len(calls) else np.zeros(0)
+    return np.array([len(before), (before * after).sum(), (before + after).sum() / 2.0, (sizes**2).sum()])
 
 
 def _has_estimates(schema: Schema) -> bool:

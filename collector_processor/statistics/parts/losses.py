@@ -17,7 +17,10 @@ from collector_processor.statistics.vectors import grown
 
 @dataclass(slots=True)
 class LossSums(Part):
-    """``sums`` ``[G, 4, 3]``: weight, Σ ĝ and Σ ĝ² of each loss of :data:`.LOSSES`. ``G`` is 0 without loss trees."""
+    """``sums`` ``[G, 4, 4]`` of each loss of :data:`.LOSSES`: weight, Σ ĝ, Σ ĝ², and the number of rows evaluated.
+
+    ``G`` is 0 without loss trees.
+    """
 
     name: ClassVar[str] = "losses"
 
@@ -27,7 +30,7 @@ class LossSums(Part):
     def empty(cls, schema: Schema) -> LossSums:
         """Return the sums of nothing."""
         groups = 0 if schema.fit(LossTrees) is None else len(schema.groups) + 1
-        return cls(np.zeros((groups, len(LOSSES), 3)))
+        return cls(np.zeros((groups, len(LOSSES), 4)))
 
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add the expected losses of the rows that are evaluated."""
@@ -50,7 +53,7 @@ def add_by_group(sums: F64, rows: Rows, chosen: I64, terms: F64) -> F64:
 
 
 def _terms(losses: F64, weights: F64) -> F64:
-    """Return what each row adds, ``[n, 4, 3]``."""
+    """Return what each row adds, ``[n, 4, 4]``."""
     known = np.isfinite(losses)
     values, mass = np.where(known, losses, 0.0), weights[:, None] * known
-    return np.stack((mass, mass * values, mass * values**2), axis=2)
+    return np.stack((mass, mass * values, mass * values**2, known.astype(np.float64)), axis=2)

@@ -168,6 +168,7 @@ def test_expected_errors_are_those_of_lightgbm_and_follow_a_shift():
     assert set(fit.trees) == set(LOSSES)
     other, truth = regressed(seed=1)
     losses = fit.evaluate(other)
+    assert other.value is not None
     error = np.abs(truth - other.value)
     wide = np.flatnonzero(other.features["kind"].codes == 1)
     assert losses[wide, 0].mean() == pytest.approx(error[wide].mean(), rel=0.1)
@@ -201,14 +202,14 @@ def test_a_perfect_model_has_an_error_of_zero():
     batch, _ = regressed()
     reference = build_reference("m", batch, label_values=batch.value)
     sums = reference.pane.further[LossSums].sums
-    assert sums[0, 0].tolist() == [len(batch), 0.0, 0.0]
+    assert sums[0, 0].tolist() == [len(batch), 0.0, 0.0, len(batch)]
     assert reference.pane.further[HarmSums].sums.tolist() == [len(batch), 0.0, 0.0]
 
 
 def test_an_older_part_without_trees_is_empty():
     batch, truth = classified(200)
     pane = reference_of(batch, truth).pane
-    assert pane.further[LossSums].sums.shape == (0, 4, 3)
+    assert pane.further[LossSums].sums.shape == (0, 4, 4)
     assert pane.further[AdaptiveSums].by_class.shape == (0, 2, 2)
 
 
