@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks import traffic
-from benchmarks.bench_statistics import default_monitors
+from benchmarks.bench_statistics import default_monitors, measured
 from benchmarks.measure import clock_s, rate, seconds
 from collector_processor.columns.batch import Decoded, ModelKey, PredictionBatch
 from collector_processor.own.telemetry import Telemetry
@@ -89,7 +89,7 @@ def _shape(label: str, reference: Reference, whole: PredictionBatch) -> Sequence
     )
     [window, *_] = windows.close(int(whole.time_ns[0]) + later_ns)
     monitors = default_monitors()
-    taken = seconds(lambda: [monitor.evaluate(window, reference) for monitor in monitors], 3)
+    taken = seconds(lambda: list(measured(monitors, window, reference)), 3)
     return label, throughput, f"{taken * 1e3:.1f} ms", _size(windows.nbytes)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from statistics import median
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -14,8 +15,9 @@ from benchmarks import traffic
 from benchmarks.measure import Row, prepared_seconds, rate, ratio, seconds, together
 from collector_processor.columns.batch import PredictionBatch
 from collector_processor.monitors import configured_monitors
-from collector_processor.monitors.base import Measurement, Monitor
+from collector_processor.monitors.base import Measurement, Monitor, Sequential
 from collector_processor.monitors.drift import DriftMonitor, DriftSettings, LeastRows
+from collector_processor.monitors.fold import Fold
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.reference.profile import Reference
@@ -44,9 +46,20 @@ def rows(progress: Callable[[str], None]) -> Iterator[Row]:
     yield from _windows()
 
 
-def default_monitors() -> list[Monitor]:
+def default_monitors() -> list[Monitor | Sequential[Any]]:
     """The monitors that a service without a configuration runs."""
     return list(configured_monitors(lambda name: MlMonitor().section(name, ModelConfig())))
+
+
+def measured(
+    monitors: Iterable[Monitor | Sequential[Any]], window: Window, reference: Reference
+) -> Iterator[Measurement]:
+    """What monitors say of a window that is the first pane of those with state."""
+    for monitor in monitors:
+        if isinstance(monitor, Sequential):
+            yield from Fold.begun(monitor, reference).step(window, reference)
+        else:
+            yield from monitor.evaluate(window, reference)
 
 
 def window_of(reference: Reference, batch: PredictionBatch) -> Window:
@@ -65,7 +78,7 @@ def _drift() -> Iterator[Row]:
 
     def ours() -> None:
         window = window_of(reference, current)
-        found[:] = [item for monitor in monitors for item in monitor.evaluate(window, reference)]
+        found[:] = [*measured(monitors, window, reference)]
 
     def theirs() -> None:
         for name, column in current.features.items():
@@ -146,7 +159,7 @@ def _windows() -> Iterator[Row]:
     monitors = default_monitors()
     [window] = filled_windows(reference).close(due_ns)
     close_s = prepared_seconds(lambda: filled_windows(reference), lambda windows: windows.close(due_ns), 5)
-    evaluate_s = seconds(lambda: [monitor.evaluate(window, reference) for monitor in monitors], 9)
+    evaluate_s = seconds(lambda: list(measured(monitors, window, reference)), 9)
     yield Row(
         "closing a window of 60 panes × 25 features",
         f"{close_s * 1e3:.1f} ms to sum up, {evaluate_s * 1e3:.1f} ms for all monitors",

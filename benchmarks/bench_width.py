@@ -24,7 +24,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from benchmarks import traffic
-from benchmarks.bench_statistics import default_monitors, window_of
+from benchmarks.bench_statistics import default_monitors, measured, window_of
 from benchmarks.measure import Row
 from collector_processor.columns.batch import PredictionBatch
 from collector_processor.decode import DECODERS, DecodeLimits
@@ -255,13 +255,13 @@ def _emitting(features: Callable[[int], object], width: int) -> Callable[[], obj
 def _evaluating(width: int) -> Callable[[], object]:
     reference, monitors = _small_reference(width), default_monitors()
     window = window_of(reference, _batch(width))
-    return lambda: [monitor.evaluate(window, reference) for monitor in monitors]
+    return lambda: list(measured(monitors, window, reference))
 
 
 def _measurements(width: int) -> list[Measurement]:
     reference = _small_reference(width)
     window = window_of(reference, _batch(width))
-    return [item for monitor in default_monitors() for item in monitor.evaluate(window, reference)]
+    return list(measured(default_monitors(), window, reference))
 
 
 def _encoding(width: int) -> Callable[[], object]:

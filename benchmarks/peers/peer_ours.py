@@ -14,6 +14,7 @@ from protocol import Case, main
 from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitors import configured_monitors
+from collector_processor.monitors.base import Sequential
 from collector_processor.monitors.drift import DriftMonitor, DriftSettings, LeastRows
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.reference.build import build_reference
@@ -98,7 +99,8 @@ def read(result):
 
 def everything():
     config = MlMonitor.model_validate({"drift": {"numeric": _NUMERIC, "categorical": _CATEGORICAL}})
-    return list(configured_monitors(lambda name: config.section(name, ModelConfig())))
+    every = configured_monitors(lambda name: config.section(name, ModelConfig()))
+    return [monitor for monitor in every if not isinstance(monitor, Sequential)]  # others have no such figures
 
 
 def drift_by(numeric, categorical):

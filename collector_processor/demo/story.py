@@ -140,7 +140,7 @@ EXPLANATION = f"""\
 - 8 to 14 July, staged: the feed reports departure delays in seconds instead of minutes. The drift of that one feature
   finds it without labels. The model believes in long delays, and so does the estimate: it is as good as its inputs.
 - 12 August to 8 September, staged: the app asks only about flights that leave up to {HARD_MINUTES} minutes late, which
-  are hard to tell. The estimate falls at once, and the labels confirm it: the *population* changed, not the world.
+  are hard to predict. The estimate falls at once, and the labels confirm it: the *population* changed, not the world.
 - From 1 October, staged: a runway at {RUNWAY_ORIGIN} closes, and its flights arrive {RUNWAY_MINUTES} minutes later.
   No feature and no estimate shows it. Labels do, and say that the *world* changed: the model has to be trained again.
 - Summer, real: temperatures drift from a reference made in March, and the model is as good as before.

@@ -188,13 +188,15 @@ class ConceptMonitor:
         return after, list(self._measured(pane, usual, after, log_m))
 
     def left_out(self, reference: Reference) -> Iterator[str]:
-        """Yield what cannot be measured with this reference."""
-        if not reference.schema.task.endswith("_classification") or not np.isfinite(self._needed):
+        """Yield what cannot be measured although the reference has labels, or scores, that would be for it."""
+        schema, by_class = reference.schema, reference.pane.outcomes.by_class
+        if not schema.task.endswith("_classification") or not np.isfinite(self._needed):
             return
         usual = reference.prepared(_usual)
         if usual.error is None:
-            yield f"its reference has fewer than {LEAST_LABELS} labels: whether the world changed is not known"
-        elif not usual.calibrated:
+            if len(by_class) and by_class[0, 1].sum() > 0.0:
+                yield f"its reference has fewer than {LEAST_LABELS} labels: whether the world changed is not known"
+        elif not usual.calibrated and any(column.role == "score" for column in schema.columns):
             yield "its reference has no calibrated scores: a changed world and a changed population look alike"
 
     def _calibration(self, usual: _Usual, table: F64) -> F64:

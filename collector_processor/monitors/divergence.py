@@ -38,7 +38,7 @@ class DivergenceMonitor:
     With d = 1 − p for a right prediction and −p for a wrong one, p the probability that it is right, the mean of d is
     0 as long as scores mean what they meant in the reference, whatever rows come. So a divergence of some standard
     errors is a change of the world, not of the population. The standard error √((Σd²/n − d̄²)/n) is that of the rows;
-    the calibration has an error of its own, about as large for as many rows as the reference has.
+    the error of the calibration comes on top, about as large for as many rows as the reference has.
     """
 
     name: ClassVar[str] = "divergence"

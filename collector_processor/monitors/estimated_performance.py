@@ -30,6 +30,7 @@ WITHOUT: Final = 0.01
 BAND: Final = 3.0
 """Standard errors from an estimate to either end of its band."""
 _RATIO: Final = semconv.UNIT_RATIO
+_OF_ALL: Final = tuple(key for key in LOWER.attributes if key not in (semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE))
 _KEYS: Final = METRICS["accuracy"].attributes
 _SHARES: Final = {
     "true_positives": "share of the rows that are predicted as positive, and are",
@@ -46,13 +47,13 @@ LOWER_LIMIT: Final = Metric(
     semconv.PERFORMANCE_LOWER_LIMIT,
     _RATIO,
     "three standard deviations below the mean of a figure over ten parts of the reference",
-    LOWER.attributes,
+    _OF_ALL,
 )
 UPPER_LIMIT: Final = Metric(
     semconv.PERFORMANCE_UPPER_LIMIT,
     _RATIO,
     "three standard deviations above the mean of a figure over ten parts of the reference",
-    LOWER.attributes,
+    _OF_ALL,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
@@ -79,7 +80,18 @@ def restore_folds(
 def _meaning(fold: Fold, reference: Reference) -> dict[str, Json]:
     """Return what a state must have in common with the monitor that continues with it."""
     settings = fold.monitor.settings.model_dump(mode="json", exclude={"enabled"})
-    return {"version": fold.monitor.state_version, "settings": settings, "reference": reference.built_at}
+    return {"version": fold.monitor.state_version, "settings": settings, "reference": reference.prepared(_sums_of)}
+
+
+def _sums_of(reference: Reference) -> str:
+    """Return a digest of what the reference counted, the same however much its tables have grown."""
+    digest = hashlib.sha256()
+    for name, values in sorted(reference.pane.arrays().items()):
+        counted = np.nonzero(values)
+        digest.update(name.encode())
+        for part in (*counted, values[counted]):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
 
 
 def _restored(fold: Fold, reference: Reference, saved: Any) -> object:
@@ -91,8 +103,8 @@ def _restored(fold: Fold, reference: Reference, saved: Any) -> object:
         raise ValueError(f"its saved state is of version {then.get('version')}, but this release has {now['version']}")
     if then.get("settings") != now["settings"]:
         raise ValueError("its settings changed")
-    if then.get("reference") != now["reference"]:
-        raise ValueError("its reference was built again")
+    if then.get("reference") not in (now["reference"], reference.built_at):  # until version 0.2, the time
+        raise ValueError("its reference was built again, from other rows")
     expected, arrays = _arrays(fold.state), then.get("state")
     if not isinstance(arrays, dict):
         raise ValueError("its saved state has no arrays")

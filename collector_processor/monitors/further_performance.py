@@ -68,7 +68,8 @@ class FurtherPerformanceSettings(Settings):
     )
     intervals: bool = Field(
         default=True,
-        description=f"the 95 % interval of each figure, too: `{semconv.PERFORMANCE_LOWER}`, `{semconv.PERFORMANCE_UPPER}`",
+        description="add the 95 % interval of each figure, "
+        f"`{semconv.PERFORMANCE_LOWER}` and `{semconv.PERFORMANCE_UPPER}`",
     )
     quantile: float | None = Field(
         default=None, gt=0, lt=1, description="the quantile that a regression predicts; adds its pinball loss"
@@ -232,12 +233,13 @@ def average_precision(hits: F64, edges: F64) -> F64:
     """
     negative, positive = np.moveaxis(without_rounding(hits)[:, :, ::-1], 1, 0)
     single = single_value_bins(edges, hits.shape[2])[::-1]
-    share = positive / positive.sum(axis=1, keepdims=True)
     found, passed = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
-    at_end = found / (found + passed)
-    before = np.nan_to_num((found - positive) / (found + passed - positive - negative), nan=0.0)
-    best = found / (found + passed - negative)
-    worst = np.nan_to_num((found - positive) / (found - positive + passed), nan=0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = positive / positive.sum(axis=1, keepdims=True)
+        at_end = found / (found + passed)
+        before = np.nan_to_num((found - positive) / (found + passed - positive - negative), nan=0.0)
+        best = found / (found + passed - negative)
+        worst = np.nan_to_num((found - positive) / (found - positive + passed), nan=0.0)
     mixed = ~single & (negative > 0.0) & (positive > 0.0)
     # Before the first row there is no precision.
     first = found + passed - positive - negative <= 0.0

@@ -72,7 +72,7 @@ def _further(others: Compat | None, position: int) -> list[float]:
 
 
 def _thinned(knots: F64, most: int) -> F64:
-    """Return at most so many knots, evenly spread among them."""
+    """Return at most ``most`` knots, evenly spread among them."""
     return knots if len(knots) <= most else knots[np.linspace(0, len(knots) - 1, most).astype(np.int64)]
 
 

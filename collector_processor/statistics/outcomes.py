@@ -86,8 +86,7 @@ def _grow(sums: Outcomes, schema: Schema) -> None:
     for name in ("labels", "score_hits", "calibration", "scored", "errors", "by_class"):
         values: F64 = getattr(sums, name)
         shape = (groups, 3, classes) if name == "by_class" else (groups, *values.shape[1:])
-        extent = tuple(max(sizes) for sizes in zip(values.shape, shape, strict=True))
-        setattr(sums, name, np.ascontiguousarray(grown(values, extent)))
+        setattr(sums, name, np.ascontiguousarray(grown(values, shape)))
 
 
 def _add_delay(sums: Outcomes, outcomes: OutcomeBatch) -> None:

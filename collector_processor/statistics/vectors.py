@@ -18,14 +18,15 @@ V = TypeVar("V", bound="Vectors")
 
 
 def grown(values: F64, shape: tuple[int, ...]) -> F64:
-    """Return ``values`` padded with zeros to ``shape``, which is at least as large along every axis.
+    """Return ``values`` padded with zeros to at least ``shape`` along every axis; it is never cut.
 
     >>> grown(np.array([1.0, 2.0]), (3,)).tolist()
     [1.0, 2.0, 0.0]
     """
-    if values.shape == shape:
+    extent = tuple(max(sizes) for sizes in zip(values.shape, shape, strict=True))
+    if values.shape == extent:
         return values
-    padded = np.zeros(shape)
+    padded = np.zeros(extent)
     padded[tuple(slice(0, size) for size in values.shape)] = values
     return padded
 

@@ -178,8 +178,9 @@ def run(quick: bool, progress: Progress) -> Findings:
     delays = sorted(each[WORLD] - BEFORE if each[WORLD] > BEFORE else ROWS for each in flipped)
     return Findings(
         data=f"{len(rows.truth):,} flights that neither the model nor the reference of "
-        f"{int(rows.reference.pane.rows[1]):,} has seen; streams draw from all of them 5,000 times, then 15,000 times from those of a kind, or with changed "
-        "labels; a pane has 100 labels and a minute; one false alarm a year",
+        f"{int(rows.reference.pane.rows[1]):,} has seen; streams draw from all of them 5,000 "
+        "times, then 15,000 times from those of a kind, or with changed labels; a pane has 100 labels and "
+        "a minute; one false alarm a year",
         checks=[
             Check.equal(f"alarms of a changed world in {total:,} streams whose population changes", false, 0),
             Check.at_most(

@@ -36,7 +36,7 @@ class CalibrationFitter:
 
     Whether it does is decided as by NannyML 0.13.1: not for one class or a ROC AUC above 0.999; else ten times a
     tenth of the rows, drawn by class with a fixed seed, is calibrated by the rest, and the errors of all of them are
-    compared over ten bins of equal count. Scores that are no probabilities are always calibrated.
+    compared over ten bins of equal count. Scores outside 0 to 1 are always calibrated.
     """
 
     name: ClassVar[str] = "calibration"

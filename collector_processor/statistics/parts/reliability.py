@@ -67,7 +67,9 @@ class Reliability(Part):
 def by_expectation(expected: F64, hits: F64, weights: F64) -> F64:
     """Return the table ``[3, BINS]`` of rows with these expected probabilities, 0/1 outcomes and weights."""
     bins = np.searchsorted(_EDGES, expected, side="right")
-    return np.stack([np.bincount(bins, values, BINS) for values in (weights, weights * hits, weights * expected)])
+    return np.stack(
+        [np.bincount(bins, values, BINS).astype(np.float64) for values in (weights, weights * hits, weights * expected)]
+    )
 
 
 def middles() -> F64:

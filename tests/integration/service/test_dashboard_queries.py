@@ -25,6 +25,7 @@ from prometheus_client import REGISTRY, start_http_server
 
 from collector_processor.cli import main as cli
 from collector_processor.config import parse_config
+from collector_processor.fairness.figures import FIGURES
 from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.dashboards import boards
 from collector_processor.generate.dashboards.plan import SERVICE_UID, Board, Panel
@@ -56,7 +57,7 @@ MAY_BE_NOTHING = (
 def rows(count: int, shift: float, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     score = np.clip(rng.beta(2, 5, count), 0.001, 0.999)
-    truth = rng.random(count) < score
+    truth = (rng.random(count) < score) ^ (rng.random(count) < 0.4 * shift)
     amount = rng.normal(100.0 + 60.0 * shift, 20.0, count)
     amount[rng.random(count) < 0.02] = np.nan
     return pd.DataFrame(
@@ -64,6 +65,7 @@ def rows(count: int, shift: float, seed: int) -> pd.DataFrame:
             "amount": amount,
             "age": rng.normal(40.0, 10.0, count),
             "country": rng.choice(["DE", "FR"], count),
+            "region": rng.choice(["north", "south"], count),
             "score": score,
             "prediction": np.where(score > 0.35, "fraud", "ok"),
             "label": np.where(truth, "fraud", "ok"),
@@ -89,7 +91,7 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--positive-class",
         "fraud",
         "--segments",
-        "country",
+        "country,region",
     ]
     fraud += ["--prediction", "prediction", "--score", "score", "--label", "label", "--features", "amount,age,country"]
     assert cli.main([*common, str(folder / "fraud.parquet"), *fraud]) == 0
@@ -145,9 +147,10 @@ class Application:
         ids = [f"{self._round}/{row}" for row in range(count)]
         for place, row in enumerate(table.to_dict("records")):
             features = {name: row[name] for name in ("amount", "age", "country")}
-            segments = {"country": row["country"]}
+            segments = {"country": row["country"], "region": row["region"]}
             with self._fraud.predict(features, id=ids[place], segments=segments) as prediction:
-                prediction.record(score=row["score"], class_=row["prediction"])
+                by_feature = {"amount": row["score"], "age": -0.1}
+                prediction.record(score=row["score"], class_=row["prediction"], attributions=by_feature)
         batch = table.dropna()
         with self._price.predict(batch[["age", "country"]], id=[ids[row] for row in batch.index],
                                  segments={"country": batch["country"].tolist()}) as prediction:  # fmt: skip
@@ -161,7 +164,7 @@ class Application:
         """Windows of the model that then falls silent."""
         for row in range(2 * WINDOW):
             with self._old.predict({"amount": float(row)}) as prediction:
-                prediction.record(class_="ok")
+                prediction.record(class_="ok", attributions={"amount": 0.01 * row, "age": -0.1})
         self._traces.force_flush()
 
     def _go_on(self) -> None:
@@ -190,8 +193,11 @@ def settings(references: Path, destination: str) -> dict[str, Any]:
                 "window": {"size": f"{WINDOW} rows", "min_rows": 100, "min_labels": 20},
                 "reference": {"learn": 100},
                 "drift": {"categorical": ["psi", "js", "l_infinity", "chi2"]},
+                "performance": {"quantile": 0.5},
+                "fairness": {"segments": ["country", "region"], "metrics": list(FIGURES), "names": "clarify"},
+                "concept": {"detectors": ["adwin"]},
                 "models": {
-                    "fraud": {"reference": str(references / "fraud.json"), "segments": ["country"]},
+                    "fraud": {"reference": str(references / "fraud.json"), "segments": ["country", "region"]},
                     "price": {"reference": str(references / "price.json"), "segments": ["country"]},
                 },
             }
@@ -230,7 +236,7 @@ def substituted(expr: str, model: str) -> str:
 
 def has_data(server: Any, board: Board, panel: Panel) -> bool:
     """Whether the panel shows something for one model at least; of the service's own panels, one query is enough."""
-    models = ("fraud", "price") if board.uid.endswith("model") else (".*",)
+    models = ("fraud", "price", "old") if board.uid.endswith("model") else (".*",)
     found = [any(server.query(substituted(query.expr, model)) for model in models) for query in panel.queries]
     return any(found) if board.uid == SERVICE_UID else all(found)
 

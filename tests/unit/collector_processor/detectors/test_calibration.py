@@ -34,7 +34,8 @@ def of_rows(p: np.ndarray, y: np.ndarray, tolerance: float) -> np.ndarray:
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.05))
 def test_the_mean_of_e_is_at_most_one_for_any_rows_within_the_tolerance(seed: int, tolerance: float) -> None:
     source = np.random.default_rng(seed)
-    p = source.beta(*source.uniform(0.3, 4.0, 2), 5)
+    left, right = source.uniform(0.3, 4.0, 2)
+    p = source.beta(left, right, 5)
     truth = np.clip(p + source.uniform(-tolerance, tolerance, len(p)), 0.0, 1.0)
     usual, reach = np.clip(MIDDLE, 1e-4, 1 - 1e-4), np.full(BINS, tolerance)
     mean = np.zeros(ALTERNATIVES)

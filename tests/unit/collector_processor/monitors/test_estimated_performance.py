@@ -368,6 +368,7 @@ class TestDivergence:
         score, predicted, truth = rows_of(1, 2000)
         rows = batch(score, predicted)
         p = estimates(REFERENCE.schema, rows)
+        assert p is not None
         difference = (truth == predicted) - np.where(predicted, p, 1 - p)
         found = self.found(self.outcomes(rows, truth))
         assert found[DIVERGENCE.name] == pytest.approx(difference.mean(), abs=1e-7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ class Found:
             assert key not in self.values
             self.values[key], self.words[key] = each.value, each.words
 
-    def get(self, name, value="", metric=""):
+    def get(self, name, value="", metric="") -> Any:
         return self.values.get((name, value, metric))
 
     @property
@@ -96,13 +97,13 @@ def test_every_figure_equals_plain_numpy():
         return np.array([(hit & of & (group == place)).sum() / (of & (group == place)).sum() for place in (0, 1)])
 
     everything = np.ones(len(said), bool)
-    selection, tpr, fpr = rate(said, everything), rate(said, truth), rate(said, ~truth)
+    selection, tpr, false_rate = rate(said, everything), rate(said, truth), rate(said, ~truth)
     precision, accuracy = rate(truth, said), rate(said == truth, everything)
     expected = {
         "demographic_parity_difference": np.ptp(selection),
         "demographic_parity_ratio": selection.min() / selection.max(),
         "equal_opportunity_difference": np.ptp(tpr),
-        "equalized_odds_difference": max(np.ptp(tpr), np.ptp(fpr)),
+        "equalized_odds_difference": max(np.ptp(tpr), np.ptp(false_rate)),
         "predictive_parity_difference": np.ptp(precision),
         "accuracy_difference": np.ptp(accuracy),
     }

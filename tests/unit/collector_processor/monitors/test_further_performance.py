@@ -106,7 +106,8 @@ def test_multiclass_figures_equal_scikit_learn(weighted):
     batch = outcomes_of(labels=labels, predicted=predicted, weights=weights)
     found = measured(schema, pane_of(schema, batch), classes=3)
 
-    precision, recall, f1, _ = sk.precision_recall_fscore_support(labels, predicted, sample_weight=weights)
+    by_class = sk.precision_recall_fscore_support(labels, predicted, sample_weight=weights)
+    precision, recall, f1 = (np.asarray(figures) for figures in by_class[:3])
     expected = {
         "mcc": sk.matthews_corrcoef(labels, predicted, sample_weight=weights),
         "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted, sample_weight=weights),

@@ -104,8 +104,12 @@ def test_counts_and_errors_are_those_of_the_rows():
     batch, labels = rows(5000, seed=5)
     part = labeled(REFERENCE, outcomes_of(REFERENCE, batch, labels)).pane.further[SliceSums]
     fit = REFERENCE.schema.fit(SliceCells)
+    assert fit is not None
     codes = fit.of(REFERENCE.schema, batch)
-    wrong = batch.prediction.codes != labels["label_classes"].codes
+    assert batch.prediction is not None
+    true = labels["label_classes"]
+    assert isinstance(true, Column)
+    wrong = batch.prediction.codes != true.codes
     total = int(fit.starts[-1])
     for one, other in ((0, 1), (1, 2), (3, 3), (0, codes.shape[1] - 1)):
         for first in range(fit.sizes[one]):

@@ -10,6 +10,7 @@ import pytest
 from collector_processor.columns.batch import Column, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.config.load import default_config
 from collector_processor.detectors import rows
+from collector_processor.monitors.base import LeavesOut
 from collector_processor.monitors.fold import Fold, restore_folds, saved_folds
 from collector_processor.monitors.stream_detectors import StreamDetectorMonitor, StreamSettings
 from collector_processor.own.telemetry import Telemetry
@@ -138,6 +139,7 @@ def regression():
 
 def test_values_use_the_two_detectors_of_numbers_and_the_others_are_said(regression) -> None:
     fold = begun(ALL, regression)
+    assert isinstance(fold.monitor, LeavesOut)
     [note] = fold.monitor.left_out(regression)
     assert note == "stream detectors that need predictions of a class are left out: ddm, eddm, hddm_a"
     error = np.abs(np.random.default_rng(2).normal(size=4000)) * np.repeat([1.0, 5.0], 2000)
@@ -151,7 +153,7 @@ def test_values_use_the_two_detectors_of_numbers_and_the_others_are_said(regress
 
 def test_a_pipeline_feeds_them_as_labels_join() -> None:
     monitor = default_config().monitor
-    config = monitor.model_copy(update={"concept": monitor.concept.model_copy(update={"detectors": ("ddm",)})})
+    config = type(monitor).model_validate({"concept": {"detectors": ["ddm"]}})
     pipeline = Pipeline(config, {"fraud": BINARY}, Telemetry(), 0)
     batch, errors = classes(2000), stream(2000)
     pipeline._predictions(batch, 0)

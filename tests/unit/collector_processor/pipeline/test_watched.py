@@ -74,7 +74,9 @@ def test_every_registered_monitor_that_is_not_opt_in_watches_every_model() -> No
     model, _ = watched()
     assert model.watch is not None
     opt_in = {kind for kind in MONITOR_TYPES if any(issubclass(part, OptIn) for part in kind.sections.values())}
-    assert [type(monitor) for monitor in model.watch.monitors] == [kind for kind in MONITOR_TYPES if kind not in opt_in]
+    watching = [*model.watch.monitors, *(fold.monitor for fold in model.watch.folds)]
+    assert {type(monitor) for monitor in watching} == {kind for kind in MONITOR_TYPES if kind not in opt_in}
+    assert len(watching) == len(MONITOR_TYPES) - len(opt_in)
 
 
 def test_a_models_own_drift_settings_go_before_the_connectors() -> None:

@@ -199,6 +199,7 @@ class TestEstimates:
     def test_a_score_that_is_missing_or_no_probability_has_none(self):
         schema = built(*rows_of(bend=3.0)).schema
         found = estimates(schema, batch(np.array([0.5, np.nan, 1.5, -0.1, np.inf, 1.0])))
+        assert found is not None
         assert np.isnan(found).tolist() == [False, True, True, True, True, False]
 
     def test_scores_that_are_no_probabilities_are_calibrated(self):
@@ -206,12 +207,15 @@ class TestEstimates:
         margin = np.log(score / (1.0 - score))
         schema = built(margin, positive).schema
         found = estimates(schema, batch(np.array([-1e6, 0.0, 1e6])))
+        assert found is not None
         np.testing.assert_allclose(found, [0.0, 0.5, 1.0], rtol=0, atol=0.1)
 
     def test_failed_calls_have_none(self):
         schema = built(*rows_of()).schema
         rows = batch(np.array([0.5, 0.5]), error=Column(None, np.array([-1, 0], np.int32), ("Timeout",)))
-        assert np.isnan(estimates(schema, rows)).tolist() == [False, True]
+        found = estimates(schema, rows)
+        assert found is not None
+        assert np.isnan(found).tolist() == [False, True]
 
     def test_it_belongs_to_the_class_that_was_positive(self):
         reference = built(*rows_of())
