@@ -46,12 +46,14 @@ def chosen(batch: PredictionBatch, came: float) -> Chosen:
         keys = np.where(keys == 0, np.arange(len(batch), dtype=np.uint64), keys)
     rows: list[I64] = []
     levels: list[NDArray[np.uint8]] = []
-    for level in range(LEVELS + 1):
+    for level in range(min(LEVELS, (int(came) // WHOLE).bit_length()), LEVELS + 1):
         start = max(0, (WHOLE << (level - 1)) - int(came)) if level else 0
         stop = len(batch) if level == LEVELS else min(len(batch), (WHOLE << level) - int(came))
         if start < stop:
             taken = start + np.flatnonzero(keys[start:stop] & np.uint64((1 << level) - 1) == 0)
             rows.append(taken)
             levels.append(np.full(len(taken), level, np.uint8))
+        if stop == len(batch):
+            break
     taken, chosen_by = np.concatenate(rows), np.concatenate(levels)
     return Chosen(taken, batch.weights[taken] * np.exp2(chosen_by.astype(np.float64)), chosen_by)
