@@ -23,6 +23,7 @@ from collector_processor.monitors.missing_shift import MissingShiftMonitor
 from collector_processor.monitors.pairs import PairMonitor
 from collector_processor.monitors.performance import PerformanceMonitor
 from collector_processor.monitors.quality import QualityMonitor
+from collector_processor.monitors.reconstruction import ReconstructionMonitor
 from collector_processor.monitors.restated import RESTATED_METRICS
 from collector_processor.monitors.slices import SliceMonitor
 from collector_processor.monitors.stream_detectors import StreamDetectorMonitor
@@ -48,6 +49,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     ConceptMonitor,
     StreamDetectorMonitor,
     PairMonitor,
+    ReconstructionMonitor,
     AttributionMonitor,
     SliceMonitor,
 )

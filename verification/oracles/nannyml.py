@@ -6,26 +6,12 @@ from pathlib import Path
 import nannyml
 import numpy as np
 import pandas as pd
+from nannyml_tables import tables
 from protocol import answer
 
 warnings.simplefilter("ignore")
 CONTINUOUS = ["jensen_shannon", "hellinger", "kolmogorov_smirnov", "wasserstein"]
 CATEGORICAL = ["jensen_shannon", "hellinger", "l_infinity", "chi2"]
-
-
-def tables(name):
-    """Reference and analysis rows of a data set, and the columns to compare."""
-    if name == "car_loan":
-        reference, analysis, _ = nannyml.load_synthetic_car_loan_dataset()
-        left_out = {"id", "timestamp", "repaid", "y_pred"}
-    elif name == "employment":
-        reference, analysis, _ = nannyml.load_us_census_ma_employment_data()
-        left_out = {"id", "timestamp", "employed", "prediction"}
-    else:
-        reference, analysis, _ = nannyml.load_modified_california_housing_dataset()
-        left_out = {"id", "timestamp", "clf_target", "y_pred"}
-    columns = [name for name in analysis.columns if name in reference.columns and name not in left_out]
-    return reference[columns], analysis[columns]
 
 
 def figures(asked):

@@ -16,6 +16,7 @@ from collector_processor.reference.fits.calibration import CalibrationFitter
 from collector_processor.reference.fits.compat import CompatFitter
 from collector_processor.reference.fits.losses import LossFitter
 from collector_processor.reference.fits.pair_scores import PairScoresFitter
+from collector_processor.reference.fits.reconstruction import ReconstructionFitter
 from collector_processor.reference.fits.slice_cells import SliceCellsFitter
 from collector_processor.statistics.schema import Schema
 
@@ -24,6 +25,7 @@ FITTERS: Final = tuple[Fitter[Any], ...](
         CalibrationFitter(),
         BaselineFitter(),
         PairScoresFitter(),
+        ReconstructionFitter(),
         AdaptiveFitter(),
         LossFitter(),
         AttributionBaselineFitter(),

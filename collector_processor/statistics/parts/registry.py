@@ -15,6 +15,7 @@ from collector_processor.statistics.parts.harm import HarmSums
 from collector_processor.statistics.parts.label_moments import LabelMoments
 from collector_processor.statistics.parts.losses import LossSums
 from collector_processor.statistics.parts.pair_moments import PairMoments
+from collector_processor.statistics.parts.reconstruction_sums import ReconstructionSums
 from collector_processor.statistics.parts.reliability import Reliability
 from collector_processor.statistics.parts.selections import Selections
 from collector_processor.statistics.parts.slice_sums import SliceSums
@@ -25,6 +26,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
     [
         EstimatedSums,
         PairMoments,
+        ReconstructionSums,
         AdaptiveSums,
         LossSums,
         HarmSums,

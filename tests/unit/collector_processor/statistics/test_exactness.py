@@ -16,6 +16,7 @@ from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.bins import coarse, fine_edges
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.pair_moments import PairMoments
+from collector_processor.statistics.parts.reconstruction_sums import ReconstructionSums
 
 ROWS = 100_000
 SHAPES = ("normal", "lognormal", "pareto", "zero-inflated", "integer", "constant", "bimodal", "missing")
@@ -83,11 +84,12 @@ def test_any_split_merged_in_any_order_gives_the_same_vectors(cuts, random):
     for name, values in CURRENT.arrays().items():
         if name == "excess":
             np.testing.assert_allclose(total.excess, values, rtol=1e-12, atol=0.0)
-        elif name.startswith("further.pair_moments"):
+        elif name.startswith(("further.pair_moments", "further.reconstruction_sums")):
             # From 4,096 rows of a pane on, these are a sample, and each pane has its own: only what it stands for adds.
-            came = total.further[PairMoments].rows
-            assert came[3] == ROWS
-            assert came[0] == pytest.approx(ROWS, rel=0.05)
+            for kind in (PairMoments, ReconstructionSums):
+                came = total.further[kind].rows
+                assert came[3] == ROWS
+                assert came[0] == pytest.approx(ROWS, rel=0.05)
         else:
             np.testing.assert_array_equal(total.arrays()[name], values, err_msg=name)
 
