@@ -46,7 +46,8 @@ class PredictionBatch(Batch):
     - ``task``, ``role``, ``positive_class`` and ``threshold``: what the sender says of the model, empty or None if
       nothing. ``score`` is the probability of that positive class. A threshold of NaN means that no threshold decides.
     - ``withheld``: the features that the sender keeps back (:class:`.Withheld`), empty if none.
-    - ``features``, ``segments`` (texts) and ``attributions`` (numbers) by key.
+    - ``features``, ``segments`` (texts) and ``attributions`` (numbers) by key. ``attribution_weights``: how many
+      predictions the attributions of a row stand for, besides its own weight; None if no sender said so.
 
     Everything done to a batch part by part follows from each field's kind (:mod:`.parts`).
     """
@@ -63,6 +64,7 @@ class PredictionBatch(Batch):
     scores: Mapping[str, F64] = field(default_factory=dict[str, F64], metadata=part(NUMBERS_BY_NAME))
     segments: Mapping[str, Column] = field(default_factory=dict[str, Column], metadata=part(COLUMNS_BY_NAME))
     attributions: Mapping[str, F64] = field(default_factory=dict[str, F64], metadata=part(NUMBERS_BY_NAME))
+    attribution_weights: F64 | None = field(default=None, metadata=part(NUMBERS))
     error: Column | None = field(default=None, metadata=part(COLUMN))
     task: str = field(default="", metadata=part(TEXT))
     role: str = field(default="", metadata=part(TEXT))

@@ -25,7 +25,17 @@ from otel_ml import semconv
 Scalar: TypeAlias = float | int | bool | str
 CellKind = Literal["mixed", "text", "number"]
 Part = Literal[
-    "feature", "segment", "attribution", "scores", "class", "score", "value", "id", "label_class", "label_value"
+    "feature",
+    "segment",
+    "attribution",
+    "attribution_weight",
+    "scores",
+    "class",
+    "score",
+    "value",
+    "id",
+    "label_class",
+    "label_value",
 ]
 
 _BEYOND_INTEGERS: Final = 2.0**63
@@ -51,6 +61,7 @@ _EXACT: Final[dict[str, Place]] = {
     semconv.PREDICTION_CLASS: Place("class", "text"),
     semconv.PREDICTION_SCORE: Place("score", "number"),
     semconv.PREDICTION_VALUE: Place("value", "number"),
+    semconv.ATTRIBUTIONS_WEIGHT: Place("attribution_weight", "number"),
     semconv.LABEL_CLASS: Place("label_class", "text"),
     semconv.LABEL_VALUE: Place("label_value", "number"),
 }

@@ -155,6 +155,7 @@ def prediction_batch(
         scores=_numbers(parts.get("scores", {})),
         segments=parts.get("segment", {}),
         attributions=_numbers(parts.get("attribution", {})),
+        attribution_weights=_numbers(parts.get("attribution_weight", {})).get(""),
         error=error,
         task=identity.task,
         role=identity.role,

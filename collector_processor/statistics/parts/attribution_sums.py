@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64
+from collector_processor.columns.batch import F64, PredictionBatch
 from collector_processor.statistics.fits.attribution_baseline import BINS, AttributionBaseline
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.schema import Schema
+
+MAX_WEIGHT: Final = 2.0**56
+"""Predictions that one explained row may stand for, as many as a sampled span."""
 
 
 @dataclass(slots=True)
 class AttributionSums(Part):
     """The attributions φ of ``K`` features (:func:`attributed`).
 
-    - ``sums`` ``[K, 5]``: Σ w, Σ w², Σ w φ, Σ w |φ|, Σ w φ² of the finite ones.
+    - ``sums`` ``[K, 5]``: Σ w, Σ w², Σ w φ, Σ w |φ|, Σ w φ² of the finite ones, w as :func:`row_weights` has it.
     - ``bins`` ``[K, BINS]``: their weighted counts; of size 0 without a baseline.
     """
 
@@ -37,13 +40,13 @@ class AttributionSums(Part):
         batch = rows.batch
         if not batch.attributions:
             return
-        baseline = schema.fit(AttributionBaseline)
+        baseline, rows_weights = schema.fit(AttributionBaseline), row_weights(batch)
         for place, name in enumerate(attributed(schema)):
             phi = batch.attributions.get(name)
             if phi is None:
                 continue
             known = np.isfinite(phi)
-            weights = batch.weights
+            weights = rows_weights
             if not known.all():
                 phi, weights = phi[known], weights[known]
             size, weighted = np.abs(phi), weights * phi
@@ -51,6 +54,18 @@ class AttributionSums(Part):
             if baseline is not None:
                 bins = np.searchsorted(baseline.edges[place], phi, side="right")
                 self.bins[place] += np.bincount(bins, weights, BINS)
+
+
+def row_weights(batch: PredictionBatch) -> F64:
+    """Return how many predictions the attributions of each row stand for, ``[n]``.
+
+    A sender that explains one prediction in 100 says so (``ml.attributions.weight``), so that it counts beside one that
+    explains them all as much as it has traffic. A number that cannot be a weight counts as 1.
+    """
+    said = batch.attribution_weights
+    if said is None:
+        return batch.weights
+    return batch.weights * np.where((said >= 1.0) & (said <= MAX_WEIGHT), said, 1.0)
 
 
 def attributed(schema: Schema) -> tuple[str, ...]:

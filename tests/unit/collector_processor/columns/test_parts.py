@@ -156,9 +156,9 @@ def test_what_was_packed_before_there_was_a_field_has_its_default() -> None:
 
 
 def test_a_new_field_counts_in_widths_bytes_and_names() -> None:
-    # The eight that every batch of predictions has, and two new ones that have no names.
-    assert width_of(wider(0)) == 8 + 3
-    assert width_of(everything()) == 8 + 3 + 2 + 2 + 1
+    # The nine that every batch of predictions has, and two new ones that have no names.
+    assert width_of(wider(0)) == 9 + 3
+    assert width_of(everything()) == 9 + 3 + 2 + 2 + 1
     assert bytes_of(everything()) - bytes_of(wider(0)) > 16 * 8
     names = dict(names_of(everything()))
     assert (set(names["features"]), set(names["embeddings"]), set(names["tags"]), set(names["margin"])) == (

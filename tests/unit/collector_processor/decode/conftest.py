@@ -143,6 +143,7 @@ def rows_of(batch: PredictionBatch) -> list[dict[str, object]]:
         "score": cells(Column(batch.score) if batch.score is not None else None, count),
         "value": cells(Column(batch.value) if batch.value is not None else None, count),
         "error": cells(batch.error, count),
+        "attribution weight": cells(None if (said := batch.attribution_weights) is None else Column(said), count),
     }
     columns |= {f"feature {key}": cells(column, count) for key, column in batch.features.items()}
     columns |= {f"segment {key}": cells(column, count) for key, column in batch.segments.items()}

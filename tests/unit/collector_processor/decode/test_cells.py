@@ -62,6 +62,8 @@ def test_a_text_is_shortened_at_a_whole_character() -> None:
         ("ml.feature.name", "feature", "name"),
         ("ml.segment.region", "segment", "region"),
         ("ml.attribution.age", "attribution", "age"),
+        ("ml.attribution.weight", "attribution", "weight"),
+        ("ml.attributions.weight", "attribution_weight", ""),
         ("ml.prediction.scores.yes", "scores", "yes"),
         ("ml.prediction.score", "score", ""),
         ("ml.label.class", "label_class", ""),

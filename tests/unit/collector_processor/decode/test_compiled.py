@@ -175,6 +175,7 @@ PLAIN = {
     "ml.feature.empty": None,
     "ml.segment.region": "",
     "ml.attribution.number": 0.1,
+    "ml.attributions.weight": 100.0,
     "error.type": "ValueError",
     "http.headers": ["a", {"b": b"c"}],
 }

@@ -30,7 +30,13 @@ def tables(draw: st.DrawFn) -> tuple[int, dict[str, list[Any]]]:
         columns[f"ml.feature.{key}"] = column(draw(st.sampled_from([NUMBERS, TEXTS, BOOLS])))
     for key in draw(st.lists(KEYS, unique=True, max_size=2)):
         columns[f"ml.segment.{key}"] = column(draw(st.sampled_from([TEXTS, BOOLS])))
-    for name in draw(st.lists(st.sampled_from(["ml.prediction.score", "ml.prediction.value", "ml.attribution.age"]))):
+    for name in draw(
+        st.lists(
+            st.sampled_from(
+                ["ml.prediction.score", "ml.prediction.value", "ml.attribution.age", "ml.attributions.weight"]
+            )
+        )
+    ):
         columns[name] = column(NUMBERS)
     for name in draw(st.lists(st.sampled_from(["ml.prediction.class", "ml.prediction.id"]))):
         columns[name] = column(TEXTS)

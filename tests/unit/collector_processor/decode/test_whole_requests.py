@@ -21,6 +21,7 @@ OTHERS = st.one_of(st.binary(max_size=3), st.dictionaries(st.sampled_from("ab"),
 VALUES = st.one_of(SCALARS, SCALARS, SCALARS, OTHERS, st.lists(SCALARS, max_size=3))
 NAMES = st.sampled_from([
     *("ml.feature.a", "ml.feature.b", "ml.feature.", "ml.features", "ml.segment.s", "ml.attribution.a", "ml.other"),
+    *("ml.attributions.weight",),
     *("ml.prediction.id", "ml.prediction.class", "ml.prediction.score", "ml.prediction.value", "ml.prediction.rows"),
     *("ml.prediction.scores", "ml.prediction.scores.y", "error.type", "http.route"),
     *("ml.model.version", "ml.model.task", "ml.model.role"),
@@ -39,6 +40,7 @@ PARTS = {
     "ml.prediction.class": ("class", "text"),
     "ml.prediction.score": ("score", "number"),
     "ml.prediction.value": ("value", "number"),
+    "ml.attributions.weight": ("attribution weight", "number"),
 }
 TEMPLATES = {
     "ml.feature.": ("feature", "mixed"),
@@ -123,7 +125,7 @@ def model_rows(otlp: Any, span: Any) -> tuple[list[dict[str, Any]], int]:
     count, weight, suffixed = (lengths.pop(), 1, True) if lengths else (1, 1, False)
     if not suffixed and values.get("ml.prediction.rows") is not None:
         rows = values["ml.prediction.rows"]
-        if type(rows) in (int, float) and rows >= 0 and math.isfinite(rows) and rows == int(rows):
+        if type(rows) in (int, float) and 0 <= rows < 2**63 and rows == int(rows):
             count, weight = min(int(rows), 1), int(rows)
         else:
             unsupported += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -159,3 +160,19 @@ def test_damaged_bins_are_refused(tmp_path, edges):
     path.write_text(json.dumps(document))
     with pytest.raises(ValueError, match=r"loans.json: estimator.attributions.edges"):
         load_reference(path)
+
+
+def test_explanations_of_a_sample_count_as_the_predictions_they_stand_for():
+    few, all_ = rows(400, seed=3), rows(1000, {"age": 1.0, "income": 1.0, "debt": 1.0, "size": 1.0}, seed=4)
+    sampled = replace(few, attribution_weights=np.full(400, 100.0))
+    found = measured(window_of(REFERENCE, [sampled, all_]))[semconv.ATTRIBUTION_MEAN_ABS]
+    for name, phi in few.attributions.items():
+        total = 100 * np.abs(phi).sum() + np.abs(all_.attributions[name]).sum()
+        assert found[name] == pytest.approx(total / (100 * 400 + 1000), rel=1e-12)
+
+
+@pytest.mark.parametrize("nonsense", [np.nan, 0.0, -5.0, np.inf, 1e300])
+def test_a_weight_that_is_none_counts_as_one(nonsense):
+    batch = rows(300)
+    plain = measured(window_of(REFERENCE, [batch]))
+    assert measured(window_of(REFERENCE, [replace(batch, attribution_weights=np.full(300, nonsense))])) == plain
