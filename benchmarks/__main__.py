@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks import (
     bench_emit,
+    bench_explain,
     bench_labels,
     bench_scale,
     bench_service,
@@ -21,7 +22,7 @@ from benchmarks import (
 from benchmarks.measure import Row
 
 Suite = Callable[[Callable[[str], None]], Iterator[Row]]
-SUITES = ("decode", "service", "emit", "statistics", "labels", "width", "zero_code")
+SUITES = ("decode", "service", "emit", "statistics", "labels", "width", "zero_code", "explain")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "labels": lambda progress: bench_labels.rows(progress, options.full),
         "width": bench_width.rows,
         "zero_code": bench_zero_code.rows,
+        "explain": bench_explain.rows,
     }
     start = time.monotonic()
     scaling = bench_scale.lines(_progress) if options.scale else None

@@ -34,11 +34,14 @@ ENV_MODEL_VERSION: Final = "OTEL_ML_MODEL_VERSION"
 ENV_MAX_SPAN_BYTES: Final = "OTEL_ML_MAX_SPAN_BYTES"
 ENV_FOLLOW_SAMPLER: Final = "OTEL_ML_FOLLOW_SAMPLER"
 ENV_MAX_FEATURES: Final = "OTEL_ML_MAX_FEATURES"
+ENV_EXPLAIN: Final = "OTEL_ML_EXPLAIN"
 
 DEFAULT_MAX_SPAN_BYTES: Final = 1024 * 1024
 DEFAULT_MAX_FEATURES: Final = 2000
 """Features of one model that leave the process, and that the service watches unless it is configured otherwise."""
 DEFAULT_MAX_STRING_CHARS: Final = 256
+DEFAULT_EXPLAIN: Final = 100
+"""Of this many predictions one is explained by an explainer that is passed to the model."""
 DEFAULT_MAX_FLAT_FEATURES: Final = 64
 MIN_SPAN_BYTES: Final = 4096
 MAX_ATTRIBUTES: Final = 128
@@ -65,6 +68,7 @@ _OTHERS: Final = (
     ENV_MAX_SPAN_BYTES,
     ENV_FOLLOW_SAMPLER,
     ENV_MAX_FEATURES,
+    ENV_EXPLAIN,
     "OTEL_ML_SKLEARN_METHODS",  # read by the instrumentor
     "OTEL_ML_DECODER",  # read by the service
 )
@@ -76,6 +80,7 @@ _SERVICE_LINK: Final = re.compile(r"_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|
 _CLOSE: Final = 0.85
 """Similarity from which on a name is a misspelling."""
 
+_MOST_EXPLAIN: Final = 1_000_000
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
@@ -103,6 +108,8 @@ class Config:
       sampled; by default all are sent, and the application's own spans are sampled as before.
     - ``max_features`` (``OTEL_ML_MAX_FEATURES``, 2000): of more features, the first leave; as many as the service
       watches by default (``limits.features``).
+    - ``explain`` (``OTEL_ML_EXPLAIN``, off): ``1 in 100`` sends attributions of one prediction in 100, chosen by a hash
+      of its id; a model that is given an ``explainer`` does so by default. ``off`` explains none.
     - ``max_string_chars`` (256, at least 16): longer texts are truncated.
     - ``max_flat_features`` (64): a row with more features travels as one map attribute.
 
@@ -128,6 +135,7 @@ class Config:
     max_flat_features: int | None = None
     follow_sampler: bool | None = None
     max_features: int | None = None
+    explain: str | int | None = None
 
     def __post_init__(self) -> None:
         for name in ("features_allow", "features_deny", "features_hash"):
@@ -138,6 +146,11 @@ class Config:
         _check_at_least("max_string_chars", self.max_string_chars, HASH_DIGITS)
         _check_at_least("max_flat_features", self.max_flat_features, 0)
         _check_at_least("max_features", self.max_features, 1)
+        if self.explain is not None:
+            try:
+                parse_explain(str(self.explain))
+            except ValueError as error:
+                raise ValueError(f"explain: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +171,8 @@ class Settings:
     max_flat_features: int = DEFAULT_MAX_FLAT_FEATURES
     follow_sampler: bool = False
     max_features: int = DEFAULT_MAX_FEATURES
+    explain: int | None = None
+    """Of this many predictions one is explained; 0 for none, None where nothing was set."""
 
 
 def identity(name: str | None, version: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
@@ -219,6 +234,7 @@ def resolve(
         max_flat_features=_first(chosen.max_flat_features, lambda: None, DEFAULT_MAX_FLAT_FEATURES),
         max_features=_first(chosen.max_features, lambda: env.whole(ENV_MAX_FEATURES, 1), DEFAULT_MAX_FEATURES),
         follow_sampler=_first(chosen.follow_sampler, lambda: env.switch(ENV_FOLLOW_SAMPLER, private=False), False),
+        explain=env.explain() if chosen.explain is None else parse_explain(str(chosen.explain)),
     )
     env.reject_unknown()
     return _private(settings) if env.private else settings
@@ -255,6 +271,7 @@ def _private(settings: Settings) -> Settings:
         max_flat_features=settings.max_flat_features,
         follow_sampler=settings.follow_sampler,
         max_features=settings.max_features,
+        explain=0,
     )
 
 
@@ -307,6 +324,16 @@ class _Environment:
             self.reject(name, str(error), private=True)
             return None
 
+    def explain(self) -> int | None:
+        raw = self.text(ENV_EXPLAIN)
+        if raw is None:
+            return None
+        try:
+            return parse_explain(raw)
+        except ValueError as error:
+            self.reject(ENV_EXPLAIN, str(error), private=False)
+            return None
+
     def whole(self, name: str, least: int) -> int | None:
         raw = self.text(name)
         if raw is None:
@@ -315,6 +342,25 @@ class _Environment:
             return int(raw)
         self.reject(name, f"{raw!r} is not a whole number of at least {least}", private=False)
         return None
+
+
+def parse_explain(text: str) -> int:
+    """Read of how many predictions one is explained, 0 for none.
+
+    >>> parse_explain("1 in 100"), parse_explain("20"), parse_explain("off")
+    (100, 20, 0)
+    >>> parse_explain("1%")
+    Traceback (most recent call last):
+    ...
+    ValueError: '1%' is neither a share such as '1 in 100' nor 'off'
+    """
+    plain = text.strip().lower()
+    number = plain.removeprefix("1 in ").strip()
+    if plain in _FALSE:
+        return 0
+    if not (number.isascii() and number.isdecimal()) or int(number) > _MOST_EXPLAIN or int(number) == 0:
+        raise ValueError(f"{text!r} is neither a share such as '1 in 100' nor 'off'")
+    return int(number)
 
 
 def parse_widths(text: str) -> dict[str, float]:

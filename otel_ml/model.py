@@ -11,6 +11,7 @@ from opentelemetry.trace import TracerProvider
 
 from otel_ml.config import Config
 from otel_ml.emit.emitter import Emitter
+from otel_ml.explain.explains import Explains
 from otel_ml.labels import emit_label, emit_labels
 from otel_ml.observe import ResultReader, observed_function
 from otel_ml.prediction import Prediction
@@ -35,6 +36,9 @@ class Model:
     - ``segments``: names of features whose values are also segments (``ml.segment.<key>``).
     - ``reference``: path of a reference profile, whose buckets ``ml.feature.observations`` counts; by default
       ``OTEL_ML_REFERENCE``, if that profile is for this model.
+    - ``explainer``: what attributions of one prediction in 100 (``Config.explain``) come from, beside the application's
+      threads: the fitted model, if XGBoost, LightGBM, CatBoost or scikit-learn made it, or a function from the features
+      of the call to attributions ``[rows, features]``.
     - ``config``: see :class:`~otel_ml.Config`. ``tracer_provider``, ``meter_provider``: instead of the global ones.
 
     Raises :class:`ValueError` for an invalid name, task, role or threshold. Nothing raises after that: what cannot be
@@ -81,6 +85,7 @@ class Model:
         threshold: float | None = None,
         segments: Collection[str] = (),
         reference: str | None = None,
+        explainer: object = None,
         config: Config | None = None,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
@@ -96,6 +101,7 @@ class Model:
             threshold=threshold,
             segments=segments,
             reference=reference,
+            explainer=explainer,
             config=config,
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
@@ -148,6 +154,13 @@ class Model:
         [(3, 310.0), (2, 220.0)]
         """
         return Prediction(self._emitter, features, id, segments, time_ns)
+
+    def explaining(self) -> Explains | None:
+        """Return what explains a sample of this model's predictions, for an instrumentation that has the fitted model.
+
+        None if the settings (``Config.explain``) do not ask for it.
+        """
+        return self._emitter.explaining()
 
     @overload
     def observe(self, function: Callable[P, R], /) -> Callable[P, R]: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
 from time import perf_counter, time_ns
 from types import TracebackType
@@ -14,14 +14,21 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
 from otel_ml.activity import activity
+from otel_ml.config import ATTRIBUTE_ROOM
 from otel_ml.delivery.backlog import backlog, size_of
 from otel_ml.emit.arguments import RECORD_ARGUMENTS, event_time, mapping, wrong_arguments
 from otel_ml.emit.call import RecordedCall
 from otel_ml.emit.emitter import Emitter
+from otel_ml.emit.explained import Explained, batch_job, row_job
 from otel_ml.emit.rehearsal import is_rehearsal
+from otel_ml.encode.batch import Batch
 from otel_ml.encode.row import Attributes, id_of
 from otel_ml.encode.rows import flatten, is_column, items, length
 from otel_ml.encode.shape import Features, plain_row, single, snapshot
+from otel_ml.explain.explains import Explains
+from otel_ml.explain.queue import Job
+from otel_ml.explain.queue import queue as explanations
+from otel_ml.explain.tables import kept
 from otel_ml.problems import report
 from otel_ml.semconv import BATCH_ID, ERROR_TYPE, FEATURES_WITHHELD, MODEL_NAME, PREDICTION_ID
 
@@ -33,7 +40,17 @@ class Prediction(RecordedCall):
     stays out, because messages often quote feature values).
     """
 
-    __slots__ = ("_attached", "_default_id", "_recorded", "_rows", "_span", "_start_ns", "_started_s")
+    __slots__ = (
+        "_attached",
+        "_default_id",
+        "_explained",
+        "_job",
+        "_recorded",
+        "_rows",
+        "_span",
+        "_start_ns",
+        "_started_s",
+    )
 
     def __init__(
         self,
@@ -57,6 +74,8 @@ class Prediction(RecordedCall):
         self._span: Span | None = None
         self._recorded = False
         self._rows: int | None = None
+        self._explained: Explained | None = None
+        self._job: Job | None = None
         self._attached: Token[Context] | None = None
         self._start_ns = time_ns if time_ns is None else event_time(time_ns)
         self._started_s: float | None = None
@@ -155,6 +174,8 @@ class Prediction(RecordedCall):
                 emitter.predict_span, attributes=emitter.identity, start_time=self._start_ns
             )
             recorded = self._recorded = span.is_recording()
+            if emitter.explains is not None and self._explained is None:
+                self._explained = Explained(emitter.explains, emitter.explainer, self.features)
             if recorded or emitter.observations is not None:
                 self.features = snapshot(self.features, emitter.feature_names)
             # A span that is not sampled must be current as well, or its children would be; an invalid one need not.
@@ -172,24 +193,32 @@ class Prediction(RecordedCall):
         if span is None:
             return
         duration_s = perf_counter() - (self._started_s or 0.0)
+        # The time spent on encoding is not the model's latency.
+        end_ns = (self._start_ns or 0) + int(duration_s * 1e9)
         self._started_s = None
         measuring = self._emitter.measures.active()
         if measuring or self._recorded:
             failed = None if kind is None else error_type(kind)
             try:
-                self._finish(span, duration_s, measuring, failed)
+                self._finish(span, duration_s, end_ns, measuring, failed)
             except Exception as failure:  # noqa: BLE001 - nor may our failure here
                 report("emit", "a prediction of model %r is not fully recorded", self._emitter.name, error=failure)
                 _fill(span, self._emitter, {}, failed)
         if self._attached is not None:
             detach(self._attached)
         try:
-            # The time spent on encoding is not the model's latency.
-            span.end((self._start_ns or 0) + int(duration_s * 1e9))
+            if self._job is None:
+                span.end(end_ns)
+            else:
+                explanations.put(self._job)
         except Exception as failure:  # noqa: BLE001 - the application's span processor may raise
             report("end", "a span of model %r is not ended", self._emitter.name, error=failure)
 
-    def _finish(self, span: Span, duration_s: float, measuring: bool, failed: str | None) -> None:
+    def explain_by(self, explains: Explains, model: object, table: object) -> None:
+        """Send attributions of the call if it is one of the sample: those of this fitted model for this table."""
+        self._explained = Explained(explains, model, table)
+
+    def _finish(self, span: Span, duration_s: float, end_ns: int, measuring: bool, failed: str | None) -> None:
         emitter, recorded = self._emitter, self._recorded
         if emitter.redaction.unmatched:
             emitter.redaction.check_patterns(emitter.name)
@@ -202,14 +231,17 @@ class Prediction(RecordedCall):
                 emitter.count(features)
             self._rows = features.rows
             if features.rows != 1:
-                self._finish_batch(span, features, duration_s, measuring, failed)
+                self._finish_batch(span, features, duration_s, end_ns, measuring, failed)
                 return
         self._rows = 1
         if measuring:
             emitter.measures.call(duration_s, 1, failed)
         attributes: Attributes = {}
+        explained = None if failed else self._explained
+        if explained is not None and not self._chosen(explained):
+            explained = None
         if recorded:
-            attributes = self._row_attributes(row)
+            attributes = self._row_attributes(row, 0 if explained is None else explained.width(row))
         else:
             self._add_outputs(attributes)
         if measuring:
@@ -218,12 +250,18 @@ class Prediction(RecordedCall):
             if PREDICTION_ID not in attributes:  # the service would derive it; people search for it
                 attributes[PREDICTION_ID] = self._own_id()
             _fill(span, emitter, attributes, failed)
+            if explained is not None:
+                self._job = row_job(explained, emitter, span, end_ns, ATTRIBUTE_ROOM - len(attributes))
+
+    def _chosen(self, explained: Explained) -> bool:
+        explains = explained.explains
+        return self._recorded and explains.possible and self.attributions is None and explains.sample.chooses(self.id)
 
     def _finish_batch(
-        self, span: Span, features: Features, duration_s: float, measuring: bool, failed: str | None
+        self, span: Span, features: Features, duration_s: float, end_ns: int, measuring: bool, failed: str | None
     ) -> None:
         """Put the first payload on the call's span, and each further one on a child of zero length."""
-        emitter, start_ns = self._emitter, self._start_ns or 0
+        emitter, explained = self._emitter, self._explained
         rows = features.rows
         self._choose_score(rows)
         if measuring:
@@ -231,9 +269,37 @@ class Prediction(RecordedCall):
             emitter.measures.batch(self.score, self.class_, rows)
         if not self._recorded:
             return
-        given = flatten(self.id_given)
-        shared: Attributes = {} if is_column(given) else {BATCH_ID: self.id}
-        parts = self._payloads(features, self._own_id())
+        batch = self._batch(features, self._own_id())
+        if explained is None or failed or not rows or self.attributions is not None or not explained.explains.possible:
+            self._send(span, batch, failed)
+            return
+        # Which rows are explained is decided there, too: a hash of each id is a part of what a batch costs.
+        self._job = batch_job(
+            explained,
+            emitter,
+            batch,
+            self._ids_of(batch),
+            lambda phi: batch.columns.extend(self._attribution_columns(phi)),
+            lambda: self._end(span, batch, end_ns),
+        )
+
+    def _ids_of(self, batch: Batch) -> Callable[[], Iterable[str]]:
+        base = batch.base_id
+        if self.id_given is None or not is_column(flatten(self.id_given)):
+            return lambda: (f"{base}:{row}" for row in range(batch.rows))
+        given = kept(self.id_given)
+        return lambda: (id_of(cell) or f"{base}:{row}" for row, cell in enumerate(items(flatten(given))))
+
+    def _end(self, span: Span, batch: Batch, end_ns: int) -> None:
+        try:
+            self._send(span, batch, None)
+        finally:
+            span.end(end_ns)
+
+    def _send(self, span: Span, batch: Batch, failed: str | None) -> None:
+        emitter, start_ns = self._emitter, self._start_ns or 0
+        shared: Attributes = {} if is_column(flatten(self.id_given)) else {BATCH_ID: self.id}
+        parts = self._payloads(batch)
         first = next(parts)
         backlog.add(size_of(first))
         _fill(span, emitter, {**shared, **first}, failed)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_ml.emit import instruments
 from otel_ml.encode.stream_reader import columns
+from otel_ml.explain.queue import queue as explanations
 from otel_ml.semconv import (
     ATTRIBUTION,
     BATCH,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 Cell = bool | int | float | str
 Row = dict[str, Any]
+_SETTLE_S: Final = 30.0
 _INSTALL: Final = "otel_ml.testing needs the OpenTelemetry SDK: pip install opentelemetry-sdk"
 
 
@@ -108,7 +110,8 @@ class Captured:
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
-        """All finished spans, including those of other instrumentations."""
+        """All finished spans, including those of other instrumentations; it waits for predictions being explained."""
+        explanations.settle(_SETTLE_S)
         return self._exporter.get_finished_spans()
 
     @property

@@ -159,6 +159,15 @@ def emitted_series() -> Iterator[Series]:
         "feature values by bucket of the reference profile",
         "emitted",
     )
+    yield Series(
+        prometheus_name(semconv.METRIC_ATTRIBUTIONS_DROPPED, semconv.UNIT_PREDICTION, "counter"),
+        semconv.METRIC_ATTRIBUTIONS_DROPPED,
+        "counter",
+        semconv.UNIT_PREDICTION,
+        (*model, error),
+        "predictions of the sample that is explained that were sent without attributions",
+        "emitted",
+    )
 
 
 def stopped(counter: str, labels: Sequence[str], time: str, seen: str) -> str:

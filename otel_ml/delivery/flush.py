@@ -21,6 +21,12 @@ TOTAL_S: Final = 30.0
 _STEP_S: Final = 0.01
 
 _destinations: WeakSet[Any] = WeakSet()
+_before: list[tuple[Callable[[float], object], Callable[[float], object]]] = []
+
+
+def before_flush(settle: Callable[[float], object], end: Callable[[float], object]) -> None:
+    """Call ``settle`` before a flush and ``end`` before the last one, each with the seconds that it may take."""
+    _before.append((settle, end))
 
 
 def follow(provider: Any) -> None:
@@ -58,7 +64,7 @@ def flush_at_end() -> None:
 
 def _flushed(timeout_s: float, idle_s: float) -> tuple[threading.Event, threading.Event]:
     """Flush traces and metrics side by side, and return which of both were done in time."""
-    traces, measured = _begin(flush_traces), _begin(_flush_metrics)
+    traces, measured = _begin(_flush_all_traces), _begin(_flush_metrics)
     started = monotonic()
     while not (traces.wait(_STEP_S) and measured.wait(_STEP_S)):
         now = monotonic()
@@ -83,6 +89,15 @@ def flush_traces() -> None:
     for provider in list(_destinations):
         with suppress(Exception):  # another provider may still succeed
             provider.force_flush()
+
+
+def _flush_all_traces() -> None:
+    for settle, end in _before:
+        if receiver.exiting:
+            end(IDLE_S / 2)
+        else:
+            settle(TOTAL_S)
+    flush_traces()
 
 
 def _flush_metrics() -> None:

@@ -74,8 +74,8 @@ class RecordedCall:
 
     # --- one row -------------------------------------------------------------------------------------------------
 
-    def _row_attributes(self, row: Mapping[Any, object] | None) -> Attributes:
-        """Return the attributes of a call of one row, besides the model's identity."""
+    def _row_attributes(self, row: Mapping[Any, object] | None, later: int = 0) -> Attributes:
+        """Return the attributes of a call of one row, besides the model's identity; ``later`` more are to come."""
         emitter = self._emitter
         settings = emitter.settings
         features, routes = _EMPTY if row is None else row, emitter.redaction.features
@@ -88,13 +88,15 @@ class RecordedCall:
                 sent = {name: features[name] for name in kept[: settings.max_features]}
         attributes = feature_attributes(sent, routes, settings.max_string_chars)
         if self.segments or emitter.segment_names or self.attributions is not None:
-            attributes = self._with_segments_and_attributions(features, attributes)
-        elif len(attributes) > emitter.flat_limit:
+            attributes = self._with_segments_and_attributions(features, attributes, later)
+        elif len(attributes) > min(emitter.flat_limit, ATTRIBUTE_ROOM - later):
             attributes = feature_map(attributes, settings.max_span_bytes)
         self._add_outputs(attributes)
         return attributes
 
-    def _with_segments_and_attributions(self, features: Mapping[Any, object], attributes: Attributes) -> Attributes:
+    def _with_segments_and_attributions(
+        self, features: Mapping[Any, object], attributes: Attributes, later: int
+    ) -> Attributes:
         """Add segments and attributions; the features become a map where all together are too many."""
         emitter = self._emitter
         settings, redaction = emitter.settings, emitter.redaction
@@ -107,7 +109,7 @@ class RecordedCall:
         )
         room = ATTRIBUTE_ROOM - len(extra)
         attributions = self._read_attributions(features).row or {}
-        if len(attributes) > settings.max_flat_features or len(attributes) + len(attributions) > room:
+        if len(attributes) > settings.max_flat_features or len(attributes) + len(attributions) + later > room:
             attributes = feature_map(attributes, settings.max_span_bytes)
         extra.update(attribution_attributes(attributions, redaction.attributions, room - len(attributes)))
         attributes.update(extra)
@@ -146,18 +148,17 @@ class RecordedCall:
 
     # --- many rows -----------------------------------------------------------------------------------------------
 
-    def _payloads(self, features: Features, default_id: str) -> Iterator[Attributes]:
-        """Return the attributes of each span of a call of many rows, first to last."""
+    def _batch(self, features: Features, default_id: str) -> Batch:
+        """Return the columns of a call of many rows."""
         rows = features.rows
         if rows == 0:
-            nothing: Attributes = {PREDICTION_ROWS: 0}
-            return iter([nothing])
+            return Batch(0)
         feature_columns = features.columns or _EMPTY
         columns = [
             *self._feature_columns(feature_columns),
             *self._segment_columns(feature_columns),
             *self._output_columns(rows),
-            *self._attribution_columns(feature_columns),
+            *self._attribution_columns(self._read_attributions(feature_columns).columns or _EMPTY),
         ]
         base, own = default_id, True
         if self.id_given is not None:
@@ -165,7 +166,14 @@ class RecordedCall:
                 columns.append(BatchColumn(PREDICTION_ID, self.id_given, "id"))
             else:
                 base, own = id_of(self.id_given) or default_id, False
-        return payloads(Batch(rows, columns, dict(by_class(self.scores or _EMPTY)), base, own), self._emitter.limits)
+        return Batch(rows, columns, dict(by_class(self.scores or _EMPTY)), base, own)
+
+    def _payloads(self, batch: Batch) -> Iterator[Attributes]:
+        """Return the attributes of each span of a call of many rows, first to last."""
+        if batch.rows == 0:
+            nothing: Attributes = {PREDICTION_ROWS: 0}
+            return iter([nothing])
+        return payloads(batch, self._emitter.limits)
 
     def _feature_columns(self, features: Mapping[Any, object]) -> Iterator[BatchColumn]:
         routes, limit = self._emitter.redaction.features, self._emitter.settings.max_features
@@ -200,9 +208,8 @@ class RecordedCall:
             else:
                 report_misfit(attribute, 1, rows)
 
-    def _attribution_columns(self, features: Mapping[Any, object]) -> Iterator[BatchColumn]:
+    def _attribution_columns(self, columns: Mapping[Any, object]) -> Iterator[BatchColumn]:
         routes = self._emitter.redaction.attributions
-        columns = self._read_attributions(features).columns or _EMPTY
         kept = [(route[0], cells) for name, cells in columns.items() if (route := routes[name]) is not None]
         limit = self._emitter.settings.max_features
         if len(kept) > limit:

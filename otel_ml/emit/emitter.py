@@ -11,7 +11,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_ml.classes import canonical_class
-from otel_ml.config import ATTRIBUTE_ROOM, ENV_MODEL_NAME, Config, identity, resolve
+from otel_ml.config import ATTRIBUTE_ROOM, DEFAULT_EXPLAIN, ENV_MODEL_NAME, Config, identity, resolve
 from otel_ml.delivery.start import start
 from otel_ml.emit import instruments
 from otel_ml.emit.measure import Measures
@@ -20,6 +20,8 @@ from otel_ml.emit.redaction import Redaction
 from otel_ml.encode.batch import PayloadLimits
 from otel_ml.encode.scalar import class_text, clean_text
 from otel_ml.encode.shape import Features
+from otel_ml.explain.explains import Explains
+from otel_ml.explain.sample import Sample
 from otel_ml.problems import report
 from otel_ml.semconv import (
     FRAMEWORK_NAME,
@@ -74,6 +76,7 @@ class Emitter:
         threshold: float | None = None,
         segments: Collection[str] = (),
         reference: str | None = None,
+        explainer: object = None,
         config: Config | None = None,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
@@ -107,6 +110,8 @@ class Emitter:
         )
         if self.enabled:
             start()
+        self.explainer = explainer
+        self.explains = None if explainer is None else self.explaining(DEFAULT_EXPLAIN)
         self._profile = load_profile(self.settings, self.name)
         self._providers = (tracer_provider, meter_provider)
         self.observations: Observations | None = None
@@ -121,6 +126,14 @@ class Emitter:
         self.measures = Measures(meters, self.model_attributes)
         if self._profile is not None and self.enabled:
             self.observations = meters.observe(self.model_attributes, self._profile, self.redaction)
+
+    def explaining(self, default: int = 0) -> Explains | None:
+        """Return what explains the sample that the settings ask for, else one prediction in ``default``; or None."""
+        settings = self.settings
+        one_in = default if settings.explain is None else settings.explain
+        if not one_in or not settings.capture_features or not self.enabled:
+            return None
+        return Explains(Sample(one_in), self.name, self.feature_names, self.positive_class)
 
     def count(self, features: Features) -> None:
         """Count the features by the buckets of the reference profile, if there is one."""

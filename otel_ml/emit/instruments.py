@@ -23,12 +23,14 @@ from otel_ml.semconv import (
     FEATURE_BUCKET,
     FEATURE_NAME,
     INSTRUMENTATION_SCOPE,
+    METRIC_ATTRIBUTIONS_DROPPED,
     METRIC_FEATURE_OBSERVATIONS,
     METRIC_PREDICTION_DURATION,
     METRIC_PREDICTION_ROWS,
     METRIC_PREDICTION_SCORE,
     SCHEMA_URL,
     UNIT_OBSERVATION,
+    UNIT_PREDICTION,
     UNIT_RATIO,
     UNIT_ROW,
     UNIT_SECOND,
@@ -74,6 +76,11 @@ class Meters:
             UNIT_RATIO,
             "Scores of predictions; an even sample of a batch.",
             explicit_bucket_boundaries_advisory=SCORE_EDGES,
+        )
+        self.unexplained = meter.create_counter(
+            METRIC_ATTRIBUTIONS_DROPPED,
+            UNIT_PREDICTION,
+            "Predictions of the sample that is explained that were sent without attributions.",
         )
         self._meter = meter
         self._observations: dict[object, tuple[Mapping[str, str], Observations]] = {}

@@ -18,12 +18,13 @@ BATCH_SCORES: Final = 64
 class Measures:
     """The histograms of one model; ``active`` checks whether measurements go anywhere."""
 
-    __slots__ = ("_attributes", "_duration", "_rows", "_score", "active")
+    __slots__ = ("_attributes", "_duration", "_rows", "_score", "_unexplained", "active")
 
     def __init__(self, meters: Meters, model_attributes: Mapping[str, str]) -> None:
         self._duration = meters.duration
         self._rows = meters.rows
         self._score = meters.score
+        self._unexplained = meters.unexplained
         self._attributes = model_attributes
         self.active = meters.active
 
@@ -32,6 +33,10 @@ class Measures:
         attributes = self._attributes
         self._duration.record(duration_s, {**attributes, ERROR_TYPE: error_type} if error_type else attributes)
         self._rows.record(rows, attributes)
+
+    def unexplained(self, rows: int, error_type: str) -> None:
+        """Count predictions that were to be explained and are not."""
+        self._unexplained.add(rows, {**self._attributes, ERROR_TYPE: error_type})
 
     def row(self, outputs: Attributes) -> None:
         """Record the score of a call of one row."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -42,6 +41,6 @@ class Batch:
 
     rows: int
     columns: list[BatchColumn] = field(default_factory=list[BatchColumn])
-    scores: Mapping[str, object] = field(default_factory=dict[str, object])
+    scores: dict[str, object] = field(default_factory=dict[str, object])
     base_id: str = ""
     own_ids: bool = True

@@ -126,11 +126,15 @@ def class_labels(classes: Any) -> Any:
 
 def begin_by_method(description: Description, model: Model) -> dict[str, Begin]:
     """Return how a call is observed, for each method that predicts; the estimator itself is not referenced."""
+    explains = model.explaining()
 
     def begin(record: Record, estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started | None:
         if kwargs and any(kwargs.get(name) for name in _NOT_PREDICTIONS):
             return None
-        prediction = model.predict(features_of(args, kwargs))
+        table = features_of(args, kwargs)
+        prediction = model.predict(table)
+        if explains is not None and table is not None:
+            prediction.explain_by(explains, estimator, table)
         return Started(prediction, partial(record, prediction, estimator))
 
     if description.kind == "regressor":

@@ -18,6 +18,7 @@ def test_emitted_series_are_those_of_the_instrumentation() -> None:
     meters = Meters(MeterProvider([reader]))
     for instrument in (meters.duration, meters.rows, meters.score):
         instrument.record(0.5)
+    meters.unexplained.add(1)
     found = reader.get_metrics_data()
     assert found is not None
     emitted = {
