@@ -15,6 +15,7 @@ from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.base import Metric
 from collector_processor.monitors.certain_drop import CERTAIN_METRICS
+from collector_processor.monitors.further_performance import FURTHER_METRICS
 from collector_processor.monitors.performance import METRICS
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration
@@ -28,6 +29,8 @@ _VALUES: Final[Mapping[str, Sequence[str]]] = {
     semconv.PERFORMANCE_METRIC: tuple(METRICS),
 }
 """Attributes whose values are a closed set."""
+_FIGURES: Final = frozenset(metric.name for metric in (*METRICS.values(), *FURTHER_METRICS.values()))
+"""Figures of performance that labels, estimates and restated windows all have."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _ATTRIBUTES: Final = tuple(dict.fromkeys(key for metric in GAUGES.values() for key in metric.attributes))
 
@@ -300,4 +303,15 @@ def _rule(name: str, settings: RuleSettings, base: AlertRule | None) -> AlertRul
         # The built-in text contains the built-in threshold.
         "description": "" if changed or settings.measurement is not None else None,
     }
-    return replace(rule, **{key: value for key, value in given.items() if value is not None})
+    return _of_labels(replace(rule, **{key: value for key, value in given.items() if value is not None}))
+
+
+def _of_labels(rule: AlertRule) -> AlertRule:
+    """Return a rule on a figure of performance as one on what labels say, unless it names the source.
+
+    The same figure is also estimated before labels come, and restated when more have come: a rule from before there
+    was an estimate would fire on that, and one problem would be three alerts.
+    """
+    if rule.measurement not in _FIGURES or semconv.PERFORMANCE_SOURCE in dict(rule.where):
+        return rule
+    return replace(rule, where=(*rule.where, (semconv.PERFORMANCE_SOURCE, (semconv.SOURCE_LABELS,))))

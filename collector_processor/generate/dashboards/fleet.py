@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from collector_processor.generate.catalog import FEATURE, METHOD, MODEL, ROLE, SEGMENT, VERSION, Catalog, stopped
-from collector_processor.generate.dashboards.generic import aggregated, sentence, title_of
+from collector_processor.generate.catalog import (
+    FEATURE,
+    METHOD,
+    MODEL,
+    ROLE,
+    SEGMENT,
+    SOURCE,
+    VERSION,
+    Catalog,
+    stopped,
+)
+from collector_processor.generate.dashboards.generic import REALIZED, aggregated, sentence, title_of
 from collector_processor.generate.dashboards.plan import (
     DATASOURCE,
     FLEET_UID,
@@ -80,7 +90,8 @@ class _Fleet:
         """Return the query of the newest value of each model and version, over all rows."""
         series = self._catalog[metric]
         whole = f',{SEGMENT}=""' if SEGMENT in series.labels else ""
-        return aggregated("max", series.now(_CHOSEN + whole), _KEYS)
+        labeled = f",{REALIZED}" if SOURCE in series.labels else ""
+        return aggregated("max", series.now(_CHOSEN + whole + labeled), _KEYS)
 
     def _share(self) -> float:
         """Return the limit of the share of drifted features."""

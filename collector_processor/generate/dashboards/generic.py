@@ -12,6 +12,7 @@ from collector_processor.generate.catalog import (
     ROLE,
     SEGMENT,
     SEGMENT_VALUE,
+    SOURCE,
     VERSION,
     Series,
 )
@@ -22,6 +23,8 @@ ONE_MODEL: Final = f'{MODEL}="$model",{VERSION}=~"$version"'
 """Selects the model of the board; the choice *All* also matches an absent version."""
 WHOLE: Final = f'{SEGMENT}=""'
 """Excludes the series of segments."""
+REALIZED: Final = f'{SOURCE}="{semconv.SOURCE_LABELS}"'
+"""Selects what labels say of performance, not what was estimated before they came."""
 ONE_SERVICE: Final = 'job=~"$job",instance=~"$instance"'
 LEVELS: Final = (0.5, 0.95, 0.99)
 PANELS_OF_A_ROW: Final = 3

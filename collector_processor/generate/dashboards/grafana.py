@@ -135,7 +135,8 @@ def _timeseries(panel: Panel) -> types.Panel:
         style = common.GraphThresholdsStyleConfig().mode(options.GraphThresholdsStyleMode("dashed"))
         builder = builder.thresholds_style(style)
     dashes = types.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [6, 6]})
-    return builder.override_by_regexp("/^threshold /", [dashes]).build()
+    dots = types.DynamicConfigValue("custom.lineStyle", {"fill": "dot", "dash": [0, 8]})
+    return builder.override_by_regexp("/^threshold /", [dashes]).override_by_regexp("/^(from|to) /", [dots]).build()
 
 
 def _stat(panel: Panel) -> types.Panel:

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator
 from typing import Final
 from urllib.parse import quote
 
-from collector_processor.generate.catalog import FEATURE, METHOD, MODEL, ROLE, SEGMENT, VERSION, Catalog, Series
+from collector_processor.generate.catalog import FEATURE, METHOD, MODEL, ROLE, SEGMENT, SOURCE, VERSION, Catalog, Series
 from collector_processor.generate.dashboards.fairness import fairness_panels
 from collector_processor.generate.dashboards.generic import (
     ONE_MODEL,
+    REALIZED,
     WHOLE,
     aggregated,
     emitted_panel,
@@ -18,6 +19,7 @@ from collector_processor.generate.dashboards.generic import (
     sentence,
     title_of,
 )
+from collector_processor.generate.dashboards.performance import performance_panels
 from collector_processor.generate.dashboards.plan import (
     DATASOURCE,
     MODEL_UID,
@@ -124,11 +126,13 @@ class _Model:
     def rows(self) -> tuple[Row, ...]:
         """Return the rows in the order of the registry, with hand-drawn panels first in each."""
         fairness, of_fairness = fairness_panels(self._catalog, self._limits, self._links)
+        performance, of_performance = performance_panels(self._catalog, self._limits, self._links)
         drawn = {
-            "At a glance": self._glance(), "Latency": (self._latency(),), "Drift": self._drift(), "Fairness": fairness,
+            "At a glance": self._glance(), "Latency": (self._latency(),), "Drift": self._drift(),
+            "Performance": performance, "Fairness": fairness,
         }  # fmt: skip
         derived = self._catalog.of("derived")
-        rest = [item for item in derived if item.metric not in (*_LATENCIES, *_DRIFTS, *of_fairness)]
+        rest = [item for item in derived if item.metric not in {*_LATENCIES, *_DRIFTS, *of_fairness, *of_performance}]
         order = ["At a glance", *dict.fromkeys([*_ROWS.values(), *(row_of(item) for item in derived)])]
         rows: list[Row] = []
         for title in order:
@@ -164,7 +168,8 @@ class _Model:
         for metric, unit in wanted:
             series = self._catalog[metric]
             whole = f",{WHOLE}" if SEGMENT in series.labels else ""
-            expr = aggregated("max", series.now(ONE_MODEL + whole), [VERSION])
+            labeled = f",{REALIZED}" if SOURCE in series.labels else ""
+            expr = aggregated("max", series.now(ONE_MODEL + whole + labeled), [VERSION])
             query = Query(expr, f"{{{{{VERSION}}}}}", instant=True)
             panels.append(
                 Panel(
