@@ -8,7 +8,8 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, I64, Mask, PredictionBatch
+from collector_processor.columns.batch import F64, I32, I64
+from collector_processor.statistics.calls import calls_of
 from collector_processor.statistics.classes import class_slots, known_classes
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.parts.base import Part, Rows
@@ -16,8 +17,6 @@ from collector_processor.statistics.predicted import predicted_codes
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import grown
 
-LARGEST_CALL: Final = 1000
-"""Rows of a call that may be alike. A larger call is a batch job, whose rows count as independent."""
 JOINT_VALUES: Final = 16
 """Values of a segment, the first that came, that are counted jointly with those of another; the rest are together."""
 JOINT_CLASSES: Final = 8
@@ -71,7 +70,7 @@ class Selections(Part):
         if rows.failed is not None:
             counted &= ~rows.failed
         self._grow(schema)
-        slots, weights, calls, groups = class_slots(codes), rows.batch.weights, _calls(rows.batch), rows.groups
+        slots, weights, calls, groups = class_slots(codes), rows.batch.weights, calls_of(rows.batch), rows.groups
         if not counted.all():
             slots, weights, groups = slots[counted], weights[counted], groups[counted]
             calls = None if calls is None else calls[counted]
@@ -171,29 +170,3 @@ def _sizes(schema: Schema) -> tuple[int, int, int]:
     if schema.task == "regression":
         return len(schema.groups) + 1, 0, 0
     return len(schema.groups) + 1, len(schema.classes), segments * (segments - 1) // 2
-
-
-def _calls(batch: PredictionBatch) -> I64 | None:
-    """Return the number of each row's call ``[n]``; None if every row is its own.
-
-    A call begins with a row that has a duration, or another event time than the row before it. Without any duration, as
-    in a table, and in calls of more than :data:`LARGEST_CALL` rows, each row counts as its own call.
-    """
-    begins = _begins(batch)
-    if begins is None:
-        return None
-    call = np.cumsum(begins) - 1
-    large = np.bincount(call) > LARGEST_CALL
-    if large.any():
-        alone = np.flatnonzero(large[call])
-        call[alone] = call[-1] + 1 + np.arange(len(alone))
-    return call
-
-
-def _begins(batch: PredictionBatch) -> Mask | None:
-    begins = np.isfinite(batch.duration_s)
-    if not begins.any():
-        return None
-    begins[0] = True
-    begins[1:] |= batch.time_ns[1:] != batch.time_ns[:-1]
-    return None if begins.all() else begins
