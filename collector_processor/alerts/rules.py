@@ -140,6 +140,12 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         "than chance explains once in 10,000 windows.",
     ),
     _rule(
+        "harmful_shift", semconv.ESTIMATE_HARM_ALARM, "above", 0.5,
+        summary="rows come that the model is expected to be wrong about more often",
+        description="Before any label: by their features and scores, the newest predictions are expected to be wrong "
+        "more often than those of the reference, or by more.",
+    ),
+    _rule(
         "concept_drift", semconv.CONCEPT_ALARM, "above", 0.5, severity="critical",
         summary="the world has changed: labels no longer have the probability that scores stand for",
         description="Rows with the same score come true more often, or less often, than in the reference. Whichever "

@@ -74,3 +74,25 @@ def bernoulli_increments(count: F64, ones: F64, low: F64, high: F64, steps: tupl
     above = k * np.log(up / high) + (n - k) * np.log1p(-step)
     below = k * np.log1p(-step) + (n - k) * np.log((1.0 - down) / (1.0 - low))
     return np.concatenate((above, below), axis=1)
+
+
+def weighted_increments(weight: F64, squares: F64, limit: float, bets: tuple[float, ...]) -> F64:
+    """Return the log of the e-values against a mean of at most ``limit``, ``[bets]``, of rows with weights w.
+
+    ``weight`` ``[2]`` is Σ w and Σ w x, ``squares`` ``[3]`` is Σ w², Σ w² x and Σ w² x², of values x within [0, 1]. A
+    row counts w / c, c = Σ w² / Σ w, so that equal weights change nothing. The bound needs limit · w ≤ c of each row.
+
+    >>> one = weighted_increments(np.array([1000.0, 300.0]), np.array([1000.0, 300.0, 300.0]), 0.2, BETS)
+    >>> one.round(1).tolist()
+    [1.0, 2.9, 8.8, 17.5]
+    >>> twice = weighted_increments(np.array([2000.0, 600.0]), np.array([4000.0, 1200.0, 1200.0]), 0.2, BETS)
+    >>> bool(np.allclose(one, twice))
+    True
+    """
+    if not (weight[0] > 0.0 and squares[0] > 0.0):
+        return np.zeros(len(bets))
+    scale = squares[0] / weight[0]
+    gain = (weight[1] - limit * weight[0]) / scale
+    around = max(float(squares[2] - 2.0 * limit * squares[1] + limit**2 * squares[0]), 0.0) / scale**2
+    bet = np.array(bets)
+    return bet * gain + (np.log1p(-bet) + bet) * around

@@ -8,18 +8,21 @@ from typing import ClassVar, Final
 import numpy as np
 
 from collector_processor.columns.batch import F64, Mask
-from collector_processor.monitors.attributes import Attributes
+from collector_processor.monitors.attributes import SEGMENT_KEYS, Attributes
+from collector_processor.monitors.attributes import group_attributes as attributes_of
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.comparisons import rows_per_weight
+from collector_processor.monitors.estimate_settings import ADAPTIVE, EstimateSettings
 from collector_processor.monitors.expected_ranking import ExpectedBins
 from collector_processor.monitors.further_performance import FURTHER_METRICS
 from collector_processor.monitors.performance import LOWER, METRICS, ROUNDING, UPPER, LeastLabels, labeled_attributes
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.accumulate import SCORE_COLUMN
-from collector_processor.statistics.estimates import positive_curve
+from collector_processor.statistics.estimates import adaptive_trees, positive_curve
 from collector_processor.statistics.fits.baseline import Baseline, Figure
 from collector_processor.statistics.fits.calibration import Curve
+from collector_processor.statistics.parts.adaptive import AdaptiveSums
 from collector_processor.statistics.parts.estimated import EstimatedSums
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
@@ -55,6 +58,13 @@ UPPER_LIMIT: Final = Metric(
     "three standard deviations above the mean of a figure over ten parts of the reference",
     _OF_ALL,
 )
+UNSUPPORTED: Final = Metric(
+    semconv.ESTIMATE_UNSUPPORTED,
+    _RATIO,
+    "share of the rows that have fewer than 30 rows of the reference like them, or a category or number that it lacks: "
+    "where it is large, estimated performance is not to be relied on",
+    SEGMENT_KEYS,
+)
 
 
 class EstimatedPerformanceMonitor:
@@ -68,17 +78,28 @@ class EstimatedPerformanceMonitor:
     The assumption is that a score means what it meant in the reference: a changed population is seen, a changed world
     is not. Labels show that (``ml.concept.divergence``).
 
+    Where the reference has trees that look at the features, and unless ``method`` is ``cbpe``, they correct each
+    probability: see ``docs/methods/adaptive_estimate.md``. ``ml.estimate.unsupported`` says how far they can.
+
     Left out: groups with fewer than ``min_labels`` rows, or with more than 1 % without an estimate, and what has no
     denominator. Source: NannyML; J. Kivimäki et al., "Performance estimation in binary classification using calibrated
     confidence", 2025.
     """
 
     name: ClassVar[str] = "estimated_performance"
-    metrics: ClassVar[Sequence[Metric]] = (*ESTIMATED_METRICS.values(), LOWER, UPPER, LOWER_LIMIT, UPPER_LIMIT)
-    sections: ClassVar[Mapping[str, type[Settings]]] = {WINDOW: LeastLabels}
+    metrics: ClassVar[Sequence[Metric]] = (
+        *ESTIMATED_METRICS.values(),
+        LOWER,
+        UPPER,
+        LOWER_LIMIT,
+        UPPER_LIMIT,
+        UNSUPPORTED,
+    )
+    sections: ClassVar[Mapping[str, type[Settings]]] = {WINDOW: LeastLabels, "estimate": EstimateSettings}
 
-    def __init__(self, least: LeastLabels) -> None:
+    def __init__(self, least: LeastLabels, settings: EstimateSettings) -> None:
         self._least_rows = least.min_labels
+        self._adaptive = settings.method == ADAPTIVE
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the estimated figures of all groups with enough rows."""
@@ -86,20 +107,29 @@ class EstimatedPerformanceMonitor:
         if curve is None:
             return []
         sums = window.pane.further[EstimatedSums]
-        groups = np.flatnonzero(known_groups(sums, self._least_rows)).tolist()
+        known = known_groups(sums, self._least_rows)
+        moved = adaptive_sums(window) if self._adaptive else None
+        by_class = sums.by_class
+        if moved is not None:
+            by_class, evaluated = corrected(by_class, moved)
+            known &= evaluated >= self._least_rows
+        groups = np.flatnonzero(known).tolist()
         if not groups:
             return []
         with np.errstate(divide="ignore", invalid="ignore"):
-            figures = confusion(sums.by_class)
+            figures = confusion(by_class)
         if groups[0] == 0:
-            figures |= ranking(window, reference, curve)
+            figures |= ranking(window, reference, curve, None if moved is None else moved.by_score)
         rows = sums.by_class[:, :, 0].sum(axis=1) * rows_per_weight(window.pane)
         baseline = window.schema.fit(Baseline)
-        known = {} if baseline is None else baseline.figures
+        usual = {} if baseline is None else baseline.figures
         return [
             each
             for group in groups
-            for each in _of_group(window, group, figures, known, float(rows[group]))
+            for each in (
+                *_of_group(window, group, figures, usual, float(rows[group])),
+                *(() if moved is None else _unsupported(window, group, moved)),
+            )
             if np.isfinite(each.value)
         ]
 
@@ -110,6 +140,25 @@ def known_groups(sums: EstimatedSums, least: float) -> Mask:
     without = np.zeros(len(rows))
     without[: len(sums.without)] = sums.without[: len(rows)]
     return (rows >= least * (1.0 - ROUNDING)) & (without <= WITHOUT * (rows + without))
+
+
+def adaptive_sums(window: Window) -> AdaptiveSums | None:
+    """Return how far the adaptive estimate is from the calibrated one; None where it does not exist."""
+    return None if adaptive_trees(window.schema) is None else window.pane.further[AdaptiveSums]
+
+
+def corrected(by_class: F64, moved: AdaptiveSums) -> tuple[F64, F64]:
+    """Return calibrated sums ``[G, 2, 3]`` as the adaptive estimate has them, and the evaluated rows ``[G]``.
+
+    A segment value that only one of the two has seen yet has no evaluated rows.
+    """
+    size = min(len(by_class), len(moved.by_class))
+    found, evaluated = by_class.copy(), np.zeros(len(by_class))
+    positives = by_class[:size, :, 1:].sum(axis=2) + moved.by_class[:size, :, 1]
+    found[:size, :, 1] = np.clip(positives, 0.0, np.maximum(by_class[:size, :, 0], 0.0))
+    found[:size, :, 2] = 0.0
+    evaluated[:size] = moved.evaluated[:size]
+    return found, evaluated
 
 
 def share_without(window: Window) -> float:
@@ -142,17 +191,35 @@ def confusion(by_class: F64) -> dict[str, F64]:
     }
 
 
-def ranking(window: Window, reference: Reference, curve: Curve) -> dict[str, F64]:
-    """Return the figures of all rows that the order of the scores decides, ``[1]`` each; NaN where they are unsure."""
+def ranking(window: Window, reference: Reference, curve: Curve, moved: F64 | None = None) -> dict[str, F64]:
+    """Return the figures of all rows that the order of the scores decides, ``[1]`` each; NaN where they are unsure.
+
+    ``moved`` ``[B]`` is what the adaptive estimate adds to the expected positives of each bin of the score.
+    """
     schema, pane = window.schema, window.pane
     if SCORE_COLUMN not in schema.numeric:
         return {}
     place = schema.numeric.index(SCORE_COLUMN)
     scale = rows_per_weight(pane)
     bins = ExpectedBins.of(
-        curve, schema.edges[place], pane.counts[place] * scale, pane.excess[place] * scale, reference.pane.counts[place]
+        curve,
+        schema.edges[place],
+        pane.counts[place] * scale,
+        pane.excess[place] * scale,
+        reference.pane.counts[place],
+        None if moved is None else moved * scale,
     )
-    return {"roc_auc": np.array([bins.area()]), "average_precision": np.array([bins.precision()])}
+    figures = {"roc_auc": bins.area(), "average_precision": bins.precision()}
+    return {name: np.clip([value], 0.0, 1.0) for name, value in figures.items()}
+
+
+def _unsupported(window: Window, group: int, moved: AdaptiveSums) -> Iterator[Measurement]:
+    """Yield the share of a group's evaluated rows that have few rows of the reference like them, or none."""
+    weight = float(moved.by_class[group, :, 0].sum())
+    if weight > 0.0:
+        share = min(max(float(moved.unsupported[group]) / weight, 0.0), 1.0)
+        attributes = attributes_of(window.model, window.schema, group)
+        yield Measurement(UNSUPPORTED.name, share, UNSUPPORTED.unit, attributes, window.end_ns)
 
 
 def _of_group(

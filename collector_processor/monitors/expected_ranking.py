@@ -30,8 +30,12 @@ class ExpectedBins:
     spread: F64
 
     @classmethod
-    def of(cls, curve: Curve, edges: F64, counts: F64, excess: F64, reference: F64) -> ExpectedBins:
+    def of(
+        cls, curve: Curve, edges: F64, counts: F64, excess: F64, reference: F64, moved: F64 | None = None
+    ) -> ExpectedBins:
         """Return the bins between edges ``[E]`` with counts and Σ (score − lower edge) ``[E + 1]``.
+
+        ``moved`` ``[E + 1]`` is by how many more rows of each bin are expected to be positive than the curve says.
 
         The curve is linear within a bin, so the mean of its values is its value at the mean. Where the ``reference``
         has no rows ``[E + 1]``, those of a window may well be of one value.
@@ -46,7 +50,8 @@ class ExpectedBins:
         rise = curve.read(upper - SINGLE_BIN * np.abs(np.where(np.isfinite(upper), upper, 0.0))) - curve.read(inner)
         single = single_value_bins(edges, len(counts))[used]
         rise = np.where(single, 0.0, np.maximum(rise, 0.0))
-        return cls(rows, rows * p, rise, (reference[used] > 0.0).astype(np.float64))
+        positive = rows * p if moved is None else rows * p + moved[used]
+        return cls(rows, positive, rise, (reference[used] > 0.0).astype(np.float64))
 
     def area(self) -> float:
         """Return the expected ROC AUC; NaN if it is not known well enough, or without one of the classes.

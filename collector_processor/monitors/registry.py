@@ -17,6 +17,7 @@ from collector_processor.monitors.estimated_errors import EstimatedErrorMonitor
 from collector_processor.monitors.estimated_performance import EstimatedPerformanceMonitor
 from collector_processor.monitors.fairness import FairnessMonitor
 from collector_processor.monitors.further_performance import FurtherPerformanceMonitor
+from collector_processor.monitors.harm import HarmMonitor
 from collector_processor.monitors.interval_monitor import IntervalMonitor
 from collector_processor.monitors.missing_rise import MissingRiseMonitor
 from collector_processor.monitors.missing_shift import MissingShiftMonitor
@@ -46,6 +47,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     FairnessMonitor,
     MissingRiseMonitor,
     MissingShiftMonitor,
+    HarmMonitor,
     ConceptMonitor,
     StreamDetectorMonitor,
     PairMonitor,

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 
 from collector_processor.columns.batch import F64, Column, ModelKey, PredictionBatch
-from collector_processor.monitors.estimated_performance import ESTIMATED_METRICS, EstimatedPerformanceMonitor
+from collector_processor.monitors.estimate_settings import EstimateSettings
+from collector_processor.monitors.estimated_performance import (
+    ESTIMATED_METRICS,
+    EstimatedPerformanceMonitor,
+)
 from collector_processor.monitors.performance import LeastLabels
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
@@ -22,7 +26,7 @@ from verification.topic import Check, Findings, Progress, Table, Topic, largest
 
 ORACLE = Oracle("nannyml")
 MODEL = ModelKey("m", "1")
-MONITOR = EstimatedPerformanceMonitor(LeastLabels())
+MONITOR = EstimatedPerformanceMonitor(LeastLabels(), EstimateSettings())
 LEAST = 50
 DATA = {
     "car loans": ("synthetic_car_loan_reference.csv", "synthetic_car_loan_analysis.csv",

@@ -124,3 +124,27 @@ def used_inputs(trees: Trees, always: int) -> tuple[Trees, I64]:
     """
     used = np.unique(np.append(trees.feature, always))
     return replace(trees, feature=np.searchsorted(used, trees.feature).astype(np.int32)), used.astype(np.int64)
+
+
+def with_steps(trees: Trees, feature: int, edges: F64, steps: F64) -> Trees:
+    """Return the trees and one more, which adds a step of its input: the first one up to the first edge, and so on.
+
+    >>> one = Trees.of([0], [1], [0.5], [-1], [-2], [False], [10.0, 20.0])
+    >>> with_steps(one, 0, np.array([3.0]), np.array([1.0, 2.0])).sums(np.array([[3.0, 0.0], [3.1, 0.6]])).tolist()
+    [11.0, 22.0]
+    """
+    nodes, leaves, count = len(trees.feature), len(trees.values), len(edges)
+    place = np.arange(count, dtype=np.int32)
+    last = place == count - 1
+    right = np.where(last, -1 - (leaves + count), nodes + 1 + place)
+    return replace(
+        trees,
+        roots=np.append(trees.roots, np.int32(nodes if count else -1 - leaves)),
+        feature=np.append(trees.feature, np.full(count, feature, np.int32)),
+        threshold=np.append(trees.threshold, edges),
+        left=np.append(trees.left, (-1 - (leaves + place)).astype(np.int32)),
+        right=np.append(trees.right, right.astype(np.int32)),
+        missing_left=np.append(trees.missing_left, np.zeros(count, np.bool_)),
+        sets=np.append(trees.sets, np.full(count, -1, np.int32)),
+        values=np.append(trees.values, steps),
+    )

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I64, PredictionBatch
+from collector_processor.columns.batch import F64, I64
+from collector_processor.statistics.calls import calls_of
 from collector_processor.statistics.classes import known_classes
 from collector_processor.statistics.estimates import estimate_weights, estimates, positive_curve
 from collector_processor.statistics.evaluated import evaluated_weights
@@ -20,12 +21,12 @@ from collector_processor.statistics.schema import Schema
 
 @dataclass(slots=True)
 class HarmSums(Part):
-    """Sums of the rows that are evaluated, without their weights; size 0 without estimates.
+    """Sums of the rows that are evaluated; size 0 without estimates.
 
     g is the probability that the predicted class is wrong, or the expected absolute error as a share of the greatest
-    one that is common in the reference, at most 1.
+    one that is common in the reference, at most 1. w is how many predictions the row stands for.
 
-    - ``sums`` ``[3]``: number, Σ g and Σ g².
+    - ``sums`` ``[6]``: number of rows, Σ w, Σ w g, Σ w², Σ w² g and Σ w² g².
     - ``calls`` ``[4]``, for how alike the rows of a call are: of neighbors a and b in one call their number,
       Σ g(a) g(b) and Σ (g(a) + g(b)) / 2; and the sum over calls of their number of rows, squared.
     """
@@ -40,14 +41,15 @@ class HarmSums(Part):
     def empty(cls, schema: Schema) -> HarmSums:
         """Return the sums of nothing."""
         known = _has_estimates(schema)
-        return cls(np.zeros(3 if known else 0), np.zeros(4 if known else 0))
+        return cls(np.zeros(6 if known else 0), np.zeros(4 if known else 0))
 
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add the rows that are evaluated."""
         expected = estimates(schema, rows.batch) if _has_estimates(schema) else None
         if expected is None:
             return
-        chosen = np.flatnonzero(~np.isnan(expected) & (_weights(schema, rows) > 0.0))
+        weights = _weights(schema, rows)
+        chosen = np.flatnonzero(~np.isnan(expected) & (weights > 0.0))
         g = expected[chosen]
         losses = schema.fit(LossTrees)
         if losses is not None:
@@ -57,22 +59,33 @@ class HarmSums(Part):
             known = known_classes(predicted)
             positive = predicted == schema.classes.find(0, schema.positive_class)
             chosen, g = chosen[known], np.where(positive, 1.0 - g, g)[known]
-        self.sums = self.sums + np.array([len(g), g.sum(), (g**2).sum()])
-        self.calls = self.calls + _alike(g, _calls(rows.batch)[chosen])
+        calls = calls_of(rows.batch)
+        self.sums = self.sums + harm_sums(g, weights[chosen])
+        self.calls = self.calls + alike(g, None if calls is None else calls[chosen])
 
 
-def _calls(batch: PredictionBatch) -> I64:
-    """Return the number of each row's call ``[n]``; a duration begins one. Without any, each row is a call."""
-    begins = ~np.isnan(batch.duration_s)
-    return np.cumsum(begins) if begins.any() else np.arange(len(batch))
+def harm_sums(g: F64, weights: F64) -> F64:
+    """Return what rows add to ``sums``, ``[6]``.
+
+    >>> harm_sums(np.array([0.5, 0.1]), np.array([1.0, 2.0])).round(2).tolist()
+    [2.0, 3.0, 0.7, 5.0, 0.9, 0.29]
+    """
+    squares = weights**2
+    return np.array([len(g), weights.sum(), weights @ g, squares.sum(), squares @ g, squares @ g**2])
 
 
-def _alike(g: F64, calls: I64) -> F64:
-    """Return the sums that say how alike the rows of a call are."""
+def alike(g: F64, calls: I64 | None) -> F64:
+    """Return what rows of these calls add to ``calls``, ``[4]``; None: each row came alone.
+
+    >>> alike(np.array([0.5, 0.5, 0.1]), np.array([0, 0, 1])).tolist()
+    [1.0, 0.25, 0.5, 5.0]
+    """
+    if calls is None or not len(g):
+        return np.array([0.0, 0.0, 0.0, len(g)])
     same = calls[1:] == calls[:-1]
     before, after = g[:-1][same], g[1:][same]
-    sizes = np.bincount(calls - calls[0]).astype(np.float64) if len(calls) else np.zeros(0)
-    return np.array([len(before), (before * after).sum(), (before + after).sum() / 2.0, (sizes**2).sum()])
+    sizes = np.bincount(calls - calls.min())
+    return np.array([len(before), before @ after, (before.sum() + after.sum()) / 2.0, float(sizes @ sizes)])
 
 
 def _has_estimates(schema: Schema) -> bool:

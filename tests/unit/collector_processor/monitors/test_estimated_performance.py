@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.labels.intake import pending_rows
 from collector_processor.monitors.divergence import DIVERGENCE, ERROR, DivergenceMonitor
+from collector_processor.monitors.estimate_settings import EstimateSettings
 from collector_processor.monitors.estimated_performance import (
     ESTIMATED_METRICS,
     EstimatedPerformanceMonitor,
@@ -76,7 +77,7 @@ def pane_of(schema, *batches):
 def measured(reference, *batches, least=50, pane=None, schema=None):
     schema = schema or reference.schema
     pane = pane_of(schema, *batches) if pane is None else pane
-    return EstimatedPerformanceMonitor(LeastLabels(min_labels=least)).evaluate(
+    return EstimatedPerformanceMonitor(LeastLabels(min_labels=least), EstimateSettings()).evaluate(
         Window(MODEL, 0, 60, schema, pane), reference
     )
 
