@@ -11,6 +11,7 @@ from benchmarks import (
     bench_emit,
     bench_explain,
     bench_labels,
+    bench_monitors,
     bench_scale,
     bench_service,
     bench_statistics,
@@ -22,7 +23,7 @@ from benchmarks import (
 from benchmarks.measure import Row
 
 Suite = Callable[[Callable[[str], None]], Iterator[Row]]
-SUITES = ("decode", "service", "emit", "statistics", "labels", "width", "zero_code", "explain")
+SUITES = ("decode", "service", "emit", "statistics", "labels", "monitors", "width", "zero_code", "explain")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "emit": bench_emit.rows,
         "statistics": bench_statistics.rows,
         "labels": lambda progress: bench_labels.rows(progress, options.full),
+        "monitors": bench_monitors.rows,
         "width": bench_width.rows,
         "zero_code": bench_zero_code.rows,
         "explain": bench_explain.rows,

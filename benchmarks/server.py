@@ -26,8 +26,10 @@ import psutil
 import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from benchmarks.traffic import MODEL, POSITIVE, TASK, Template, reference
+from benchmarks.traffic import MODEL, POSITIVE, TASK, Template
+from benchmarks.traffic import reference as traffic_reference
 from collector_processor.reference.file import save_reference
+from collector_processor.reference.profile import Reference
 
 START_S, DRAIN_S = 30.0, 60.0
 CONNECTIONS = 4
@@ -58,7 +60,7 @@ class Server:
     """``otel-ml serve`` with a reference for the model; a context, ended by its process id.
 
     ``workers`` processes receive, ``labels`` is the join's capacity, ``originals`` an OTLP/HTTP endpoint that takes
-    them, ``decoder`` chooses one.
+    them, ``decoder`` chooses one, ``reference`` is another one than the traffic's, ``module`` runs the command.
     """
 
     def __init__(
@@ -69,7 +71,10 @@ class Server:
         compression: str | None = "none",
         decoder: str = "",
         workers: int = 1,
+        reference: Reference | None = None,
+        module: str = "collector_processor.cli.main",
     ) -> None:
+        self._reference, self._module = reference or traffic_reference(), module
         self._workers = workers
         self._labels, self._originals, self._compression, self._decoder = labels, originals, compression, decoder
         self._exit = ExitStack()
@@ -78,14 +83,14 @@ class Server:
 
     def __enter__(self) -> Server:
         folder = Path(self._exit.enter_context(tempfile.TemporaryDirectory()))
-        save_reference(reference(), folder / "reference.json")
+        save_reference(self._reference, folder / "reference.json")
         (folder / "config.yaml").write_text(yaml.safe_dump(self._settings(folder)))
         self._log = self._exit.enter_context((folder / "log").open("w+"))
         environment = {**os.environ, **({"OTEL_ML_DECODER": self._decoder} if self._decoder else {})}
         command = [
             sys.executable,
             "-m",
-            "collector_processor.cli.main",
+            self._module,
             "serve",
             "--config",
             str(folder / "config.yaml"),

@@ -24,7 +24,20 @@ def predicted_codes(schema: Schema, batch: PredictionBatch) -> I32:
 
     A binary prediction without a class gets the one that the threshold decides, if the positive class is known; a
     multiclass one gets its most likely class.
+
+    Derived once for each batch, table of classes, positive class and threshold.
     """
+    decision = f"predicted by {schema.positive_class} {schema.threshold}"
+    return batch.once(decision, schema.classes, lambda: _predicted_codes(schema, batch))
+
+
+def _predicted_codes(schema: Schema, batch: PredictionBatch) -> I32:
+    codes = _decided(schema, batch)
+    codes.flags.writeable = False  # several readers share it
+    return codes
+
+
+def _decided(schema: Schema, batch: PredictionBatch) -> I32:
     codes = np.full(len(batch), NO_CLASS, np.int32)
     if batch.prediction is not None:
         codes = class_codes(schema.classes, as_texts(batch.prediction))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, I64, Column, PredictionBatch
 from collector_processor.statistics.cell_bins import fine_bins
-from collector_processor.statistics.groups import cell_slots
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 
@@ -21,12 +20,14 @@ class Scores:
     - ``positions`` int32 ``[K]``: the features in ``schema.columns``, ascending.
     - ``bins`` ``[k, B + 1]``: of the numeric ones, the number of each fine bin; the last is NaN, for a missing cell.
     - ``categories``: of the others, the number of each category in the order of ``schema.categories.names``.
+    - ``named``: the same by category.
     - ``other``: the number of a newer category.
     """
 
     positions: I32
     bins: F64
     categories: tuple[F64, ...]
+    named: tuple[Mapping[str, float], ...]
     other: float = 0.0
 
     @classmethod
@@ -36,7 +37,12 @@ class Scores:
         bins = np.full((numbers, schema.edges.shape[1] + 2), np.nan)
         for row, one in enumerate(scores[:numbers]):
             bins[row, : len(one)] = one
-        return cls(positions, bins, tuple(scores[numbers:]), other)
+        others, names = tuple(scores[numbers:]), schema.categories.names
+        columns: list[int] = (positions[numbers:] - len(schema.numeric)).tolist()
+        named = [
+            dict(zip(names(column), one.tolist(), strict=False)) for column, one in zip(columns, others, strict=True)
+        ]
+        return cls(positions, bins, others, tuple(named), other)
 
     def of(self, schema: Schema, batch: PredictionBatch, chosen: I64 | None = None) -> F64:
         """Return the score of the chosen cells of a batch, ``[K, m]``; NaN for a missing one."""
@@ -49,20 +55,23 @@ class Scores:
         # A missing cell is bin −1: the last of the row above, which is NaN, too.
         places = bins + self.bins.shape[1] * np.arange(numbers)[:, None]
         found[:numbers] = self.bins.ravel().take(places, mode="wrap")
-        for row, scores in enumerate(self.categories, numbers):
+        for row, named in enumerate(self.named, numbers):
             position = int(self.positions[row]) - len(schema.numeric)
             column = batch.features.get(schema.categorical[position].name)
-            found[row] = np.nan if column is None else self._of_texts(schema, position, column, scores, chosen)
+            found[row] = np.nan if column is None else self._of_texts(column, named, chosen)
         return found
 
-    def _of_texts(self, schema: Schema, position: int, column: Column, scores: F64, chosen: I64 | None) -> F64:
+    def _of_texts(self, column: Column, named: Mapping[str, float], chosen: I64 | None) -> F64:
         texts = as_texts(column if chosen is None else column.mapped(lambda values: values[chosen]))
-        if texts.codes is None or not texts.categories:
+        if texts.codes is None:
             return np.full(len(texts), np.nan)
-        by_slot = np.full(len(schema.categories) + 1, self.other)
-        by_slot[schema.categories.column_slots(position)[1 : len(scores) + 1]] = scores
-        by_slot[-1] = np.nan
-        return by_slot[cell_slots(schema.categories, position, texts)]
+        names, codes = texts.categories, texts.codes
+        if len(names) > len(codes):  # of many categories, few occur
+            used, codes = np.unique(codes, return_inverse=True)
+            return np.array([named.get(names[code], self.other) if code >= 0 else np.nan for code in used.tolist()])[
+                codes
+            ]
+        return np.array([*(named.get(name, self.other) for name in names), np.nan])[codes]
 
 
 @dataclass(frozen=True, slots=True)
