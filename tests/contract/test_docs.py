@@ -45,7 +45,7 @@ PAGES = sorted(
     [
         *(
             page
-            for folder in (".", "docs", "docs/adr", "docs/runbooks", "examples")
+            for folder in (".", "docs", "docs/adr", "docs/methods", "docs/runbooks", "examples")
             for page in (ROOT / folder).glob("*.md")
         ),
         ROOT / "changes" / "README.md",
@@ -369,6 +369,12 @@ def test_the_table_of_thresholds_is_what_the_methods_say() -> None:
             else:
                 noise = float(method.noise(even, 0.001)[0])
             assert max(method.threshold, noise) == pytest.approx(float(shown), abs=0.0006), (name, size)
+
+
+def test_every_method_is_in_the_list_of_methods() -> None:
+    folder = ROOT / "docs" / "methods"
+    listed = re.findall(r"\]\((\w+\.md)\)", (folder / "README.md").read_text())
+    assert sorted(listed) == sorted(page.name for page in folder.glob("*.md") if page.name != "README.md")
 
 
 def test_the_generated_pages_are_up_to_date() -> None:
