@@ -25,15 +25,14 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     if schema.task == "regression":
         return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value)
     predicted = predicted_codes(schema, batch)
-    scores = score_cells(batch, schema.positive_class)
+    scores, expected = score_cells(batch, schema.positive_class), estimates(schema, batch)
     if schema.task == "binary_classification":
-        expected = estimates(schema, batch)
         return PendingRows(
             batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores, estimates=expected
         )
     class_scores = _class_scores(schema, batch)
     scores = likeliest_score(batch, scores)
-    return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, None, scores, class_scores)
+    return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, None, scores, class_scores, expected)
 
 
 def slice_rows(schema: Schema, batch: PredictionBatch, came: int) -> SliceRows | None:

@@ -19,10 +19,11 @@ from collector_processor.monitors.performance import LOWER, METRICS, ROUNDING, U
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.accumulate import SCORE_COLUMN
-from collector_processor.statistics.estimates import adaptive_trees, positive_curve
+from collector_processor.statistics.estimates import adaptive_trees, class_curves, positive_curve
 from collector_processor.statistics.fits.baseline import Baseline, Figure
 from collector_processor.statistics.fits.calibration import Curve
 from collector_processor.statistics.parts.adaptive import AdaptiveSums
+from collector_processor.statistics.parts.class_estimates import ClassEstimates
 from collector_processor.statistics.parts.estimated import EstimatedSums
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
@@ -34,6 +35,7 @@ BAND: Final = 3.0
 """Standard errors from an estimate to either end of its band."""
 _RATIO: Final = semconv.UNIT_RATIO
 _OF_ALL: Final = tuple(key for key in LOWER.attributes if key not in (semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE))
+_SCORES: Final = semconv.PREDICTION_SCORES
 _KEYS: Final = METRICS["accuracy"].attributes
 _SHARES: Final = {
     "true_positives": "share of the rows that are predicted as positive, and are",
@@ -107,7 +109,8 @@ class EstimatedPerformanceMonitor:
         if curve is None:
             return []
         sums = window.pane.further[EstimatedSums]
-        known = known_groups(sums, self._least_rows)
+        weight = sums.by_class[:, :, 0].sum(axis=1)
+        known = known_groups(weight, sums.without, self._least_rows)
         moved = adaptive_sums(window) if self._adaptive else None
         by_class = sums.by_class
         if moved is not None:
@@ -120,25 +123,27 @@ class EstimatedPerformanceMonitor:
             figures = confusion(by_class)
         if groups[0] == 0:
             figures |= ranking(window, reference, curve, None if moved is None else moved.by_score)
-        rows = sums.by_class[:, :, 0].sum(axis=1) * rows_per_weight(window.pane)
+        rows = weight * rows_per_weight(window.pane)
         baseline = window.schema.fit(Baseline)
         usual = {} if baseline is None else baseline.figures
         return [
             each
             for group in groups
             for each in (
-                *_of_group(window, group, figures, usual, float(rows[group])),
+                *of_group(window, group, figures, usual, float(rows[group])),
                 *(() if moved is None else _unsupported(window, group, moved)),
             )
             if np.isfinite(each.value)
         ]
 
 
-def known_groups(sums: EstimatedSums, least: float) -> Mask:
-    """Return the groups with enough rows, nearly all of which have an estimate, bool ``[G]``."""
-    rows = sums.by_class[:, :, 0].sum(axis=1)
+def known_groups(rows: F64, missing: F64, least: float) -> Mask:
+    """Return the groups with enough rows, nearly all of which have an estimate, bool ``[G]``.
+
+    ``rows`` ``[G]`` have one; ``missing`` are those that lack it, of perhaps fewer groups.
+    """
     without = np.zeros(len(rows))
-    without[: len(sums.without)] = sums.without[: len(rows)]
+    without[: len(missing)] = missing[: len(rows)]
     return (rows >= least * (1.0 - ROUNDING)) & (without <= WITHOUT * (rows + without))
 
 
@@ -163,9 +168,11 @@ def corrected(by_class: F64, moved: AdaptiveSums) -> tuple[F64, F64]:
 
 def share_without(window: Window) -> float:
     """Return the share of a window's predictions that have no estimate although the reference has a calibration."""
-    sums = window.pane.further[EstimatedSums]
-    without, rows = float(sums.without[:1].sum()), float(sums.by_class[:1, :, 0].sum())
-    return without / (rows + without) if without > 0.0 else 0.0
+    for sums in (window.pane.further[EstimatedSums], window.pane.further[ClassEstimates]):
+        without, rows = float(sums.without[:1].sum()), float(sums.by_class[:1, :, 0].sum())
+        if without > 0.0:
+            return without / (rows + without)
+    return 0.0
 
 
 def confusion(by_class: F64) -> dict[str, F64]:
@@ -222,20 +229,29 @@ def _unsupported(window: Window, group: int, moved: AdaptiveSums) -> Iterator[Me
         yield Measurement(UNSUPPORTED.name, share, UNSUPPORTED.unit, attributes, window.end_ns)
 
 
-def _of_group(
-    window: Window, group: int, figures: Mapping[str, F64], known: Mapping[str, Figure], rows: float
+def of_group(
+    window: Window,
+    group: int,
+    figures: Mapping[str, F64],
+    known: Mapping[str, Figure],
+    rows: float,
+    average: Attributes = (),
 ) -> Iterator[Measurement]:
-    """Yield the figures of a group, each with its band, and those of all rows with their limits."""
+    """Yield the figures of a group, each with its band, and those of all rows with their limits.
+
+    All but the accuracy are of the positive class, or the ``average`` over the classes.
+    """
     attributes = labeled_attributes(window.model, window.schema, group, semconv.SOURCE_ESTIMATED)
 
-    def point(metric: Metric, value: float, more: Attributes = ()) -> Measurement:
+    def point(metric: Metric, value: float, more: Attributes) -> Measurement:
         return Measurement(metric.name, value, metric.unit, attributes + more, window.end_ns)
 
     for name, values in figures.items():
         if group >= len(values) or not np.isfinite(value := float(values[group])):
             continue
-        yield point(ESTIMATED_METRICS[name], value)
-        figure, of_metric = known.get(name), ((semconv.PERFORMANCE_METRIC, name),)
+        of_classes = () if name == "accuracy" else average
+        yield point(ESTIMATED_METRICS[name], value, of_classes)
+        figure, of_metric = known.get(name), (*of_classes, (semconv.PERFORMANCE_METRIC, name))
         if figure is None:
             continue
         margin = BAND * figure.error(rows)
@@ -249,6 +265,8 @@ def _of_group(
 def without_estimate(reference: Reference) -> str:
     """Return why a model with this reference has no estimated performance; empty if it has, or cannot have one."""
     schema: Schema = reference.schema
+    if schema.task == "multiclass_classification":
+        return "" if class_curves(schema) is not None else _without_classes(reference)
     if schema.task != "binary_classification" or positive_curve(schema) is not None:
         return ""
     if not reference.pane.outcomes.labels[0] > 0.0:
@@ -257,4 +275,12 @@ def without_estimate(reference: Reference) -> str:
         why = "its reference has no scores"
     else:
         why = "the labels of its reference are few, of one class, or rarer with higher scores"
+    return f"performance is not estimated before labels come: {why}"
+
+
+def _without_classes(reference: Reference) -> str:
+    if not reference.pane.outcomes.labels[0] > 0.0:
+        why = "its reference has no labels"
+    else:
+        why = f"its reference has too few rows with a label and a score from 0 to 1 of each class ({_SCORES})"
     return f"performance is not estimated before labels come: {why}"

@@ -16,6 +16,7 @@ from collector_processor.monitors.attributes import Attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.performance import (
     AUC_TOLERANCE,
+    AVERAGED,
     METRICS,
     ROUNDING,
     LeastLabels,
@@ -41,7 +42,7 @@ _RATIO: Final = semconv.UNIT_RATIO
 FURTHER_METRICS: Final = {
     name: Metric(semconv.PERFORMANCE + name, unit, description, keys)
     for name, unit, description, keys in (
-        ("specificity", _RATIO, "share of the negative rows that were predicted as negative", _KEYS),
+        ("specificity", _RATIO, "share of the negative rows that were predicted as negative", AVERAGED),
         ("balanced_accuracy", _RATIO, "mean of recall and specificity, or of the recalls of all classes", _KEYS),
         ("mcc", _RATIO, "Matthews' correlation coefficient of predictions and labels, from -1 to 1", _KEYS),
         ("average_precision", _RATIO, "area under the curve of precision and recall, as a sum of steps", _KEYS),

@@ -35,16 +35,16 @@ VARIANCE_FLOOR: Final = 1e-10
 """Least Σ(y − ȳ)² relative to Σ(y − c)²: below it, labels are constant or too far from c for R² to be precise."""
 
 _KEYS: Final = (*MODEL_KEYS, semconv.PERFORMANCE_SOURCE, semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE)
-_AVERAGED: Final = (*_KEYS, semconv.PERFORMANCE_AVERAGE, semconv.PERFORMANCE_CLASS)
+AVERAGED: Final = (*_KEYS, semconv.PERFORMANCE_AVERAGE, semconv.PERFORMANCE_CLASS)
 _RATIO: Final = semconv.UNIT_RATIO
 METRICS: Final = {
     name: Metric(semconv.PERFORMANCE + name, unit, description, keys)
     for name, unit, description, keys in (
         ("accuracy", _RATIO, "share of correct predictions", _KEYS),
-        ("precision", _RATIO, "share of correct predictions among those of a class", _AVERAGED),
-        ("recall", _RATIO, "share of the rows of a class that were predicted as that class", _AVERAGED),
-        ("f1", _RATIO, "harmonic mean of precision and recall", _AVERAGED),
-        ("roc_auc", _RATIO, "probability that a positive row scores higher than a negative one", _KEYS),
+        ("precision", _RATIO, "share of correct predictions among those of a class", AVERAGED),
+        ("recall", _RATIO, "share of the rows of a class that were predicted as that class", AVERAGED),
+        ("f1", _RATIO, "harmonic mean of precision and recall", AVERAGED),
+        ("roc_auc", _RATIO, "probability that a positive row scores higher than a negative one", AVERAGED),
         ("log_loss", _RATIO, "mean of −ln of the probability given to the true class", _KEYS),
         ("brier", _RATIO, "mean squared difference of score and truth", _KEYS),
         ("calibration_error", _RATIO, "expected calibration error over ten score bins of equal width", _KEYS),

@@ -13,6 +13,7 @@ from collector_processor.monitors.certain_drop import CertainDropMonitor
 from collector_processor.monitors.concept import ConceptMonitor
 from collector_processor.monitors.divergence import DivergenceMonitor
 from collector_processor.monitors.drift import DriftMonitor
+from collector_processor.monitors.estimated_classes import EstimatedClassesMonitor
 from collector_processor.monitors.estimated_errors import EstimatedErrorMonitor
 from collector_processor.monitors.estimated_performance import EstimatedPerformanceMonitor
 from collector_processor.monitors.fairness import FairnessMonitor
@@ -42,6 +43,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     IntervalMonitor,
     EstimatedPerformanceMonitor,
     EstimatedErrorMonitor,
+    EstimatedClassesMonitor,
     DivergenceMonitor,
     CertainDropMonitor,
     FairnessMonitor,

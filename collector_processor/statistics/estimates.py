@@ -9,7 +9,9 @@ from collector_processor.statistics.cells import score_cells
 from collector_processor.statistics.evaluated import evaluated_evenly, evaluated_weights
 from collector_processor.statistics.fits.adaptive import AdaptiveTrees
 from collector_processor.statistics.fits.calibration import Calibration, Curve
+from collector_processor.statistics.fits.class_curves import ClassCurves
 from collector_processor.statistics.fits.losses import LOSSES, LossTrees
+from collector_processor.statistics.predicted import predicted_codes
 from collector_processor.statistics.schema import Schema
 
 
@@ -17,13 +19,17 @@ def estimates(schema: Schema, batch: PredictionBatch) -> F64 | None:
     """Return what is expected of each row ``[n]``; None without a calibration and scores, or without loss trees.
 
     For a binary model the probability of the positive class: calibrated, or corrected by the features where trees were
-    fitted. For a regression the absolute error. NaN for a row without a score or a prediction, with a score that the
-    calibration is not about, whose call failed, or that trees do not look at (:func:`estimate_weights`).
+    fitted. For a multiclass model that of the predicted class, for a regression the absolute error. NaN for a row
+    without a score or a prediction, with a score that the calibration is not about, whose call failed, or that is not
+    looked at (:func:`estimate_weights`).
     Derived once for each batch and fit.
     """
     losses = schema.fit(LossTrees) if schema.task == "regression" else None
     if losses is not None:
         return expected_losses(losses, batch)[:, LOSSES.index("absolute")]
+    classes = class_curves(schema)
+    if classes is not None:
+        return _of_predicted(schema, classes, batch)
     trees = adaptive_trees(schema)
     return calibrated(schema, batch) if trees is None else _column(adaptive(schema, trees, batch))
 
@@ -33,17 +39,19 @@ def _column(adaptive: F64 | None) -> F64 | None:
 
 
 def estimate_weights(schema: Schema, batch: PredictionBatch) -> F64:
-    """Return how many predictions the estimate of each row stands for ``[n]``; 0 for rows that trees do not look at."""
+    """Return how many predictions the estimate of each row stands for ``[n]``; 0 for rows that are not looked at."""
     losses = schema.fit(LossTrees) if schema.task == "regression" else None
-    trees = adaptive_trees(schema)
+    trees, classes = adaptive_trees(schema), class_curves(schema)
     if losses is not None:
         return evaluated_weights(batch, losses, LossTrees.most)
+    if classes is not None:
+        return evaluated_weights(batch, classes, classes.most)
     return batch.weights if trees is None else evaluated_weights(batch, trees, AdaptiveTrees.most)
 
 
 def evaluate_evenly(schema: Schema, batch: PredictionBatch, most: int) -> None:
     """Choose by their place at most ``most`` rows of a batch for estimates that cost, before anything else does."""
-    for by in (schema.fit(LossTrees), adaptive_trees(schema), positive_curve(schema)):
+    for by in (schema.fit(LossTrees), adaptive_trees(schema), positive_curve(schema), class_curves(schema)):
         if by is not None:
             evaluated_evenly(batch, by, most)
             return
@@ -114,6 +122,54 @@ def positive_curve(schema: Schema) -> Curve | None:
         return None
     slot = schema.classes.find(0, schema.positive_class)
     return None if slot is None else calibration.curves.get(slot)
+
+
+def class_curves(schema: Schema) -> ClassCurves | None:
+    """Return the calibration of all classes of a multiclass model; None without one."""
+    return schema.fit(ClassCurves) if schema.task == "multiclass_classification" else None
+
+
+def class_probabilities(schema: Schema, batch: PredictionBatch) -> F64 | None:
+    """Return the calibrated probability of each class ``[n, K]``; None without calibration, or scores of all classes.
+
+    NaN for a row without all scores, with one that the calibration is not about, whose call failed, or that is not
+    looked at (:func:`estimate_weights`).
+    """
+    fit = class_curves(schema)
+    if fit is None:
+        return None
+
+    def derive() -> F64 | None:
+        scores = class_scores(schema, fit, batch)
+        if scores is None:
+            return None
+        chosen = _chosen(batch, evaluated_weights(batch, fit, fit.most))
+        found = np.full(scores.shape, np.nan)
+        found[chosen] = fit.probabilities(scores[chosen])
+        return found
+
+    return batch.once("class_probabilities", fit, derive)
+
+
+def class_scores(schema: Schema, fit: ClassCurves, batch: PredictionBatch) -> F64 | None:
+    """Return the scores of the calibrated classes ``[n, K]``; None if the batch lacks one of them."""
+    names = [schema.classes.name(slot) for slot in fit.slots.tolist()]
+    if any(name not in batch.scores for name in names):
+        return None
+    return np.stack([batch.scores[name] for name in names], axis=1)
+
+
+def _of_predicted(schema: Schema, fit: ClassCurves, batch: PredictionBatch) -> F64 | None:
+    """Return the probability that each row's predicted class is right ``[n]``."""
+
+    def derive() -> F64 | None:
+        p = class_probabilities(schema, batch)
+        if p is None:
+            return None
+        place = fit.places(predicted_codes(schema, batch))
+        return np.where(place >= 0, p[np.arange(len(p)), place], np.nan)
+
+    return batch.once("estimates", fit, derive)
 
 
 def _estimates(schema: Schema, batch: PredictionBatch, curve: Curve) -> F64 | None:

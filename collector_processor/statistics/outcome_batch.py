@@ -26,7 +26,8 @@ class OutcomeBatch:
     - ``groups`` int32 ``[n, s]``: rows of the grouped vectors (:func:`.segment_groups`), −1 where missing.
     - ``delay_s`` float64 ``[n]``: time from prediction to label, seconds.
     - ``predicted_ns`` int64 ``[n]``: when it was predicted, Unix nanoseconds.
-    - ``estimates`` float64 ``[n]``: calibrated probability of the positive class, or the expected loss; NaN for none.
+    - ``estimates`` float64 ``[n]``: calibrated probability of the positive class, or (multiclass) that the
+      prediction is right, or the expected loss; NaN for none.
     - ``cells`` int32 ``[n]``: the cell of the reference's partition of all rows; −1 for none.
     - ``slices`` uint8 ``[n, 1 + C]``: the codes of a sample of rows (:class:`.SliceCells`). The first column is 0 for a
       row without, and k + 1 for one that stands for 2ᵏ.

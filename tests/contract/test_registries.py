@@ -309,9 +309,22 @@ def of_values() -> Reference:
     return build_reference("fraud", values, label_values=predictions.score + 0.1)
 
 
+@pytest.fixture(scope="module")
+def of_classes() -> Reference:
+    """The same rows as those of three classes."""
+    predictions, _ = batch()
+    assert predictions.score is not None
+    first, codes = predictions.score, (np.arange(len(predictions)) % 3).astype(np.int32)
+    third = Column(None, codes, ("no", "yes", "maybe"))
+    scores = {"no": first / 2.0, "yes": first / 2.0, "maybe": 1.0 - first}
+    return build_reference(
+        "fraud", dataclasses.replace(predictions, prediction=third, score=None, scores=scores), label_classes=third
+    )
+
+
 @MONITORS
-def test_monitor_gives_only_what_it_lists(monitor, reference, of_values):
-    found = [item for each in (reference, of_values) for item in monitor.evaluate(window_of(each), each)]
+def test_monitor_gives_only_what_it_lists(monitor, reference, of_values, of_classes):
+    found = [item for each in (reference, of_values, of_classes) for item in monitor.evaluate(window_of(each), each)]
     assert found
     for measurement in found:
         described(monitor, measurement)

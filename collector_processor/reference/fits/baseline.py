@@ -7,16 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 import numpy as np
 
 from collector_processor.columns.batch import F64, I64, Mask
 from collector_processor.reference.document import Json, Node, number
 from collector_processor.reference.fits.base import FitRows
-from collector_processor.reference.fits.ranks import average_precision, roc_auc
+from collector_processor.reference.fits.class_baseline import (
+    CLASS_FIGURES,
+    JudgedClasses,
+    class_spread,
+    judged_classes,
+)
+from collector_processor.reference.fits.ranks import Spread, area_deviation, average_precision, roc_auc
 from collector_processor.statistics.classes import known_classes
-from collector_processor.statistics.estimates import positive_curve
+from collector_processor.statistics.estimates import class_curves, positive_curve
 from collector_processor.statistics.fits.baseline import Baseline, Figure
 from collector_processor.statistics.schema import Schema
 
@@ -39,6 +45,9 @@ class Judged:
     scores: F64
     weights: F64
 
+    def __len__(self) -> int:
+        return len(self.truth)
+
     def take(self, rows: slice | I64) -> Judged:
         """Return some of the rows."""
         return Judged(self.truth[rows], self.predicted[rows], self.scores[rows], self.weights[rows])
@@ -50,8 +59,11 @@ class Judged:
         return positive, false_positive, false_negative, negative
 
 
+R = TypeVar("R", Judged, JudgedClasses)
+
+
 class BaselineFitter:
-    """Sampling errors and limits of the figures of a binary model whose scores could be calibrated."""
+    """Sampling errors and limits of the figures of a classifier whose scores could be calibrated."""
 
     name: ClassVar[str] = "baseline"
     kind = Baseline
@@ -59,21 +71,9 @@ class BaselineFitter:
 
     def fit(self, rows: FitRows) -> Baseline | None:
         """Return the figures; None for a model without a calibration."""
-        judged = _judged(rows)
-        if judged is None:
-            return None
-        size = max(len(judged.truth) // PARTS, 1)
-        parts = [judged.take(slice(start, start + size)) for start in range(0, len(judged.truth), size)]
-        spread = _spread(judged)
-        figures: dict[str, Figure] = {}
-        for name, realized in _REALIZED.items():
-            values = np.array([realized(part) for part in parts])
-            low = high = np.nan
-            if not np.isnan(values).all():
-                middle, margin = np.nanmean(values), LIMIT * np.nanstd(values)
-                low, high = (float(np.clip(limit, 0.0, 1.0)) for limit in (middle - margin, middle + margin))
-            figures[name] = Figure(*spread[name], low, high)
-        return Baseline(figures)
+        if class_curves(rows.schema) is not None:
+            return _baseline(judged_classes(rows), CLASS_FIGURES, class_spread)
+        return _baseline(_judged(rows), _REALIZED, _spread)
 
     def written(self, fit: Baseline) -> Mapping[str, Json]:
         """Return the numbers of each figure; what is unknown is absent."""
@@ -86,6 +86,26 @@ class BaselineFitter:
         """Return the figures that were written."""
         figures = {name: Figure(*(_read(item, key) for key in _KEYS)) for name, item in node.items()}
         return Baseline({name: figures.get(name, _NONE) for name in _REALIZED})
+
+
+def _baseline(
+    judged: R | None, figures: Mapping[str, Callable[[R], float]], spread: Callable[[R], dict[str, Spread]]
+) -> Baseline | None:
+    """Return the figures of judged rows in the order of time; None without rows."""
+    if judged is None:
+        return None
+    size = max(len(judged) // PARTS, 1)
+    parts = [judged.take(slice(start, start + size)) for start in range(0, len(judged), size)]
+    deviations = spread(judged)
+    found: dict[str, Figure] = {}
+    for name, realized in figures.items():
+        values = np.array([realized(part) for part in parts])
+        low = high = np.nan
+        if not np.isnan(values).all():
+            middle, margin = np.nanmean(values), LIMIT * np.nanstd(values)
+            low, high = (float(np.clip(limit, 0.0, 1.0)) for limit in (middle - margin, middle + margin))
+        found[name] = Figure(*deviations[name], low, high)
+    return Baseline(found)
 
 
 def _read(node: Node, key: str) -> float:
@@ -166,13 +186,13 @@ _REALIZED: Final[Mapping[str, Callable[[Judged], float]]] = {
 }
 
 
-def _spread(judged: Judged) -> dict[str, tuple[float, float]]:
+def _spread(judged: Judged) -> dict[str, Spread]:
     """Return the deviation of one row's part in each figure, and the share of the rows that have one."""
     cells = judged.cells()
     rows = sum(cells)
     hit, false, missed, rest = cells
 
-    def of_share(part: float, whole: float) -> tuple[float, float]:
+    def of_share(part: float, whole: float) -> Spread:
         share = _ratio(part, whole)
         return (share * (1.0 - share)) ** 0.5 if whole > 0.0 else np.nan, whole / rows
 
@@ -184,37 +204,13 @@ def _spread(judged: Judged) -> dict[str, tuple[float, float]]:
         "recall": of_share(hit, hit + missed),
         "f1": (deviation * scale, relevant),
         "specificity": of_share(rest, rest + false),
-        "roc_auc": _area_spread(judged),
+        "roc_auc": area_deviation(judged.scores, judged.truth, judged.weights),
         "average_precision": _precision_spread(judged),
         **{name: of_share(cell, rows) for name, cell in zip(CELLS, cells, strict=True)},
     }
 
 
-def _area_spread(judged: Judged) -> tuple[float, float]:
-    """Return the deviation of the share of negative rows below each positive one: ROC AUC is its mean.
-
-    The rarer class counts as the positive one. Rows with equal scores have the order that sorting gives them.
-    """
-    truth, scores = judged.truth, judged.scores
-    if np.average(truth, weights=judged.weights) > 0.5:
-        truth, scores = ~truth, 1.0 - scores
-    order = np.argsort(scores)
-    positive, weights = truth[order], judged.weights[order]
-    negative = np.where(positive, 0.0, weights)
-    # The row at the bottom counts in none of NannyML's ranks.
-    counted = np.flatnonzero(positive & (np.arange(len(positive)) > 0))
-    below = np.cumsum(negative)[counted]
-    if not (positive.any() and len(counted)) or negative.sum() <= 0.0:
-        return np.nan, 0.0
-    if positive[0]:
-        below = below + weights[0]
-    below = below / negative.sum()
-    mean = np.average(below, weights=weights[counted])
-    deviation = np.average((below - mean) ** 2, weights=weights[counted]) ** 0.5
-    return float(deviation), float(weights[positive].sum() / weights.sum())
-
-
-def _precision_spread(judged: Judged) -> tuple[float, float]:
+def _precision_spread(judged: Judged) -> Spread:
     """Return the deviation of the average precision over 50 samples with replacement, times the root of their size.
 
     The samples are of half of the rows, 50,000 at most, drawn with a fixed seed.

@@ -44,40 +44,43 @@ class CalibrationFitter:
     slow: ClassVar[bool] = False
 
     def fit(self, rows: FitRows) -> Calibration | None:
-        """Return the curves of the classes with enough labels and scores; None if there is none."""
+        """Return the curve of the positive class of a binary model; None without enough labels and scores."""
         schema, outcomes = rows.schema, rows.outcomes
         if outcomes is None or outcomes.labels is None:
             return None
-        by_slot = {slot: scores for slot, scores in _scores(rows).items() if slot}
-        curves = {slot: _curve(scores, outcomes.labels, slot, outcomes.weights) for slot, scores in by_slot.items()}
-        found = {slot: curve for slot, curve in curves.items() if curve is not None}
-        # Without one of its classes, a row's probabilities have no sum.
-        complete = bool(found) and (schema.task == "binary_classification" or len(found) == len(curves))
-        return Calibration(found) if complete else None
+        slot = schema.classes.find(0, schema.positive_class) if schema.positive_class else None
+        if schema.task != "binary_classification" or slot is None:
+            return None
+        curve = fitted_curve(outcomes.scores, outcomes.labels, slot, outcomes.weights)
+        return None if curve is None else Calibration({slot: curve})
 
     def written(self, fit: Calibration) -> Mapping[str, Json]:
         """Return the knots of every curve by the slot of its class."""
-        return {
-            str(slot): {
-                "knots": [number(x) for x in curve.knots.tolist()],
-                "values": [number(x) for x in curve.values.tolist()],
-                "probabilities": int(np.isfinite(curve.low)),
-            }
-            for slot, curve in fit.curves.items()
-        }
+        return {str(slot): written_curve(curve) for slot, curve in fit.curves.items()}
 
     def read(self, node: Node, schema: Schema) -> Calibration:
         """Return the curves that were written."""
-        return Calibration({_slot(item, key, len(schema.classes)): _read(item) for key, item in node.items()})
+        return Calibration({slot_of(item, key, len(schema.classes)): read_curve(item) for key, item in node.items()})
 
 
-def _slot(node: Node, key: str, classes: int) -> int:
+def slot_of(node: Node, key: str, classes: int) -> int:
+    """Return the slot of a class that is written as a key."""
     if not key.isdecimal() or not 0 < int(key) < classes:
         node.fail("is not the number of a class")
     return int(key)
 
 
-def _read(node: Node) -> Curve:
+def written_curve(curve: Curve) -> dict[str, Json]:
+    """Return the knots of a curve as JSON."""
+    return {
+        "knots": [number(x) for x in curve.knots.tolist()],
+        "values": [number(x) for x in curve.values.tolist()],
+        "probabilities": int(np.isfinite(curve.low)),
+    }
+
+
+def read_curve(node: Node) -> Curve:
+    """Return the curve of :func:`written_curve`."""
     knots, values = node["knots"].numbers(), node["values"].numbers()
     if not 0 < len(knots) <= MAX_KNOTS or len(values) != len(knots):
         node.fail(f"must have 1 to {MAX_KNOTS} knots, and as many values")
@@ -89,17 +92,8 @@ def _read(node: Node) -> Curve:
     return Curve(knots, values, *bound)
 
 
-def _scores(rows: FitRows) -> dict[int, F64]:
-    """Return the scores that each class's curve is fitted on, by slot."""
-    schema, outcomes = rows.schema, rows.outcomes
-    if schema.task != "binary_classification" or outcomes is None:
-        return {}
-    slot = schema.classes.find(0, schema.positive_class) if schema.positive_class else None
-    return {} if slot is None else {slot: outcomes.scores}
-
-
-def _curve(scores: F64, labels: I32, slot: int, weights: F64) -> Curve | None:
-    """Return the curve of one class; None with too few rows, or if higher scores mean that it is less likely."""
+def fitted_curve(scores: F64, labels: I32, slot: int, weights: F64) -> Curve | None:
+    """Return the curve of the class in a slot; None with too few rows, or if it is less likely with higher scores."""
     used = np.isfinite(scores) & known_classes(labels) & (weights > 0.0)
     x, y, w = scores[used], (labels[used] == slot).astype(np.float64), weights[used]
     of_class = int(y.sum())

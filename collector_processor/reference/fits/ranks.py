@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from collector_processor.columns.batch import F64, Mask
+
+Spread: TypeAlias = tuple[float, float]
+"""The deviation of one row's part in a figure, and the share of the rows that have one."""
 
 
 def roc_auc(scores: F64, truth: Mask, weights: F64) -> float:
@@ -35,3 +40,27 @@ def _descending(scores: F64, truth: Mask, weights: F64) -> tuple[F64, F64]:
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf) < 0.0)
     positive = np.where(truth, weights, 0.0)[order]
     return np.add.reduceat(positive, starts), np.add.reduceat(weights[order] - positive, starts)
+
+
+def area_deviation(scores: F64, truth: Mask, weights: F64) -> Spread:
+    """Return the deviation of the share of negative rows below each positive one: ROC AUC is its mean.
+
+    The rarer class counts as the positive one. Rows with equal scores have the order that sorting gives them. The other
+    number is the share of rows of that class.
+    """
+    if np.average(truth, weights=weights) > 0.5:
+        truth, scores = ~truth, 1.0 - scores
+    order = np.argsort(scores)
+    positive, ordered = truth[order], weights[order]
+    negative = np.where(positive, 0.0, ordered)
+    # The row at the bottom counts in none of NannyML's ranks.
+    counted = np.flatnonzero(positive & (np.arange(len(positive)) > 0))
+    below = np.cumsum(negative)[counted]
+    if not (positive.any() and len(counted)) or negative.sum() <= 0.0:
+        return np.nan, 0.0
+    if positive[0]:
+        below = below + ordered[0]
+    below = below / negative.sum()
+    mean = np.average(below, weights=ordered[counted])
+    deviation = np.average((below - mean) ** 2, weights=ordered[counted]) ** 0.5
+    return float(deviation), float(ordered[positive].sum() / ordered.sum())

@@ -13,6 +13,7 @@ from collector_processor.reference.fits.attribution_baseline import AttributionB
 from collector_processor.reference.fits.base import FitRows, Fitter
 from collector_processor.reference.fits.baseline import BaselineFitter
 from collector_processor.reference.fits.calibration import CalibrationFitter
+from collector_processor.reference.fits.class_curves import ClassCurvesFitter
 from collector_processor.reference.fits.compat import CompatFitter
 from collector_processor.reference.fits.losses import LossFitter
 from collector_processor.reference.fits.pair_scores import PairScoresFitter
@@ -23,6 +24,7 @@ from collector_processor.statistics.schema import Schema
 FITTERS: Final = tuple[Fitter[Any], ...](
     [
         CalibrationFitter(),
+        ClassCurvesFitter(),
         BaselineFitter(),
         PairScoresFitter(),
         ReconstructionFitter(),

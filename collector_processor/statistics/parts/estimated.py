@@ -7,9 +7,9 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, Mask
+from collector_processor.columns.batch import F64, I32, I64, Mask
 from collector_processor.statistics.classes import known_classes
-from collector_processor.statistics.estimates import calibrated, positive_curve
+from collector_processor.statistics.estimates import calibrated, class_curves, positive_curve
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.predicted import predicted_codes
@@ -25,6 +25,8 @@ gives the same bits; a probability is off by at most 3e-14."""
 @dataclass(slots=True)
 class EstimatedSums(Part):
     """Sums of rows with a calibrated probability p of the positive class; size 0 without a calibration.
+
+    Of a multiclass model only ``divergence``; its other sums are :class:`.ClassEstimates`.
 
     - ``by_class`` ``[G, 2, 3]`` of the rows predicted as negative, then as positive: weight, and Σ p in two parts.
     - ``without`` ``[G]``: weight of the rows that lack a score, a probability or a predicted class.
@@ -42,7 +44,8 @@ class EstimatedSums(Part):
     def empty(cls, schema: Schema) -> EstimatedSums:
         """Return the sums of nothing."""
         groups = 0 if positive_curve(schema) is None else len(schema.groups) + 1
-        return cls(np.zeros((groups, 2, 3)), np.zeros(groups), np.zeros((groups, 3)))
+        joined = groups if class_curves(schema) is None else len(schema.groups) + 1
+        return cls(np.zeros((groups, 2, 3)), np.zeros(groups), np.zeros((joined, 3)))
 
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add predictions, without failed ones."""
@@ -55,32 +58,35 @@ class EstimatedSums(Part):
         predicted = predicted_codes(schema, batch)
         known = ~np.isnan(p) & known_classes(predicted)
         absent = ~known if rows.failed is None else ~known & ~rows.failed
-        _add(self.without, rows.groups, np.where(absent, batch.weights, 0.0), np.zeros(len(batch), np.int64))
+        add_cells(self.without, rows.groups, np.where(absent, batch.weights, 0.0), np.zeros(len(batch), np.int64))
         p = np.where(known, p, 0.0)
         coarse = np.rint(p * COARSE) / COARSE
         fine = np.rint((p - coarse) * FINE) / FINE
         weights = np.where(known, batch.weights, 0.0)
         cell = 3 * (predicted == schema.classes.find(0, schema.positive_class)).astype(np.int64)
         for offset, values in enumerate((weights, weights * coarse, weights * fine)):
-            _add(self.by_class, rows.groups, values, cell + offset)
+            add_cells(self.by_class, rows.groups, values, cell + offset)
 
     def add_outcomes(self, schema: Schema, outcomes: OutcomeBatch) -> None:
         """Add joined labels whose rows have an estimate."""
         p, labels, predicted = outcomes.estimates, outcomes.labels, outcomes.predicted
-        if positive_curve(schema) is None or p is None or labels is None or predicted is None:
+        binary = positive_curve(schema) is not None
+        if not (binary or class_curves(schema)) or p is None or labels is None or predicted is None:
             return
         self.divergence = grown(self.divergence, (len(schema.groups) + 1, 3))
         known: Mask = ~np.isnan(p) & known_classes(labels) & known_classes(predicted)
-        slot = schema.classes.find(0, schema.positive_class)
-        expected = np.where(predicted == slot, p, 1.0 - p)
-        right = (labels == slot) == (predicted == slot)
+        expected, right = p, labels == predicted
+        if binary:
+            slot = schema.classes.find(0, schema.positive_class)
+            expected = np.where(predicted == slot, p, 1.0 - p)
+            right = (labels == slot) == (predicted == slot)
         difference = np.where(known, right - expected, 0.0)
         weights = np.where(known, outcomes.weights, 0.0)
         for offset, values in enumerate((weights, weights * difference, weights * difference**2)):
-            _add(self.divergence, outcomes.groups, values, np.full(len(values), offset))
+            add_cells(self.divergence, outcomes.groups, values, np.full(len(values), offset))
 
 
-def _add(sums: F64, groups: I32, values: F64, cell: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+def add_cells(sums: F64, groups: I32, values: F64, cell: I64) -> None:
     """Add values to a cell of everything and of each row's segments; ``sums`` is ``[G, …]``, flat in its cells."""
     flat = sums.reshape(len(sums), -1)
     size = flat.shape[1]

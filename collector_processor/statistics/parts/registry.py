@@ -10,6 +10,7 @@ from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.parts.adaptive import AdaptiveSums
 from collector_processor.statistics.parts.attribution_sums import AttributionSums
 from collector_processor.statistics.parts.base import Part, Rows
+from collector_processor.statistics.parts.class_estimates import ClassEstimates
 from collector_processor.statistics.parts.estimated import EstimatedSums
 from collector_processor.statistics.parts.harm import HarmSums
 from collector_processor.statistics.parts.label_moments import LabelMoments
@@ -35,6 +36,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         Reliability,
         SliceSums,
         LabelMoments,
+        ClassEstimates,
     ]
 )
 """Every part of a pane, in the order of files."""
