@@ -19,8 +19,14 @@ Task = Literal["binary_classification", "multiclass_classification", "regression
 Role = Literal["champion", "challenger", "shadow"]
 ColumnRole = Literal["feature", "prediction", "score", "label"]
 TASKS: Final[tuple[Task, ...]] = get_args(Task)
+Change = Literal[
+    "mean_up", "mean_down", "spread_up", "spread_down", "bin", "category", "new_category", "missing_up", "missing_down",
+    "errors_up", "errors_down",
+]  # fmt: skip
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 COLUMN_ROLES: Final[tuple[ColumnRole, ...]] = get_args(ColumnRole)
+ROLE_ERROR: Final = "error"
+"""``ml.column.role`` of figures about failed predictions."""
 
 # --- spans and log records -----------------------------------------------------------------------------------
 SPAN_PREDICT: Final = "predict"
@@ -95,6 +101,11 @@ DRIFT_P_VALUE: Final = "ml.drift.p_value"
 DRIFT_BREACHED: Final = "ml.drift.breached"
 DRIFT_DRIFTED: Final = "ml.drift.drifted"
 DRIFT_SHARE: Final = "ml.drift.share"
+DRIFT_EVIDENCE: Final = "ml.drift.evidence"
+DRIFT_EVIDENCE_THRESHOLD: Final = "ml.drift.evidence_threshold"
+DRIFT_ALARM: Final = "ml.drift.alarm"
+DRIFT_ALARM_SHARE: Final = "ml.drift.alarm_share"
+DRIFT_CHANGED_AT: Final = "ml.drift.changed_at"
 QUALITY_MISSING: Final = "ml.quality.missing"
 QUALITY_MISSING_INCREASE: Final = "ml.quality.missing_increase"
 QUALITY_MISSING_RISE: Final = "ml.quality.missing_rise"
@@ -165,6 +176,8 @@ PREDICTIONS: Final = "ml.predictions"
 SLICE: Final = "ml.slice.name"
 """A slice in words: `age 30 to 42, country de`."""
 DRIFT_METHOD: Final = "ml.drift.method"
+DRIFT_CHANGE: Final = "ml.drift.change"
+"""What an alarm says has changed: one of :data:`Change`."""
 COLUMN_ROLE: Final = "ml.column.role"
 SEGMENT_NAME: Final = "ml.segment.name"
 SEGMENT_VALUE: Final = "ml.segment.value"

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from pydantic import Field, create_model
 
+from collector_processor.monitors.alarms import AlarmMonitor
 from collector_processor.monitors.attributions import AttributionMonitor
 from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
 from collector_processor.monitors.certain_drop import CertainDropMonitor
@@ -38,6 +39,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     TrafficMonitor,
     QualityMonitor,
     DriftMonitor,
+    AlarmMonitor,
     PerformanceMonitor,
     FurtherPerformanceMonitor,
     IntervalMonitor,

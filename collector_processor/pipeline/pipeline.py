@@ -40,6 +40,7 @@ from collector_processor.reference.profile import Reference
 from collector_processor.statistics.cells import score_cells
 from collector_processor.statistics.estimates import estimates
 from collector_processor.statistics.groups import segment_groups
+from collector_processor.statistics.parts.calls import call_weights
 from collector_processor.window.policy import duration_words
 
 COUNT_NS: Final = 30 * 10**9
@@ -298,6 +299,7 @@ class Pipeline:
         segment_groups(windows.schema, batch)  # for the whole batch, before the windows cut it into panes
         score_cells(batch, windows.schema.positive_class)
         estimates(windows.schema, batch)
+        call_weights(batch)
         model.late += watch.add(batch, now_ns)
         outcomes = self.join.predictions(model.key, windows.schema, batch, windows.not_before_ns)
         if outcomes is not None:

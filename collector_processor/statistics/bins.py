@@ -216,9 +216,15 @@ def coarse(counts: F64, drift_edges: I32) -> F64:
     >>> coarse(np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([[0, 2, 2]], np.int32)).tolist()
     [[1.0, 5.0, 0.0, 4.0]]
     """
-    cumulative = np.cumsum(counts, axis=1)
-    below = np.take_along_axis(cumulative, drift_edges.astype(np.int64), axis=1)
-    return np.diff(below, axis=1, prepend=0.0, append=cumulative[:, -1:])
+    columns, bins = counts.shape
+    firsts = np.zeros((columns, drift_edges.shape[1] + 1), np.int64)
+    firsts[:, 1:] = drift_edges + 1
+    starts = (firsts + bins * np.arange(columns)[:, None]).ravel()
+    if not len(starts):
+        return np.zeros(firsts.shape)
+    sums = np.add.reduceat(counts.ravel(), starts)
+    sums[:-1][starts[1:] <= starts[:-1]] = 0.0  # padding: reduceat gives the first cell of an empty part
+    return sums.reshape(firsts.shape)
 
 
 def merge_light(reference: F64, current: F64, light: float = 1e-4) -> tuple[F64, F64]:

@@ -10,6 +10,7 @@ from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.parts.adaptive import AdaptiveSums
 from collector_processor.statistics.parts.attribution_sums import AttributionSums
 from collector_processor.statistics.parts.base import Part, Rows
+from collector_processor.statistics.parts.calls import Calls
 from collector_processor.statistics.parts.class_estimates import ClassEstimates
 from collector_processor.statistics.parts.estimated import EstimatedSums
 from collector_processor.statistics.parts.harm import HarmSums
@@ -25,6 +26,7 @@ from collector_processor.statistics.vectors import Vectors
 
 PART_TYPES: Final = tuple[type[Part], ...](
     [
+        Calls,
         EstimatedSums,
         PairMoments,
         ReconstructionSums,

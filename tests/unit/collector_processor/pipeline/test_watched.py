@@ -11,7 +11,7 @@ import pytest
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.monitors.base import Measurement, Metric, OptIn
-from collector_processor.monitors.drift import DriftSettings
+from collector_processor.monitors.fold import Fold
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig, WindowConfig
@@ -80,8 +80,8 @@ def test_every_registered_monitor_that_is_not_opt_in_watches_every_model() -> No
 
 
 def test_a_models_own_drift_settings_go_before_the_connectors() -> None:
-    own = DriftSettings(numeric=("ks",), thresholds={"ks": 0.9})
-    model, _ = watched(settings=ModelConfig(drift=own))
+    own = ModelConfig.model_validate({"drift": {"numeric": ["ks"], "thresholds": {"ks": 0.9}}})
+    model, _ = watched(settings=own)
     assert model.watch is not None
     found = model.watch.evaluate(window_of(model, 1000))
     methods = {dict(item.attributes).get("ml.drift.method") for item in found if item.name == "ml.drift.score"}
@@ -113,12 +113,17 @@ def test_a_monitor_that_raises_is_counted_and_told_and_the_others_go_on(caplog: 
     window = window_of(model, 1000)
     expected = model.watch.evaluate(window)
     first, *others = model.watch.monitors
-    found = replace(model.watch, monitors=(first, Broken(), *others)).evaluate(window)
+    found = replace(model.watch, monitors=(first, Broken(), *others), folds=folds_of(model)).evaluate(window)
     assert found == expected
     assert telemetry.registry.get_sample_value("otel_ml_errors_total", {"stage": "monitor_broken"}) == 1
     assert "monitor_broken failed; the service continues" in caplog.messages
     assert caplog.records[-1].exc_info is not None
     assert telemetry.registry.get_sample_value("otel_ml_evaluate_seconds_count") == 2
+
+
+def folds_of(model: Model) -> tuple[Fold, ...]:
+    assert model.watch is not None
+    return tuple(Fold.begun(fold.monitor, model.watch.reference) for fold in model.watch.folds)
 
 
 def test_a_watch_begins_with_tables_of_its_own_and_ends_the_learning() -> None:

@@ -31,6 +31,9 @@ FIXTURES = Path(__file__).parents[3] / "fixtures" / "v0_1_0"
 FIGURES: Any = json.loads((FIXTURES / "figures.json").read_text())
 SINCE = (
     semconv.DRIFT_DRIFTED,
+    semconv.DRIFT_EVIDENCE,
+    semconv.DRIFT_ALARM,
+    semconv.DRIFT_CHANGED_AT,
     semconv.QUALITY_MISSING_RISE,
     semconv.QUALITY_GONE,
     semconv.QUALITY_ERROR_RATE,

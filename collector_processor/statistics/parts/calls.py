@@ -1,0 +1,133 @@
+"""How rows come in calls, and how alike the rows of a call are: many rows may be no more evidence than one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+
+from collector_processor.columns.batch import F64, I64, Column, Mask, PredictionBatch
+from collector_processor.statistics.bins import finite_edges
+from collector_processor.statistics.cells import cells_of
+from collector_processor.statistics.parts.base import Part, Rows
+from collector_processor.statistics.schema import Schema
+from collector_processor.statistics.texts import as_texts
+
+LARGEST_CALL: Final = 1000
+"""Rows of a call that may be alike. A larger call is a batch job, whose rows count as independent."""
+_PER_OCTAVE: Final = 8
+_CLASSES: Final = 20 * _PER_OCTAVE + 1
+SIZES: Final[F64] = 2.0 ** (np.arange(_CLASSES) / _PER_OCTAVE)
+"""The largest weight of each class of calls, ``[S]``: 1, then 9 % more from class to class."""
+SIZES.setflags(write=False)
+_ALWAYS: Final = 32
+"""From this many rows on, every call is compared; of smaller ones one in eight, so that it costs little."""
+_PAIRS: Final = 8
+"""Most pairs of rows of one call that are compared."""
+
+
+@dataclass(slots=True)
+class Calls(Part):
+    """Weights of rows and calls, and pairs of rows.
+
+    - ``by_row`` and ``by_call`` ``[S]``: the weight of rows by the weight of the row, and by that of all rows of its
+      call (:data:`SIZES`). A row that stands for ten (sampling) weighs 10.
+    - ``pairs`` and ``alike`` ``[C]``: pairs of rows of one call, and how many had both rows in one coarse bin, one
+      category, or missing. Labels have none.
+    """
+
+    by_row: F64
+    by_call: F64
+    pairs: F64
+    alike: F64
+
+    name: ClassVar[str] = "calls"
+
+    @classmethod
+    def empty(cls, schema: Schema) -> Calls:
+        """Return the sums of nothing."""
+        columns = len(schema.columns)
+        return cls(np.zeros(_CLASSES), np.zeros(_CLASSES), np.zeros(columns), np.zeros(columns))
+
+    def add_rows(self, schema: Schema, rows: Rows) -> None:
+        """Add predictions."""
+        batch = rows.batch
+        calls = call_weights(batch)
+        by_row = np.bincount(_class_of(batch.weights), batch.weights, _CLASSES)
+        self.by_row += by_row
+        self.by_call += by_row if calls is batch.weights else np.bincount(_class_of(calls), batch.weights, _CLASSES)
+        if calls is not batch.weights:
+            self._add_pairs(schema, batch, rows.failed)
+
+    def _add_pairs(self, schema: Schema, batch: PredictionBatch, failed: Mask | None) -> None:
+        first, second = _pairs(batch)
+        if failed is not None:
+            kept = ~(failed[first] | failed[second])
+            first, second = first[kept], second[kept]
+        if not len(first):
+            return
+        ends = batch.take(np.concatenate((first, second)))
+        for position, spec in enumerate(schema.columns):
+            numeric = position < len(schema.numeric)
+            column = None if spec.role == "label" else cells_of(schema, ends, spec, numeric=numeric)
+            if column is not None:
+                edges = schema.edges[position, schema.drift_edges[position]] if numeric else None
+                code = _codes(column, edges)
+                self.pairs[position] += len(first)
+                self.alike[position] += np.count_nonzero(code[: len(first)] == code[len(first) :])
+
+
+def call_weights(batch: PredictionBatch) -> F64:
+    """Return the weight of all rows of each row's call, ``[n]``; ``batch.weights`` itself if each row is one.
+
+    A call begins with a row that has a duration, or another event time than the row before it; without any duration, as
+    in a table, each row is its own call. Derive it before a batch is cut into panes: a call may be cut, too.
+    """
+    return batch.once("call_weights", None, lambda: _call_weights(batch))
+
+
+def _begins(batch: PredictionBatch) -> Mask:
+    """Return which rows begin a call."""
+    begins = np.isfinite(batch.duration_s)
+    if not begins.any():
+        return ~begins
+    begins[0] = True
+    begins[1:] |= batch.time_ns[1:] != batch.time_ns[:-1]
+    return begins
+
+
+def _call_weights(batch: PredictionBatch) -> F64:
+    begins = _begins(batch)
+    if begins.all():
+        return batch.weights
+    call = np.cumsum(begins) - 1
+    total = np.bincount(call, batch.weights)[call]
+    return np.where(np.bincount(call)[call] <= LARGEST_CALL, total, batch.weights)
+
+
+def _pairs(batch: PredictionBatch) -> tuple[I64, I64]:
+    """Return the positions of rows to compare: of each call the first rows of both halves."""
+    starts = np.flatnonzero(_begins(batch))
+    sizes = np.diff(np.append(starts, len(batch)))
+    chosen = (sizes >= 2) & ((sizes >= _ALWAYS) | (batch.ids[starts, 0] % np.uint64(8) == 0))
+    starts, half = starts[chosen], sizes[chosen] // 2
+    count = np.minimum(half, _PAIRS)
+    first = np.repeat(starts, count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return first, first + np.repeat(half, count)
+
+
+def _codes(column: Column, edges: F64 | None) -> F64 | I64:
+    """Return a number for each row's bin or category; −1 for missing and the wrong kind."""
+    if edges is None:
+        texts = as_texts(column)
+        return np.full(len(column), -1) if texts.codes is None else texts.codes.astype(np.int64)
+    if column.numbers is None:
+        return np.full(len(column), -1)
+    places = np.searchsorted(edges[: finite_edges(edges)], column.numbers, side="right")
+    return np.where(np.isnan(column.numbers), -1, places)
+
+
+def _class_of(weights: F64) -> I64:
+    """Return the class of each weight: the first whose size is at least the weight."""
+    return np.minimum(np.searchsorted(SIZES, weights * (1.0 - 1e-12)), _CLASSES - 1)
