@@ -12,9 +12,9 @@ from scipy.special import ndtri
 from collector_processor.columns.batch import F64, I64
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.class_intervals import Key
-from collector_processor.monitors.comparisons import rows_per_weight
 from collector_processor.monitors.drift_words import quoted
 from collector_processor.monitors.figure_intervals import intervals
+from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.monitors.intervals import Interval, Level, wilson
 from collector_processor.monitors.performance import (
     DROP,

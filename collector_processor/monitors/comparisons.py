@@ -3,9 +3,9 @@
 Drift methods take a :class:`.drift.method.Comparison` of many columns at once. Blocks keep their arrays in the
 processor's cache and, for categories, limit padding when one column has very many.
 
-Counts are scaled to the rows behind them. Sampled rows count with their weight, so that shares are right; but the
-noise of a score depends on how many rows were really seen, and a row of weight 10 is one row. If all weights of a side
-are equal, this is exact; otherwise it treats the sample as somewhat larger than it effectively is.
+Counts are scaled to the independent rows behind them (:func:`.independence.independent_rows`). Sampled rows count with
+their weight, so that shares are right; but the noise of a score depends on how many rows were really seen: a row of
+weight 10 is one row, and ten equal rows of one call are one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from collector_processor.columns.batch import F64, I64
 from collector_processor.drift.method import Comparison, Fine
 from collector_processor.drift.wasserstein import bridge
+from collector_processor.monitors.independence import independent_rows
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.bins import coarse, merge_light
 from collector_processor.statistics.pane import Pane
@@ -43,25 +44,20 @@ class Block:
     bridge: F64
 
 
-def rows_per_weight(pane: Pane) -> float:
-    """Return the rows seen per row counted: 1 without sampling, 0.1 if every row represents ten."""
-    weighted, seen = pane.rows.tolist()
-    return seen / weighted if weighted > 0 and seen > 0 else 1.0
-
-
-def scaled(values: F64, scale: float) -> F64:
-    """``values · scale``, without a copy if the scale is 1."""
-    return values if scale == 1.0 else values * scale
+def scaled(values: F64, scale: F64) -> F64:
+    """Return each row times its scale ``[F]``, without a copy if all are 1."""
+    return values if (scale == 1.0).all() else values * scale[:, None]
 
 
 def reference_blocks(reference: Reference) -> tuple[Block, ...]:
     """Return the numeric columns of a reference, at most :data:`BLOCK` at a time."""
     schema, pane = reference.schema, reference.pane
-    scale = rows_per_weight(pane)
+    independent = independent_rows(pane, schema)
     blocks: list[Block] = []
     for start in range(0, len(schema.numeric), BLOCK):
-        part = slice(start, start + BLOCK)
-        edges, counts, excess = schema.edges[part], scaled(pane.counts[part], scale), scaled(pane.excess[part], scale)
+        part = slice(start, min(start + BLOCK, len(schema.numeric)))
+        edges, scale = schema.edges[part], independent[part]
+        counts, excess = scaled(pane.counts[part], scale), scaled(pane.excess[part], scale)
         blocks.append(
             Block(
                 start=start,
@@ -77,20 +73,23 @@ def reference_blocks(reference: Reference) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def numeric_comparison(block: Block, window: Window) -> Comparison:
+def numeric_comparison(block: Block, window: Window, independent: F64) -> Comparison:
     """Return a block of the reference compared with the same columns of the window.
+
+    ``independent`` ``[C]`` are the window's independent rows per row counted.
 
     Coarse bins are the reference's deciles; a few values outside its range are merged into the neighboring bin, so that
     one outlier does not count as drift (:func:`.bins.merge_light`).
     """
-    part, scale = slice(block.start, block.stop), rows_per_weight(window.pane)
+    part = slice(block.start, block.stop)
+    scale = independent[part]
     counts, excess = scaled(window.pane.counts[part], scale), scaled(window.pane.excess[part], scale)
     reference, current = merge_light(block.coarse, coarse(counts, window.schema.drift_edges[part]))
     fine = Fine(block.edges, block.counts, counts, block.excess, excess, block.spread, block.bridge)
     return Comparison("numeric", reference, current, fine)
 
 
-def categorical_comparisons(window: Window, reference: Reference) -> Iterator[tuple[I64, Comparison]]:
+def categorical_comparisons(window: Window, reference: Reference, independent: F64) -> Iterator[tuple[I64, Comparison]]:
     """Yield categorical columns with similar numbers of categories: their positions ``[F]`` and their comparison.
 
     A comparison has the reference's categories and newer ones, including ``other``, in the window's slots. Columns
@@ -101,10 +100,9 @@ def categorical_comparisons(window: Window, reference: Reference) -> Iterator[tu
     if not slots:
         return
     size = max(len(categories), 1 + max(int(of_column.max()) for of_column in slots))
-    sides = [
-        np.append(grown(pane.category_counts, (size,)), 0.0) * rows_per_weight(pane)
-        for pane in (reference.pane, window.pane)
-    ]
+    first = len(reference.schema.numeric)
+    scales = reference.prepared(_independent_of_reference)[first:], independent[first:]
+    sides = [np.append(grown(pane.category_counts, (size,)), 0.0) for pane in (reference.pane, window.pane)]
     magnitude = np.array([(len(of_column) - 1).bit_length() for of_column in slots])
     for group in np.unique(magnitude):
         columns = np.flatnonzero(magnitude == group)
@@ -112,7 +110,14 @@ def categorical_comparisons(window: Window, reference: Reference) -> Iterator[tu
         table = np.full((len(columns), widest), size)
         for row, column in enumerate(columns):
             table[row, : len(slots[column])] = slots[column]
-        yield columns, Comparison("categorical", sides[0][table], sides[1][table])
+        reference_counts, current = (
+            scaled(side[table], scale[columns]) for side, scale in zip(sides, scales, strict=True)
+        )
+        yield columns, Comparison("categorical", reference_counts, current)
+
+
+def _independent_of_reference(reference: Reference) -> F64:
+    return independent_rows(reference.pane, reference.schema)
 
 
 def all_cells(pane: Pane, numbers: F64, texts: F64) -> F64:

@@ -10,7 +10,7 @@ import numpy as np
 from collector_processor.monitors.attributes import SEGMENT_KEYS
 from collector_processor.monitors.attributes import group_attributes as attributes_of
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
-from collector_processor.monitors.comparisons import rows_per_weight
+from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.monitors.performance import ROUNDING, LeastLabels
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings

@@ -31,6 +31,7 @@ from collector_processor.monitors.comparisons import (
 )
 from collector_processor.monitors.drift_compat import compat_points
 from collector_processor.monitors.drift_words import Drifted, column_words, drifted_columns, share_words, worst_of
+from collector_processor.monitors.independence import independent_rows
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.schema import ColumnSpec
@@ -188,6 +189,7 @@ class DriftMonitor:
         measurements: list[Measurement] = []
         evaluated, found = 0, list[Drifted]()
         enough = window.pane.rows[1] >= self._min_rows
+        independent = independent_rows(window.pane, window.schema, reference)
         for columns, methods, cells, comparisons in (
             (reference.schema.numeric, self._numeric, window.pane.counts.sum(axis=1), _numeric_comparisons),
             (
@@ -201,7 +203,7 @@ class DriftMonitor:
             allowed = np.where(of_label, cells >= self._min_rows, enough) & (cells > LEAST_CELLS)
             if not methods or not allowed.any():
                 continue
-            verdicts = self._verdicts(methods, allowed, comparisons(window, reference))
+            verdicts = self._verdicts(methods, allowed, comparisons(window, reference, independent))
             for method, verdict in zip(methods, verdicts, strict=True):
                 measurements += _measurements(window, columns, method.name, verdict)
             features = np.array([column.role == "feature" for column in columns], np.bool_)
@@ -265,10 +267,10 @@ class DriftMonitor:
         return verdicts
 
 
-def _numeric_comparisons(window: Window, reference: Reference) -> Iterator[tuple[I64, Comparison]]:
+def _numeric_comparisons(window: Window, reference: Reference, independent: F64) -> Iterator[tuple[I64, Comparison]]:
     """Yield numeric columns block by block: their positions and their comparison."""
     for block in reference.prepared(reference_blocks):
-        yield np.arange(block.start, block.stop), numeric_comparison(block, window)
+        yield np.arange(block.start, block.stop), numeric_comparison(block, window, independent)
 
 
 def _decisions(

@@ -10,7 +10,8 @@ from collector_processor.columns.batch import F64
 from collector_processor.drift.compat.sides import Figure
 from collector_processor.monitors.attributes import Attributes, drift_attributes
 from collector_processor.monitors.base import Measurement, Metric
-from collector_processor.monitors.comparisons import all_cells, rows_per_weight, text_cells
+from collector_processor.monitors.comparisons import all_cells, text_cells
+from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.reference.compat import compat_figures
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.compat import Compat

@@ -11,10 +11,10 @@ from collector_processor.columns.batch import F64, Mask
 from collector_processor.monitors.attributes import SEGMENT_KEYS, Attributes
 from collector_processor.monitors.attributes import group_attributes as attributes_of
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
-from collector_processor.monitors.comparisons import rows_per_weight
 from collector_processor.monitors.estimate_settings import ADAPTIVE, EstimateSettings
 from collector_processor.monitors.expected_ranking import ExpectedBins
 from collector_processor.monitors.further_performance import FURTHER_METRICS
+from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.monitors.performance import LOWER, METRICS, ROUNDING, UPPER, LeastLabels, labeled_attributes
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings

@@ -11,7 +11,6 @@ from collector_processor.columns.batch import F64, Mask
 from collector_processor.monitors import class_intervals, ranking_intervals
 from collector_processor.monitors.attributes import Attributes
 from collector_processor.monitors.class_intervals import Key
-from collector_processor.monitors.comparisons import rows_per_weight
 from collector_processor.monitors.further_performance import (
     CLASS_METRICS,
     MICRO,
@@ -23,6 +22,7 @@ from collector_processor.monitors.further_performance import (
     matthews,
     pinball,
 )
+from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.monitors.intervals import (
     FEW,
     Interval,

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import betaincinv, ndtr
 
 from collector_processor.columns.batch import F64, Mask
-from collector_processor.monitors.comparisons import rows_per_weight
+from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.monitors.performance import ROUNDING
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.label_moments import LabelMoments

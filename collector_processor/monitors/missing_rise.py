@@ -12,8 +12,9 @@ from collector_processor.columns.batch import F64
 from collector_processor.monitors.attributes import FEATURE_KEYS, feature_attributes
 from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.monitors.certain_drop import ALPHA, Interval, wilson
-from collector_processor.monitors.comparisons import all_cells, rows_per_weight, text_cells
+from collector_processor.monitors.comparisons import all_cells, text_cells
 from collector_processor.monitors.drift_words import percent
+from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.pane import Pane

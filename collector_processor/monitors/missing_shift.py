@@ -12,7 +12,8 @@ from pydantic import Field
 from collector_processor.columns.batch import F64, I64
 from collector_processor.monitors.attributes import FEATURE_KEYS
 from collector_processor.monitors.base import Measurement, Metric, OptIn
-from collector_processor.monitors.comparisons import all_cells, rows_per_weight, text_cells
+from collector_processor.monitors.comparisons import all_cells, text_cells
+from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.monitors.quality import feature_points
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings

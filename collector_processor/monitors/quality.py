@@ -19,7 +19,8 @@ from collector_processor.monitors.attributes import (
     quality_attributes,
 )
 from collector_processor.monitors.base import Measurement, Metric
-from collector_processor.monitors.comparisons import all_cells, rows_per_weight, text_cells
+from collector_processor.monitors.comparisons import all_cells, text_cells
+from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.vectors import grown

@@ -10,6 +10,7 @@ from scipy.spatial.distance import jensenshannon
 from collector_processor.demo import flights
 from collector_processor.drift import drift_method
 from collector_processor.monitors.comparisons import categorical_comparisons, numeric_comparison, reference_blocks
+from collector_processor.monitors.independence import independent_rows
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from verification.tables import batch, window
@@ -23,14 +24,15 @@ def errors(reference: Reference, before: pd.DataFrame, rows: pd.DataFrame) -> di
     """Return how far each score is from scipy's at most, over all columns."""
     found = window(reference, batch(rows))
     off: dict[str, list[float]] = {name: [] for name in ("ks", "wasserstein", "js", "chi2", "l_infinity")}
+    independent = independent_rows(found.pane, found.schema, reference)
     for block in reference.prepared(reference_blocks):
-        comparison = numeric_comparison(block, found)
+        comparison = numeric_comparison(block, found, independent)
         ks, distance = (drift_method(name).score(comparison) for name in ("ks", "wasserstein"))
         for place, column in enumerate(reference.schema.numeric):
             one, other = (side[column.name].dropna().to_numpy() for side in (before, rows))
             off["ks"].append(float(stats.ks_2samp(one, other).statistic - ks[place]))
             off["wasserstein"].append(abs(stats.wasserstein_distance(one, other) / one.std() - float(distance[place])))
-    for positions, comparison in categorical_comparisons(found, reference):
+    for positions, comparison in categorical_comparisons(found, reference, independent):
         scores = {name: drift_method(name).score(comparison) for name in ("js", "l_infinity")}
         for place, position in enumerate(positions.tolist()):
             sides = [side[reference.schema.categorical[position].name].value_counts() for side in (before, rows)]

@@ -352,7 +352,9 @@ def test_few_and_very_many_categories_are_compared_as_each_column_alone():
             drift_monitor().evaluate(window(alone, rows({name: features(2)[name]})), alone), semconv.DRIFT_SCORE
         )
         assert single == pytest.approx({key: value for key, value in scores.items() if key[0] == name}, rel=1e-9)
-    tables = [c.reference.size for _, c in comparisons.categorical_comparisons(window(together), together)]
+    all_of_them = np.ones(len(together.schema.columns))
+    found = comparisons.categorical_comparisons(window(together), together, all_of_them)
+    tables = [each.reference.size for _, each in found]
     assert sum(tables) <= 2 * len(together.schema.categories)
 
 

@@ -112,6 +112,14 @@ def test_a_snapshot_continues_as_it_would_have(service: Service) -> None:
         then = {key: value for key, value in then.items() if key in values or key.split()[-1] not in OF_CLASSES}
         if "ml.quality" in series:
             then = {key: value for key, value in then.items() if key not in ("prediction", "score")}
+        # Rows of one call count as fewer: what noise explains is not less than it was.
+        if series.endswith(semconv.DRIFT_THRESHOLD):
+            assert then.keys() == values.keys(), series
+            assert all(0.99 * value <= then[key] <= 2.0 * value for key, value in values.items()), series
+            continue
+        if series.endswith(semconv.DRIFT_P_VALUE):
+            assert all(then[key] >= 0.99 * value - 0.005 for key, value in values.items()), series
+            continue
         if series.startswith("clicks"):  # it learns its reference now, whose edges lie between values
             assert then == pytest.approx(values, rel=0.01, abs=0.005), series
             continue
