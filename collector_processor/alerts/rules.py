@@ -127,6 +127,20 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         description="The distribution of the predictions or scores has changed, or the share of a class has.",
     ),
     _rule(
+        "feature_change", semconv.DRIFT_ALARM_SHARE, "above", 0.0, severity="info",
+        summary="features have changed",
+        description="At least one feature no longer looks like the reference; its name, what changed and since when "
+        "are in the value's words. By default, such an alert comes by chance at most once in a year for each version "
+        "of a model.",
+    ),
+    _rule(
+        "prediction_change", semconv.DRIFT_ALARM, "above", 0.5,
+        where=((semconv.COLUMN_ROLE, ("prediction", "score")),),
+        summary="predictions have changed",
+        description="The predictions or scores no longer look like those of the reference. By default, such an alert "
+        "comes by chance at most once in a year for each version of a model.",
+    ),
+    _rule(
         "performance_drop", semconv.PERFORMANCE_CERTAIN_DROP, "above", 0.1, hold_m=10, severity="critical",
         where=_WHOLE_MODEL,
         summary="the model performs worse than in its reference",

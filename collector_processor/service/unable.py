@@ -7,18 +7,21 @@ from typing import Final
 
 from collector_processor.alerts.rules import AlertRule
 from collector_processor.drift import drift_method
+from collector_processor.monitors.alarms import AlarmMonitor, AlarmSettings
 from collector_processor.monitors.certain_drop import CERTAIN_DROP
 from collector_processor.monitors.drift import DriftSettings
 from collector_processor.monitors.fairness_settings import FairnessSettings, compared_segments
 from collector_processor.monitors.performance import DROP
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.reference.profile import Reference
+from collector_processor.settings.values import alarms_per_minute
 from collector_processor.statistics.schema import Schema
 from otel_ml import semconv
 
 DROPS: Final = (DROP.name, CERTAIN_DROP.name)
 """Measurements that compare performance with that of the reference's labels."""
 _OF_DRIFT: Final = semconv.DRIFT_SCORE.removesuffix("score")
+_ALARMS: Final = frozenset(metric.name for metric in AlarmMonitor.metrics)
 _OF_TASK = {
     "regression": ("mae", "rmse", "mape", "r2"),
     "binary_classification": (
@@ -56,6 +59,10 @@ def unable(rule: AlertRule, name: str, monitor: MlMonitor, reference: Reference 
 def _of_drift(rule: AlertRule, monitor: MlMonitor, model: ModelConfig) -> Iterator[str]:
     """Yield why the drift settings keep a rule silent."""
     settings = monitor.section("drift", model)
+    if rule.measurement in _ALARMS:
+        if isinstance(settings, AlarmSettings) and not alarms_per_minute(settings.false_alarms):
+            yield "drift.false_alarms is 0"
+        return
     if not isinstance(settings, DriftSettings):
         return
     running = {*settings.numeric, *settings.categorical}

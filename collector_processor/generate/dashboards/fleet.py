@@ -227,14 +227,14 @@ class _Fleet:
         return (
             self._series(semconv.DRIFT_SHARE),
             Panel(
-                "Columns in breach",
-                "Number of columns in breach by any drift method, by model version.",
-                (Query(aggregated("sum", self._breached, _KEYS), _NAME),),
+                "Columns in alarm",
+                "Number of columns that have changed, by model version.",
+                (Query(aggregated("sum", self._of(semconv.DRIFT_ALARM), _KEYS), _NAME),),
                 "short",
                 width=8,
                 minimum=0,
                 links=(model_link(),),
-                no_data="no window with enough rows yet",
+                no_data="no pane has closed yet",
             ),
             Panel(
                 "Top offenders",

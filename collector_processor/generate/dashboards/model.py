@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from collector_processor.generate.catalog import FEATURE, METHOD, MODEL, ROLE, SEGMENT, SOURCE, VERSION, Catalog, Series
+from collector_processor.generate.dashboards.alarms import ALARMS, alarm_panels
 from collector_processor.generate.dashboards.fairness import fairness_panels
 from collector_processor.generate.dashboards.generic import (
     ONE_MODEL,
@@ -132,7 +133,8 @@ class _Model:
             "Performance": performance, "Fairness": fairness,
         }  # fmt: skip
         derived = self._catalog.of("derived")
-        rest = [item for item in derived if item.metric not in {*_LATENCIES, *_DRIFTS, *of_fairness, *of_performance}]
+        shown = {*_LATENCIES, *_DRIFTS, *ALARMS, *of_fairness, *of_performance}
+        rest = [item for item in derived if item.metric not in shown]
         order = ["At a glance", *dict.fromkeys([*_ROWS.values(), *(row_of(item) for item in derived)])]
         rows: list[Row] = []
         for title in order:
@@ -245,6 +247,7 @@ class _Model:
         names = f"{{{{{ROLE}}}}} {{{{{FEATURE}}}}} {{{{{METHOD}}}}}"
         ratio = f"{score} / ({threshold} > 0)"
         return (
+            *alarm_panels(self._catalog, self._links),
             Panel(
                 "Drift by column over time",
                 "Drift score of each column, divided by its threshold; the highest of the chosen methods and versions. "
