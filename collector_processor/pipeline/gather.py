@@ -11,8 +11,9 @@ from collector_processor.columns.parts import names_of, width_of
 
 MAX_CELLS: Final = 2**20
 """Most rows times columns to combine: above it, the columns no longer fit the processor's cache; nothing is gained."""
-ALONE_ROWS: Final = 4096
-"""Rows that are worth their own pass: combining them with others would only copy them once more."""
+ALONE_ROWS: Final = 16384
+"""Rows that are worth their own pass: combining them with others would only copy them once more. Below, a pass costs
+more by its steps than by its rows."""
 
 
 @dataclass(slots=True)

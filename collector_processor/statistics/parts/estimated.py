@@ -56,13 +56,13 @@ class EstimatedSums(Part):
         p = calibrated(schema, batch)
         p = np.full(len(batch), np.nan) if p is None else p
         predicted = predicted_codes(schema, batch)
-        known = ~np.isnan(p) & known_classes(predicted)
-        absent = ~known if rows.failed is None else ~known & ~rows.failed
-        add_cells(self.without, rows.groups, np.where(absent, batch.weights, 0.0), np.zeros(len(batch), np.int64))
-        p = np.where(known, p, 0.0)
-        coarse = np.rint(p * COARSE) / COARSE
-        fine = np.rint((p - coarse) * FINE) / FINE
-        weights = np.where(known, batch.weights, 0.0)
+        known, weights = ~np.isnan(p) & known_classes(predicted), batch.weights
+        if not known.all():
+            absent = ~known if rows.failed is None else ~known & ~rows.failed
+            add_cells(self.without, rows.groups, np.where(absent, weights, 0.0), np.zeros(len(batch), np.int64))
+            p, weights = np.where(known, p, 0.0), np.where(known, weights, 0.0)
+        coarse = np.rint(p * COARSE) * (1.0 / COARSE)
+        fine = np.rint((p - coarse) * FINE) * (1.0 / FINE)
         cell = 3 * (predicted == schema.classes.find(0, schema.positive_class)).astype(np.int64)
         for offset, values in enumerate((weights, weights * coarse, weights * fine)):
             add_cells(self.by_class, rows.groups, values, cell + offset)

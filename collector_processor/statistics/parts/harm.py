@@ -55,7 +55,7 @@ class HarmSums(Part):
         if losses is not None:
             g = np.minimum(g / losses.scale, 1.0) if losses.scale > 0.0 else np.zeros(len(g))
         else:
-            predicted = predicted_codes(schema, rows.batch.take(chosen))
+            predicted = predicted_codes(schema, rows.batch)[chosen]
             known = known_classes(predicted)
             positive = predicted == schema.classes.find(0, schema.positive_class)
             chosen, g = chosen[known], np.where(positive, 1.0 - g, g)[known]
