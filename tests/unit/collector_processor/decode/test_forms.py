@@ -172,6 +172,16 @@ def test_elements_that_are_no_scalars_are_missing_and_counted(otlp: Any, read: A
     assert decoded.dropped == {"unsupported_value": 3}
 
 
+def test_several_outputs_of_one_row_are_missing_and_counted(otlp: Any, read: Any) -> None:
+    sent = {"ml.feature.a": [1, 2], "ml.prediction.value": [[1.0, 2.0], [3.0, 4.0]]}
+    decoded = otlp.decoded(otlp.prediction(sent))
+    [batch] = decoded.predictions
+    assert (len(batch), batch.value, decoded.dropped) == (2, None, {"unsupported_value": 2})
+    decoded = otlp.decoded(otlp.prediction({"ml.feature.a": [1, 2], "ml.prediction.class": [["x", "y"], ["x"]]}))
+    [batch] = decoded.predictions
+    assert (len(batch), batch.prediction, decoded.dropped) == (2, None, {"unsupported_value": 2})
+
+
 def test_arrays_under_other_names_make_no_rows(otlp: Any) -> None:
     batch = otlp.one({"ml.feature.a": 1, "http.headers": ["a", "b"], "ml.framework.name": ["x", "y", "z"]})
     assert len(batch) == 1

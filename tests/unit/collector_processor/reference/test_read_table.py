@@ -310,3 +310,11 @@ def test_a_table_becomes_a_reference(tmp_path):
     reference = build_reference("flights", table.predictions, label_classes=table.label_classes)
     assert [spec.name for spec in reference.schema.columns] == ["age", "plan", "ok", "label"]
     assert reference.pane.outcomes.labels[0] == 3.0
+
+
+@pytest.mark.parametrize("column", ["ml.prediction.value", "ml.prediction.class", "ml.label.value"])
+def test_several_outputs_of_a_row_are_refused(tmp_path, column):
+    rows = pa.table({"ml.feature.a": [1.0, 2.0], column: [[1.0, 2.0], [3.0]]})
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match=rf"column '{column}': holds list<element: double>; allowed: numbers, texts"):
+        read_table(tmp_path / "rows.parquet", model="m")
