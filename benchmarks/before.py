@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-import collector_processor.monitors as monitors
+from collector_processor import monitors
 from collector_processor.reference.fits import registry as fits
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.parts import registry as parts

@@ -82,6 +82,8 @@ def build(tmp_path: Path, kind: str, *options: str) -> tuple[int, Path]:
 
 
 # --- what there is -------------------------------------------------------------------------------------------
+
+
 def test_version_is_that_of_the_distribution() -> None:
     answer = command("--version")
     assert (answer.returncode, answer.stdout) == (0, f"otel-ml {version('otel-ml')}\n")
@@ -119,8 +121,8 @@ def test_help_tells_each_command_on_a_line_of_its_own(
         main(["--help"])
     told = capsys.readouterr().out
     listed = [line.split(maxsplit=1) for line in told.partition("COMMAND\n")[2].partition("\n\n")[0].splitlines()]
-    commands = ["serve", "validate", "components", "reference", "relearn", "dashboards", "rules", "alerts", "demo"]
-    commands.append("completion")
+    commands = ["serve", "validate", "components", "reference", "verify", "relearn", "dashboards", "rules", "alerts"]
+    commands.extend(("demo", "completion"))
     assert [line[0] for line in listed] == commands
     assert all(len(line) == 2 for line in listed)
     assert "Exit codes: 0 success, 1 failure, 2 invalid usage" in " ".join(told.split())
@@ -479,3 +481,60 @@ def test_the_reference_pages_are_those_of_the_code() -> None:
     line = [sys.executable, str(ROOT / "docs" / "build.py"), "--check"]
     answer = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert (answer.returncode, answer.stdout) == (0, "up to date\n")
+
+
+# --- verify ----------------------------------------------------------------------------------------------------
+VERIFY = ("--years", "1", "--runs", "2", "--rows", "50")
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verify")
+    pa.parquet.write_table(customers(2000), str(folder / "t.parquet"))
+    out = str(folder / "churn.json")
+    assert main(["reference", "build", str(folder / "t.parquet"), "--model", "churn", "--out", out, *OUTPUTS]) == 0
+    return out
+
+
+def test_verify_says_in_one_sentence_whether_the_promise_holds(profile, capsys):
+    assert main(["verify", "--reference", profile, *VERIFY]) == 0
+    text = capsys.readouterr().out
+    assert re.match(r"Promised 1 false alarm a year; measured [01] in 1 simulated year of 6 columns at 50 rows", text)
+    assert re.search(r"mean \+ 1 standard deviation +2 of 2 +\d+ min +\d+", text)
+    assert "2 % of rows in a new category" in text
+
+
+def test_verify_prints_json(profile, capsys):
+    assert main(["verify", "--reference", profile, "--json", "--false-alarms", "2 per month", *VERIFY]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["model"], found["years"], found["kept"]) == ("churn", 1, True)
+    assert found["promised_per_year"] == pytest.approx(24.0, rel=0.02)
+    assert {each["runs"] for each in found["delays"]} == {2}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--false-alarms", "often", "--false-alarms: 'often' is not a rate; write a number per day, week"),
+        ("--false-alarms", "0", "--false-alarms is 0, which raises no alarms; there is nothing to verify"),
+        ("--tolerance", "2", "--tolerance: Input should be less than 0.5"),
+        ("--years", "0", "argument --years: 0 is not from 1 to 100"),
+        ("--rows", "nan", "argument --rows: nan is not above 0 and at most 1,000,000"),
+    ],
+)
+def test_verify_refuses_what_it_cannot_do(profile, capsys, option, value, message):
+    try:
+        code = main(["verify", "--reference", profile, option, value])
+    except SystemExit as exit_:
+        code = exit_.code
+    assert code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_verify_names_a_profile_that_is_none(tmp_path, capsys):
+    path = tmp_path / "bad.json"
+    assert main(["verify", "--reference", str(path)]) == 1
+    assert "bad.json: No such file or directory" in capsys.readouterr().err
+    path.write_text("{")
+    assert main(["verify", "--reference", str(path)]) == 2
+    assert "bad.json: not JSON" in capsys.readouterr().err
