@@ -51,8 +51,8 @@ def read_figures(url: str) -> Figures:
     for name, labels, value in scrape(url):
         if "ml_segment_name" in labels:
             continue
-        if name in _CAUSES and labels.get("ml_performance_metric") == "accuracy":
-            causes[_CAUSES[name]] = value
+        if name in _CAUSES:
+            causes[_CAUSES[name]] = -value  # the part of the change of the error
         by_feature = {"ml_drift_score": scores, "ml_drift_threshold": thresholds}.get(name)
         if by_feature is None:
             single[name, labels.get("ml_performance_source", "")] = value

@@ -193,7 +193,7 @@ def _finish(
     for line in spans_of(alarms):
         console.print(f"ALARM {line}")
     console.print("Alarms are dated when they came out: in a fast replay, days of flights have left by then.")
-    console.print(f"\nWhat happened (the flights are real; two events are staged):\n{EXPLANATION}\n")
+    console.print(f"\nWhat happened (the flights are real; three events are staged):\n{EXPLANATION}\n")
     console.print(
         f"predictions: {sent.predictions:,} sent, {totals.decoded:,} decoded; "
         f"labels: {sent.labels:,} sent, {totals.joined:,} joined; {totals.rejected:,} refused"

@@ -30,7 +30,8 @@ def _why(figures: Figures) -> str:
 def year_table(chapters: Mapping[str, Figures], alarms: Mapping[str, str]) -> Table:
     """Return a table with one line per chapter: the measurements at its end, what happened, and the alarms."""
     table = Table(title="The latest 7,000 flights, about a week", box=None, padding=(0, 2, 0, 0), title_justify="left")
-    for heading in ("week until", "estimated", "accuracy", "AUC", "delay PSI", "why"):
+    explained = any(figures.causes for figures in chapters.values())
+    for heading in ("week until", "estimated", "accuracy", "AUC", "delay PSI", *(["why"] if explained else [])):
         table.add_column(heading, justify="left" if heading == "week until" else "right", no_wrap=True)
     table.add_column("what happened, which alarms")
     events = {chapter.name: chapter.event for chapter in CHAPTERS}
@@ -44,7 +45,7 @@ def year_table(chapters: Mapping[str, Figures], alarms: Mapping[str, str]) -> Ta
             _percent(figures.accuracy),
             "–" if figures.roc_auc is None else f"{figures.roc_auc:.3f}",
             "–" if delay is None else f"{delay[0]:.2f}",
-            _why(figures),
+            *([_why(figures)] if explained else []),
             Text("; ").join(text for text in (event, fired) if text),
         )
     return table

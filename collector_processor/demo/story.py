@@ -40,14 +40,16 @@ class Chapter:
 
 
 def _chapters() -> tuple[Chapter, ...]:
-    ends = [*pd.date_range("2013-05-01", "2014-01-01", freq="MS"), *BROKEN_FEED, *HARD_FLIGHTS]
+    first, last = (moment + REPORTED_AFTER for moment in HARD_FLIGHTS)
+    ends = [*pd.date_range("2013-05-01", "2014-01-01", freq="MS"), *BROKEN_FEED, *HARD_FLIGHTS, first, last]
     edges: list[Any] = [pd.Timestamp("2013-04-01"), *sorted(ends)]
     events = {
         pd.Timestamp("2013-06-01"): "summer: warmer than the reference",
         BROKEN_FEED[0]: "FEED: delays in seconds",
         BROKEN_FEED[1]: "feed repaired",
         HARD_FLIGHTS[0]: f"POPULATION: only flights 0 to {HARD_MINUTES} min late",
-        HARD_FLIGHTS[1]: "all flights again",
+        first: "their first labels",
+        HARD_FLIGHTS[1]: "all flights again, and the last labels of the hard ones",
         RUNWAY_CLOSES: f"WORLD: {RUNWAY_ORIGIN} +{RUNWAY_MINUTES} min",
     }
     return tuple(Chapter(begin, end, events.get(begin, "")) for begin, end in pairwise(edges))
@@ -139,8 +141,11 @@ EXPLANATION = f"""\
 - Labels come {REPORTED_AFTER.days} days after a flight. Until then the accuracy is estimated from the scores alone.
 - 8 to 14 July, staged: the feed reports departure delays in seconds instead of minutes. The drift of that one feature
   finds it without labels. The model believes in long delays, and so does the estimate: it is as good as its inputs.
+  The labels come later, and say that the scores mean less than before.
 - 12 August to 8 September, staged: the app asks only about flights that leave up to {HARD_MINUTES} minutes late, which
-  are hard to predict. The estimate falls at once, and the labels confirm it: the *population* changed, not the world.
+  are hard to predict. The estimate falls at once, and raises an alarm; the labels confirm it ten days later (75 % of
+  these flights are predicted right, as estimated). No alarm
+  says that the world changed, because it did not: the *population* did.
 - From 1 October, staged: a runway at {RUNWAY_ORIGIN} closes, and its flights arrive {RUNWAY_MINUTES} minutes later.
   No feature and no estimate shows it. Labels do, and say that the *world* changed: the model has to be trained again.
 - Summer, real: temperatures drift from a reference made in March, and the model is as good as before.

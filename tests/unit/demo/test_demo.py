@@ -68,9 +68,18 @@ def test_for_four_weeks_only_hard_flights_are_asked_about() -> None:
 def test_each_day_has_its_chapter() -> None:
     names = [
         chapter_of(pd.Timestamp(day)).name
-        for day in ("2013-04-01", "2013-07-14", "2013-07-15", "2013-09-08", "2014-01-01")
+        for day in (
+            "2013-04-01",
+            "2013-07-14",
+            "2013-07-15",
+            "2013-08-12",
+            "2013-08-22",
+            "2013-09-08",
+            "2013-09-09",
+            "2014-01-01",
+        )
     ]
-    assert names == ["30 Apr", "14 Jul", "31 Jul", "8 Sep", "31 Dec"]
+    assert names == ["30 Apr", "14 Jul", "31 Jul", "21 Aug", "31 Aug", "8 Sep", "18 Sep", "31 Dec"]
     assert all(one.ends == other.begins for one, other in pairwise(CHAPTERS))
 
 

@@ -146,3 +146,21 @@ def test_counts_that_come_every_half_minute_are_no_silence_however_short_it_is(t
     check(
         tmp_path, configured(alerts=alerts), {COUNT: "1+5x5 26x40"}, {("silence", "20m"): [{"ml_model_name": "fraud"}]}
     )
+
+
+@pytest.mark.parametrize(("source", "fires"), [("", "labels"), ("estimated", "estimated")])
+def test_a_rule_on_performance_judges_labels_unless_it_names_the_estimate(
+    source: str, fires: str, tmp_path: Path
+) -> None:
+    where = {"where": {"ml.performance.source": source}} if source else {}
+    alerts = {"rules": {"accuracy": {"measurement": "ml.performance.accuracy", "below": 0.8, **where}}}
+    low = {name: "0.7" if name == fires else "0.9" for name in ("labels", "estimated", "restated")}
+    for case, series in (("fires", low), ("others", {name: "1.6" if name == fires else "0.7" for name in low})):
+        folder = tmp_path / case
+        folder.mkdir()
+        named = {
+            f'ml_performance_accuracy_ratio{{{FRAUD},ml_performance_source="{name}"}}': f"{value}x30"
+            for name, value in series.items()
+        }
+        labels = [{**MODEL, "ml_performance_source": fires}] if case == "fires" else []
+        check(folder, configured(alerts=alerts), named, {("accuracy", "20m"): labels})
