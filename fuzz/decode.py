@@ -69,6 +69,7 @@ def meaning(decoded: Decoded) -> Any:
             "score": cells(None if batch.score is None else Column(batch.score), rows),
             "value": cells(None if batch.value is None else Column(batch.value), rows),
             "error": cells(batch.error, rows),
+            "trace": [None] * rows if batch.traces is None else batch.traces.rows(slice(None)).tolist(),
             **{"feature " + key: cells(column, rows) for key, column in batch.features.items()},
             **{"segment " + key: cells(column, rows) for key, column in batch.segments.items()},
             **{"attribution " + key: cells(Column(part), rows) for key, part in batch.attributions.items()},

@@ -37,6 +37,7 @@ KEYS = (
     *(semconv.MODEL_POSITIVE_CLASS, semconv.MODEL_THRESHOLD, semconv.FEATURES_WITHHELD),
     *(semconv.PREDICTION_ID, semconv.PREDICTION_CLASS, semconv.PREDICTION_SCORE, semconv.PREDICTION_VALUE),
     *(semconv.PREDICTION_ROWS, semconv.PREDICTION_SCORES, semconv.FEATURES, semconv.BATCH, semconv.FRAMEWORK_NAME),
+    semconv.TRACE_SAMPLED,
     *(semconv.LABEL_CLASS, semconv.LABEL_VALUE, "http.route", "", "ml", "ml.", "ml.prediction.", "ml.prediction.x"),
     *(prefix + key for prefix in PREFIXES for key in ("", "a", "é", "k" * 130)),
     *("ml.prediction.scores.", "ml.prediction.scores.y", "ml.feature.b", "ml.feature.c", "ml.featuresque"),
@@ -86,6 +87,8 @@ def plain_attributes(rng: random.Random, model: str) -> list[KeyValue]:
         semconv.ERROR_TYPE: AnyValue(string_value=rng.choice(("ValueError", ""))),
         **{f"{semconv.FEATURE}{model}{index}": scalar(rng) for index in range(rng.choice((3, 8)))},
     }
+    if rng.random() < 0.1:
+        wanted[semconv.TRACE_SAMPLED] = rng.choice((AnyValue(bool_value=False), AnyValue(bool_value=True), scalar(rng)))
     if rng.random() < 0.05:
         wanted[semconv.MODEL_POSITIVE_CLASS] = AnyValue(string_value=rng.choice(("yes", "")))
         wanted[semconv.FEATURES_WITHHELD] = AnyValue(string_value=rng.choice(("*", "a", "a,b", "")))
@@ -194,12 +197,12 @@ def span(rng: random.Random, wild: float) -> Span:
     made = Span(
         name=name,
         trace_id=rng.randbytes(rng.choice((16, 16, 16, 0, 3, 90)) if rng.random() < wild else 16),
-        span_id=rng.randbytes(8),
+        span_id=rng.choice((rng.randbytes(8), rng.randbytes(8), rng.randbytes(8), bytes(8), b"", b"x")),
         trace_state=rng.choice(STATES),
         start_time_unix_nano=start,
         end_time_unix_nano=rng.choice((0, 3, start + 1000, 2**64 - 1)),
         attributes=attributes,
-        flags=rng.choice((0, 0x101)),
+        flags=rng.choice((0, 0x100, 0x101, 0x102, 0x303)),
     )
     if rng.random() < 0.2:
         made.status.CopyFrom(Status(code=rng.choice((Status.STATUS_CODE_OK, Status.STATUS_CODE_ERROR)), message="é"))

@@ -17,12 +17,14 @@ from collector_processor.columns.parts import (
     NUMBERS_BY_NAME,
     TEXT,
     TIMES,
+    TRACES,
     WEIGHTS,
     Array,
     Batch,
     mapped,
     part,
 )
+from collector_processor.columns.traces import Traces
 from collector_processor.own.drops import DecodeReason
 
 __all__ = [
@@ -48,6 +50,7 @@ class PredictionBatch(Batch):
     - ``withheld``: the features that the sender keeps back (:class:`.Withheld`), empty if none.
     - ``features``, ``segments`` (texts) and ``attributions`` (numbers) by key. ``attribution_weights``: how many
       predictions the attributions of a row stand for, besides its own weight; None if no sender said so.
+    - ``traces``: the sampled span that each row came in, None if no row has one.
 
     Everything done to a batch part by part follows from each field's kind (:mod:`.parts`).
     """
@@ -71,6 +74,7 @@ class PredictionBatch(Batch):
     positive_class: str = field(default="", metadata=part(TEXT))
     threshold: float | None = field(default=None, metadata=part(NUMBER))
     withheld: str = field(default="", metadata=part(TEXT))
+    traces: Traces | None = field(default=None, metadata=part(TRACES))
     derived: dict[str, tuple[object, Array | None]] = field(
         default_factory=dict[str, tuple[object, "Array | None"]],
         init=False, repr=False, compare=False, metadata=part(None),

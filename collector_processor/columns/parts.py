@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector_processor.columns.column import Column, ModelKey, concatenated, concatenated_numbers
+from collector_processor.columns.traces import WORDS, Traces, concatenated_traces
 
 Array = NDArray[Any]
 B = TypeVar("B", bound="Batch")
@@ -134,6 +135,37 @@ class ColumnPart(PartKind):
         return 0 if value is None else value.nbytes
 
 
+class TracesPart(PartKind):
+    """The :class:`.Traces` of the rows, or None if no row has one. They do not count as a column."""
+
+    def mapped(self, value: Traces | None, of: Callable[[Array], Array]) -> Traces | None:
+        return None if value is None else value.mapped(of)
+
+    def concatenated(self, values: Sequence[Traces | None], lengths: Sequence[int]) -> Traces | None:
+        return concatenated_traces(values, lengths)
+
+    def plain(self, value: Traces | None) -> Any:
+        return None if value is None else [value.codes, value.ids]
+
+    def restored(self, plain: Any, rows: int) -> Traces | None:
+        if plain is None:
+            return None
+        codes, ids = plain
+        return Traces(_array(codes, _I32, (rows,)), _array(ids, _U64, (len(ids), WORDS)))
+
+    def check(self, value: Traces | None) -> None:
+        if value is None or not len(value):
+            return
+        if value.codes.min() < -1 or value.codes.max() >= len(value.ids):
+            raise ValueError("a row has a trace that is not there")
+
+    def width(self, value: Traces | None) -> int:
+        return 0
+
+    def nbytes(self, value: Traces | None) -> int:
+        return 0 if value is None else value.nbytes
+
+
 @dataclass(frozen=True)
 class ByNamePart(PartKind):
     """A mapping from names, which the sender chose, to parts of another kind."""
@@ -216,8 +248,9 @@ class ModelPart(PartKind):
 
 _F64: Final = np.dtype(np.float64)
 _I32: Final = np.dtype(np.int32)
+_U64: Final = np.dtype(np.uint64)
 TIMES: Final = RowsPart(np.dtype(np.int64))
-IDS: Final = RowsPart(np.dtype(np.uint64), 2)
+IDS: Final = RowsPart(_U64, 2)
 WEIGHTS: Final = RowsPart(_F64)
 NUMBERS: Final = NumbersPart()
 COLUMN: Final = ColumnPart()
@@ -226,6 +259,7 @@ COLUMNS_BY_NAME: Final = ByNamePart(COLUMN)
 TEXT: Final = TextPart()
 NUMBER: Final = NumberPart()
 MODEL: Final = ModelPart()
+TRACES: Final = TracesPart()
 
 
 def part(kind: PartKind | None) -> Mapping[str, PartKind | None]:

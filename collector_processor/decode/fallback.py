@@ -49,7 +49,7 @@ from collector_processor.decode.rules.identity import (
 from collector_processor.decode.rules.ids import default_id
 from collector_processor.decode.rules.prediction_rows import CallHeader, PredictionRows, Row
 from collector_processor.decode.rules.row_table import RowTable
-from collector_processor.decode.rules.sampling import weight
+from collector_processor.decode.rules.sampling import trace_of, weight
 from otel_ml import semconv
 
 _Request = TypeVar("_Request", bound=Message)
@@ -292,6 +292,7 @@ def _call(request: RequestRows, span: Span, values: Mapping[str, Value]) -> Call
         duration_s,
         "" if has_id else default_id(span.trace_id, span.span_id),
         error,
+        trace_of(span.trace_id, span.span_id, span.flags, values.get(semconv.TRACE_SAMPLED)),
     )
 
 

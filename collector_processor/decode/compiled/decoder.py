@@ -21,6 +21,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector_processor.columns.batch import F64, I64, Column, Decoded, LabelBatch, PredictionBatch
+from collector_processor.columns.traces import Traces
 from collector_processor.decode import fallback
 from collector_processor.decode.compiled.walked import (
     Other,
@@ -38,7 +39,7 @@ from collector_processor.decode.rules.identity import Identity, ResourceModel
 from collector_processor.decode.rules.ids import default_id
 from collector_processor.decode.rules.label_rows import LabelRows
 from collector_processor.decode.rules.prediction_rows import CallHeader, PredictionRows, prediction_batch
-from collector_processor.decode.rules.sampling import weight
+from collector_processor.decode.rules.sampling import trace_of, weight
 from collector_processor.own.drops import DecodeReason
 from otel_ml import semconv
 
@@ -178,6 +179,7 @@ class _Decoding:
             stream.duration_s,
             default_id(stream.trace_id, stream.span_id),
             stream.error,
+            trace_of(stream.trace_id, stream.span_id, stream.flags, stream.sampled),
         )
         fallback.take_stream(request, octets, stream.scalars, identity, call, stream.name, stream.span_id)
 
@@ -299,6 +301,7 @@ def _walked_batch(
         _weights(walked, weights),
         walked.duration_s,
         _column(walked.error),
+        None if walked.trace_codes is None else Traces(walked.trace_codes, walked.trace_ids),
     )
 
 

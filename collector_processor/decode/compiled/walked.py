@@ -40,6 +40,7 @@ class WalkedModel(NamedTuple):
     ``ordinals`` int64 ``[n]``, never decreasing, number the rows' spans within the request. ``counts`` float64 ``[n]``
     are ``ml.prediction.rows``; ``states`` int32 ``[n]`` are trace states as indices into those of the request, −1
     without a sampling threshold, None if no row has one. ``cells`` counts the cells that came.
+    ``trace_codes`` and ``trace_ids`` are those of :class:`.Traces`.
     """
 
     names: tuple[str, str, str, str, str, str, str]
@@ -52,6 +53,8 @@ class WalkedModel(NamedTuple):
     error: WalkedColumn
     columns: list[WalkedColumn]
     cells: int
+    trace_codes: I32 | None
+    trace_ids: U64
 
 
 class WalkedLabels(NamedTuple):
@@ -81,6 +84,8 @@ class WalkedStream(NamedTuple):
     name: str
     trace_id: bytes
     span_id: bytes
+    flags: int
+    sampled: bool
     time_ns: int
     duration_s: float
     state: int

@@ -197,6 +197,9 @@ cdef void take_meaning(State* state, Span* span, int32_t number, Key* key, Value
             span.odd |= value.kind != NOTHING
     elif meaning == ERROR:
         span.error = value[0]
+    elif meaning == SAMPLED:
+        span.unsampled = value.kind == BOOLEAN and value.integer == 0
+        span.odd |= value.kind == STRANGE
     elif meaning == STREAM:
         span.stream = value[0]
         span.odd |= value.kind != BYTES and value.kind != NOTHING

@@ -29,7 +29,7 @@ cdef struct Column:
 
 
 cdef struct Row:
-    # One span of ours, without its cells.
+    # One row of a span of ours, without its cells.
     int64_t ordinal
     int64_t time_ns
     double duration_s
@@ -37,6 +37,9 @@ cdef struct Row:
     uint64_t id_b
     int64_t count
     int32_t state
+    # The 16 octets of its trace id and the 8 of its span id; NULL if its trace cannot be looked up.
+    Octets trace
+    Octets span
 
 
 cdef struct Model:

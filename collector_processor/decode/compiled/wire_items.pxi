@@ -141,6 +141,24 @@ cdef void fill_row(State* state, Span* span, Row* row) noexcept nogil:
     row.count = 1
     row.state = -1
     row.id_a = row.id_b = 0
+    row.trace = row.span = NULL
+    if has_trace(span):
+        row.trace, row.span = span.trace_id.at, span.span_id.at
+
+
+cdef bint has_trace(Span* span) noexcept nogil:
+    """Whether the span's trace can be looked up, by the rules of :mod:`.sampling`."""
+    cdef uint8_t any_trace = 0, any_span = 0
+    cdef int i
+    if span.unsampled or (span.flags & 0xFF and not span.flags & 1):
+        return False
+    if span.trace_id.size != TRACE_OCTETS or span.span_id.size != SPAN_OCTETS:
+        return False
+    for i in range(TRACE_OCTETS):
+        any_trace |= span.trace_id.at[i]
+    for i in range(SPAN_OCTETS):
+        any_span |= span.span_id.at[i]
+    return any_trace != 0 and any_span != 0
 
 
 cdef bint take_rows(State* state, int64_t rows) noexcept nogil:

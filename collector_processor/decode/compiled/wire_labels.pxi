@@ -137,6 +137,8 @@ cdef bint add_stream(State* state, Span* span, Text* names, bint own_version) no
     streams.name = span.name
     streams.trace_id = span.trace_id
     streams.span_id = span.span_id
+    streams.flags = span.flags
+    streams.unsampled = span.unsampled
     streams.failed = span.status == STATUS_ERROR
     if streams.failed and span.error.kind == TEXT and span.error.size:
         streams.error.at, streams.error.size = span.error.at, span.error.size

@@ -63,6 +63,7 @@ cdef _learn_names():
         (semconv.MODEL_TASK, TASK, 0, False), (semconv.MODEL_ROLE, ROLE, 0, False),
         (semconv.MODEL_POSITIVE_CLASS, POSITIVE, 0, False), (semconv.FEATURES_WITHHELD, WITHHELD, 0, False),
         (semconv.MODEL_THRESHOLD, CUT, 0, False), (semconv.ATTRIBUTIONS_WEIGHT, CELL, ATTRIBUTION, False),
+        (semconv.TRACE_SAMPLED, SAMPLED, 0, False),
         (semconv.LABEL_CLASS, LABEL, LABEL_CLASS, False), (semconv.LABEL_VALUE, LABEL, LABEL_VALUE, False),
     )
     prefixes = (  # the first match counts; those of cells match only longer names

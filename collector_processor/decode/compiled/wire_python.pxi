@@ -100,6 +100,43 @@ cdef object rows_of(Row* rows, Py_ssize_t count):
     return ordinals, times, ids, counts, states, durations
 
 
+cdef inline uint64_t big_endian(Octets at) noexcept nogil:
+    cdef uint64_t word = 0
+    cdef int i
+    for i in range(8):
+        word = word << 8 | at[i]
+    return word
+
+
+cdef object traces_of(Row* rows, Py_ssize_t count):
+    """Codes and ids of the rows' traces; neighbors from one span share an entry. No codes if no row has a trace."""
+    cdef Py_ssize_t row, entries = 0
+    cdef Octets last = NULL
+    for row in range(count):
+        if rows[row].trace != NULL and rows[row].trace != last:
+            entries += 1
+            last = rows[row].trace
+    ids = np.empty((entries, 3), np.uint64)
+    if entries == 0:
+        return None, ids
+    codes = np.empty(count, np.int32)
+    cdef int32_t[::1] code_at = codes
+    cdef uint64_t[:, ::1] id_at = ids
+    entries, last = 0, NULL
+    for row in range(count):
+        if rows[row].trace == NULL:
+            code_at[row] = -1
+            continue
+        if rows[row].trace != last:
+            last = rows[row].trace
+            id_at[entries, 0] = big_endian(last)
+            id_at[entries, 1] = big_endian(last + 8)
+            id_at[entries, 2] = big_endian(rows[row].span)
+            entries += 1
+        code_at[row] = <int32_t>(entries - 1)
+    return codes, ids
+
+
 cdef object names_of(const Text* names):
     cdef double cut
     cdef int index
@@ -123,8 +160,20 @@ cdef object model_of(State* state, Model* model):
     for index in range(model.column_count):
         column = &model.columns[index]
         columns.append(column_of(column, text_from(&state.names.entries[column.key]), rows))
+    trace_codes, trace_ids = traces_of(model.rows, rows)
     return WalkedModel(
-        names, ordinals, times, ids, counts, states if sampled else None, durations, error, columns, model.cells
+        names,
+        ordinals,
+        times,
+        ids,
+        counts,
+        states if sampled else None,
+        durations,
+        error,
+        columns,
+        model.cells,
+        trace_codes,
+        trace_ids,
     )
 
 
@@ -153,6 +202,8 @@ cdef object stream_of(State* state, Streamed* stream):
         text_from(&stream.name),
         octets_from(&stream.trace_id),
         octets_from(&stream.span_id),
+        stream.flags,
+        not stream.unsampled,
         stream.row.time_ns,
         stream.row.duration_s,
         stream.row.state,

@@ -161,6 +161,11 @@ cdef bint walk_span(State* state, Octets at, Octets end) noexcept nogil:
             else:
                 span.end = word_at(at)
             at += 8
+        elif tag == 0x85:
+            if end - at < 4:
+                return False
+            span.flags = at[0] | <uint32_t>at[1] << 8 | <uint32_t>at[2] << 16 | <uint32_t>at[3] << 24
+            at += 4
         elif tag == 0x7A:
             if not take_length(&at, end, &stop) or not walk_status(span, at, stop):
                 return False

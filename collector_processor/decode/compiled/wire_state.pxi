@@ -20,6 +20,7 @@ cdef enum:
     LABEL = 15
     ENTRIES = 16
     STREAM = 17
+    SAMPLED = 18
 
 cdef enum:
     # The kind of a value; STRANGE is anything other than exactly one field that OTLP defines.
@@ -46,6 +47,8 @@ cdef enum:
     LONGEST_DEFAULT_ID = 64
     LONGEST_ID = 256
     LONGEST_INTEGER = 20
+    TRACE_OCTETS = 16
+    SPAN_OCTETS = 8
 
 
 cdef struct Key:
@@ -98,6 +101,7 @@ cdef struct Span:
     Text trace_state
     uint64_t start
     uint64_t end
+    uint32_t flags
     int32_t status
     int32_t previous
     Py_ssize_t cell_count
@@ -112,6 +116,7 @@ cdef struct Span:
     int64_t rows
     Py_ssize_t unsupported
     bint odd
+    bint unsampled
     bint sign
     bint namespace
     bint label
@@ -127,6 +132,8 @@ cdef struct Streamed:
     Text name
     Text trace_id
     Text span_id
+    uint32_t flags
+    bint unsampled
     Text error
     bint failed
     Row row

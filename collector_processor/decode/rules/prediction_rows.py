@@ -9,6 +9,7 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I64, U64, Column, ModelKey, PredictionBatch
 from collector_processor.columns.concatenate import concatenate
+from collector_processor.columns.traces import Traces, shared_trace, traces_of
 from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cell_columns import column_of
 from collector_processor.decode.rules.cells import Place, Scalar, place_of, text_of
@@ -36,6 +37,7 @@ class CallHeader(NamedTuple):
     duration_s: float
     default_id: str
     error: str | None
+    trace: tuple[int, int, int] | None = None
 
 
 class PredictionRows:
@@ -78,6 +80,7 @@ class PredictionRows:
             np.full(table.rows, call.weight),
             durations,
             None if error is None else error.take(np.zeros(table.rows, np.int64)),
+            shared_trace(call.trace, table.rows),
         )
         self._parts.append((batch, table.rows * columns))
 
@@ -110,7 +113,7 @@ class PredictionRows:
         ours = [name for name in names if place_of(name) is not None]
         if not self._tally.take_cells(len(rows), len(ours)):
             return
-        times, weights, durations, defaults, errors = zip(*calls, strict=True)
+        times, weights, durations, defaults, errors, traces = zip(*calls, strict=True)
         ids = [text_of(row.get(semconv.PREDICTION_ID)) or default for row, default in zip(rows, defaults, strict=True)]
         batch = self._batch(
             RowTable(len(rows), lists={name: [row.get(name) for row in rows] for name in ours}),
@@ -119,14 +122,22 @@ class PredictionRows:
             np.array(weights, np.float64),
             np.array(durations, np.float64),
             column_of(errors, "text", self._tally),
+            traces_of(traces),
         )
         self._parts.append((batch, attributes))
 
     def _batch(
-        self, table: RowTable, times: I64, ids: U64, weights: F64, durations: F64, error: Column | None
+        self,
+        table: RowTable,
+        times: I64,
+        ids: U64,
+        weights: F64,
+        durations: F64,
+        error: Column | None,
+        traces: Traces | None,
     ) -> PredictionBatch:
         columns = self._quota.columns(table)
-        return prediction_batch(self.identity, columns, times, ids, weights, durations, error)
+        return prediction_batch(self.identity, columns, times, ids, weights, durations, error, traces)
 
 
 def prediction_batch(
@@ -137,6 +148,7 @@ def prediction_batch(
     weights: F64,
     durations: F64,
     error: Column | None,
+    traces: Traces | None,
 ) -> PredictionBatch:
     """Make a batch, with each column in its place."""
     parts: dict[str, dict[str, Column]] = {}
@@ -162,6 +174,7 @@ def prediction_batch(
         positive_class=identity.positive_class,
         withheld=identity.withheld,
         threshold=float(identity.threshold) if identity.threshold else None,
+        traces=traces,
     )
 
 

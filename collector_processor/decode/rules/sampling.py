@@ -1,11 +1,15 @@
-"""How many spans a sampled span stands for, according to its trace state."""
+"""How many spans a sampled span stands for, according to its trace state; and whether its trace can be looked up."""
 
 from __future__ import annotations
 
 import re
+import struct
 from typing import Final
 
 _RANGE: Final = 1 << 56
+_TRACE_FLAGS: Final = 0xFF
+"""The trace flags of W3C Trace Context in the flags of a span; many SDKs leave them 0."""
+_SAMPLED: Final = 1
 _THRESHOLD: Final = re.compile(r"[0-9a-f]{1,14}", re.ASCII)
 
 
@@ -34,3 +38,24 @@ def _adjusted_count(fields: str) -> float:
             threshold = int(digits.ljust(14, "0"), 16) if _THRESHOLD.fullmatch(digits) else 0
             return _RANGE / (_RANGE - threshold)
     return 1.0
+
+
+def trace_of(trace_id: bytes, span_id: bytes, flags: int, sampled: object) -> tuple[int, int, int] | None:
+    """Return an entry of :class:`.Traces`; None for a span whose trace cannot be looked up.
+
+    ``sampled`` is ``ml.trace.sampled``, False on a span that was sent although its trace is not. A span without trace
+    flags was exported, so it is taken as sampled; one with flags, but not that of a sampled span, is not.
+
+    >>> trace, span = (1).to_bytes(16, "big"), (2).to_bytes(8, "big")
+    >>> trace_of(trace, span, 0x100, None)
+    (0, 1, 2)
+    >>> trace_of(trace, span, 0x102, None), trace_of(trace, bytes(8), 1, None), trace_of(trace, span, 1, False)
+    (None, None, None)
+    """
+    given = flags & _TRACE_FLAGS
+    if sampled is False or (given and not given & _SAMPLED):
+        return None
+    if len(trace_id) != 16 or len(span_id) != 8 or not any(trace_id) or not any(span_id):
+        return None
+    high, low, span = struct.unpack(">QQQ", trace_id + span_id)
+    return high, low, span
