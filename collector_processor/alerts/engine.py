@@ -162,6 +162,7 @@ class Engine:
         """Advance a series by one window."""
         rule, gap_ns = book.rule, item.time_ns - series.window_ns
         series.value, series.window_ns, series.judged_ns, series.words = item.value, item.time_ns, now_ns, item.words
+        series.trace = item.exemplars[0].trace_id if item.exemplars else ""
         if series.status == "firing":
             if rule.cleared(item.value):
                 self._end(book, series, "over")

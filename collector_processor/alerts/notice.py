@@ -28,12 +28,14 @@ OFFENDERS: Final = 20
 class Offender:
     """One series of an alert: its attributes, except for the model's, and its value; the seconds of an absence.
 
-    ``words`` are what the monitor says of the value, if anything (:class:`.Measurement`).
+    ``words`` are what the monitor says of the value, if anything (:class:`.Measurement`); ``trace`` is the trace id of
+    one of the predictions that it is about.
     """
 
     attributes: Attributes
     value: float
     words: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

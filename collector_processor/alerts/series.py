@@ -33,6 +33,8 @@ class Series:
     notified: bool = False
     words: str = ""
     """What the monitor says of the value."""
+    trace: str = ""
+    """The trace of a prediction that the value is about."""
 
     def model(self) -> ModelKey:
         """Return the model version that it belongs to; the version is empty if the rule treats all versions as one."""
@@ -113,6 +115,7 @@ def worst(rule: AlertRule, firing: list[Series], now_ns: int) -> tuple[Offender,
             tuple(pair for pair in series.attributes if pair[0] not in MODEL_KEYS),
             (now_ns - series.judged_ns) / 1e9 if rule.condition == "absent" else series.value,
             series.words,
+            series.trace,
         )
         for series in ranked[:OFFENDERS]
     )

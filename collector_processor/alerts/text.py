@@ -232,6 +232,8 @@ def offender_text(rule: AlertRule, offender: Offender, was: str = "") -> str:
     parts = [
         f"{_WORDS.get(key, key)} {shown(value)}" for key, value in offender.attributes if (key, value) not in _OBVIOUS
     ]
+    if offender.trace:
+        text += f" (for example trace {offender.trace})"
     return f"{', '.join(parts)}: {text}" if parts else text
 
 

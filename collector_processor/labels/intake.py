@@ -23,16 +23,35 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     batch = _done(batch)
     groups = segment_groups(schema, batch)
     if schema.task == "regression":
-        return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value)
+        return PendingRows(
+            batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value, traces=batch.traces
+        )
     predicted = predicted_codes(schema, batch)
     scores, expected = score_cells(batch, schema.positive_class), estimates(schema, batch)
     if schema.task == "binary_classification":
         return PendingRows(
-            batch.ids, batch.time_ns, batch.weights, groups, predicted, scores=scores, estimates=expected
+            batch.ids,
+            batch.time_ns,
+            batch.weights,
+            groups,
+            predicted,
+            scores=scores,
+            estimates=expected,
+            traces=batch.traces,
         )
     class_scores = _class_scores(schema, batch)
     scores = likeliest_score(batch, scores)
-    return PendingRows(batch.ids, batch.time_ns, batch.weights, groups, predicted, None, scores, class_scores, expected)
+    return PendingRows(
+        batch.ids,
+        batch.time_ns,
+        batch.weights,
+        groups,
+        predicted,
+        scores=scores,
+        class_scores=class_scores,
+        estimates=expected,
+        traces=batch.traces,
+    )
 
 
 def slice_rows(schema: Schema, batch: PredictionBatch, came: int) -> SliceRows | None:

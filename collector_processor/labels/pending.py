@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, I64, U64, Mask
+from collector_processor.columns.traces import Traces
 from collector_processor.labels.generation import Defaults, Values
 from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import Truth
@@ -37,10 +38,16 @@ _DEFAULTS: Final[Defaults] = {
 _SAMPLED: Final[Defaults] = {"codes": np.array(0, np.uint8)}
 SAMPLED_PART: Final = 16
 """The cells of one row in this many are kept at most, so that they add little memory."""
+_TRACED: Final[Defaults] = {"trace": np.array(0, np.uint64)}
+TRACED_WHOLE: Final = 1024
+"""This many predictions of a model version all keep their trace until they have a label."""
+TRACED_PART: Final = 16
+"""Of further ones, one in this many keeps it, chosen by id."""
 MINUTE_NS: Final = 60 * 10**9
 _SLOTS: Final = "score_slots"
 _SAMPLE: Final = "sample."
 _SAMPLE_KEY: Final = "sample_key"
+_TRACE: Final = "trace."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class PendingRows:
 
     ``predicted`` are codes of ``schema.classes`` (−1 unknown), ``groups`` ``[n, s]`` rows of the grouped vectors,
     ``class_scores`` probabilities ``[n]`` by class slot (multiclass). ``estimates`` and ``cells`` are as in
-    :class:`.OutcomeBatch`; the rest is as in ``PredictionBatch``.
+    :class:`.OutcomeBatch`; the rest is as in ``PredictionBatch``. Of the ``traces``, a sample is kept.
     """
 
     ids: U64
@@ -74,6 +81,7 @@ class PendingRows:
     estimates: F64 | None = None
     cells: I32 | None = None
     slices: SliceRows | None = None
+    traces: Traces | None = None
 
 
 class PendingPredictions:
@@ -97,6 +105,7 @@ class PendingPredictions:
     def __init__(self, *, capacity: int, wait_ns: int) -> None:
         self.store = Generations(_DEFAULTS, capacity=capacity, wait_ns=wait_ns)
         self._sampled, self._sampled_key = self._empty_sample(), 0
+        self._traced = Generations(_TRACED, capacity=TRACED_WHOLE + capacity // TRACED_PART, wait_ns=wait_ns)
         self._minute, self._came = -1, 0
         self._score_slots: list[int] = []
 
@@ -107,7 +116,7 @@ class PendingPredictions:
     @property
     def nbytes(self) -> int:
         """Memory in bytes."""
-        return self.store.nbytes + self._sampled.nbytes
+        return self.store.nbytes + self._sampled.nbytes + self._traced.nbytes
 
     def insert(self, rows: PendingRows) -> Dropped:
         """Keep predictions; return what was evicted for lack of capacity."""
@@ -131,7 +140,17 @@ class PendingPredictions:
             if rows.slices.key != self._sampled_key:
                 self._sampled, self._sampled_key = self._empty_sample(), rows.slices.key
             self._sampled.insert(rows.ids[sample], rows.time_ns[sample], {"codes": rows.slices.codes})
+        if rows.traces is not None:
+            self._keep_traces(rows, rows.traces)
         return self.store.insert(rows.ids, rows.time_ns, values)
+
+    def _keep_traces(self, rows: PendingRows, traces: Traces) -> None:
+        kept = traces.present()
+        further = slice(max(0, TRACED_WHOLE - len(self.store)), None)
+        kept[further] &= rows.ids[further, 0] % np.uint64(TRACED_PART) == 0
+        sample = np.flatnonzero(kept)
+        if len(sample):
+            self._traced.insert(rows.ids[sample], rows.time_ns[sample], {"trace": traces.rows(sample)})
 
     def _empty_sample(self) -> Generations:
         capacity = max(1, self.store.capacity // SAMPLED_PART)
@@ -149,6 +168,7 @@ class PendingPredictions:
     def expire(self, now_ns: int) -> Dropped:
         """Drop what has waited long enough at ``now_ns`` (Unix nanoseconds)."""
         self._sampled.expire(now_ns)
+        self._traced.expire(now_ns)
         return self.store.expire(now_ns)
 
     def find(self, ids: U64) -> Places:
@@ -190,6 +210,7 @@ class PendingPredictions:
         take, truth = self.store.take, self.truth(places, schema)
         scores: F64 = take("score", places)
         regression = schema.task == "regression"
+        predicted = None if regression else take("predicted", places).astype(np.int32)
         return OutcomeBatch(
             time_ns=take("outcome_ns", places),
             weights=sign * take("weight", places),
@@ -199,12 +220,13 @@ class PendingPredictions:
             delay_s=take("delay_s", places).astype(np.float64),
             labels=truth.labels,
             label_values=truth.values,
-            predicted=None if regression else take("predicted", places).astype(np.int32),
+            predicted=predicted,
             predicted_values=take("predicted_value", places) if regression else None,
             predicted_ns=take("time_ns", places),
             estimates=take("estimate", places).astype(np.float64),
             cells=take("cell", places).astype(np.int32),
             slices=self._slices(places, schema),
+            traces=self._traces(places, truth.labels, predicted),
         )
 
     def _slices(self, places: Places, schema: Schema) -> Codes | None:
@@ -220,11 +242,27 @@ class PendingPredictions:
             codes[hits] = self._sampled.take("codes", Places(found.generation[hits], found.row[hits]), width)
         return codes
 
+    def _traces(self, places: Places, labels: I32 | None, predicted: I32 | None) -> U64 | None:
+        """Return the key and the trace of those rows that kept it, ``[n, 4]``; of classes, only of wrong ones."""
+        rows = np.arange(len(places.row))
+        if labels is not None and predicted is not None:
+            rows = np.flatnonzero(labels != predicted)
+        if not len(rows) or not len(self._traced):
+            return None
+        ids = self.store.take("ids", places.take(rows), 2)
+        found = self._traced.find(ids)
+        hits = np.flatnonzero(found.hits())
+        traces = np.zeros((len(places.row), 4), np.uint64)
+        traces[rows[hits], 0] = ids[hits, 0]
+        traces[rows[hits], 1:] = self._traced.take("trace", found.take(hits), 3)
+        return traces
+
     def arrays(self) -> dict[str, Values]:
         """Return all predictions that can be found as arrays by name, for a snapshot."""
         sampled = {_SAMPLE + name: values for name, values in self._sampled.arrays().items()}
         sampled[_SAMPLE_KEY] = np.array(self._sampled_key, np.uint32)
-        return {_SLOTS: np.array(self._score_slots, np.int32), **sampled, **self.store.arrays()}
+        traced = {_TRACE + name: values for name, values in self._traced.arrays().items()}
+        return {_SLOTS: np.array(self._score_slots, np.int32), **sampled, **traced, **self.store.arrays()}
 
     @classmethod
     def from_arrays(
@@ -234,9 +272,8 @@ class PendingPredictions:
         pending = cls(capacity=capacity, wait_ns=wait_ns)
         pending._score_slots = arrays[_SLOTS].tolist()
         pending._sampled_key = int(arrays.get(_SAMPLE_KEY, 0))
-        pending._sampled.load(
-            {name.removeprefix(_SAMPLE): values for name, values in arrays.items() if name.startswith(_SAMPLE)}
-        )
+        for prefix, store in ((_SAMPLE, pending._sampled), (_TRACE, pending._traced)):
+            store.load({name.removeprefix(prefix): each for name, each in arrays.items() if name.startswith(prefix)})
         return pending, pending.store.load(arrays)
 
     def _matrix(self, class_scores: Mapping[int, F64], rows: int) -> Values:

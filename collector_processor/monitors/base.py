@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -18,13 +18,20 @@ WINDOW: str = "window"
 """The configuration section that windows and monitors share."""
 
 
+class Exemplar(NamedTuple):
+    """The span of a prediction that a figure is about, in lowercase hex."""
+
+    trace_id: str
+    span_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One number about one window: a metric's data point, for any backend.
 
     ``attributes`` are (key, value) pairs in a fixed order, model name and version first. A ``counter`` is cumulative
     since ``start_ns``; a ``gauge`` holds for the window that ended at ``time_ns``. ``words`` say what the value means,
-    for a person who gets an alert about it; they may be empty.
+    for a person who gets an alert about it; they may be empty. ``exemplars`` are some predictions that it is about.
     """
 
     name: str
@@ -35,6 +42,7 @@ class Measurement:
     kind: Literal["gauge", "counter"] = "gauge"
     start_ns: int = 0
     words: str = ""
+    exemplars: tuple[Exemplar, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Final
 from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.monitors import configured_monitors
 from collector_processor.monitors.base import LeavesOut, Measurement, Monitor, Sequential
+from collector_processor.monitors.exemplars import with_exemplars
 from collector_processor.monitors.fold import Fold
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings
 from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
@@ -124,6 +125,8 @@ class Watch:
                 for fold in self.folds:
                     with survived(f"monitor_{fold.monitor.name}", self.telemetry):
                         measurements += fold.step(pane, self.reference)
+            with survived("exemplars", self.telemetry):
+                measurements = with_exemplars(measurements, window, reference)
             with survived("monitor_restated", self.telemetry):
                 cohort = None if self.cohorts is None else self.cohorts.settled(self.min_labels, window.end_ns)
                 if cohort is not None:

@@ -329,4 +329,4 @@ def _grown(schema: Schema, tables: Mapping[str, list[tuple[int, str]]]) -> Schem
         if pairs[: len(known.pairs())] != known.pairs():
             raise ValueError(f"its reference has other {name} now")
         tables_by_name[name] = known.with_pairs(pairs)
-    return replace(schema, **tables_by_name)
+    return replace(schema, **tables_by_name, known=len(schema.categories))

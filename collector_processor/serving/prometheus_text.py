@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 
 from collector_processor.serving.routes import Handler, HttpAnswer, HttpRequest
 
 _LEVEL = 6
+_OPENMETRICS = "application/openmetrics-text"
 
 
-def metrics_handler(registry: CollectorRegistry) -> Handler:
+def metrics_handler(
+    registry: CollectorRegistry, openmetrics: Callable[[Iterable[Metric]], bytes] | None = None
+) -> Handler:
     """Return a handler that renders a registry as text or OpenMetrics: all of it, or the families in ``name[]``.
+
+    ``openmetrics`` writes OpenMetrics instead of ``prometheus_client``.
 
     >>> answer = metrics_handler(CollectorRegistry())(HttpRequest("GET", "/metrics"))
     >>> answer.body, answer.content_type
@@ -23,7 +30,9 @@ def metrics_handler(registry: CollectorRegistry) -> Handler:
     def answer(request: HttpRequest) -> HttpAnswer:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         names = request.query.get("name[]", ())
-        body = encode(registry.restricted_registry(names) if names else registry)
+        chosen = registry.restricted_registry(names) if names else registry
+        own = openmetrics if content_type.startswith(_OPENMETRICS) else None
+        body = encode(chosen) if own is None else own(chosen.collect())
         if "gzip" not in _accepted(request.headers.get("accept-encoding", "")):
             return HttpAnswer(body, content_type)
         return HttpAnswer(gzip.compress(body, _LEVEL), content_type, headers=(("content-encoding", "gzip"),))

@@ -10,6 +10,7 @@ from collector_processor.columns.batch import F64, I32, Column, Mask, Prediction
 from collector_processor.columns.withheld import withheld_of
 from collector_processor.own.drops import StatisticsReason
 from collector_processor.statistics.cells import cells_of
+from collector_processor.statistics.exemplars.cells import Counted, Slots
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.latency import latency_bins
 from collector_processor.statistics.numbers import add_numbers, weight_of
@@ -51,6 +52,7 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
     numeric = [cells_of(schema, batch, spec, numeric=True) for spec in schema.numeric]
     _add_numeric(pane, schema, numeric, batch, weights, failed)
     done = None if failed is None else ~failed
+    texts: dict[int, Slots] = {}
     for position, spec in enumerate(schema.categorical, len(schema.numeric)):
         if spec.role == "label":
             continue
@@ -58,11 +60,13 @@ def accumulate(pane: Pane, schema: Schema, batch: PredictionBatch) -> dict[Stati
         if column is None:
             column = Column(None, np.full(len(batch), -1, np.int32))
         if done is None or spec.role == "feature":
-            _add_texts(pane, schema, position, column, weights)
+            texts[position] = _add_texts(pane, schema, position, column, weights)
         else:
-            _add_texts(pane, schema, position, column.take(done), None if weights is None else weights[done])
+            found = _add_texts(pane, schema, position, column.take(done), None if weights is None else weights[done])
+            texts[position] = found.among(done)
     pane.missing[kept_back] = missing_before
     pane.further.add_rows(schema, Rows(batch, groups, failed))
+    pane.exemplars.add_rows(schema, batch, groups, Counted(numeric, texts, kept_back))
     return _unknown(schema, batch)
 
 
@@ -119,8 +123,8 @@ def _unknown(schema: Schema, batch: PredictionBatch) -> dict[StatisticsReason, i
     return {"unknown_feature": cells} if cells else {}
 
 
-def _add_texts(pane: Pane, schema: Schema, position: int, column: Column, weights: F64 | None) -> None:
-    """Add one categorical column: counts by slot, missing and wrong type."""
+def _add_texts(pane: Pane, schema: Schema, position: int, column: Column, weights: F64 | None) -> Slots:
+    """Add one categorical column: counts by slot, missing and wrong type; return the slots."""
     texts = as_texts(column)
     wrong = 0.0
     if texts.numbers is not None:
@@ -136,6 +140,9 @@ def _add_texts(pane: Pane, schema: Schema, position: int, column: Column, weight
     slots = schema.categories.slots(position - len(schema.numeric), [texts.categories[code] for code in used.tolist()])
     pane.category_counts = grown(pane.category_counts, (len(schema.categories),))
     np.add.at(pane.category_counts, slots, counts[1:][used])
+    of_code = np.full(size + 1, -1, np.int32)  # the last is for code −1
+    of_code[used] = slots
+    return Slots(codes, of_code, texts.numbers)
 
 
 def _add_groups(pane: Pane, schema: Schema, batch: PredictionBatch, groups: I32, failed: Mask | None) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.columns.batch import F64, I32, I64, Mask
+from collector_processor.columns.batch import F64, I32, I64, U64, Mask
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -31,6 +31,8 @@ class OutcomeBatch:
     - ``cells`` int32 ``[n]``: the cell of the reference's partition of all rows; −1 for none.
     - ``slices`` uint8 ``[n, 1 + C]``: the codes of a sample of rows (:class:`.SliceCells`). The first column is 0 for a
       row without, and k + 1 for one that stands for 2ᵏ.
+    - ``traces`` uint64 ``[n, 4]``: the key and the trace of the predictions of a sample (:class:`.Reservoir`); 0 in the
+      last word for a row without one.
     """
 
     time_ns: I64
@@ -47,6 +49,7 @@ class OutcomeBatch:
     estimates: F64 | None = None
     cells: I32 | None = None
     slices: NDArray[np.uint8] | None = None
+    traces: U64 | None = None
 
     def __len__(self) -> int:
         return len(self.time_ns)
@@ -68,6 +71,7 @@ class OutcomeBatch:
             None if self.estimates is None else self.estimates[rows],
             None if self.cells is None else self.cells[rows],
             None if self.slices is None else self.slices[rows],
+            None if self.traces is None else self.traces[rows],
         )
 
     def plus(self, other: OutcomeBatch) -> OutcomeBatch:
@@ -91,4 +95,5 @@ class OutcomeBatch:
             both(self.estimates, other.estimates),
             both(self.cells, other.cells),
             both(self.slices, other.slices),
+            both(self.traces, other.traces),
         )

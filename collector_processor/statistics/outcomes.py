@@ -46,7 +46,7 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch, *, f
     binary task every class except the positive one is negative; as long as the positive class is unknown, all are:
     there is one class only, most likely the negative one. Scores outside 0 to 1 are not probabilities: they count for
     ranking (``score_hits``), not for calibration. A schema without a score column has no bins to rank in, and so no ROC
-    AUC. All ``further`` parts of the pane but the moments of labels may be left empty.
+    AUC. All ``further`` parts of the pane but the moments of labels, and its exemplars, may be left empty.
     """
     known = _known(outcomes)
     if not known.all():
@@ -68,6 +68,7 @@ def accumulate_outcomes(pane: Pane, schema: Schema, outcomes: OutcomeBatch, *, f
     _add_label_column(pane, schema, outcomes)
     if further:
         pane.further.add_outcomes(schema, outcomes)
+        pane.exemplars.add_outcomes(schema, outcomes)
     else:
         pane.further[LabelMoments].add_outcomes(schema, outcomes)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from collector_processor.columns.batch import F64
+from collector_processor.statistics.exemplars.exemplars import Exemplars
 from collector_processor.statistics.parts.registry import Further
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import Vectors
@@ -70,6 +71,7 @@ class Pane(Vectors):
     - ``category_counts`` ``[S]``; ``missing`` and ``wrong_type`` ``[C]``: cells that are absent, or of the other kind.
     - ``latency`` ``[G, LATENCY_BINS]``: durations of calls. ``group_rows`` ``[G, 2]``: rows and failed rows.
     - ``outcomes``: the sums of joined labels. ``further``: what monitors of single topics need (:mod:`.parts`).
+    - ``exemplars``: which predictions were counted where.
     """
 
     rows: F64
@@ -82,11 +84,18 @@ class Pane(Vectors):
     group_rows: F64
     outcomes: Outcomes
     further: Further
+    exemplars: Exemplars = field(default_factory=Exemplars)
 
     @classmethod
     def parts(cls) -> Mapping[str, type[Vectors]]:
         """Return the types of the nested records."""
-        return {"outcomes": Outcomes, "further": Further}
+        return {"outcomes": Outcomes, "further": Further, "exemplars": Exemplars}
+
+    def copy(self) -> Pane:
+        """Return an independent copy, with its exemplars, which are not among the arrays."""
+        copied = self.from_arrays({name: values.copy() for name, values in self.arrays().items()})
+        copied.exemplars = self.exemplars.copy()
+        return copied
 
     @classmethod
     def empty(cls, schema: Schema) -> Pane:

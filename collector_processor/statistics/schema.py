@@ -153,6 +153,8 @@ class Schema:
     """The score from which on the positive class is predicted, if it is given; NaN if the score does not decide."""
     fits: Mapping[type, Any] = field(default_factory=dict[type, Any], compare=False)
     """What was fitted on the reference rows, by type; :meth:`fit` looks it up."""
+    known: int = field(default=0, compare=False)
+    """How many slots of ``categories`` the reference has; 0 in the reference's own schema, which has no others."""
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
@@ -164,7 +166,7 @@ class Schema:
         return Schema(
             self.task, self.positive_class, self.numeric, self.edges, self.drift_edges, self.low, self.high,
             self.categorical, self.categories.fork(), self.classes.fork(), self.groups.fork(), self.unit,
-            self.threshold, self.fits,
+            self.threshold, self.fits, self.known or len(self.categories),
         )  # fmt: skip
 
     def fit(self, kind: type[T]) -> T | None:

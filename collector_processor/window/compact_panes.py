@@ -7,13 +7,15 @@ narrowest of uint16, float32 and float64 that holds every one of them exactly.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector_processor.columns.batch import F64
+from collector_processor.statistics.exemplars.exemplars import Exemplars
+from collector_processor.statistics.exemplars.saved import exemplars_from_arrays, exemplars_to_arrays
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
 
@@ -74,30 +76,32 @@ def _narrow(values: F64) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class CompactPane:
-    """A whole pane, compacted array by array, by dotted name."""
+    """A whole pane, compacted array by array, by dotted name; the exemplars are compact already."""
 
     parts: Mapping[str, Compact]
+    exemplars: Exemplars = field(default_factory=Exemplars)
 
     @classmethod
     def of(cls, pane: Pane) -> CompactPane:
         """Return the compact form of a pane, which shares no memory with it."""
-        return cls({name: compacted(values) for name, values in pane.arrays().items()})
+        return cls({name: compacted(values) for name, values in pane.arrays().items()}, pane.exemplars.copy())
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(part.nbytes for part in self.parts.values())
+        return sum(part.nbytes for part in self.parts.values()) + self.exemplars.nbytes
 
     def add_to(self, pane: Pane) -> None:
         """Add this pane in place to another, which is at least as large along every axis."""
         totals = pane.arrays()
         for name, part in self.parts.items():
             part.add_to(totals[name])
+        pane.exemplars.add(self.exemplars)
 
     def cleared(self, names: Collection[str]) -> CompactPane:
         """Return the pane with arrays, by dotted name, that are zero."""
         empty = {name: compacted(np.zeros(part.shape)) for name, part in self.parts.items() if name in names}
-        return CompactPane({**self.parts, **empty})
+        return CompactPane({**self.parts, **empty}, self.exemplars)
 
     def expanded(self, schema: Schema) -> Pane:
         """Return the expanded pane, as large as the schema is now."""
@@ -115,6 +119,8 @@ def to_arrays(panes: Sequence[CompactPane]) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     for name in panes[0].parts if panes else ():
         arrays |= parts_to_arrays(name, [pane.parts[name] for pane in panes])
+    if panes:
+        arrays |= exemplars_to_arrays([pane.exemplars for pane in panes])
     return arrays
 
 
@@ -155,7 +161,8 @@ def from_arrays(arrays: Mapping[str, Array], schema: Schema, count: int) -> list
                 shapes = f"{[*part.shape]}, not {extents.shape}"
                 raise ValueError(f"the saved panes do not fit the reference: {name} is {shapes}")
             parts[name] = part
-    return [CompactPane(parts) for parts in panes]
+    exemplars = exemplars_from_arrays(arrays, count)
+    return [CompactPane(parts, each) for parts, each in zip(panes, exemplars, strict=True)]
 
 
 def parts_from_arrays(arrays: Mapping[str, Array], name: str, axes: int) -> list[Compact]:

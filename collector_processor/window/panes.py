@@ -43,7 +43,10 @@ class Panes:
     @property
     def nbytes(self) -> int:
         """Bytes held by all panes."""
-        hot = sum(sum(values.nbytes for values in pane.arrays().values()) for pane in self._hot.values())
+        hot = sum(
+            sum(values.nbytes for values in pane.arrays().values()) + pane.exemplars.nbytes
+            for pane in self._hot.values()
+        )
         return hot + sum(pane.nbytes for pane in [*self._cold.values(), *self._closed.values()])
 
     def is_open(self, number: int) -> bool:

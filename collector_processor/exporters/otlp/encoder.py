@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Final, Literal
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Gauge,
@@ -34,6 +35,7 @@ _NO_TOTALS: Final[Mapping[Series, Total]] = {}
 _SCOPE: Final = InstrumentationScope(PROCESSOR_SCOPE, version("otel-ml"), SCHEMA_URL)
 _POINT_BYTES: Final = 48
 _ATTRIBUTE_BYTES: Final = 12
+_EXEMPLAR_BYTES: Final = 52
 _TEMPORALITIES: Final = {"cumulative": AggregationTemporality.CUMULATIVE, "delta": AggregationTemporality.DELTA}
 
 
@@ -84,9 +86,11 @@ class MetricsEncoder:
         grouped: dict[tuple[str, str, str], list[NumberDataPoint]] = {}
         for item in measurements:
             # OTLP has no times before 1970.
-            point = NumberDataPoint(
-                dict(item.attributes), max(item.start_ns, 0), max(item.time_ns, 0), float(item.value)
-            )
+            time_ns, value = max(item.time_ns, 0), float(item.value)
+            exemplars = [
+                Exemplar(None, value, time_ns, int(each.span_id, 16), int(each.trace_id, 16)) for each in item.exemplars
+            ]
+            point = NumberDataPoint(dict(item.attributes), max(item.start_ns, 0), time_ns, value, exemplars)
             grouped.setdefault((item.name, item.unit, item.kind), []).append(point)
         temporality = _TEMPORALITIES[self._temporality]
         metrics = [
@@ -105,9 +109,8 @@ def _split(measurements: Sequence[Measurement]) -> Iterator[Sequence[Measurement
     """Yield the measurements in order, in parts that each make a request of at most about ``REQUEST_BYTES``."""
     start, size = 0, 0
     for position, item in enumerate(measurements):
-        cost = _POINT_BYTES + sum(
-            _ATTRIBUTE_BYTES + _utf8_bytes(key) + _utf8_bytes(value) for key, value in item.attributes
-        )
+        cost = _POINT_BYTES + _EXEMPLAR_BYTES * len(item.exemplars)
+        cost += sum(_ATTRIBUTE_BYTES + _utf8_bytes(key) + _utf8_bytes(value) for key, value in item.attributes)
         if size + cost > REQUEST_BYTES and position > start:
             yield measurements[start:position]
             start, size = position, 0

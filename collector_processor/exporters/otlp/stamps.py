@@ -39,7 +39,9 @@ class EmissionStamps:
         first_ns = newest_ns - (len(ends_ns) - 1) * STEP_NS
         stamps = {end_ns: first_ns + rank * STEP_NS for rank, end_ns in enumerate(ends_ns)}
         return [
-            Measurement(item.name, item.value, item.unit, item.attributes, stamps[item.time_ns])
+            Measurement(
+                item.name, item.value, item.unit, item.attributes, stamps[item.time_ns], exemplars=item.exemplars
+            )
             if item.kind == "gauge"
             else item
             for item in measurements

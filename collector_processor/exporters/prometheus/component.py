@@ -26,6 +26,7 @@ def _measurements(settings: PrometheusSettings, context: ExporterContext) -> Pro
         secure=None if settings.tls is None else partial(server_context, settings.tls, context.key),
         guard=guard_of(context.authenticators, settings.auth, context.telemetry, context.key, what="address"),
         limits=settings.http_limits(),
+        exemplars=settings.exemplars,
     )
 
 

@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as SampleExemplar
 
 from collector_processor.exporters.naming import labels, prometheus_name
-from collector_processor.monitors.base import Measurement
+from collector_processor.exporters.prometheus.openmetrics import openmetrics_text
+from collector_processor.monitors.base import Exemplar, Measurement
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.security.guard import Guard
 from collector_processor.serving.admin import AdminServer
@@ -26,9 +29,23 @@ Series = tuple[str, tuple[tuple[str, str], ...]]
 """Name and labels in Prometheus."""
 
 
+class _Point(NamedTuple):
+    """The newest value of a series, its time, and a prediction that it is about."""
+
+    value: float
+    time_ns: int
+    exemplar: Exemplar | None
+
+    def openmetrics(self) -> SampleExemplar | None:
+        """Return the exemplar as ``prometheus_client`` has it, at the time of the value."""
+        if self.exemplar is None:
+            return None
+        return SampleExemplar(self.exemplar._asdict(), self.value, self.time_ns / 1e9)
+
+
 @dataclass(slots=True)
 class _Shown:
-    """The published series of one model: gauges of its newest window, and counters; each with its time.
+    """The published series of one model: gauges of its newest window, and counters.
 
     ``updated_s`` is when anything last arrived, ``closed_s`` when gauges of the newest window did.
     """
@@ -36,8 +53,8 @@ class _Shown:
     updated_s: float
     closed_s: float
     window_ns: int | None = None
-    gauges: dict[Series, tuple[float, int]] = field(default_factory=dict["Series", "tuple[float, int]"])
-    counters: dict[Series, tuple[float, int]] = field(default_factory=dict["Series", "tuple[float, int]"])
+    gauges: dict[Series, _Point] = field(default_factory=dict["Series", _Point])
+    counters: dict[Series, _Point] = field(default_factory=dict["Series", _Point])
 
     def __len__(self) -> int:
         return len(self.gauges) + len(self.counters)
@@ -51,7 +68,8 @@ class PrometheusExporter:
     time between windows, and counters when no count has arrived for that time. ``max_series`` bounds all models
     together; new series beyond it are dropped and counted. Samples have no time stamps unless ``send_timestamps`` is
     set: with stamps, Prometheus does not notice when a series ends. ``descriptions`` are help texts by metric
-    name. ``secure`` gives the context of TLS, ``guard`` says who may scrape.
+    name. ``secure`` gives the context of TLS, ``guard`` says who may scrape. With ``exemplars``, OpenMetrics has the
+    first exemplar of each measurement.
     """
 
     def __init__(
@@ -68,12 +86,14 @@ class PrometheusExporter:
         secure: Callable[[], ssl.SSLContext] | None = None,
         guard: Guard | None = None,
         limits: HttpLimits | None = None,
+        exemplars: bool = True,
     ) -> None:
         self._name = name
         self._telemetry = telemetry
         self._expiration_s = expiration_s
         self._max_series = max_series
         self._send_timestamps = send_timestamps
+        self._exemplars = exemplars
         self._descriptions = dict(descriptions or {})
         self._clock = clock
         self._lock = threading.Lock()
@@ -84,7 +104,7 @@ class PrometheusExporter:
         registry = CollectorRegistry()
         registry.register(_Families(self._collect))
         routes = Routes()
-        routes.add("/metrics", metrics_handler(registry))
+        routes.add("/metrics", metrics_handler(registry, openmetrics_text if exemplars else None))
         self._server = AdminServer(
             f"exporters.{name}.endpoint",
             endpoint,
@@ -148,16 +168,17 @@ class PrometheusExporter:
         self._count -= len(shown.gauges)
         shown.gauges.clear()
 
-    def _put(self, kind: dict[Series, tuple[float, int]], series: Series, item: Measurement) -> None:
+    def _put(self, kind: dict[Series, _Point], series: Series, item: Measurement) -> None:
         known = kind.get(series)
         if known is None:
             if self._count >= self._max_series:
                 self._telemetry.dropped(("export", "series_limit"), 1)
                 return
             self._count += 1
-        elif item.time_ns < known[1]:
+        elif item.time_ns < known.time_ns:
             return
-        kind[series] = (item.value, item.time_ns)
+        exemplar = item.exemplars[0] if item.exemplars and self._exemplars else None
+        kind[series] = _Point(item.value, item.time_ns, exemplar)
 
     def _name_of(self, item: Measurement) -> str | None:
         """Return the name to publish; None if it is not valid, or taken by a metric of another kind."""
@@ -186,15 +207,15 @@ class PrometheusExporter:
         with self._lock:
             self._expire()
             for shown in self._models.values():
-                for (name, pairs), (value, time_ns) in (*shown.gauges.items(), *shown.counters.items()):
+                for (name, pairs), point in (*shown.gauges.items(), *shown.counters.items()):
                     family = families.get(name)
                     if family is None:
                         kind, text = self._families[name]
                         # The format adds the suffix of a counter to the name of its family.
                         own_name = name.removesuffix("_total") if kind == "counter" else name
                         family = families[name] = Family(own_name, text, kind)
-                    stamp = time_ns / 1e9 if self._send_timestamps else None
-                    family.add_sample(name, dict(pairs), value, stamp)
+                    stamp = point.time_ns / 1e9 if self._send_timestamps else None
+                    family.add_sample(name, dict(pairs), point.value, stamp, point.openmetrics())
         yield from families.values()
 
 

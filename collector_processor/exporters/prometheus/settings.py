@@ -17,6 +17,11 @@ class PrometheusSettings(ReadListener):
         description="a series without new values is removed after this; default: three windows plus the allowed "
         "lateness, at least `5m`, or `7d` with windows of rows",
     )
+    exemplars: bool = Field(
+        default=True,
+        description="OpenMetrics has a trace beside each measurement that is about some predictions; Prometheus reads "
+        "it, but OpenMetrics 1.0 allows it for counters only: set this to `false` for a scraper that refuses it",
+    )
 
     def keeps_ns(self) -> int | None:
         """Return the set expiration."""

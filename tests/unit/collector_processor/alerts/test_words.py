@@ -12,17 +12,21 @@ import pytest
 from collector_processor.alerts.engine import Engine
 from collector_processor.alerts.kept import engine_state, restore_engine
 from collector_processor.alerts.notice import Notice
+from collector_processor.alerts.rules import AlertRule
 from collector_processor.alerts.settings import Alerts
 from collector_processor.alerts.text import LINE_LENGTH, body, title
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
+from collector_processor.monitors.base import Exemplar
 from collector_processor.monitors.drift import DriftMonitor, DriftSettings, LeastRows
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.pane import Pane
 from collector_processor.window.closed import Window
+from support.engine import BEGIN, MINUTE, Bench, item
 
 MODEL = ModelKey("fraud", "7")
+DRIFT = AlertRule("drift", "ml.drift.share", "above", threshold=0.3)
 ROWS = 2000
 
 
@@ -113,3 +117,22 @@ def test_links_are_absolute_and_name_the_model_and_the_time():
 def test_a_link_that_is_no_url_is_refused():
     with pytest.raises(ValueError, match="must be a URL that begins with https:// or http://, not 'docs'"):
         Alerts.model_validate({"links": {"runbooks": "docs"}})
+
+
+def test_an_alert_names_the_trace_of_a_prediction_that_it_is_about() -> None:
+    bench, trace = Bench(DRIFT), "0af7651916cd43dd8448eb211c80319c"
+    exemplars = (Exemplar(trace, "b7ad6b7169203331"), Exemplar("1" * 32, "1" * 16))
+    [notice] = bench.after(MINUTE, replace(item(0.5, BEGIN + MINUTE), exemplars=exemplars))
+    assert f"(for example trace {trace})" in body(notice)
+    assert trace not in title(notice)
+    state = json.loads(json.dumps(engine_state(bench.engine)))
+    assert trace not in json.dumps(state)
+
+
+def test_an_alert_whose_newest_window_has_no_trace_names_none() -> None:
+    bench = Bench(DRIFT)
+    bench.after(MINUTE, replace(item(0.5, BEGIN + MINUTE), exemplars=(Exemplar("1" * 32, "1" * 16),)))
+    [series] = bench.engine.books[DRIFT.name].series.values()
+    assert series.trace == "1" * 32
+    bench.after(MINUTE, item(0.5, BEGIN + 2 * MINUTE))
+    assert series.trace == ""

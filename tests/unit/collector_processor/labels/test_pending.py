@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collector_processor.labels.pending import SCORES_LIMIT, PendingPredictions, PendingRows
+from collector_processor.columns.traces import Traces
+from collector_processor.labels.pending import SCORES_LIMIT, TRACED_PART, TRACED_WHOLE, PendingPredictions, PendingRows
 from collector_processor.labels.truth import Truth
 from collector_processor.statistics.schema import Categories, Schema
 
@@ -181,3 +182,52 @@ def test_an_entry_takes_at_most_sixty_bytes(segments):
     settle(pending, numbers, Truth(labels=np.ones(count, np.int32)))
     assert len(pending) == count
     assert pending.nbytes / count <= 60
+
+
+def traces_of(numbers, missing=()):
+    codes = np.array([-1 if number in missing else row for row, number in enumerate(numbers)], np.int32)
+    entries = np.asarray(numbers, np.uint64)
+    return Traces(codes, np.column_stack((entries, entries, entries)))
+
+
+def traced(pending, numbers, truth, schema):
+    return pending.outcomes(settle(pending, numbers, truth), schema).traces
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_wrong_predictions_come_back_with_their_trace(restored):
+    schema, pending = schema_of(), pending_of()
+    predicted = np.array([1, 2, 1, 2], np.int32)
+    pending.insert(rows_of([1, 2, 3, 4], predicted=predicted, traces=traces_of([1, 2, 3, 4], missing=(3,))))
+    if restored:
+        pending, _ = PendingPredictions.from_arrays(pending.arrays(), capacity=1000, wait_ns=10**18)
+    found = traced(pending, [1, 2, 3, 4], Truth(labels=np.array([2, 2, 2, 1], np.int32)), schema)
+    keys = ids_of([1, 4])[:, 0].tolist()
+    assert found.tolist() == [[keys[0], 1, 1, 1], [0] * 4, [0] * 4, [keys[1], 4, 4, 4]]
+
+
+def test_right_predictions_need_no_trace():
+    schema, pending = schema_of(), pending_of()
+    pending.insert(rows_of([1], predicted=np.array([2], np.int32), traces=traces_of([1])))
+    assert traced(pending, [1], Truth(labels=np.array([2], np.int32)), schema) is None
+
+
+def test_of_many_predictions_a_sample_keeps_its_trace():
+    schema, pending, count = schema_of(), pending_of(capacity=40_000), 20_000
+    numbers = np.arange(1, count + 1)
+    for part in np.array_split(numbers, 7):
+        pending.insert(rows_of(part, predicted=np.ones(len(part), np.int32), traces=traces_of(part)))
+    found = traced(pending, numbers, Truth(labels=np.full(count, 2, np.int32)), schema)
+    kept = found[:, 3] > 0
+    assert kept[:TRACED_WHOLE].all()
+    share = kept[TRACED_WHOLE:].mean()
+    assert 0.8 / TRACED_PART < share < 1.2 / TRACED_PART
+    assert found[kept, 3].tolist() == numbers[kept].tolist()
+
+
+def test_a_snapshot_without_traces_is_read():
+    schema, pending = schema_of(), pending_of()
+    pending.insert(rows_of([1], predicted=np.array([1], np.int32), traces=traces_of([1])))
+    arrays = {name: values for name, values in pending.arrays().items() if not name.startswith("trace.")}
+    older, _ = PendingPredictions.from_arrays(arrays, capacity=1000, wait_ns=10**18)
+    assert traced(older, [1], Truth(labels=np.array([2], np.int32)), schema) is None

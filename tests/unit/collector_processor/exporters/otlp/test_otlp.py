@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -12,7 +13,7 @@ from collector_processor.exporters.delivery.measurement_queue import Part
 from collector_processor.exporters.delivery.retry import Sender
 from collector_processor.exporters.otlp.encoder import REQUEST_BYTES, MetricsEncoder, Temporality
 from collector_processor.exporters.otlp.exporter import OtlpExporter
-from collector_processor.monitors.base import Measurement
+from collector_processor.monitors.base import Exemplar, Measurement
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
 
@@ -54,6 +55,19 @@ def test_gauges_carry_the_windows_end_and_all_attributes() -> None:
     assert (metric.name, metric.unit) == (semconv.WINDOW_ROWS, semconv.UNIT_ROW)
     assert (point.as_double, point.time_unix_nano) == (3.0, 60)
     assert [(pair.key, pair.value.string_value) for pair in point.attributes] == list(MODEL)
+
+
+def test_exemplars_are_on_the_point_that_they_are_about() -> None:
+    exemplars = (
+        Exemplar("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"),
+        Exemplar("0" * 31 + "1", "0" * 15 + "2"),
+    )
+    (part,) = parts(encoder(), [replace(rows(3.0), exemplars=exemplars), rows(4.0, 120)])
+    (metric,) = metrics(part)
+    first, second = metric.gauge.data_points
+    assert [(each.trace_id.hex(), each.span_id.hex()) for each in first.exemplars] == list(exemplars)
+    assert {(each.as_double, each.time_unix_nano) for each in first.exemplars} == {(3.0, 60)}
+    assert not second.exemplars
 
 
 def test_counters_are_monotonic_sums_since_their_start() -> None:

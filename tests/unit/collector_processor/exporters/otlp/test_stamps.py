@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collector_processor.exporters.otlp.stamps import STEP_NS, EmissionStamps
-from collector_processor.monitors.base import Measurement
+from collector_processor.monitors.base import Exemplar, Measurement
 
 NOW = 1_800_000_000 * 10**9
 
@@ -22,9 +24,10 @@ def test_the_newest_window_is_now_and_earlier_ones_just_before_it_in_order() -> 
 
 def test_nothing_but_the_time_of_a_gauge_is_changed() -> None:
     counter = Measurement("ml.predictions", 7.0, "{prediction}", (("a", "b"),), 5, "counter", 1)
-    [changed, kept] = EmissionStamps().stamped([gauge(60, 3.5), counter], NOW)
+    exemplars = (Exemplar("1" * 32, "2" * 16),)
+    [changed, kept] = EmissionStamps().stamped([replace(gauge(60, 3.5), exemplars=exemplars), counter], NOW)
     assert kept == counter
-    assert changed == gauge(NOW, 3.5)
+    assert changed == replace(gauge(NOW, 3.5), exemplars=exemplars)
 
 
 def test_no_measurements_are_none_and_leave_no_trace() -> None:

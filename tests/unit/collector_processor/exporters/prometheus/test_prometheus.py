@@ -6,6 +6,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from inline_snapshot import snapshot
@@ -13,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector_processor.exporters.prometheus.exporter import PrometheusExporter
-from collector_processor.monitors.base import Measurement
+from collector_processor.monitors.base import Exemplar, Measurement
 from collector_processor.own.telemetry import Telemetry
 from otel_ml import semconv
 
@@ -103,6 +104,48 @@ def test_openmetrics_is_served_to_who_asks_for_it(exporter: PrometheusExporter) 
     assert families["ml_predictions"].samples[0].name == "ml_predictions_total"
     assert families["ml_drift_score"].type == "gauge"
     assert families["ml_drift_score"].samples[0].timestamp is None
+
+
+TRACE = Exemplar("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+
+
+def test_openmetrics_has_the_first_exemplar_of_each_measurement(exporter: PrometheusExporter) -> None:
+    other = Exemplar("1" * 32, "1" * 16)
+    exporter.export([replace(drift("age", 0.25, 60_500_000_000), exemplars=(TRACE, other))])
+    exporter.export([drift('odd "name"\n\\', 0.5, 60_500_000_000)])
+    _, body, _ = fetch(exporter, Accept="application/openmetrics-text; version=1.0.0")
+    own = 'ml_model_name="fraud",ml_model_version="7"'
+    assert body.decode().splitlines() == [
+        "# HELP ml_drift_score ml.drift.score",
+        "# TYPE ml_drift_score gauge",
+        f'ml_drift_score{{ml_feature_name="age",{own}}} 0.25'
+        f' # {{span_id="{TRACE.span_id}",trace_id="{TRACE.trace_id}"}} 0.25 60.5',
+        f'ml_drift_score{{ml_feature_name="odd \\"name\\"\\n\\\\",{own}}} 0.5',
+        "# EOF",
+    ]
+    exporter.export([drift("age", 0.25, 120_000_000_000)])
+    assert b"trace_id" not in fetch(exporter, Accept="application/openmetrics-text; version=1.0.0")[1]
+
+
+def test_the_text_format_has_no_exemplars(exporter: PrometheusExporter) -> None:
+    exporter.export([replace(drift("age", 0.25), exemplars=(TRACE,))])
+    kind, body, _ = fetch(exporter)
+    assert kind.startswith("text/plain")
+    assert b"trace_id" not in body
+
+
+def test_without_exemplars_openmetrics_is_as_strict_parsers_want_it(telemetry: Telemetry) -> None:
+    one = PrometheusExporter(
+        "prometheus", "127.0.0.1:0", telemetry, max_series=5, clock=CLOCK, expiration_s=300.0, exemplars=False
+    )
+    one.start()
+    try:
+        one.export([replace(drift("age", 0.25), exemplars=(TRACE,))])
+        _, body, _ = fetch(one, Accept="application/openmetrics-text; version=1.0.0")
+    finally:
+        one.shutdown(5)
+    [family] = parse_openmetrics(body.decode())
+    assert family.samples[0].exemplar is None
 
 
 def test_answers_are_gzipped_for_who_takes_it(exporter: PrometheusExporter) -> None:
