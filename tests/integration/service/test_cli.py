@@ -500,7 +500,7 @@ def test_verify_says_in_one_sentence_whether_the_promise_holds(profile, capsys):
     assert main(["verify", "--reference", profile, *VERIFY]) == 0
     text = capsys.readouterr().out
     assert re.match(r"Promised 1 false alarm a year; measured [01] in 1 simulated year of 6 columns at 50 rows", text)
-    assert re.search(r"mean \+ 1 standard deviation +2 of 2 +\d+ min +\d+", text)
+    assert re.search(r"mean \+ 1 standard deviation +2 of 2 +[\d.]+ min +\d+", text)
     assert "2 % of rows in a new category" in text
 
 
