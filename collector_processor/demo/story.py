@@ -144,8 +144,8 @@ EXPLANATION = f"""\
   The labels come later, and say that the scores mean less than before.
 - 12 August to 8 September, staged: the app asks only about flights that leave up to {HARD_MINUTES} minutes late, which
   are hard to predict. The estimate falls at once, and raises an alarm; the labels confirm it ten days later (75 % of
-  these flights are predicted right, as estimated). No alarm
-  says that the world changed, because it did not: the *population* did.
+  these flights are predicted right, as estimated). No new alarm says that the world changed, because it did not: the
+  *population* did. The alarm of July's broken feed may still be on.
 - From 1 October, staged: a runway at {RUNWAY_ORIGIN} closes, and its flights arrive {RUNWAY_MINUTES} minutes later.
   No feature and no estimate shows it. Labels do, and say that the *world* changed: the model has to be trained again.
 - Summer, real: temperatures drift from a reference made in March, and the model is as good as before.
