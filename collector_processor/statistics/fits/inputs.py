@@ -11,8 +11,8 @@ import numpy as np
 from collector_processor.columns.batch import F64, Column, PredictionBatch
 from collector_processor.statistics.texts import as_texts
 
-MISSING: Final = ""
-"""Stands for a missing cell among the categories of a feature; no category is empty."""
+MISSING: Final = "\ud800"
+"""Stands for a missing cell among the categories of a feature: half of a character, which no category can be."""
 UNSEEN: Final = 0
 """Code of a category that the reference lacks."""
 
