@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from collector_processor.columns.batch import F64, I64, U64, PredictionBatch
 from collector_processor.labels.pending import SCORES_LIMIT, PendingRows, SliceRows
 from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.estimates import estimates
+from collector_processor.statistics.fits.cause_cells import CauseCells
 from collector_processor.statistics.fits.slice_cells import SliceCells, sampled_codes
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.predicted import predicted_codes
@@ -21,6 +24,12 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     multiclass one gets its most likely class.
     """
     batch = _done(batch)
+    rows = _outputs(schema, batch)
+    fit = schema.fit(CauseCells)
+    return rows if fit is None else replace(rows, cells=fit.of(schema, batch))
+
+
+def _outputs(schema: Schema, batch: PredictionBatch) -> PendingRows:
     groups = segment_groups(schema, batch)
     if schema.task == "regression":
         return PendingRows(

@@ -90,8 +90,8 @@ class PendingPredictions:
     A prediction that has its label is *settled*: it stays findable for corrections, and the same id predicted again
     (a retried export) neither replaces it nor counts twice. ``capacity`` bounds the rows in memory, including those
     superseded by a repeated id. Without sampling and segments, an entry of a classification takes about 43 bytes, and
-    15 more once it has its label; each segment takes 2 bytes, a sampling weight 8, an estimate 4, and each class of a
-    multiclass score 4.
+    15 more once it has its label; a cell or a segment takes 2 bytes, a sampling weight 8, an estimate 4, and each class
+    of a multiclass score 4.
 
     >>> pending = PendingPredictions(capacity=100, wait_ns=10)
     >>> ids = np.array([[1, 1], [2, 2]], np.uint64)

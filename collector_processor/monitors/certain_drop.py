@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from collector_processor.columns.batch import F64, I64
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
+from collector_processor.monitors.causes import cause_words
 from collector_processor.monitors.class_intervals import Key
 from collector_processor.monitors.drift_words import quoted
 from collector_processor.monitors.figure_intervals import intervals
@@ -86,11 +87,15 @@ class CertainDropMonitor:
                 CERTAIN_DROP.unit,
                 self._attributes(window, key, group),
                 window.end_ns,
-                words="" if drop[group] <= 0.0 else words(group),
+                words="" if drop[group] <= 0.0 else self._with_cause(words(group), window, reference, group),
             )
             for key, drop, words in self._drops(window, reference, size)
             for group in np.flatnonzero(enough & np.isfinite(drop)).tolist()
         ]
+
+    def _with_cause(self, words: str, window: Window, reference: Reference, group: int) -> str:
+        cause = cause_words(window, reference, self._min_labels, group)
+        return f"{words}, {cause}" if cause else words
 
     def _drops(
         self, window: Window, reference: Reference, size: int

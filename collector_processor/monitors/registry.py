@@ -10,6 +10,7 @@ from pydantic import Field, create_model
 from collector_processor.monitors.alarms import AlarmMonitor
 from collector_processor.monitors.attributions import AttributionMonitor
 from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
+from collector_processor.monitors.causes import CauseMonitor
 from collector_processor.monitors.certain_drop import CertainDropMonitor
 from collector_processor.monitors.concept import ConceptMonitor
 from collector_processor.monitors.divergence import DivergenceMonitor
@@ -18,6 +19,7 @@ from collector_processor.monitors.estimated_classes import EstimatedClassesMonit
 from collector_processor.monitors.estimated_errors import EstimatedErrorMonitor
 from collector_processor.monitors.estimated_performance import EstimatedPerformanceMonitor
 from collector_processor.monitors.fairness import FairnessMonitor
+from collector_processor.monitors.feature_causes import FeatureCauseMonitor
 from collector_processor.monitors.further_performance import FurtherPerformanceMonitor
 from collector_processor.monitors.harm import HarmMonitor
 from collector_processor.monitors.interval_monitor import IntervalMonitor
@@ -58,6 +60,8 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     ReconstructionMonitor,
     AttributionMonitor,
     SliceMonitor,
+    CauseMonitor,
+    FeatureCauseMonitor,
 )
 """Every monitor of either kind, in the order of listings."""
 

@@ -13,11 +13,16 @@ from collector_processor.reference.profile import Reference
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Outcomes, Pane
+from collector_processor.statistics.parts.base import Part
+from collector_processor.statistics.parts.cause_sums import CauseSums
 from collector_processor.statistics.parts.label_moments import LabelMoments
 from collector_processor.statistics.schema import Schema
 
 VERSION: Final = 1
 """Raised by one whenever the meaning of a saved state changes."""
+
+_KEPT: Final[Mapping[str, type[Part]]] = {"moments": LabelMoments, "causes": CauseSums}
+"""What is compared of them besides ``outcomes``, by its key in a saved state."""
 
 
 class FirstLabels:
@@ -57,13 +62,13 @@ class FirstLabels:
     def state(self) -> dict[str, Any]:
         """Return the state for a snapshot: JSON with arrays."""
         sums = {} if self._sums is None else self._sums.outcomes.arrays()
-        moments = {} if self._sums is None else self._sums.further[LabelMoments].arrays()
+        parts = () if self._sums is None else [(key, self._sums.further[kind]) for key, kind in _KEPT.items()]
         return {
             "version": VERSION,
             "wanted": self.wanted,
             "done": self.reference is not None,
             "sums": sums,
-            "moments": moments,
+            **{key: part.arrays() for key, part in parts},
         }
 
     def restore(self, reference: Reference, schema: Schema, saved: Mapping[str, Any]) -> None:
@@ -76,12 +81,13 @@ class FirstLabels:
         if not saved["sums"]:
             return
         sums = Pane.empty(schema)
-        moments = sums.further[LabelMoments]
-        saved_moments = {name: np.asarray(values, np.float64) for name, values in saved.get("moments", {}).items()}
-        if {name: values.ndim for name, values in saved_moments.items()} == {
-            name: values.ndim for name, values in moments.arrays().items()
-        }:  # earlier versions had none
-            moments.add(LabelMoments.from_arrays(saved_moments))
+        for key, kind in _KEPT.items():
+            part = sums.further[kind]
+            kept = {name: np.asarray(values, np.float64) for name, values in saved.get(key, {}).items()}
+            if {name: values.ndim for name, values in kept.items()} == {
+                name: values.ndim for name, values in part.arrays().items()
+            }:  # earlier versions had none
+                part.add(kind.from_arrays(kept))
         given = {name: np.asarray(values, np.float64) for name, values in saved["sums"].items()}
         for name, values in sums.outcomes.arrays().items():
             if given[name].ndim != values.ndim:
@@ -107,6 +113,9 @@ class FirstLabels:
         """Make the reference if there are enough labels."""
         if self._sums is None or not (done or self.labels >= self.wanted):
             return False
+        further = reference.pane.further
+        for kind in _KEPT.values():
+            further = further.replaced(self._sums.further[kind])
         self.reference = replace(
             reference,
             schema=replace(
@@ -118,7 +127,7 @@ class FirstLabels:
             pane=replace(
                 reference.pane,
                 outcomes=self._sums.outcomes,
-                further=reference.pane.further.replaced(self._sums.further[LabelMoments]),
+                further=further,
             ),
         )
         return True

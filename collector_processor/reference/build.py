@@ -33,6 +33,7 @@ from collector_processor.reference.task import Outputs, positive_of, shown_posit
 from collector_processor.statistics.accumulate import accumulate, accumulate_column
 from collector_processor.statistics.compat import Compat
 from collector_processor.statistics.estimates import estimates, evaluate_evenly
+from collector_processor.statistics.fits.cause_cells import CauseCells
 from collector_processor.statistics.groups import segment_column
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
@@ -125,9 +126,14 @@ def build_reference(
     pane = Pane.empty(schema)
     accumulate(pane, schema, batch)
     if outcomes is not None:
-        accumulate_outcomes(
-            pane, schema, replace(outcomes, estimates=estimates(schema, batch), slices=reference_slices(schema, batch))
+        cells = schema.fit(CauseCells)
+        outcomes = replace(
+            outcomes,
+            estimates=estimates(schema, batch),
+            cells=None if cells is None else cells.of(schema, batch),
+            slices=reference_slices(schema, batch),
         )
+        accumulate_outcomes(pane, schema, outcomes)
     _count_others(pane, schema, texts, batch.weights)
     built_at = built_at or datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Reference(model_name, schema, pane, spread, source, built_at, notes=tuple(rows.notes))

@@ -13,8 +13,10 @@ from collector_processor.reference.fits.attribution_baseline import AttributionB
 from collector_processor.reference.fits.base import FitRows, Fitter
 from collector_processor.reference.fits.baseline import BaselineFitter
 from collector_processor.reference.fits.calibration import CalibrationFitter
+from collector_processor.reference.fits.cause_cells import CauseCellsFitter
 from collector_processor.reference.fits.class_curves import ClassCurvesFitter
 from collector_processor.reference.fits.compat import CompatFitter
+from collector_processor.reference.fits.feature_losses import FeatureLossesFitter
 from collector_processor.reference.fits.losses import LossFitter
 from collector_processor.reference.fits.pair_scores import PairScoresFitter
 from collector_processor.reference.fits.reconstruction import ReconstructionFitter
@@ -32,6 +34,8 @@ FITTERS: Final = tuple[Fitter[Any], ...](
         LossFitter(),
         AttributionBaselineFitter(),
         SliceCellsFitter(),
+        CauseCellsFitter(),
+        FeatureLossesFitter(),
         CompatFitter(),
     ]
 )

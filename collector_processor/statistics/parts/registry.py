@@ -11,6 +11,7 @@ from collector_processor.statistics.parts.adaptive import AdaptiveSums
 from collector_processor.statistics.parts.attribution_sums import AttributionSums
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.parts.calls import Calls
+from collector_processor.statistics.parts.cause_sums import CauseSums
 from collector_processor.statistics.parts.class_estimates import ClassEstimates
 from collector_processor.statistics.parts.estimated import EstimatedSums
 from collector_processor.statistics.parts.harm import HarmSums
@@ -39,6 +40,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         SliceSums,
         LabelMoments,
         ClassEstimates,
+        CauseSums,
     ]
 )
 """Every part of a pane, in the order of files."""

@@ -45,6 +45,7 @@ SINCE = (
     "ml.multivariate.",
     semconv.ATTRIBUTION,
     "ml.slice.",
+    "ml.cause.",
     "ml.concept.",
     *(semconv.PERFORMANCE + name for name in FURTHER_METRICS),
 )
