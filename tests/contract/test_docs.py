@@ -53,7 +53,8 @@ PAGES = sorted(
 )
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 RUNNING_PAGES = [
-    ROOT / "docs" / f"{name}.md" for name in ("instrumentation", "troubleshooting", "dashboards", "alerts")
+    ROOT / "docs" / f"{name}.md"
+    for name in ("instrumentation", "troubleshooting", "dashboards", "alerts", "methods/attributions")
 ]
 REFERENCES = ROOT / "docs" / "references.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
