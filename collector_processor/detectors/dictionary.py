@@ -104,8 +104,8 @@ def dictionary(cells: F64, real: Mask, ordered: int, tolerance: float, doubt: fl
     >>> of_bins = dictionary(reference, np.ones((1, 10), np.bool_), 10, 0.0, 0.01)
     >>> pane = np.full((1, 10), 20.0)
     >>> pane[0, -1] += 40  # 60 rows in the last decile instead of 20
-    >>> int(of_bins.increments(pane, Tempering())[0].argmax()), of_bins.shape_of(40)
-    (40, ('gain', 9))
+    >>> of_bins.shape_of(int(of_bins.increments(pane, Tempering())[0].argmax()))
+    ('gain', 9)
     """
     columns, width = cells.shape
     tilts = len(_DENSE) if ordered else 0

@@ -33,7 +33,7 @@ _CELLS_OF_QUALITY: Final[Mapping[str, tuple[int, ...]]] = {
     semconv.QUALITY_OUT_OF_RANGE: (cells.BELOW, cells.ABOVE),
     semconv.QUALITY_UNSEEN: (cells.UNSEEN,),
 }
-_DRIFT: Final = "ml.drift."
+_DRIFT: Final = semconv.DRIFT_SCORE.removesuffix("score")
 _SHARES: Final = "share"
 """The end of the names of drift measurements about all features."""
 _OF_METHODS: Final = frozenset((semconv.DRIFT_THRESHOLD, semconv.DRIFT_P_VALUE))

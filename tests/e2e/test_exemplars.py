@@ -76,6 +76,7 @@ def follow(stack: Stack, sink: Sink, tmp_path: Path) -> None:
                 }
             },
             "exporters": {
+                "prometheus": {"exemplars": True},
                 "otlp_grpc/originals": {"endpoint": f"localhost:{jaeger.otlp}", "tls": {"insecure": True}},
                 "otlp_grpc/metrics": {"endpoint": f"localhost:{metrics_at}", "tls": {"insecure": True}},
             },

@@ -34,7 +34,7 @@ def grids(tool: str, values: F64) -> Mapping[int, F64]:
     Nothing for a column of which the tool's bins cannot be kept.
 
     >>> {bins: edges.tolist() for bins, edges in grids("nannyml", np.array([0.0, 1.0, 4.0])).items()}
-    {2: [0.0, 2.0, 4.0]}
+    {4: [0.0, 1.0, 2.0, 3.0, 4.0]}
     """
     return _EDGES[tool](values) if len(values) else {}
 

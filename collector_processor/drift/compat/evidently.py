@@ -117,7 +117,7 @@ def psi(reference: F64, current: F64) -> float:
     """Return Σ (p − q) ln(p / q) of counts ``[K]``; a share of 0 becomes .0001, or a millionth of a lower least one.
 
     >>> round(psi(np.array([50.0, 50.0, 0.0]), np.array([80.0, 15.0, 5.0])), 4)
-    0.8722
+    0.8725
     """
     p, q = (_filled(side / side.sum()) for side in (reference, current))
     return float(((p - q) * np.log(p / q)).sum())

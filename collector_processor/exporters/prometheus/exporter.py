@@ -86,7 +86,7 @@ class PrometheusExporter:
         secure: Callable[[], ssl.SSLContext] | None = None,
         guard: Guard | None = None,
         limits: HttpLimits | None = None,
-        exemplars: bool = True,
+        exemplars: bool = False,
     ) -> None:
         self._name = name
         self._telemetry = telemetry

@@ -18,9 +18,9 @@ class PrometheusSettings(ReadListener):
         "lateness, at least `5m`, or `7d` with windows of rows",
     )
     exemplars: bool = Field(
-        default=True,
-        description="OpenMetrics has a trace beside each measurement that is about some predictions; Prometheus reads "
-        "it, but OpenMetrics 1.0 allows it for counters only: set this to `false` for a scraper that refuses it",
+        default=False,
+        description="add a trace to each measurement that is about some predictions, in OpenMetrics. Only for "
+        "Prometheus 3: OpenMetrics 1.0 allows it for counters alone, and Prometheus 2.42 refuses the whole scrape",
     )
 
     def keeps_ns(self) -> int | None:

@@ -37,7 +37,7 @@ class Chunks:
         >>> Chunks(1.0, 0.1, 100.0, 2.0).limits(100.0)
         (0.7, 1.3)
         >>> [round(limit, 2) for limit in Chunks(1.0, 0.1, 100.0, 2.0).limits(50.0)]
-        [0.1, 1.9]
+        [0.33, 1.67]
         """
         more = self.of_row**2 * max(1.0 / rows - 1.0 / self.rows, 0.0)
         reach = SIGMAS * sqrt(self.spread**2 + more)

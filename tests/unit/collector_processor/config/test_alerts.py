@@ -111,7 +111,10 @@ def test_a_rule_of_ones_own_has_what_it_was_given() -> None:
     )["premium"]
     assert found == AlertRule(
         "premium", semconv.PERFORMANCE + "accuracy", "below",
-        where=((semconv.MODEL_NAME, ("flight-delay",)), (semconv.SEGMENT_VALUE, ("gold", "silver"))),
+        where=(
+            (semconv.MODEL_NAME, ("flight-delay",)), (semconv.SEGMENT_VALUE, ("gold", "silver")),
+            (semconv.PERFORMANCE_SOURCE, (semconv.SOURCE_LABELS,)),
+        ),
         threshold=0.8, clear=0.82, hold_ns=10 * MINUTE, min_rows=500, severity="critical", summary="premium",
         runbook="https://example.org",
     )  # fmt: skip
@@ -119,7 +122,7 @@ def test_a_rule_of_ones_own_has_what_it_was_given() -> None:
 
 def test_a_version_that_looks_like_a_number_is_its_text() -> None:
     where = {semconv.MODEL_VERSION: [7, 1.5, True, "x"]}
-    (pair,) = rules({"rules": {"mine": {**MINE, "where": where}}})["mine"].where
+    pair, _ = rules({"rules": {"mine": {**MINE, "where": where}}})["mine"].where
     assert pair == (semconv.MODEL_VERSION, ("7", "1.5", "true", "x"))
 
 

@@ -163,12 +163,12 @@ def test_damaged_bins_are_refused(tmp_path, edges):
 
 
 def test_explanations_of_a_sample_count_as_the_predictions_they_stand_for():
-    few, all_ = rows(400, seed=3), rows(1000, {"age": 1.0, "income": 1.0, "debt": 1.0, "size": 1.0}, seed=4)
-    sampled = replace(few, attribution_weights=np.full(400, 100.0))
+    few, all_ = rows(1000, seed=3), rows(1000, {"age": 1.0, "income": 1.0, "debt": 1.0, "size": 1.0}, seed=4)
+    sampled = replace(few, attribution_weights=np.full(1000, 100.0))
     found = measured(window_of(REFERENCE, [sampled, all_]))[semconv.ATTRIBUTION_MEAN_ABS]
     for name, phi in few.attributions.items():
         total = 100 * np.abs(phi).sum() + np.abs(all_.attributions[name]).sum()
-        assert found[name] == pytest.approx(total / (100 * 400 + 1000), rel=1e-12)
+        assert found[name] == pytest.approx(total / (100 * 1000 + 1000), rel=1e-12)
 
 
 @pytest.mark.parametrize("nonsense", [np.nan, 0.0, -5.0, np.inf, 1e300])

@@ -50,7 +50,9 @@ def telemetry() -> Telemetry:
 @pytest.fixture
 def exporter(telemetry: Telemetry) -> Iterator[PrometheusExporter]:
     CLOCK.now_s = 1000.0
-    one = PrometheusExporter("prometheus", "127.0.0.1:0", telemetry, max_series=5, clock=CLOCK, expiration_s=300.0)
+    one = PrometheusExporter(
+        "prometheus", "127.0.0.1:0", telemetry, max_series=5, clock=CLOCK, expiration_s=300.0, exemplars=True
+    )
     one.start()
     yield one
     one.shutdown(5)
@@ -135,9 +137,7 @@ def test_the_text_format_has_no_exemplars(exporter: PrometheusExporter) -> None:
 
 
 def test_without_exemplars_openmetrics_is_as_strict_parsers_want_it(telemetry: Telemetry) -> None:
-    one = PrometheusExporter(
-        "prometheus", "127.0.0.1:0", telemetry, max_series=5, clock=CLOCK, expiration_s=300.0, exemplars=False
-    )
+    one = PrometheusExporter("prometheus", "127.0.0.1:0", telemetry, max_series=5, clock=CLOCK, expiration_s=300.0)
     one.start()
     try:
         one.export([replace(drift("age", 0.25), exemplars=(TRACE,))])
