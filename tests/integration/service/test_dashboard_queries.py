@@ -53,10 +53,11 @@ MAY_BE_NOTHING = (
 )
 """Words of the service's own metrics that have no series as long as nothing went wrong."""
 NOT_HERE = (
-    "estimate_unsupported",  # trees are kept only where they improve the estimate, which they do not on these rows
-    "performance_rmsle",  # of trees of losses
-    "harm_changed_at",  # the expected errors stay as they are
-    "attributions_dropped",  # no explanation was dropped
+    "ml.estimate.unsupported",  # trees are kept only where they improve the estimate, which they do not on these rows
+    "ml.performance.rmsle",  # of trees of losses
+    "ml.estimate.harm_changed_at",  # the expected errors stay as they are
+    "ml.attributions.dropped",  # no explanation was dropped
+    "ml.slice.",  # no slice is worse than others by more than chance
 )
 """Metrics that this traffic has no reason to have."""
 
