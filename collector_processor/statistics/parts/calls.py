@@ -25,6 +25,9 @@ _ALWAYS: Final = 32
 """From this many rows on, every call is compared; of smaller ones one in eight, so that it costs little."""
 _PAIRS: Final = 8
 """Most pairs of rows of one call that are compared."""
+_LARGE: Final = 128
+"""From this many rows on, half of the rows of a call are compared with the others, once a batch: a few pairs would not
+show that the rows are independent, and the whole call would count as one row."""
 
 
 @dataclass(slots=True)
@@ -113,6 +116,8 @@ def _pairs(batch: PredictionBatch) -> tuple[I64, I64]:
     chosen = (sizes >= 2) & ((sizes >= _ALWAYS) | (batch.ids[starts, 0] % np.uint64(8) == 0))
     starts, half = starts[chosen], sizes[chosen] // 2
     count = np.minimum(half, _PAIRS)
+    large = np.flatnonzero(2 * half >= _LARGE)[:1]
+    count[large] = half[large]
     first = np.repeat(starts, count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return first, first + np.repeat(half, count)
 
