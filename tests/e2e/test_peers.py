@@ -119,7 +119,9 @@ def test_rotel_in_front_of_the_service_changes_no_figure(stack: Stack, tmp_path:
         send_rows(fraud, rows[ROWS - 1 :])
     expect_window(service, rows)
     accuracy = (rows.predicted == rows.truth)[: ROWS - 1].mean()
-    assert service.value("ml_performance_accuracy_ratio") == pytest.approx(accuracy, abs=1e-12)
+    assert service.value("ml_performance_accuracy_ratio", ml_performance_source="labels") == pytest.approx(
+        accuracy, abs=1e-12
+    )
     assert service.counted("otel_ml_rows_total") == ROWS
 
 
