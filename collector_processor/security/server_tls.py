@@ -9,7 +9,7 @@ import logging
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 import grpc
 from pydantic import Field
@@ -23,6 +23,10 @@ HANDSHAKE_TIMEOUT_S: Final = 20.0
 TlsVersion = Literal["1.2", "1.3"]
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_Contents: TypeAlias = tuple[tuple[bytes, bytes], "bytes | None"]
+"""Key and certificate, and the authority of clients."""
 
 
 class ServerTls(Settings):
@@ -48,28 +52,13 @@ class ServerTls(Settings):
 
 def server_context(tls: ServerTls, key: str) -> ssl.SSLContext:
     """Return a context for asyncio and sockets; ``OSError`` names ``key`` and the file that cannot be used."""
-    check_tls(tls, key)
     reload_s = _reload_s(tls)
-    return _load(tls) if reload_s is None else _Reloading.of(tls, key, reload_s)
+    return _load(tls, key) if reload_s is None else _Reloading.of(tls, key, reload_s)
 
 
 def check_tls(tls: ServerTls, key: str) -> None:
     """Check the certificates; ``OSError`` names ``key`` and the file that cannot be read or does not fit."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # Without this, OpenSSL would prompt for the password of an encrypted key, and block the start.
-    no_password = ""
-    try:
-        for path in (tls.cert_file, tls.key_file, tls.client_ca_file):
-            if path is not None:
-                path.read_bytes()
-        context.load_cert_chain(tls.cert_file, tls.key_file, password=no_password)
-        if tls.client_ca_file is not None:
-            context.load_verify_locations(tls.client_ca_file)
-    except ssl.SSLError as error:
-        files = ", ".join(str(path) for path in (tls.cert_file, tls.key_file, tls.client_ca_file) if path is not None)
-        raise OSError(f"{key}.tls: cannot use {files}: {error.reason or error}") from error
-    except OSError as error:
-        raise OSError(f"{key}.tls: cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
+    _load(tls, key)
 
 
 def grpc_credentials(tls: ServerTls, key: str) -> grpc.ServerCredentials:
@@ -78,17 +67,19 @@ def grpc_credentials(tls: ServerTls, key: str) -> grpc.ServerCredentials:
     mutual = tls.client_ca_file is not None
     reload_s = _reload_s(tls)
     if reload_s is None:
-        authority = None if tls.client_ca_file is None else tls.client_ca_file.read_bytes()
-        pair = (tls.key_file.read_bytes(), tls.cert_file.read_bytes())
+        pair, authority = _contents(tls)
         return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=mutual)
     watched = Watched(_files(tls), reload_s)
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
-        return _certificates(tls) if _usable(watched, tls, key) else None
+        found = _reloaded(watched, key, lambda: _fitting(tls, key))
+        return None if found is None else _certificates(found)
 
     # None means no change; the annotations do not have it.
     fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", fetch)
-    return grpc.dynamic_ssl_server_credentials(_certificates(tls), fetcher, require_client_authentication=mutual)
+    return grpc.dynamic_ssl_server_credentials(
+        _certificates(_contents(tls)), fetcher, require_client_authentication=mutual
+    )
 
 
 def _reload_s(tls: ServerTls) -> float | None:
@@ -99,32 +90,56 @@ def _files(tls: ServerTls) -> Iterator[Path]:
     yield from (path for path in (tls.cert_file, tls.key_file, tls.client_ca_file) if path is not None)
 
 
-def _usable(watched: Watched, tls: ServerTls, key: str) -> bool:
-    """Return whether there are new files that fit together; if they do not fit, log it and keep the old ones."""
+def _reloaded(watched: Watched, key: str, load: Callable[[], T]) -> T | None:
+    """Return what the new files hold; None if there are none, or if they do not fit, which is logged."""
     if not watched.changed():
-        return False
+        return None
     try:
-        check_tls(tls, key)
+        found = load()
     except OSError as error:
         _log.error("%s; the previous certificates stay in use", error)
-        return False
+        return None
     _log.info("%s.tls: reloaded the certificates", key)
-    return True
+    return found
 
 
-def _certificates(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
+def _contents(tls: ServerTls) -> _Contents:
     authority = None if tls.client_ca_file is None else tls.client_ca_file.read_bytes()
-    pair = (tls.key_file.read_bytes(), tls.cert_file.read_bytes())
+    return (tls.key_file.read_bytes(), tls.cert_file.read_bytes()), authority
+
+
+def _fitting(tls: ServerTls, key: str) -> _Contents:
+    """Read the files and check them; ``OSError`` if they are replaced meanwhile, as what was read may not fit."""
+    found = _contents(tls)
+    check_tls(tls, key)
+    if _contents(tls) != found:
+        raise OSError(f"{key}.tls: the files are being replaced")
+    return found
+
+
+def _certificates(contents: _Contents) -> grpc.ServerCertificateConfiguration:
+    pair, authority = contents
     return grpc.ssl_server_certificate_configuration([pair], root_certificates=authority)
 
 
-def _load(tls: ServerTls) -> ssl.SSLContext:
+def _load(tls: ServerTls, key: str) -> ssl.SSLContext:
+    """Return a context with the current files, each read for it once: they may be replaced at any time."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
-    context.load_cert_chain(tls.cert_file, tls.key_file)
-    if tls.client_ca_file is not None:
-        context.load_verify_locations(tls.client_ca_file)
-        context.verify_mode = ssl.CERT_REQUIRED
+    # Without this, OpenSSL would prompt for the password of an encrypted key, and block the start.
+    no_password = ""
+    try:
+        for path in _files(tls):
+            path.read_bytes()  # an error of the context would not say which file
+        context.load_cert_chain(tls.cert_file, tls.key_file, password=no_password)
+        if tls.client_ca_file is not None:
+            context.load_verify_locations(tls.client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except ssl.SSLError as error:
+        files = ", ".join(str(path) for path in _files(tls))
+        raise OSError(f"{key}.tls: cannot use {files}: {error.reason or error}") from error
+    except OSError as error:
+        raise OSError(f"{key}.tls: cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
     return context
 
 
@@ -142,7 +157,7 @@ class _Reloading(ssl.SSLContext):
         made = cls(ssl.PROTOCOL_TLS_SERVER)
         made._tls, made._key = tls, key
         made._watched = Watched(_files(tls), interval_s)
-        made._now = _load(tls)
+        made._now = _load(tls, key)
         return made
 
     def wrap_bio(self, *arguments: Any, **keywords: Any) -> ssl.SSLObject:
@@ -154,6 +169,7 @@ class _Reloading(ssl.SSLContext):
         return self._current().wrap_socket(*arguments, **keywords)
 
     def _current(self) -> ssl.SSLContext:
-        if _usable(self._watched, self._tls, self._key):
-            self._now = _load(self._tls)
+        found = _reloaded(self._watched, self._key, lambda: _load(self._tls, self._key))
+        if found is not None:
+            self._now = found
         return self._now
