@@ -12,14 +12,32 @@ LARGEST_CALL: Final = 1000
 """Rows of a call that may be alike. A larger call is a batch job, whose rows count as independent."""
 
 
-def calls_of(batch: PredictionBatch) -> I64 | None:
-    """Return the number of each row's call ``[n]``; None if every row is its own.
+def call_starts(batch: PredictionBatch) -> Mask:
+    """Return which rows begin a call ``[n]``: one with a duration, or with another event time than the row before it.
 
-    A call begins with a row that has a duration, or another event time than the row before it. Without any duration, as
-    in a table, and in calls of more than :data:`LARGEST_CALL` rows, each row counts as its own call.
+    Without any duration, as in a table, each row is its own call.
+
+    >>> from collector_processor.columns.batch import ModelKey
+    >>> duration_s = np.array([0.1, np.nan, np.nan, 0.2])
+    >>> ids, times = np.zeros((4, 2), np.uint64), np.array([5, 5, 7, 7])
+    >>> call_starts(PredictionBatch(ModelKey("fraud"), times, ids, np.ones(4), duration_s)).tolist()
+    [True, False, True, True]
     """
-    begins = _begins(batch)
-    if begins is None:
+    begins = np.isfinite(batch.duration_s)
+    if not begins.any():
+        return ~begins
+    begins[0] = True
+    begins[1:] |= batch.time_ns[1:] != batch.time_ns[:-1]
+    return begins
+
+
+def calls_of(batch: PredictionBatch) -> I64 | None:
+    """Return the number of each row's call ``[n]``; None if every row is its own (:func:`call_starts`).
+
+    In calls of more than :data:`LARGEST_CALL` rows, each row counts as its own call, too.
+    """
+    begins = call_starts(batch)
+    if begins.all():
         return None
     call = np.cumsum(begins) - 1
     large = np.bincount(call) > LARGEST_CALL
@@ -27,12 +45,3 @@ def calls_of(batch: PredictionBatch) -> I64 | None:
         alone = np.flatnonzero(large[call])
         call[alone] = call[-1] + 1 + np.arange(len(alone))
     return call
-
-
-def _begins(batch: PredictionBatch) -> Mask | None:
-    begins = np.isfinite(batch.duration_s)
-    if not begins.any():
-        return None
-    begins[0] = True
-    begins[1:] |= batch.time_ns[1:] != batch.time_ns[:-1]
-    return None if begins.all() else begins

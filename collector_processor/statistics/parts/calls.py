@@ -9,13 +9,12 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I64, Column, Mask, PredictionBatch
 from collector_processor.statistics.bins import finite_edges
+from collector_processor.statistics.calls import LARGEST_CALL, call_starts
 from collector_processor.statistics.cells import cells_of
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 
-LARGEST_CALL: Final = 1000
-"""Rows of a call that may be alike. A larger call is a batch job, whose rows count as independent."""
 _PER_OCTAVE: Final = 8
 _CLASSES: Final = 20 * _PER_OCTAVE + 1
 SIZES: Final[F64] = 2.0 ** (np.arange(_CLASSES) / _PER_OCTAVE)
@@ -24,10 +23,10 @@ SIZES.setflags(write=False)
 _ALWAYS: Final = 32
 """From this many rows on, every call is compared; of smaller ones one in eight, so that it costs little."""
 _PAIRS: Final = 8
-"""Most pairs of rows of one call that are compared."""
-_LARGE: Final = 128
-"""From this many rows on, half of the rows of a call are compared with the others, once a batch: a few pairs would not
-show that the rows are independent, and the whole call would count as one row."""
+"""Most pairs of rows of one call that are compared, once a pane has :data:`_ENOUGH`."""
+_ENOUGH: Final = 2048
+"""Pairs of a pane before which all rows of a call of :data:`_ALWAYS` or more are compared: a few pairs would not show
+that the rows of one large call are independent, and all of it would count as one row."""
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ class Calls(Part):
             self._add_pairs(schema, batch, rows.failed)
 
     def _add_pairs(self, schema: Schema, batch: PredictionBatch, failed: Mask | None) -> None:
-        first, second = _pairs(batch)
+        first, second = _pairs(batch, float(self.pairs.max(initial=0.0)))
         if failed is not None:
             kept = ~(failed[first] | failed[second])
             first, second = first[kept], second[kept]
@@ -84,24 +83,13 @@ class Calls(Part):
 def call_weights(batch: PredictionBatch) -> F64:
     """Return the weight of all rows of each row's call, ``[n]``; ``batch.weights`` itself if each row is one.
 
-    A call begins with a row that has a duration, or another event time than the row before it; without any duration, as
-    in a table, each row is its own call. Derive it before a batch is cut into panes: a call may be cut, too.
+    Derive it before a batch is cut into panes: a call may be cut, too.
     """
     return batch.once("call_weights", None, lambda: _call_weights(batch))
 
 
-def _begins(batch: PredictionBatch) -> Mask:
-    """Return which rows begin a call."""
-    begins = np.isfinite(batch.duration_s)
-    if not begins.any():
-        return ~begins
-    begins[0] = True
-    begins[1:] |= batch.time_ns[1:] != batch.time_ns[:-1]
-    return begins
-
-
 def _call_weights(batch: PredictionBatch) -> F64:
-    begins = _begins(batch)
+    begins = call_starts(batch)
     if begins.all():
         return batch.weights
     call = np.cumsum(begins) - 1
@@ -109,15 +97,19 @@ def _call_weights(batch: PredictionBatch) -> F64:
     return np.where(np.bincount(call)[call] <= LARGEST_CALL, total, batch.weights)
 
 
-def _pairs(batch: PredictionBatch) -> tuple[I64, I64]:
-    """Return the positions of rows to compare: of each call the first rows of both halves."""
-    starts = np.flatnonzero(_begins(batch))
+def _pairs(batch: PredictionBatch, compared: float) -> tuple[I64, I64]:
+    """Return the positions of rows to compare, after ``compared`` pairs: of each call the first rows of both halves.
+
+    Not of calls whose rows count as independent.
+    """
+    starts = np.flatnonzero(call_starts(batch))
     sizes = np.diff(np.append(starts, len(batch)))
-    chosen = (sizes >= 2) & ((sizes >= _ALWAYS) | (batch.ids[starts, 0] % np.uint64(8) == 0))
+    chosen = (sizes >= 2) & (sizes <= LARGEST_CALL)
+    chosen &= (sizes >= _ALWAYS) | (batch.ids[starts, 0] % np.uint64(8) == 0)
     starts, half = starts[chosen], sizes[chosen] // 2
     count = np.minimum(half, _PAIRS)
-    large = np.flatnonzero(2 * half >= _LARGE)[:1]
-    count[large] = half[large]
+    whole = (2 * half >= _ALWAYS) & (compared + np.cumsum(half) <= _ENOUGH)
+    count[whole] = half[whole]
     first = np.repeat(starts, count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return first, first + np.repeat(half, count)
 

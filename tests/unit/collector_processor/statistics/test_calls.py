@@ -55,6 +55,27 @@ def test_rows_of_a_table_are_single_and_a_batch_job_is_not_one_call() -> None:
     assert set(call_weights(rows([LARGEST_CALL + 1, 2])).tolist()) == {1.0, 2.0}
 
 
+@pytest.mark.parametrize("size", [64, 129, 500, 999, LARGEST_CALL, LARGEST_CALL + 1])
+def test_independent_rows_of_one_large_call_beside_single_ones_count_whatever_their_drift(size: int) -> None:
+    single, call = rows([1] * 1000, seed=3), rows([size], seed=4)
+    single, call = (
+        replace(part, features={**part.features, "age": Column(part.features["age"].numbers + 2.0)})  # type: ignore[operator]
+        for part in (single, call)
+    )
+    found = independent_rows(pane_of(single, call), REFERENCE.schema, REFERENCE)
+    assert (found > 0.2).all()
+
+
+def test_equal_rows_of_one_large_call_count_as_one() -> None:
+    pane = pane_of(rows([1] * 500, seed=3), rows([500], equal=True, seed=4))
+    assert (independent_rows(pane, REFERENCE.schema, REFERENCE) < 0.02).all()
+
+
+def test_many_large_calls_cost_a_few_pairs_each() -> None:
+    pairs = pane_of(rows([500] * 40)).further[Calls].pairs
+    assert 2000 <= pairs.max() <= 2048 + 40 * 8
+
+
 def test_sampled_rows_weigh_what_they_stand_for() -> None:
     calls = pane_of(rows([1] * 50, weight=10.0)).further[Calls]
     assert design_effect(calls.by_row, SIZES) == pytest.approx(10.0, rel=0.1)
