@@ -20,7 +20,7 @@ _ROWS = 100_000
 
 
 def rows(progress: Callable[[str], None]) -> Iterator[Row]:
-    """The service with and without, in turns, for spans and for batches; both with the same labeled reference."""
+    """The service with all monitors, and with those of version 0.2, in turns; the labeled reference is the same."""
     progress("monitors: the whole service with all of them, and with those of version 0.2")
     reference = labeled_reference()
     with ExitStack() as running:
