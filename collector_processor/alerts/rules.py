@@ -130,7 +130,7 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         "feature_change", semconv.DRIFT_ALARM_SHARE, "above", 0.0, severity="info",
         summary="features have changed",
         description="At least one feature no longer looks like the reference; its name, what changed and since when "
-        "are in the value's words. By default, such an alert comes by chance at most once in a year for each version "
+        "are in the first line. By default, such an alert comes by chance at most once in a year for each version "
         "of a model.",
     ),
     _rule(
@@ -162,14 +162,14 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
     _rule(
         "concept_drift", semconv.CONCEPT_ALARM, "above", 0.5, severity="critical",
         summary="the world has changed: labels no longer have the probability that scores stand for",
-        description="Rows with the same score come true more often, or less often, than in the reference. Whichever "
-        "rows come, this is not explained by them.",
+        description="Rows with the same score come true more often, or less often, than in the reference. Other "
+        "traffic does not explain this.",
     ),
     _rule(
         "error_rise", semconv.CONCEPT_ERROR_ALARM, "above", 0.5,
         summary="predictions are wrong more often than in the reference",
-        description="The share of wrong predictions has risen. Whether it is the population or the world, the value's "
-        "words say.",
+        description="The share of wrong predictions has risen. The first line says whether the population or the "
+        "world changed.",
     ),
     _rule(
         "missing_outputs", semconv.QUALITY_MISSING_INCREASE, "above", 0.2, hold_m=10, min_rows=100, severity="critical",

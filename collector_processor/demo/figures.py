@@ -9,7 +9,7 @@ from typing import Final
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-_CAUSES: Final = {f"ml_cause_{cause}_ratio": cause for cause in ("population", "concept", "unseen")}
+_CAUSES: Final = {f"ml_cause_{cause}": cause for cause in ("population", "concept", "unseen")}
 
 
 @dataclass(frozen=True, slots=True)

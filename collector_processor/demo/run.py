@@ -127,7 +127,7 @@ def _watch(
 ) -> dict[str, Figures]:
     """Follow the replay to its end; return the last measurements of each chapter."""
     chapters: dict[str, Figures] = {}
-    printed: list[str] = []
+    months, printed = set[str](), 0
     with Live(console=console, refresh_per_second=4, transient=True) if live else contextlib.nullcontext() as screen:
         while not replay.progress.done:
             time.sleep(0.2)
@@ -137,11 +137,12 @@ def _watch(
             latest = _add_latest(chapters, replay, ports)
             alarms = _alarms(folder, replay)
             if screen is None:
-                lines = [f"{now:%B}", *(_line(alarm) for alarm in alarms)]
-                for line in lines:
-                    if line not in printed:
-                        printed.append(line)
-                        console.print(f"  {line}")
+                if (month := f"{now:%B}") not in months:
+                    months.add(month)
+                    console.print(f"  {month}")
+                for alarm in alarms[printed:]:  # the date of a printed one may still move
+                    console.print(f"  {_line(alarm)}")
+                printed = max(printed, len(alarms))
             else:
                 share = replay.progress.predictions / len(flights)
                 url = f"http://localhost:{ports.prometheus}/metrics"

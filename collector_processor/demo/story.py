@@ -141,11 +141,12 @@ EXPLANATION = f"""\
 - Labels come {REPORTED_AFTER.days} days after a flight. Until then the accuracy is estimated from the scores alone.
 - 8 to 14 July, staged: the feed reports departure delays in seconds instead of minutes. The drift of that one feature
   finds it without labels. The model believes in long delays, and so does the estimate: it is as good as its inputs.
-  The labels come later, and say that the scores mean less than before.
+  Their labels come later. To a detector that knows only scores, a broken feature looks like a changed world:
+  `concept_drift` fires, and stays on for weeks after the repair. So look at the features first.
 - 12 August to 8 September, staged: the app asks only about flights that leave up to {HARD_MINUTES} minutes late, which
-  are hard to predict. The estimate falls at once, and raises an alarm; the labels confirm it ten days later (75 % of
-  these flights are predicted right, as estimated). No new alarm says that the world changed, because it did not: the
-  *population* did. The alarm of July's broken feed may still be on.
+  are hard to predict. The estimate falls over two weeks, as these flights fill the window, and `harder_flights` fires.
+  Compare the estimate of a row with the accuracy {REPORTED_AFTER.days} days later. No new alarm says that the world
+  changed, because it did not: the *population* did. The alarm of July's broken feed may still be on.
 - From 1 October, staged: a runway at {RUNWAY_ORIGIN} closes, and its flights arrive {RUNWAY_MINUTES} minutes later.
   No feature and no estimate shows it. Labels do, and say that the *world* changed: the model has to be trained again.
 - Summer, real: temperatures drift from a reference made in March, and the model is as good as before.

@@ -18,10 +18,10 @@ def cause_text(*, concept: bool, value: float, change: float, unit: str) -> str:
     """Return the larger cause of a change in words.
 
     >>> cause_text(concept=True, value=0.031, change=0.04, unit="")
-    'mostly because the same cases turn out differently: 0.031 of 0.04'
+    'of the rise in errors, 0.031 of 0.04 comes from the same cases turning out differently'
     """
-    cause = "the same cases turn out differently" if concept else "other cases come"
-    return f"mostly because {cause}: {value:.2g} of {change:.2g}{f' {unit}' if unit else ''}"
+    cause = "the same cases turning out differently" if concept else "other cases"
+    return f"of the rise in errors, {value:.2g} of {change:.2g}{f' {unit}' if unit else ''} comes from {cause}"
 
 
 def leaf_text(fit: CauseCells, leaf: int) -> str:

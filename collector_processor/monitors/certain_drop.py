@@ -46,6 +46,8 @@ CERTAIN_DROP: Final = Metric(
     "explains with this many labels",
     DROP.attributes,
 )
+_MEAN_ERRORS: Final = ("accuracy", "mae")
+"""Figures that are a mean error, or one less it."""
 LEVEL: Final = Level(-float(ndtri(ALPHA)), covered=False)
 
 
@@ -87,14 +89,15 @@ class CertainDropMonitor:
                 CERTAIN_DROP.unit,
                 self._attributes(window, key, group),
                 window.end_ns,
-                words="" if drop[group] <= 0.0 else self._with_cause(words(group), window, reference, group),
+                words="" if drop[group] <= 0.0 else self._with_cause(key, words(group), window, reference, group),
             )
             for key, drop, words in self._drops(window, reference, size)
             for group in np.flatnonzero(enough & np.isfinite(drop)).tolist()
         ]
 
-    def _with_cause(self, words: str, window: Window, reference: Reference, group: int) -> str:
-        cause = cause_words(window, reference, self._min_labels, group)
+    def _with_cause(self, key: Key, words: str, window: Window, reference: Reference, group: int) -> str:
+        """Return the words with the cause: causes are parts of the mean error, which other figures do not follow."""
+        cause = cause_words(window, reference, self._min_labels, group) if key[0] in _MEAN_ERRORS else ""
         return f"{words}, {cause}" if cause else words
 
     def _drops(

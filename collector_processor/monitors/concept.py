@@ -192,12 +192,12 @@ class ConceptMonitor:
         schema, by_class = reference.schema, reference.pane.outcomes.by_class
         if not schema.task.endswith("_classification") or not np.isfinite(self._needed):
             return
-        usual = reference.prepared(_usual)
-        if usual.error is None:
+        why, errors = without_alarm(reference), without_alarm(reference, errors=True)
+        if errors:
             if len(by_class) and by_class[0, 1].sum() > 0.0:
-                yield f"its reference has fewer than {LEAST_LABELS} labels: whether the world changed is not known"
-        elif not usual.calibrated and any(column.role == "score" for column in schema.columns):
-            yield "its reference has no calibrated scores: a changed world and a changed population look alike"
+                yield f"{errors}: whether the world changed is not known"
+        elif why and any(column.role == "score" for column in schema.columns):
+            yield f"{why}: a changed world and a changed population look alike"
 
     def _calibration(self, usual: _Usual, table: F64) -> F64:
         tolerance = self.settings.tolerance
@@ -296,6 +296,16 @@ def _usual(reference: Reference) -> _Usual:
         error=error,
         error_doubt=0.0 if error is None else _doubt(error, counted),
     )
+
+
+def without_alarm(reference: Reference, *, errors: bool = False) -> str:
+    """Return why a reference gives no alarm of a changed world, or with ``errors`` of the error rate; else nothing."""
+    if not reference.schema.task.endswith("_classification"):
+        return "its predictions are not classes"
+    usual = reference.prepared(_usual)
+    if usual.error is None:
+        return f"its reference has fewer than {LEAST_LABELS} labels"
+    return "" if errors or usual.calibrated else "its reference has no calibrated scores"
 
 
 def _doubt(share: float, rows: float) -> float:

@@ -15,6 +15,7 @@ from collector_processor.detectors.shiryaev_roberts import log_mean, mean_age, u
 from collector_processor.monitors.attributes import MODEL_KEYS, model_attributes
 from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.monitors.estimate_settings import EstimateSettings
+from collector_processor.monitors.estimated_performance import without_estimate
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import alarms_per_minute
@@ -177,6 +178,15 @@ def _words(usual: _Usual, now: float) -> str:
     if usual.of_class:
         return f"{now:.1%} of the newest predictions are expected to be wrong, {usual.mean:.1%} in the reference"
     return f"the expected error of the newest predictions is {now / usual.mean:.2f} times that of the reference"
+
+
+def without_alarm(reference: Reference) -> str:
+    """Return why a reference gives no alarm before labels come; empty if it does."""
+    if reference.prepared(_usual) is not None:
+        return ""
+    if reference.schema.task == "regression":
+        return "its reference has no trees of expected errors"
+    return without_estimate(reference) or "its reference has too few rows with an estimate"
 
 
 def _usual(reference: Reference) -> _Usual | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from collector_processor.alerts.rules import AlertRule
 from collector_processor.drift import drift_method
+from collector_processor.monitors import concept, harm
 from collector_processor.monitors.alarms import AlarmMonitor, AlarmSettings
 from collector_processor.monitors.certain_drop import CERTAIN_DROP
 from collector_processor.monitors.drift import DriftSettings
@@ -22,6 +24,12 @@ DROPS: Final = (DROP.name, CERTAIN_DROP.name)
 """Measurements that compare performance with that of the reference's labels."""
 _OF_DRIFT: Final = semconv.DRIFT_SCORE.removesuffix("score")
 _ALARMS: Final = frozenset(metric.name for metric in AlarmMonitor.metrics)
+_WITHOUT: Final[Mapping[str, Callable[[Reference], str]]] = {
+    semconv.CONCEPT_ALARM: concept.without_alarm,
+    semconv.CONCEPT_ERROR_ALARM: partial(concept.without_alarm, errors=True),
+    semconv.ESTIMATE_HARM_ALARM: harm.without_alarm,
+}
+"""Measurements that need more of a reference than columns, and what says why one does not have it."""
 _OF_TASK = {
     "regression": ("mae", "rmse", "mape", "r2"),
     "binary_classification": (
@@ -111,6 +119,9 @@ def _of_reference(rule: AlertRule, monitor: MlMonitor, reference: Reference) -> 
         yield f"a model of the task {schema.task} has no {' or '.join(metrics)}"
     if rule.measurement in DROPS:
         yield from _of_labels(monitor, reference, schema)
+    why = _WITHOUT.get(rule.measurement)
+    if why is not None and (reason := why(reference)):
+        yield reason
     if rule.measurement.startswith(_OF_DRIFT) and "feature" in (roles or ["feature"]) and "feature" not in present:
         yield "its reference has no features"
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import re
 import socket
 from itertools import pairwise
 
 import pandas as pd
 
-from collector_processor.demo import flights
+from collector_processor.demo import figures, flights
 from collector_processor.demo.flights import DELAYED, load_flights, scored_table, train
 from collector_processor.demo.processes import DEFAULT_PORT, choose_ports
 from collector_processor.demo.story import CHAPTERS, Alarm, alarms_by_chapter, chapter_of, read_alarms, spans_of
+from collector_processor.generate.catalog import Catalog
 from otel_ml.frameworks.sklearn.estimators import layers
 from otel_ml.frameworks.sklearn.thresholds import threshold_of
 
@@ -106,3 +109,11 @@ def test_the_serving_app_sends_the_classes_and_the_threshold_of_the_reference() 
     assert threshold is not None
     assert (threshold.value, threshold.positive) == (trained.threshold, DELAYED)
     assert trained.threshold != 0.5
+
+
+def test_the_figures_that_the_demo_reads_are_among_those_that_the_service_exports() -> None:
+    catalog = list(Catalog.of_registries())
+    exported = {name for series in catalog for name in series.names}
+    labels = {label for series in catalog for label in series.labels}
+    read = set(re.findall(r'"(ml_[a-z0-9_]+)"', inspect.getsource(figures))) - labels
+    assert {*read, *figures._CAUSES} <= exported

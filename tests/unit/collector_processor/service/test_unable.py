@@ -36,8 +36,15 @@ def own(**keys) -> AlertRule:
 
 def test_with_a_whole_reference_every_rule_can_fire():
     found = reasons(reference())
-    assert set(found) <= {"missing_outputs"}  # it is about scores as well
-    assert "performance_drop" not in found
+    assert set(found) <= {"missing_outputs", "concept_drift", "harmful_shift"}  # they are about scores as well
+    assert found["concept_drift"] == "its reference has no calibrated scores"
+    assert found["harmful_shift"] == "performance is not estimated before labels come: its reference has no scores"
+
+
+def test_alarms_of_labels_and_estimates_say_what_they_lack():
+    found = reasons(reference(labels=False))
+    assert found["error_rise"] == found["concept_drift"] == "its reference has fewer than 100 labels"
+    assert found["harmful_shift"] == "performance is not estimated before labels come: its reference has no labels"
 
 
 def test_a_model_whose_fairness_is_configured_needs_a_segment():

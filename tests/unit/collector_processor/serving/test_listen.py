@@ -4,20 +4,13 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from collector_processor.security.server_tls import check_tls
+from collector_processor.security.server_tls import ServerTls, check_tls
 from collector_processor.serving.listen import check_free, listen, split_endpoint
 
 KEY = "receivers.otlp.protocols.grpc"
-
-
-class Tls(NamedTuple):
-    cert_file: Path
-    key_file: Path
-    client_ca_file: Path | None = None
 
 
 @contextlib.contextmanager
@@ -75,14 +68,14 @@ def test_what_is_no_address_is_refused(endpoint: str) -> None:
 
 def test_missing_tls_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=rf"{KEY}\.tls: cannot read .*server\.pem: no such file"):
-        check_tls(Tls(tmp_path / "server.pem", tmp_path / "server.key"), KEY)
+        check_tls(ServerTls(cert_file=tmp_path / "server.pem", key_file=tmp_path / "server.key"), KEY)
 
 
 def test_tls_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
     certificate = tmp_path / "server.pem"
     certificate.write_text("not a certificate")
     with pytest.raises(OSError, match=rf"{KEY}\.tls: cannot use .*server\.pem"):
-        check_tls(Tls(certificate, certificate), KEY)
+        check_tls(ServerTls(cert_file=certificate, key_file=certificate), KEY)
 
 
 def test_no_host_is_every_address() -> None:
