@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from collector_processor.columns.batch import F64
@@ -12,7 +14,7 @@ from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.calls import SIZES, Calls
 from collector_processor.statistics.schema import Schema
 
-MANY_CALLS = 0.5
+MANY_CALLS: Final = 0.5
 """Up to this part of the rows in one call, chance is read from the pane itself, so that drift is not dependence."""
 
 
@@ -26,6 +28,9 @@ def independent_rows(pane: Pane, schema: Schema, reference: Reference | None = N
     """Return the independent rows per row counted, for each column ``[C]``.
 
     ``schema`` is the pane's. Without a ``reference``, the pane is one.
+
+    In a pane of few calls, rows that moved together look as rows that are alike do. But rows that are alike are so in
+    every column, so there the least column counts, or what the calls of the reference showed if that is more.
     """
     calls = pane.further[Calls]
     if not calls.by_row.any():  # from an earlier version
@@ -33,9 +38,24 @@ def independent_rows(pane: Pane, schema: Schema, reference: Reference | None = N
     by_row, by_call = design_effect(calls.by_row, SIZES), design_effect(calls.by_call, SIZES)
     if by_call == by_row:
         return np.full(len(schema.columns), float(_exact(np.array(1.0 / by_row))))
-    chance = expected_alike(pane, schema, reference)
-    share = alike_share(calls.pairs, calls.alike, chance)
+    share = alike_share(calls.pairs, calls.alike, expected_alike(pane, schema, reference))
+    if reference is not None and _within(calls) > MANY_CALLS:
+        share = np.maximum(share[calls.pairs > 0.0].min(initial=1.0), reference.prepared(_dependence))
     return _exact(1.0 / (by_row + (by_call - by_row) * share))
+
+
+def _within(calls: Calls) -> float:
+    """Return the part of the rows that is in the call of a row, on average."""
+    total = float(calls.by_call.sum())
+    return design_effect(calls.by_call, SIZES) / total if total > 0.0 else 1.0
+
+
+def _dependence(reference: Reference) -> F64:
+    """Return how far the rows of a call depend on each other in a reference, ``[C]``; 0 where it does not show."""
+    calls = reference.pane.further[Calls]
+    if not calls.pairs.any() or _within(calls) > MANY_CALLS:
+        return np.zeros(len(reference.schema.columns))
+    return alike_share(calls.pairs, calls.alike, expected_alike(reference.pane, reference.schema))
 
 
 def _exact(scale: F64) -> F64:
@@ -51,8 +71,7 @@ def expected_alike(pane: Pane, schema: Schema, reference: Reference | None = Non
     the reference.
     """
     calls, found = pane.further[Calls], _collisions(pane, schema)
-    total = float(calls.by_call.sum())
-    within = design_effect(calls.by_call, SIZES) / total if total > 0.0 else 1.0
+    within = _within(calls)
     if within > MANY_CALLS:
         return found if reference is None else reference.prepared(reference_alike)
     alike = np.divide(calls.alike, calls.pairs, out=found.copy(), where=calls.pairs > 0.0)

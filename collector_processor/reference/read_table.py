@@ -211,6 +211,8 @@ class _Reader:
             self._progress(self._total, self._total, "read")
 
 
+_MOST_WEIGHT: Final = 2.0**56
+"""The largest weight that a sender can give a row, too."""
 _INDEX: Final = re.compile(r"__index_level_\d+__")
 """The column that pandas writes for an unnamed index: row numbers, not a feature."""
 
@@ -329,8 +331,8 @@ def _weights(path: str, column: Column | None, rows: int) -> F64:
     if column is None:
         return np.ones(rows)
     weights = _only_numbers(path, "weight", column)
-    if not (np.isfinite(weights) & (weights >= 0.0)).all():
-        raise ValueError(f"{path}: weight must be 0 or more in every row")
+    if not ((weights >= 0.0) & (weights <= _MOST_WEIGHT)).all():
+        raise ValueError(f"{path}: weight must be from 0 to {_MOST_WEIGHT:.0f} in every row")
     return weights
 
 

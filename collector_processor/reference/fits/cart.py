@@ -61,7 +61,7 @@ def cuts_of(values: F64, count: int) -> F64:
     at = np.unique(np.searchsorted(distinct, wanted))
     at = at[at > 0]
     low, high = distinct[at - 1], distinct[at]
-    cuts = low + (high - low) / 2.0
+    cuts = low / 2.0 + high / 2.0
     return cuts[(cuts > low) & (cuts < high)]
 
 

@@ -104,7 +104,7 @@ def _pairs(batch: PredictionBatch, compared: float) -> tuple[I64, I64]:
     """
     starts = np.flatnonzero(call_starts(batch))
     sizes = np.diff(np.append(starts, len(batch)))
-    chosen = (sizes >= 2) & (sizes <= LARGEST_CALL)
+    chosen = (sizes >= 2) & (call_weights(batch)[starts] != batch.weights[starts])
     chosen &= (sizes >= _ALWAYS) | (batch.ids[starts, 0] % np.uint64(8) == 0)
     starts, half = starts[chosen], sizes[chosen] // 2
     count = np.minimum(half, _PAIRS)

@@ -55,15 +55,32 @@ def test_rows_of_a_table_are_single_and_a_batch_job_is_not_one_call() -> None:
     assert set(call_weights(rows([LARGEST_CALL + 1, 2])).tolist()) == {1.0, 2.0}
 
 
-@pytest.mark.parametrize("size", [64, 129, 500, 999, LARGEST_CALL, LARGEST_CALL + 1])
-def test_independent_rows_of_one_large_call_beside_single_ones_count_whatever_their_drift(size: int) -> None:
-    single, call = rows([1] * 1000, seed=3), rows([size], seed=4)
-    single, call = (
-        replace(part, features={**part.features, "age": Column(part.features["age"].numbers + 2.0)})  # type: ignore[operator]
-        for part in (single, call)
-    )
-    found = independent_rows(pane_of(single, call), REFERENCE.schema, REFERENCE)
-    assert (found > 0.2).all()
+def shifted(part: PredictionBatch) -> PredictionBatch:
+    age = part.features["age"].numbers
+    assert age is not None
+    return replace(part, features={**part.features, "age": Column(age + 2.0)})
+
+
+@pytest.mark.parametrize("single", [0, 1000])
+@pytest.mark.parametrize("sizes", [[64], [129], [999], [LARGEST_CALL], [LARGEST_CALL + 1], [500, 500], [300] * 4])
+def test_independent_rows_of_large_calls_count_whatever_their_drift(sizes: list[int], single: int) -> None:
+    pane = pane_of(shifted(rows(sizes, seed=4)))
+    if single:
+        pane.add(pane_of(shifted(rows([1] * single, seed=3))))
+    assert (independent_rows(pane, REFERENCE.schema, REFERENCE) > 0.2).all()
+
+
+def test_one_call_is_as_dependent_as_the_calls_of_the_reference() -> None:
+    alike = build_reference("m", rows([10] * 500, equal=True))
+    pane = Pane.empty(alike.schema)
+    accumulate(pane, alike.schema, shifted(rows([500], seed=4)))
+    assert (independent_rows(pane, alike.schema, alike) < 0.02).all()
+
+
+def test_a_call_that_is_a_batch_job_is_not_compared_where_a_pane_cuts_it() -> None:
+    whole = rows([LARGEST_CALL + 1])
+    call_weights(whole)
+    assert not pane_of(whole.take(slice(0, 500))).further[Calls].pairs.any()
 
 
 def test_equal_rows_of_one_large_call_count_as_one() -> None:
