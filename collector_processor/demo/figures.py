@@ -9,7 +9,9 @@ from typing import Final
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-_CAUSES: Final = {f"ml_cause_{cause}": cause for cause in ("population", "concept", "unseen")}
+_CAUSES: Final = {"ml_cause_population": "population", "ml_cause_unseen": "population", "ml_cause_concept": "world"}
+"""Cases that the reference lacks are a part of what comes, too."""
+_TERMS: Final = {name.removeprefix("ml_cause_"): cause for name, cause in _CAUSES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Figures:
     latency_p95_s: float | None = None
     coverage: float | None = None
     causes: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What changed the accuracy, in shares of the rows: population, concept, unseen."""
+    """What changed the accuracy, in shares of the rows, if beyond two standard errors: population, world."""
     drift: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     """Score and threshold of PSI by feature."""
 
@@ -45,14 +47,16 @@ def scrape(url: str) -> list[tuple[str, Mapping[str, str], float]]:
 def read_figures(url: str) -> Figures:
     """Return the measurements of the latest window, without those of segments."""
     single: dict[tuple[str, str], float] = {}
-    causes: dict[str, float] = {}
+    causes, variances = dict.fromkeys(_TERMS.values(), 0.0), dict.fromkeys(_TERMS.values(), 0.0)
     scores: dict[str, float] = {}
     thresholds: dict[str, float] = {}
     for name, labels, value in scrape(url):
         if "ml_segment_name" in labels:
             continue
         if name in _CAUSES:
-            causes[_CAUSES[name]] = -value  # the part of the change of the error
+            causes[_CAUSES[name]] -= value  # a part of the change of the error
+        elif name == "ml_cause_error" and labels.get("ml_cause_term") in _TERMS:
+            variances[_TERMS[labels["ml_cause_term"]]] += value**2
         by_feature = {"ml_drift_score": scores, "ml_drift_threshold": thresholds}.get(name)
         if by_feature is None:
             single[name, labels.get("ml_performance_source", "")] = value
@@ -67,7 +71,7 @@ def read_figures(url: str) -> Figures:
         roc_auc=single.get(("ml_performance_roc_auc_ratio", "labels")),
         latency_p95_s=single.get(("ml_latency_p95_seconds", "")),
         coverage=single.get(("ml_labels_coverage_ratio", "")),
-        causes=causes,
+        causes={cause: value for cause, value in causes.items() if value**2 > 4.0 * variances[cause]},
         drift={name: (score, thresholds.get(name, 0.0)) for name, score in scores.items()},
     )
 

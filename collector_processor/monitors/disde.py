@@ -26,6 +26,8 @@ from collector_processor.columns.batch import F64, I64
 TERMS: Final = ("population", "concept", "unseen", "change")
 LEAST_OF_CELL: Final = 20.0
 """Rows that are expected in each cell of the smaller side, if it is like the reference. Cells with fewer are joined."""
+LEAST_SHARED: Final = 100.0
+"""Rows of either side that the cells of both need: a few would stand for all cases that both have."""
 _NOTHING: Final = 1e-9
 """Share of all rows below which a count is the rounding error of labels that were taken back."""
 
@@ -93,7 +95,8 @@ def split(before: F64, after: F64, joined: I64, scales: tuple[float, float] = (1
     both = np.where(p + q > 0.0, p + q, 1.0)
     overlap = p * q / both
     total = float(overlap.sum())
-    if not total > 0.0:
+    shared = overlap > 0.0
+    if min(float(p[shared].sum()) * old.rows, float(q[shared].sum()) * new.rows) < LEAST_SHARED * (1.0 - _NOTHING):
         return _disjoint(old, new, joined)
     s = overlap / total
     known, current = float(s @ mu), float(s @ nu)
@@ -122,7 +125,7 @@ def split(before: F64, after: F64, joined: I64, scales: tuple[float, float] = (1
 
 
 def _disjoint(old: _Side, new: _Side, joined: I64) -> Split:
-    """Return the parts of a change between rows that have no cell in common: all of it is of unseen cases."""
+    """Return the parts of a change between rows with hardly a cell in common: all of it is of unseen cases."""
     none = np.zeros_like(old.share)
     change = float(new.share @ new.mean - old.share @ old.mean)
     error = (old.variance_of(old.mean, none + 1.0) + new.variance_of(new.mean, none + 1.0)) ** 0.5
