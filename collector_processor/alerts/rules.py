@@ -151,7 +151,7 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         "fairness", semconv.FAIRNESS_EXCESS, "above", 1.0, hold_m=10,
         summary="groups of people are treated differently",
         description="A figure of fairness differs between groups of a segment by more than its threshold, and by more "
-        "than chance explains once in 10,000 windows.",
+        "than chance would cause in one of 10,000 windows.",
     ),
     _rule(
         "harmful_shift", semconv.ESTIMATE_HARM_ALARM, "above", 0.5,

@@ -8,8 +8,8 @@ cell k with probability p_k. An alternative q is held against it by the likeliho
 - *gains* of one cell: the ratio of two Bernoulli probabilities, above the share that the cell may have;
 - *losses* of one cell: the same below.
 
-p is not known: the reference is a sample, and a season within the tolerance is no change. So every ratio is made an
-e-value for *all* p that are within the reference's doubt and within ``tolerance`` in total variation of that:
+p is not known: the reference is a sample, and a season within the tolerance does not count as a change. So every ratio
+is made an e-value for *all* p within the reference's doubt, and within ``tolerance`` in total variation of that:
 
 - a gain is held against the upper confidence limit of the cell's share (Clopper and Pearson) plus the tolerance, a loss
   against the lower one minus the tolerance. Both are exact;

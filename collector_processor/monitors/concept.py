@@ -85,7 +85,7 @@ _CHANGES: Final = (
 _MEANING: Final = {
     "positives_up": "it comes true more often than the scores say",
     "positives_down": "it comes true less often than the scores say",
-    "overconfident": "scores say less than before about what comes true",
+    "overconfident": "scores are too extreme: high ones come true less often, low ones more often, than before",
     "underconfident": "scores are nearer to the middle than what comes true",
 }
 

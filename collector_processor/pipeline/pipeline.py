@@ -36,6 +36,7 @@ from collector_processor.pipeline.few_rows import FEW_REFERENCE_ROWS
 from collector_processor.pipeline.gather import gather
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin, learner_of
+from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.cells import score_cells
 from collector_processor.statistics.estimates import estimates
@@ -232,11 +233,9 @@ class Pipeline:
             return
         if new and model.learner is not None:
             _log.info(
-                "model '%s': no reference; learning one from the first %d rows, or from %d after %s",
+                "model '%s': no reference; learning one from the first %s",
                 batch.model,
-                model.learner.wanted,
-                model.learner.least,
-                duration_words(self.config.reference.learn_for),
+                _first_rows(model.learner),
             )
         self.telemetry.rows.labels(str(batch.model)).inc(len(batch))
         batch = canonical_predictions(batch)
@@ -338,3 +337,11 @@ def _must_report_counts(model: Model, now_ns: int) -> bool:
     """Return whether to report the prediction counts although no window closes."""
     lately = now_ns - model.last_seen_ns <= COUNTED_FOR_NS
     return lately and not 0 <= now_ns - model.counted_ns < COUNT_NS
+
+
+def _first_rows(learner: Learner) -> str:
+    """Return how many rows a learner waits for, for the log."""
+    rows = f"{learner.wanted} rows"
+    if learner.span_wanted_ns is None or learner.least == learner.wanted:
+        return rows
+    return f"{rows}, or from {learner.least} after {duration_words(learner.span_wanted_ns)}"

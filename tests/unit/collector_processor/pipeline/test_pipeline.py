@@ -117,7 +117,7 @@ def test_a_reference_is_learned_from_the_first_rows_and_they_count_in_the_window
     watch = line.pipeline.models[V1].watch
     assert watch is not None
     assert (watch.reference.pane.rows[1], watch.reference.source) == (100, "the first 100 rows")
-    said = "model 'fraud@1': no reference; learning one from the first 100 rows, or from 100 after 1d"
+    said = "model 'fraud@1': no reference; learning one from the first 100 rows"
     assert said in caplog.messages
     assert "model 'fraud@1': reference learned from the first 100 rows" in caplog.messages
     assert line.tick() == []
