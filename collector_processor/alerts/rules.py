@@ -236,3 +236,11 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
     ),
 )  # fmt: skip
 """The built-in rules; ``alerts.rules`` can change each of them by its name."""
+OPTIONAL_RULES: Final[tuple[AlertRule, ...]] = (
+    _rule(
+        "weighted_drift", semconv.DRIFT_WEIGHTED_SHARE, "above", 0.3, hold_m=10,
+        summary="features that the model relies on have drifted from the reference",
+        description="Features with more than 30% of the model's attributions have drifted.",
+    ),
+)  # fmt: skip
+"""Built-in rules that are off unless ``alerts.rules`` names them."""

@@ -44,9 +44,9 @@ _WORDS: Final = {
     semconv.PERFORMANCE_SOURCE: "source",
 }
 _SHARES: Final = (
-    semconv.DRIFT_SHARE, semconv.DRIFT_ALARM_SHARE, semconv.QUALITY_MISSING, semconv.QUALITY_GONE,
-    semconv.QUALITY_OUT_OF_RANGE, semconv.QUALITY_UNSEEN, semconv.QUALITY_WRONG_TYPE, semconv.QUALITY_ERROR_RATE,
-    semconv.LABELS_COVERAGE,
+    semconv.DRIFT_SHARE, semconv.DRIFT_WEIGHTED_SHARE, semconv.DRIFT_ALARM_SHARE, semconv.QUALITY_MISSING,
+    semconv.QUALITY_GONE, semconv.QUALITY_OUT_OF_RANGE, semconv.QUALITY_UNSEEN, semconv.QUALITY_WRONG_TYPE,
+    semconv.QUALITY_ERROR_RATE, semconv.LABELS_COVERAGE,
 )  # fmt: skip
 """Measurements, or the beginnings of their names, that are shares of rows or cells."""
 _OBVIOUS: Final = ((semconv.PERFORMANCE_SOURCE, semconv.SOURCE_LABELS), (semconv.COLUMN_ROLE, "feature"))

@@ -32,6 +32,7 @@ from collector_processor.monitors.comparisons import (
 from collector_processor.monitors.drift_compat import compat_points
 from collector_processor.monitors.drift_words import Drifted, column_words, drifted_columns, share_words, worst_of
 from collector_processor.monitors.independence import independent_rows
+from collector_processor.monitors.weighted_share import WEIGHTED_SHARE, weighted_share, weights_left_out
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.schema import ColumnSpec
@@ -173,7 +174,7 @@ class DriftMonitor:
     """
 
     name: ClassVar[str] = "drift"
-    metrics: ClassVar[Sequence[Metric]] = (SCORE, THRESHOLD, BREACHED, P_VALUE, DRIFTED, SHARE)
+    metrics: ClassVar[Sequence[Metric]] = (SCORE, THRESHOLD, BREACHED, P_VALUE, DRIFTED, SHARE, WEIGHTED_SHARE)
     sections: ClassVar[Mapping[str, type[Settings]]] = {"drift": DriftSettings, WINDOW: LeastRows}
 
     def __init__(self, settings: DriftSettings, least: LeastRows) -> None:
@@ -187,7 +188,7 @@ class DriftMonitor:
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the window's drift, method by method."""
         measurements: list[Measurement] = []
-        evaluated, found = 0, list[Drifted]()
+        evaluated, found = list[str](), list[Drifted]()
         enough = window.pane.rows[1] >= self._min_rows
         independent = independent_rows(window.pane, window.schema, reference)
         for columns, methods, cells, comparisons in (
@@ -209,14 +210,14 @@ class DriftMonitor:
             features = np.array([column.role == "feature" for column in columns], np.bool_)
             measured, drifted = self._decided(columns, methods, verdicts, features)
             measurements += _decisions(window, reference, columns, measured, drifted)
-            evaluated += int(np.count_nonzero(features & measured))
+            evaluated += [columns[place].name for place in np.flatnonzero(features & measured).tolist()]
             found += [each for each in drifted if each.column.role == "feature"]
         if self._compat and enough:
             metrics = (SCORE, THRESHOLD, BREACHED, P_VALUE)
             measurements += compat_points(self._compat, metrics, self._min_rows, window, reference)
         if evaluated:
             worst = worst_of(found)
-            share = len(worst) / evaluated
+            share = len(worst) / len(evaluated)
             measurements.append(
                 Measurement(
                     SHARE.name,
@@ -227,7 +228,12 @@ class DriftMonitor:
                     words=share_words(share, worst, window, reference),
                 )
             )
+            measurements += weighted_share(window, reference, evaluated, worst)
         return measurements
+
+    def left_out(self, reference: Reference) -> Iterator[str]:
+        """Yield what the attributions of the reference do not cover."""
+        return weights_left_out(reference)
 
     def _decided(
         self,

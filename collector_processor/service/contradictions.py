@@ -16,8 +16,8 @@ from otel_ml import semconv
 
 _MONITOR: Final = "connectors.ml_monitor"
 _SHARES: Final = (
-    semconv.LABELS_COVERAGE, semconv.DRIFT_SHARE, semconv.QUALITY_MISSING, semconv.QUALITY_OUT_OF_RANGE,
-    semconv.QUALITY_UNSEEN, semconv.QUALITY_WRONG_TYPE, semconv.QUALITY_ERROR_RATE,
+    semconv.LABELS_COVERAGE, semconv.DRIFT_SHARE, semconv.DRIFT_WEIGHTED_SHARE, semconv.QUALITY_MISSING,
+    semconv.QUALITY_OUT_OF_RANGE, semconv.QUALITY_UNSEEN, semconv.QUALITY_WRONG_TYPE, semconv.QUALITY_ERROR_RATE,
 )  # fmt: skip
 """Metrics whose values are from 0 to 1."""
 

@@ -14,6 +14,7 @@ from collector_processor.monitors.certain_drop import CERTAIN_DROP
 from collector_processor.monitors.drift import DriftSettings
 from collector_processor.monitors.fairness_settings import FairnessSettings, compared_segments
 from collector_processor.monitors.performance import DROP
+from collector_processor.monitors.weighted_share import without_weights
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.values import alarms_per_minute
@@ -28,6 +29,7 @@ _WITHOUT: Final[Mapping[str, Callable[[Reference], str]]] = {
     semconv.CONCEPT_ALARM: concept.without_alarm,
     semconv.CONCEPT_ERROR_ALARM: partial(concept.without_alarm, errors=True),
     semconv.ESTIMATE_HARM_ALARM: harm.without_alarm,
+    semconv.DRIFT_WEIGHTED_SHARE: without_weights,
 }
 """Measurements that need more of a reference than columns, and what says why one does not have it."""
 _OF_TASK = {

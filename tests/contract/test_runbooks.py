@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from collector_processor.alerts.rules import OPTIONAL_RULES
 from collector_processor.config import parse_config
 from collector_processor.config.load import DEFAULT
 from collector_processor.generate.catalog import Catalog
@@ -25,9 +26,12 @@ QUERY = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def all_rules() -> tuple[Rule, ...]:
-    """Every rule that is built in, those included that need a limit."""
-    limits = {"connectors": {"ml_monitor": {"limits": {"memory": "1GiB"}}}}
-    return rules_of(parse_config(yaml.safe_dump({**yaml.safe_load(DEFAULT), **limits})))
+    """Every rule that is built in, those included that need a limit or are off unless they are named."""
+    more = {
+        "connectors": {"ml_monitor": {"limits": {"memory": "1GiB"}}},
+        "alerts": {"rules": {rule.name: None for rule in OPTIONAL_RULES}},
+    }
+    return rules_of(parse_config(yaml.safe_dump({**yaml.safe_load(DEFAULT), **more})))
 
 
 def queries(name: str) -> list[str]:

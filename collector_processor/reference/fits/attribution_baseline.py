@@ -17,6 +17,8 @@ from otel_ml.config import DEFAULT_MAX_FEATURES
 
 LEAST_ROWS: Final = 100
 """Attributions of a feature that bins need."""
+LARGEST: Final = 1e150
+"""Attributions beyond this, whose squares overflow, are not those of a model."""
 _SHARES: Final = np.linspace(0.0, 1.0, BINS + 1)[1:-1]
 
 
@@ -32,8 +34,13 @@ class AttributionBaselineFitter:
         edges: dict[str, F64] = {}
         for name, phi in sorted(rows.batch.attributions.items())[:DEFAULT_MAX_FEATURES]:
             known = phi[np.isfinite(phi)]
-            if len(known) >= LEAST_ROWS and 0 < len(name.encode()) <= MAX_TEXT_BYTES:
-                edges[name] = np.quantile(known, _SHARES)
+            if len(known) < LEAST_ROWS or not 0 < len(name.encode()) <= MAX_TEXT_BYTES:
+                continue
+            largest = float(np.abs(known).max())
+            if largest > LARGEST:
+                rows.note(f"attributions of {name[:40]!r} are left out: they are as large as {largest:.3g}")
+                continue
+            edges[name] = np.quantile(known, _SHARES)
         return AttributionBaseline(tuple(edges), np.stack([*edges.values()])) if edges else None
 
     def written(self, fit: AttributionBaseline) -> Mapping[str, Json]:

@@ -31,6 +31,7 @@ FIXTURES = Path(__file__).parents[3] / "fixtures" / "v0_1_0"
 FIGURES: Any = json.loads((FIXTURES / "figures.json").read_text())
 SINCE = (
     semconv.DRIFT_DRIFTED,
+    semconv.DRIFT_WEIGHTED_SHARE,
     semconv.DRIFT_EVIDENCE,
     semconv.DRIFT_ALARM,
     semconv.DRIFT_CHANGED_AT,
