@@ -25,6 +25,7 @@ from collector_processor.statistics.fits.calibration import Curve
 from collector_processor.statistics.parts.adaptive import AdaptiveSums
 from collector_processor.statistics.parts.class_estimates import ClassEstimates
 from collector_processor.statistics.parts.estimated import EstimatedSums
+from collector_processor.statistics.parts.group_scores import GroupScores, group_edges
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
 from otel_ml import semconv
@@ -33,6 +34,8 @@ WITHOUT: Final = 0.01
 """Share of rows without an estimate from which on a group's figures are left out: they would be those of other rows."""
 BAND: Final = 3.0
 """Standard errors from an estimate to either end of its band."""
+RANKING: Final = ("roc_auc", "average_precision")
+"""The figures that the order of the scores decides."""
 _RATIO: Final = semconv.UNIT_RATIO
 _OF_ALL: Final = tuple(key for key in LOWER.attributes if key not in (semconv.SEGMENT_NAME, semconv.SEGMENT_VALUE))
 _SCORES: Final = semconv.PREDICTION_SCORES
@@ -73,9 +76,9 @@ class EstimatedPerformanceMonitor:
     """Confidence-based performance estimation of a binary model whose reference has labels.
 
     Each prediction counts as right with the probability that its calibrated score gives: accuracy, precision, recall,
-    F1, specificity and the shares of the four outcomes, for all rows and each segment; ROC AUC and average precision
-    of all rows, where the bins of the score decide them to 1e-4. Around each, the band of three standard errors, and
-    the limits that ten parts of the reference give. Equal to NannyML 0.13.1's.
+    F1, specificity and the shares of the four outcomes, ROC AUC and average precision, for all rows and each segment.
+    The latter two where the bins of the score decide them: to 1e-4, those of a segment to 1e-3. Around each, the band
+    of three standard errors, and the limits that ten parts of the reference give. Equal to NannyML 0.13.1's.
 
     The assumption is that a score means what it meant in the reference: a changed population is seen, a changed world
     is not. Labels show that (``ml.concept.divergence``).
@@ -121,8 +124,8 @@ class EstimatedPerformanceMonitor:
             return []
         with np.errstate(divide="ignore", invalid="ignore"):
             figures = confusion(by_class)
-        if groups[0] == 0:
-            figures |= ranking(window, reference, curve, None if moved is None else moved.by_score)
+        ranked = ranking(window, reference, curve, None if moved is None else moved.by_score) if groups[0] == 0 else {}
+        figures |= group_ranking(window, curve, weight, groups, ranked, adaptive=moved is not None)
         rows = weight * rows_per_weight(window.pane)
         baseline = window.schema.fit(Baseline)
         usual = {} if baseline is None else baseline.figures
@@ -218,6 +221,33 @@ def ranking(window: Window, reference: Reference, curve: Curve, moved: F64 | Non
     )
     figures = {"roc_auc": bins.area(), "average_precision": bins.precision()}
     return {name: np.clip([value], 0.0, 1.0) for name, value in figures.items()}
+
+
+def group_ranking(
+    window: Window, curve: Curve, weight: F64, groups: Sequence[int], ranked: Mapping[str, F64], *, adaptive: bool
+) -> dict[str, F64]:
+    """Return the figures of ranking of all groups ``[G]``, NaN where they are unsure; ``ranked`` are those of all rows.
+
+    A segment value whose sums by score lack some of its rows, those from before an upgrade, has none.
+    """
+    figures = {name: np.full(len(weight), np.nan) for name in RANKING}
+    for name, values in ranked.items():
+        figures[name][0] = values[0]
+    edges, sums = group_edges(window.schema), window.pane.further[GroupScores]
+    if edges is None:
+        return figures
+    scale = rows_per_weight(window.pane)
+    for group in groups:
+        if not 0 < group < len(sums.by_score):
+            continue
+        by_score = sums.by_score[group]
+        moved = sums.moved[group] * scale if adaptive and group < len(sums.moved) else None
+        if abs(by_score[0].sum() - weight[group]) > 1e-6 * weight[group]:
+            continue
+        bins = ExpectedBins.of_group(curve, edges, by_score * scale, moved)
+        for name, value in zip(RANKING, (bins.area(), bins.precision()), strict=True):
+            figures[name][group] = np.clip(value, 0.0, 1.0)
+    return figures
 
 
 def _unsupported(window: Window, group: int, moved: AdaptiveSums) -> Iterator[Measurement]:

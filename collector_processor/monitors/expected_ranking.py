@@ -9,11 +9,13 @@ import numpy as np
 from scipy.special import digamma
 
 from collector_processor.columns.batch import F64
-from collector_processor.monitors.performance import SINGLE_BIN, single_value_bins
+from collector_processor.monitors.performance import ROUNDING, SINGLE_BIN, single_value_bins
 from collector_processor.statistics.fits.calibration import Curve
 
 TOLERANCE: Final = 1e-4
 """The figures are left out if the order of rows within bins can change the ROC AUC by more."""
+GROUP_TOLERANCE: Final = 1e-3
+"""The same for a segment, whose bins are wider, but whose spread within them is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +23,15 @@ class ExpectedBins:
     """Bins of the score from the highest down, empty ones left out.
 
     ``rows``, expected ``positive`` ones among them, how far the probability rises within each (``rise``, 0 in a bin of
-    one value), and whether rows are ``spread`` within it as far as one knows (1, else 0); float64 ``[b]`` each.
+    one value), and whether rows are ``spread`` within it as far as one knows (1, else 0); float64 ``[b]`` each. The
+    figures are left out if the order of rows within bins can change the ROC AUC by more than ``tolerance``.
     """
 
     rows: F64
     positive: F64
     rise: F64
     spread: F64
+    tolerance: float = TOLERANCE
 
     @classmethod
     def of(
@@ -53,6 +57,26 @@ class ExpectedBins:
         positive = rows * p if moved is None else rows * p + moved[used]
         return cls(rows, positive, rise, (reference[used] > 0.0).astype(np.float64))
 
+    @classmethod
+    def of_group(cls, curve: Curve, edges: F64, sums: F64, moved: F64 | None = None) -> ExpectedBins:
+        """Return the bins between edges ``[E]`` from their number of rows, Σ p and Σ p² ``[3, E + 1]``.
+
+        These bins are wide, so how far p spreads within one is taken from its variance: of rows that lie evenly, it is
+        the rise squared / 12.
+        """
+        used = np.flatnonzero(sums[0] > ROUNDING * sums[0].sum())[::-1]
+        rows, positive, squares = sums[:, used]
+        pairs = np.maximum(rows * squares - positive**2, 0.0)
+        pairs = np.where(pairs > ROUNDING * rows * squares, pairs, 0.0)
+        several = np.maximum(rows * (rows - 1.0), 1.0)
+        ends = curve.read(np.concatenate((edges[:1], edges, edges[-1:])))
+        ends[0], ends[-1] = curve.values[0], curve.values[-1]
+        widest = np.diff(ends)[used]
+        rise = np.minimum(np.sqrt(12.0 * pairs / several), widest)
+        if moved is not None:
+            positive = np.clip(positive + moved[used], 0.0, rows)
+        return cls(rows, positive, rise, np.ones(len(rows)), GROUP_TOLERANCE)
+
     def area(self) -> float:
         """Return the expected ROC AUC; NaN if it is not known well enough, or without one of the classes.
 
@@ -61,7 +85,7 @@ class ExpectedBins:
         """
         negative = self.rows - self.positive
         pairs = float(self.positive.sum() * negative.sum())
-        if not pairs > 0.0 or self._undecided() > TOLERANCE * pairs:
+        if not pairs > 0.0 or self._undecided() > self.tolerance * pairs:
             return float("nan")
         above = np.cumsum(self.positive) - self.positive / 2.0
         within = self.spread * self.rise * self.rows * np.maximum(self.rows - 1.0, 0.0) / 12.0
@@ -76,7 +100,7 @@ class ExpectedBins:
         """
         negative = self.rows - self.positive
         pairs = float(self.positive.sum() * negative.sum())
-        if not pairs > 0.0 or self._undecided() > TOLERANCE * pairs:
+        if not pairs > 0.0 or self._undecided() > self.tolerance * pairs:
             return float("nan")
         end = np.cumsum(self.rows)
         before, found = end - self.rows, np.cumsum(self.positive) - self.positive

@@ -22,7 +22,10 @@ def rows(frame, names):
 
 
 def run(question):
-    """Return reference and analysis rows (score, prediction, label), and what NannyML says of each chunk."""
+    """Return reference and analysis rows (score, prediction, label), and what NannyML says of each chunk.
+
+    Also of each chunk of a segment, which has one row in ``every``.
+    """
     score, prediction, label = names = question["columns"]
     reference, analysis = table(question["reference"]), table(question["analysis"])
     estimator = nannyml.CBPE(
@@ -30,12 +33,21 @@ def run(question):
         problem_type="classification_binary", normalize_confusion_matrix="all",
     )  # fmt: skip
     estimator.fit(reference)
-    found = estimator.estimate(analysis).filter(period="analysis").to_df()
-    chunks = {
+    segment = analysis.iloc[:: question["every"]].reset_index(drop=True)
+    return {
+        "reference": rows(reference, names),
+        "analysis": rows(analysis, names[:2]),
+        "chunks": chunks(estimator, analysis),
+        "segment": chunks(estimator, segment),
+    }
+
+
+def chunks(estimator, frame):
+    found = estimator.estimate(frame).filter(period="analysis").to_df()
+    return {
         name: {part: found[name][part].to_numpy(np.float64).tolist() for part in PARTS}
         for name in (*METRICS[:-1], *COUNTS)
     }
-    return {"reference": rows(reference, names), "analysis": rows(analysis, names[:2]), "chunks": chunks}
 
 
 answer(run, ["nannyml", "numpy", "scikit-learn"])

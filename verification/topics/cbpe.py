@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
@@ -28,6 +29,9 @@ ORACLE = Oracle("nannyml")
 MODEL = ModelKey("m", "1")
 MONITOR = EstimatedPerformanceMonitor(LeastLabels(), EstimateSettings())
 LEAST = 50
+EVERY = 3
+"""One row in this many is of the segment that is compared."""
+SEGMENT = "share"
 DATA = {
     "car loans": ("synthetic_car_loan_reference.csv", "synthetic_car_loan_analysis.csv",
                   ("y_pred_proba", "y_pred", "repaid")),
@@ -48,9 +52,10 @@ ENDS = {
 def batch(score: F64, predicted: F64) -> PredictionBatch:
     """Return rows as a batch of the classes 0 and 1."""
     rows = len(score)
+    codes = (np.arange(rows) % EVERY > 0).astype(np.int32)
     return PredictionBatch(
         MODEL, np.zeros(rows, np.int64), np.zeros((rows, 2), np.uint64), np.ones(rows), np.full(rows, np.nan),
-        prediction=_classes(predicted), score=score,
+        prediction=_classes(predicted), score=score, segments={SEGMENT: Column(None, codes, ("one", "rest"))},
     )  # fmt: skip
 
 
@@ -61,11 +66,13 @@ def figures(reference: Reference, rows: PredictionBatch) -> tuple[dict[tuple[str
     return _measured(reference, pane), pane
 
 
-def _measured(reference: Reference, pane: Pane) -> dict[tuple[str, str], float]:
+def _measured(reference: Reference, pane: Pane, segment: str | None = None) -> dict[tuple[str, str], float]:
     names = {metric.name: name for name, metric in ESTIMATED_METRICS.items()}
     parts = {name: part for part, name in ENDS.items()}
     found: dict[tuple[str, str], float] = {}
     for item in MONITOR.evaluate(Window(MODEL, 0, 1, reference.schema, pane), reference):
+        if dict(item.attributes).get(semconv.SEGMENT_VALUE) != segment:
+            continue
         if item.name in names:
             found[names[item.name], "value"] = item.value
         else:
@@ -84,10 +91,13 @@ def run(quick: bool, progress: Progress) -> Findings:
     table: list[tuple[Any, ...]] = []
     for name, (first, second, columns) in list(DATA.items())[-1 if quick else 0 :]:
         progress(f"{name} in NannyML")
-        answer = ORACLE.ask({"reference": first, "analysis": second, "columns": columns}, script="nannyml_cbpe")
+        question = {"reference": first, "analysis": second, "columns": columns, "every": EVERY}
+        answer = ORACLE.ask(question, script="nannyml_cbpe")
         versions |= answer.versions
         score, predicted, label = (np.array(values) for values in answer.value["reference"])
-        reference = build_reference("m", batch(score, predicted), label_classes=_classes(label), positive_class="1")
+        reference = build_reference(
+            "m", batch(score, predicted), label_classes=_classes(label), positive_class="1", segments=[SEGMENT]
+        )
         score, predicted = (np.array(values) for values in answer.value["analysis"])
         here: dict[str, list[float]] = {}
         size = len(score) // 10  # NannyML's default, which keeps the remainder
@@ -107,6 +117,8 @@ def run(quick: bool, progress: Progress) -> Findings:
                 errors.setdefault((figure, part), []).append(error)
                 if part == "value":
                     here.setdefault(figure, []).append(error)
+        for figure, error in _of_segment(reference, score, predicted, answer.value["segment"]):
+            errors.setdefault((figure, SEGMENT), []).append(error)
         table.append((name, *(largest(here[figure]) for figure in ESTIMATED_METRICS)))
 
     def worst(figures: list[str], parts: list[str]) -> float:
@@ -121,6 +133,11 @@ def run(quick: bool, progress: Progress) -> Findings:
             Check.at_most("figures of the confusion, largest difference", worst(confusion, ["value"]), 1e-12),
             Check.at_most("ROC AUC, largest difference", worst(["roc_auc"], ["value"]), 1e-7),
             Check.at_most("average precision, largest difference", worst(["average_precision"], ["value"]), 1e-6),
+            Check.at_most("confusion of a segment, largest difference", worst(confusion, [SEGMENT]), 1e-12),
+            Check.at_most("ROC AUC of a segment, largest difference", worst(["roc_auc"], [SEGMENT]), 1e-4),
+            Check.at_most(
+                "average precision of a segment, largest difference", worst(["average_precision"], [SEGMENT]), 5e-4
+            ),
             Check.at_most("limits, largest difference", worst([*ESTIMATED_METRICS], limits), 1e-9),
             Check.at_most("bands of the confusion, largest difference", worst(confusion, bands), 1e-9),
             Check.at_most("bands of the ROC AUC, largest difference", worst(["roc_auc"], bands), 1e-7),
@@ -132,6 +149,22 @@ def run(quick: bool, progress: Progress) -> Findings:
         ],
         versions=versions,
     )
+
+
+def _of_segment(
+    reference: Reference, score: F64, predicted: F64, theirs: dict[str, dict[str, list[float]]]
+) -> Iterator[tuple[str, float]]:
+    """Yield the difference of each figure of a segment, of which NannyML saw nothing but its own rows."""
+    size = len(score[::EVERY]) // 10
+    for chunk, start in enumerate(range(0, len(score), size * EVERY)):
+        rows = batch(score[start : start + size * EVERY], predicted[start : start + size * EVERY])
+        if len(rows) // EVERY < LEAST:
+            continue
+        pane = figures(reference, rows)[1]
+        for (figure, part), value in _measured(reference, pane, "one").items():
+            if part == "value":
+                name = figure.removesuffix("s") if figure.endswith("tives") else figure
+                yield figure, abs(value - theirs[name][part][chunk])
 
 
 def _of_splits(reference: Reference, rows: PredictionBatch, whole: dict[tuple[str, str], float]) -> float:

@@ -14,6 +14,7 @@ from collector_processor.statistics.parts.calls import Calls
 from collector_processor.statistics.parts.cause_sums import CauseSums
 from collector_processor.statistics.parts.class_estimates import ClassEstimates
 from collector_processor.statistics.parts.estimated import EstimatedSums
+from collector_processor.statistics.parts.group_scores import GroupScores
 from collector_processor.statistics.parts.harm import HarmSums
 from collector_processor.statistics.parts.label_moments import LabelMoments
 from collector_processor.statistics.parts.losses import LossSums
@@ -41,6 +42,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         LabelMoments,
         ClassEstimates,
         CauseSums,
+        GroupScores,
     ]
 )
 """Every part of a pane, in the order of files."""

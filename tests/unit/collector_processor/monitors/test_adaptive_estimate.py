@@ -106,6 +106,8 @@ def test_figures_are_those_of_the_corrected_probabilities():
         part = np.flatnonzero(kind == code)
         wanted = cbpe.estimated(corrected(each.take(part)), (score[part] >= 0.5).astype(int), score[part])
         assert figures(found, name)["f1"] == pytest.approx(wanted["f1"], abs=1e-9)
+        for ranked in ("roc_auc", "average_precision"):
+            assert figures(found, name)[ranked] == pytest.approx(wanted[ranked], abs=2e-3), ranked
 
 
 def test_a_shift_that_scores_do_not_show_is_seen():

@@ -29,6 +29,7 @@ from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.outcomes import SCORE_SUMS, accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.estimated import EstimatedSums
+from collector_processor.statistics.parts.group_scores import GroupScores
 from collector_processor.window.closed import Window
 from collector_processor.window.compact_panes import CompactPane
 from otel_ml import semconv
@@ -274,21 +275,95 @@ class TestRows:
         assert {"roc_auc", "average_precision"}.isdisjoint(found)
 
 
-def test_segments_have_their_own_figures():
-    score, predicted, truth = rows_of()
-    rows = batch(score, predicted, segments={"region": Column(None, np.zeros(4000, np.int32), ("north", "south"))})
-    reference = build_reference("m", rows, label_classes=classes(truth), positive_class="yes", segments=["region"])
-    window, decided, _ = rows_of(1, 1000)
-    code = (np.arange(1000) % 3 == 0).astype(np.int32)
-    region = Column(None, np.where(np.arange(1000) < 20, -1, code).astype(np.int32), ("north", "south"))
-    found = measured(reference, batch(window, decided, segments={"region": region}))
-    for value, number in (("north", 0), ("south", 1)):
-        inside = region.codes == number
-        expected = cbpe.estimated(
-            positive_curve(reference.schema).at(window[inside]), decided[inside].astype(int), window[inside]
+def segmented(rows, codes, names=("north", "south")):
+    return replace(rows, segments={"region": Column(None, np.asarray(codes, np.int32), names)})
+
+
+def built_with_segments(*rows):
+    score, predicted, truth = rows or rows_of()
+    each = segmented(batch(score, predicted), np.zeros(len(score)))
+    return build_reference("m", each, label_classes=classes(truth), positive_class="yes", segments=["region"])
+
+
+class TestSegments:
+    REFERENCE = built_with_segments()
+
+    def agree(self, found, score, predicted, reference=REFERENCE, ranking=(2e-5, 2e-4)):
+        p = positive_curve(reference.schema).at(score)
+        expected = cbpe.estimated(p, predicted.astype(int), score)
+        assert {name: found[name] for name in EXACT} == pytest.approx({n: expected[n] for n in EXACT}, abs=1e-12)
+        for name, error in zip(("roc_auc", "average_precision"), ranking, strict=True):
+            assert found[name] == pytest.approx(expected[name], rel=0, abs=error), name
+
+    def test_they_have_their_own_figures(self):
+        score, predicted, _ = rows_of(1, 1000)
+        codes = np.where(np.arange(1000) < 20, -1, np.arange(1000) % 3 == 0)
+        found = measured(self.REFERENCE, segmented(batch(score, predicted), codes))
+        for number, value in enumerate(("north", "south")):
+            self.agree(figures(found, segment=value), score[codes == number], predicted[codes == number])
+        assert figures(found)["roc_auc"] > 0.5
+
+    def test_scores_of_few_values_are_ties(self):
+        reference = built_with_segments(*rows_of(digits=2))
+        score, predicted, _ = rows_of(1, 1000, digits=2)
+        found = measured(reference, segmented(batch(score, predicted), np.zeros(1000)))
+        self.agree(figures(found, segment="north"), score, predicted, reference, (1e-12, 1e-12))
+
+    def test_weights_count_and_sampled_rows_do_not_change_the_figures(self):
+        score, predicted, _ = rows_of(1, 1000)
+        weights = np.random.default_rng(0).integers(1, 4, 1000)
+        found = measured(self.REFERENCE, segmented(batch(score, predicted, weights.astype(float)), np.zeros(1000)))
+        repeated = (np.repeat(values, weights) for values in (score, predicted))
+        self.agree(figures(found, segment="north"), *repeated, ranking=(2e-4, 1e-3))
+        one, ten = (
+            figures(measured(self.REFERENCE, segmented(batch(score, predicted, np.full(1000, w)), np.zeros(1000))),
+                    segment="north")
+            for w in (1.0, 10.0)
+        )  # fmt: skip
+        assert ten == pytest.approx(one, abs=1e-12)
+
+    def test_split_rows_add_up(self):
+        score, predicted, _ = rows_of(1, 900)
+        rows = segmented(batch(score, predicted), np.arange(900) % 2)
+        split = Pane.empty(self.REFERENCE.schema)
+        for part in (slice(300, 900), slice(0, 1), slice(1, 300)):
+            split.add(pane_of(self.REFERENCE.schema, rows.take(part)))
+        one, many = (
+            figures(found, segment="south")
+            for found in (measured(self.REFERENCE, rows), measured(self.REFERENCE, pane=split))
         )
-        assert figures(found, segment=value) == pytest.approx({name: expected[name] for name in EXACT}, abs=1e-12)
-    assert figures(found)["accuracy"] > 0.0
+        assert many == pytest.approx(one, abs=1e-12)
+
+    def test_one_score_has_the_roc_auc_of_chance_and_no_row_has_none(self):
+        rows = segmented(batch(np.full(200, 0.7), np.ones(200, bool)), np.zeros(200))
+        found = measured(self.REFERENCE, rows)
+        assert figures(found, segment="north")["roc_auc"] == pytest.approx(0.5, abs=1e-12)
+        missing = segmented(batch(np.full(200, np.nan), np.ones(200, bool)), np.zeros(200))
+        assert measured(self.REFERENCE, missing) == []
+
+    def test_few_rows_have_no_figures(self):
+        score, predicted, _ = rows_of(1, 149)
+        found = measured(self.REFERENCE, segmented(batch(score, predicted), np.arange(149) >= 100))
+        assert "roc_auc" in figures(found, segment="north")
+        assert figures(found, segment="south") == {}
+
+    def test_scores_within_few_bins_leave_the_ranking_out(self):
+        reference = built_with_segments(*rows_of(5, bend=1.0))
+        score = np.random.default_rng(0).uniform(0.001, 0.004, 1000)
+        found = figures(measured(reference, segmented(batch(score, score > 0.5), np.zeros(1000))), segment="north")
+        assert "accuracy" in found
+        assert {"roc_auc", "average_precision"}.isdisjoint(found)
+
+    def test_rows_from_before_an_upgrade_leave_the_ranking_out(self):
+        score, predicted, _ = rows_of(1, 1000)
+        pane = pane_of(self.REFERENCE.schema, segmented(batch(score, predicted), np.zeros(1000)))
+        pane.further[GroupScores].by_score[:] *= 0.5
+        found = figures(measured(self.REFERENCE, pane=pane), segment="north")
+        assert "accuracy" in found
+        assert {"roc_auc", "average_precision"}.isdisjoint(found)
+
+    def test_a_model_without_segments_has_no_sums(self):
+        assert pane_of(REFERENCE.schema, batch(*rows_of()[:2])).further[GroupScores].by_score.size == 0
 
 
 def test_a_pane_comes_back_from_its_compact_form():
