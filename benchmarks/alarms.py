@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule
+from collector_processor.alerts.rules import BUILT_IN_RULES, AlertRule
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.monitors import configured_monitors
 from collector_processor.monitors.base import Monitor, Sequential
@@ -139,7 +139,7 @@ def rates(
     reference = build_reference(
         "m", batch, label_classes=labels.classes, label_values=labels.values, positive_class=positive, strict=False
     )
-    rules = [rule for rule in DEFAULT_RULES if rule.condition == "above"]
+    rules = [rule for rule in BUILT_IN_RULES if rule.condition == "above"]
     counts: Counter[str] = Counter()
     for _ in range(windows):
         counts.update(breaches(rules, running or monitors(), reference, window(reference, *draw(now, random, rows))))
@@ -169,7 +169,7 @@ def stationary(
     windows: int, progress: Callable[[str], None], references: int = 3, learned_from: int = 20_000
 ) -> Iterator[str]:
     """Yield the table of false alarms, for windows against several references of one size."""
-    names = [rule.name for rule in DEFAULT_RULES if rule.condition == "above"]
+    names = [rule.name for rule in BUILT_IN_RULES if rule.condition == "above"]
     yield "| model | rows in the window | windows | " + " | ".join(f"`{name}`" for name in names) + " |"
     yield "|---" * (3 + len(names)) + "|"
     for kind, world in WORLDS.items():

@@ -116,29 +116,18 @@ def _rule(
 
 DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
     _rule(
-        "feature_drift", semconv.DRIFT_SHARE, "above", 0.3, hold_m=10,
-        summary="many features have drifted from the reference",
-        description="More than 30% of the features have drifted.",
-    ),
-    _rule(
-        "prediction_drift", semconv.DRIFT_DRIFTED, "above", 0.5, hold_m=10,
-        where=((semconv.COLUMN_ROLE, ("prediction", "score")),),
-        summary="predictions have drifted from the reference",
-        description="The distribution of the predictions or scores has changed, or the share of a class has.",
-    ),
-    _rule(
         "feature_change", semconv.DRIFT_ALARM_SHARE, "above", 0.0, severity="info",
         summary="features have changed",
         description="At least one feature no longer looks like the reference; its name, what changed and since when "
-        "are in the first line. By default, such an alert comes by chance at most once in a year for each version "
-        "of a model.",
+        "are in the first line. By default, such an alert comes by chance at most once in a year on average, for "
+        "each version of a model.",
     ),
     _rule(
         "prediction_change", semconv.DRIFT_ALARM, "above", 0.5,
         where=((semconv.COLUMN_ROLE, ("prediction", "score")),),
         summary="predictions have changed",
         description="The predictions or scores no longer look like those of the reference. By default, such an alert "
-        "comes by chance at most once in a year for each version of a model.",
+        "comes by chance at most once in a year on average, for each version of a model.",
     ),
     _rule(
         "performance_drop", semconv.PERFORMANCE_CERTAIN_DROP, "above", 0.1, hold_m=10, severity="critical",
@@ -235,12 +224,30 @@ DEFAULT_RULES: Final[tuple[AlertRule, ...]] = (
         description="One call in a hundred takes longer than one second.",
     ),
 )  # fmt: skip
-"""The built-in rules; ``alerts.rules`` can change each of them by its name."""
+"""The rules that are on by default; ``alerts.rules`` can change each of them by its name."""
+
 OPTIONAL_RULES: Final[tuple[AlertRule, ...]] = (
+    _rule(
+        "feature_drift", semconv.DRIFT_SHARE, "above", 0.3, hold_m=10,
+        summary="many features have drifted from the reference",
+        description="More than 30% of the features have drifted.",
+    ),
+    _rule(
+        "prediction_drift", semconv.DRIFT_DRIFTED, "above", 0.5, hold_m=10,
+        where=((semconv.COLUMN_ROLE, ("prediction", "score")),),
+        summary="predictions have drifted from the reference",
+        description="The distribution of the predictions or scores has changed, or the share of a class has.",
+    ),
     _rule(
         "weighted_drift", semconv.DRIFT_WEIGHTED_SHARE, "above", 0.3, hold_m=10,
         summary="features that the model relies on have drifted from the reference",
         description="Features with more than 30% of the model's attributions have drifted.",
     ),
 )  # fmt: skip
-"""Built-in rules that are off unless ``alerts.rules`` names them."""
+"""Built-in rules that are off until ``alerts.rules`` names them: ``feature_drift: {}`` turns one on.
+
+They fire on drift scores, where those on by default fire on alarms with a promised number of false ones.
+"""
+
+BUILT_IN_RULES: Final[tuple[AlertRule, ...]] = (*DEFAULT_RULES, *OPTIONAL_RULES)
+"""Every rule that ``alerts.rules`` knows by name."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, cast
 
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
-from collector_processor.alerts.rules import DEFAULT_RULES, OPTIONAL_RULES, AlertRule, Condition, Severity, Where
+from collector_processor.alerts.rules import BUILT_IN_RULES, DEFAULT_RULES, AlertRule, Condition, Severity, Where
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitors import monitor_metrics
 from collector_processor.monitors.base import Metric
@@ -23,7 +23,6 @@ from otel_ml import semconv
 
 GAUGES: Final[Mapping[str, Metric]] = {metric.name: metric for metric in monitor_metrics() if metric.kind == "gauge"}
 """Every metric that a rule can judge."""
-_BUILT_IN: Final = (*DEFAULT_RULES, *OPTIONAL_RULES)
 _VALUES: Final[Mapping[str, Sequence[str]]] = {
     semconv.COLUMN_ROLE: semconv.COLUMN_ROLES,
     semconv.DRIFT_METHOD: tuple(method.name for method in DRIFT_METHODS),
@@ -124,7 +123,9 @@ class Alerts(Settings):
     )
     repeat: Duration = Field(default=4 * 3600 * 10**9, description="a firing alert is sent again after this")
     defaults: bool = Field(
-        default=True, description="whether the built-in rules are on; false leaves only those under `rules`"
+        default=True,
+        description="whether the built-in rules are on; those on drift scores are on only if `rules` names them; "
+        "false leaves only those under `rules`",
     )
     series: int = Field(
         default=10_000, ge=1, description="series watched at once; those beyond are dropped and counted"
@@ -141,15 +142,15 @@ class Alerts(Settings):
         return value
 
     def resolved(self) -> tuple[AlertRule, ...]:
-        """Return every enabled rule: the built-in ones with their changes, then the user's own, in order.
+        """Return every enabled rule: those on by default with their changes, then those that only ``rules`` names.
 
         Raises ``ValueError`` with all problems; a loaded configuration has none.
 
         >>> [rule.name for rule in Alerts(defaults=False, rules={"latency": None}).resolved()]
         ['latency']
         """
-        built_in = {rule.name: _as_before(rule, self.rules.get(rule.name)) for rule in _BUILT_IN}
-        names = dict.fromkeys((*((rule.name for rule in DEFAULT_RULES) if self.defaults else ()), *self.rules))
+        built_in = {rule.name: _as_before(rule, self.rules.get(rule.name)) for rule in BUILT_IN_RULES}
+        names = dict.fromkeys((*(rule.name for rule in DEFAULT_RULES if self.defaults), *self.rules))
         rules: list[AlertRule] = []
         problems: list[str] = []
         for name in names:
@@ -181,7 +182,7 @@ def alert_problems(
             yield f"alerts.notify: {name!r} is not configured; available: {_listed(fitting)}"
         elif name not in fitting:
             yield f"alerts.notify: {name!r} does not accept alerts; types that do: {', '.join(types)}"
-    known = [rule.name for rule in _BUILT_IN] + list(alerts.rules)
+    known = [rule.name for rule in BUILT_IN_RULES] + list(alerts.rules)
     for position, silence in enumerate(alerts.silences):
         path = f"alerts.silences.{position}"
         yield from _where_problems(f"{path}.where", silence.where, _ATTRIBUTES)
@@ -218,7 +219,7 @@ def _rule_problems(path: str, settings: RuleSettings, base: AlertRule | None) ->
     measurement = settings.measurement or ("" if base is None else base.measurement)
     metric = GAUGES.get(measurement)
     if not measurement:
-        built_in = ", ".join(rule.name for rule in _BUILT_IN)
+        built_in = ", ".join(rule.name for rule in BUILT_IN_RULES)
         yield f"{path}.measurement: required unless the rule is built in; built-in rules: {built_in}"
     elif metric is None:
         yield f"{path}.measurement: unknown metric {measurement!r}; allowed: {', '.join(GAUGES)}"

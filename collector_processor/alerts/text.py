@@ -58,10 +58,10 @@ def title(notice: Notice) -> str:
 
     >>> from collector_processor.alerts.rules import DEFAULT_RULES
     >>> title(Notice(DEFAULT_RULES[0], ModelKey("fraud", "7"), "firing", "new", 0, 0, 0, 1, ()))
-    '[warning] fraud 7: many features have drifted from the reference'
-    >>> country = Offender((), 0.33, "33 % of features drifted: country (js 0.42, new value 'XK' 12 %)")
-    >>> title(Notice(DEFAULT_RULES[0], ModelKey("fraud", "7"), "firing", "new", 0, 0, 0, 1, (country,)))
-    "[warning] fraud 7: 33 % of features drifted: country (js 0.42, new value 'XK' 12 %)"
+    '[info] fraud 7: features have changed'
+    >>> items = Offender((), 0.33, "33 % of features changed: items (mean up, since 2026-11-29 10:04 UTC)")
+    >>> title(Notice(DEFAULT_RULES[0], ModelKey("fraud", "7"), "firing", "new", 0, 0, 0, 1, (items,)))
+    '[info] fraud 7: 33 % of features changed: items (mean up, since 2026-11-29 10:04 UTC)'
     """
     if notice.reason == "test":
         return "[test] otel-ml: this is a test alert; nothing is wrong"
@@ -197,7 +197,7 @@ def condition(rule: AlertRule) -> str:
 
     >>> from collector_processor.alerts.rules import DEFAULT_RULES
     >>> condition(DEFAULT_RULES[0])
-    'ml.drift.share above 0.3 for 10m'
+    'ml.drift.alarm_share above 0'
     >>> condition(AlertRule("silence", "ml.window.rows", "absent", absent_ns=900 * 10**9))
     'ml.window.rows absent for 15m'
     """

@@ -52,8 +52,8 @@ def window_step_s(config: Config) -> int:
 def alert_limits(config: Config) -> Limits:
     """Return the thresholds of the alert rules for all models, by measurement; silence has none.
 
-    >>> alert_limits(default_config())["ml.drift.share"]
-    Bounds(ceilings=(0.3,), floors=())
+    >>> alert_limits(default_config())["ml.latency.p99"]
+    Bounds(ceilings=(1.0,), floors=())
     """
     limits: dict[str, Bounds] = {}
     for rule in config.alerts.resolved():

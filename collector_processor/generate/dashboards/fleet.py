@@ -41,8 +41,6 @@ _NAME = f"{{{{{MODEL}}}}} {{{{{VERSION}}}}}"
 _CHOSEN = f'{MODEL}=~"$model"'
 _OFFENDERS = 15
 _SILENT_MINUTES = 15
-_SHARE = 0.3
-"""The limit of the drift share if no rule has one."""
 
 
 def fleet_board(catalog: Catalog, limits: Limits, step_s: int = 60) -> Board:
@@ -51,7 +49,7 @@ def fleet_board(catalog: Catalog, limits: Limits, step_s: int = 60) -> Board:
     return Board(
         FLEET_UID,
         "Models: fleet",
-        "All monitored models: traffic, drift, breaches, performance, and silent models.",
+        "All monitored models: traffic, alarms, drift, performance, and silent models.",
         (
             DATASOURCE,
             Variable(
@@ -70,7 +68,7 @@ def fleet_board(catalog: Catalog, limits: Limits, step_s: int = 60) -> Board:
             Row("Drift", board.drift()),
             Row("Performance", board.performance()),
         ),
-        (board.breaches(),),
+        (board.changes(),),
         step_s=step_s,
     )
 
@@ -79,9 +77,9 @@ class _Fleet:
     def __init__(self, catalog: Catalog, limits: Limits) -> None:
         self._catalog = catalog
         self._limits = limits
-        breached = self._catalog[semconv.DRIFT_BREACHED].now(_CHOSEN)
-        # A column in breach by several methods counts once.
-        self._breached = aggregated("max", breached, (*_KEYS, ROLE, FEATURE))
+        alarmed = self._catalog[semconv.DRIFT_ALARM].now(_CHOSEN)
+        # A column that is both scraped and sent counts once.
+        self._alarmed = aggregated("max", alarmed, (*_KEYS, ROLE, FEATURE))
 
     def name(self, metric: str) -> str:
         return self._catalog[metric].name
@@ -92,10 +90,6 @@ class _Fleet:
         whole = f',{SEGMENT}=""' if SEGMENT in series.labels else ""
         labeled = f",{REALIZED}" if SOURCE in series.labels else ""
         return aggregated("max", series.now(_CHOSEN + whole + labeled), _KEYS)
-
-    def _share(self) -> float:
-        """Return the limit of the share of drifted features."""
-        return next(iter(self._limits.get(semconv.DRIFT_SHARE, NO_BOUNDS).ceilings), _SHARE)
 
     def _rate(self) -> str:
         return aggregated("sum", f"rate({self.name(semconv.PREDICTIONS)}{{{_CHOSEN}}}[{RATE}])", _KEYS)
@@ -108,8 +102,6 @@ class _Fleet:
         return f"{last} and on ({', '.join(_KEYS)}) ({stopped(counter, _KEYS, f'{_SILENT_MINUTES}m', '1d')})"
 
     def glance(self) -> tuple[Panel, ...]:
-        share = self._share()
-
         def stat(title: str, text: str, expr: str, unit: str = "short", bounds: Bounds = NO_BOUNDS) -> Panel:
             return Panel(
                 title, text, (Query(expr, title, instant=True),), unit, "stat", 4, 4, "no model yet", bounds=bounds
@@ -119,15 +111,15 @@ class _Fleet:
             stat("Models", "Model versions with a current window.", f"count({self._of(semconv.WINDOW_ROWS)})"),
             stat("Rows per second", "Predictions received per second, all models together.", f"sum({self._rate()})"),
             stat(
-                f"Models above {share:.0%} drift",
-                f"Model versions whose share of drifted features is above {share:.0%}.",
-                f"count({self._of(semconv.DRIFT_SHARE)} > {share}) or vector(0)",
+                "Models in alarm",
+                "Model versions with a feature, prediction, score or label that has changed.",
+                f"count({aggregated('max', self._alarmed, _KEYS)} > 0) or vector(0)",
                 bounds=NONE_IS_BEST,
             ),
             stat(
-                "Columns in breach",
-                "Features, predictions, scores and labels in breach by any drift method.",
-                f"sum({self._breached}) or vector(0)",
+                "Columns in alarm",
+                "Features, predictions, scores and labels that have changed.",
+                f"sum({self._alarmed}) or vector(0)",
                 bounds=NONE_IS_BEST,
             ),
             stat(
@@ -150,7 +142,7 @@ class _Fleet:
             ("rows/s", self._rate(), "short"),
             ("rows in the window", self._of(semconv.WINDOW_ROWS), "short"),
             ("drift share", self._of(semconv.DRIFT_SHARE), "percentunit"),
-            ("columns in breach", aggregated("sum", self._breached, _KEYS), "short"),
+            ("columns in alarm", aggregated("sum", self._alarmed, _KEYS), "short"),
             ("accuracy", self._of(semconv.PERFORMANCE + "accuracy"), "percentunit"),
             ("MAE", self._of(semconv.PERFORMANCE + "mae"), "short"),
             ("label coverage", self._of(semconv.LABELS_COVERAGE), "percentunit"),
@@ -229,7 +221,7 @@ class _Fleet:
             Panel(
                 "Columns in alarm",
                 "Number of columns that have changed, by model version.",
-                (Query(aggregated("sum", self._of(semconv.DRIFT_ALARM), _KEYS), _NAME),),
+                (Query(aggregated("sum", self._alarmed, _KEYS), _NAME),),
                 "short",
                 width=8,
                 minimum=0,
@@ -278,12 +270,12 @@ class _Fleet:
             no_data="not measured: too few rows or labels in the windows, or no model of this kind",
         )
 
-    def breaches(self) -> Annotation:
-        share = self._share()
+    def changes(self) -> Annotation:
+        """Return a mark for the times when features of a model have changed."""
         return Annotation(
-            "Drift above its limit",
-            f"{self._of(semconv.DRIFT_SHARE)} > {share}",
-            f"{{{{{MODEL}}}}} {{{{{VERSION}}}}} drifts",
-            f"more than {share:.0%} of the features are in breach",
+            "Changes",
+            f"{self._of(semconv.DRIFT_ALARM_SHARE)} > 0",
+            f"{_NAME} changed",
+            "at least one feature is in alarm",
             (MODEL, VERSION),
         )

@@ -67,7 +67,7 @@ def model_board(
         "One model, by version: traffic, latency, drift, performance, quality, labels, segments.",
         board.variables(method),
         board.rows(),
-        (board.breaches(), board.alerts()),
+        (board.changes(), board.alerts()),
         step_s=step_s,
     )
 
@@ -161,7 +161,7 @@ class _Model:
     def _glance(self) -> tuple[Panel, ...]:
         wanted = (
             (semconv.WINDOW_ROWS, "short"),
-            (semconv.DRIFT_SHARE, "percentunit"),
+            (semconv.DRIFT_ALARM_SHARE, "percentunit"),
             (semconv.LATENCY_P95, "s"),
             (semconv.LABELS_COVERAGE, "percentunit"),
             (semconv.PERFORMANCE + "accuracy", "percentunit"),
@@ -276,13 +276,13 @@ class _Model:
             ),
         )
 
-    def breaches(self) -> Annotation:
-        """Return a mark for the times when a column is in breach."""
-        expr = self._catalog[semconv.DRIFT_BREACHED].now(_DRIFT)
+    def changes(self) -> Annotation:
+        """Return a mark for the times when a column is in alarm."""
+        expr = self._catalog[semconv.DRIFT_ALARM].now(ONE_MODEL)
         return Annotation(
-            "Breaches",
+            "Changes",
             f"{aggregated('max', expr, (MODEL, VERSION, ROLE, FEATURE))} == 1",
-            f"{{{{{ROLE}}}}} {{{{{FEATURE}}}}} drifts",
+            f"{{{{{ROLE}}}}} {{{{{FEATURE}}}}} changed",
             f"{{{{{MODEL}}}}} {{{{{VERSION}}}}}",
             (ROLE, FEATURE),
         )

@@ -32,7 +32,7 @@ def rules_of(config: Config, *, runbooks: str = "", catalog: Catalog | None = No
 
     >>> from collector_processor.config import default_config
     >>> [rule.name for rule in rules_of(default_config())][:3]
-    ['feature_drift', 'prediction_drift', 'feature_change']
+    ['feature_change', 'prediction_change', 'performance_drop']
     """
     known = (catalog or Catalog.of_registries()).holding(look_back(config.monitor))
     published = runbooks or config.alerts.links.runbooks

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule
+from collector_processor.alerts.rules import BUILT_IN_RULES, AlertRule
 from collector_processor.alerts.settings import Alerts, RuleSettings
 from otel_ml import semconv
 
 
 def rule(name: str, alerts: Alerts | None = None) -> AlertRule:
-    return next(rule for rule in (alerts.resolved() if alerts else DEFAULT_RULES) if rule.name == name)
+    return next(rule for rule in (alerts.resolved() if alerts else BUILT_IN_RULES) if rule.name == name)
 
 
 def test_prediction_drift_follows_the_methods_that_decide():

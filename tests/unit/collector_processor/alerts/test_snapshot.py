@@ -9,7 +9,7 @@ import pytest
 
 from collector_processor.alerts.alerting import Alerting
 from collector_processor.alerts.engine import Engine
-from collector_processor.alerts.rules import DEFAULT_RULES
+from collector_processor.alerts.rules import BUILT_IN_RULES
 from collector_processor.columns.batch import ModelKey
 from collector_processor.monitors.attributes import model_attributes
 from collector_processor.monitors.base import Measurement
@@ -30,7 +30,7 @@ class Run:
     def __init__(self, directory: Path, *, with_alerts: bool = True) -> None:
         self.telemetry = Telemetry()
         self.pipeline = Pipeline(MlMonitor(), {}, self.telemetry, NOW)
-        self.alerting = Alerting(Engine(DEFAULT_RULES, self.telemetry, stale_ns=3600 * 10**9), [], self.telemetry)
+        self.alerting = Alerting(Engine(BUILT_IN_RULES, self.telemetry, stale_ns=3600 * 10**9), [], self.telemetry)
         self.store = StateStore(directory, self.telemetry)
         self.store.open()
         self._alerting = self.alerting if with_alerts else None

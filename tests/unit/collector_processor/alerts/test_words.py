@@ -56,7 +56,7 @@ def notices(
     found = DriftMonitor(DriftSettings(), LeastRows()).evaluate(Window(MODEL, 0, 60 * 10**9, schema, pane), built)
     rules = [
         replace(rule, hold_ns=0)
-        for rule in (alerts or Alerts()).resolved()
+        for rule in (alerts or Alerts(rules={"feature_drift": None, "prediction_drift": None})).resolved()
         if rule.name in ("feature_drift", "prediction_drift")
     ]
     engine = Engine(rules, Telemetry())
@@ -107,7 +107,7 @@ def test_links_are_absolute_and_name_the_model_and_the_time():
         "board": "https://grafana.example/d/model?var-model={model}&from={from}&to={to}",
         "traces": "https://tempo.example/search?q={model}",
     }
-    alerts = Alerts.model_validate({"links": links})
+    alerts = Alerts.model_validate({"links": links, "rules": {"feature_drift": {}}})
     lines = body(notices(batch(0), batch(1, country="XK", shift=0.6), alerts)["feature_drift"]).splitlines()
     assert "What to do: https://docs.example/otel-ml/docs/runbooks/feature_drift.md" in lines
     assert "Board: https://grafana.example/d/model?var-model=fraud&from=0&to=660000" in lines

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule, Severity
+from collector_processor.alerts.rules import BUILT_IN_RULES, DEFAULT_RULES, AlertRule, Severity
 from collector_processor.alerts.settings import GAUGES, Alerts
 from collector_processor.config import Config, ConfigError, default_config, parse_config
 from collector_processor.own.telemetry import Telemetry
@@ -52,8 +52,8 @@ def test_without_a_section_the_built_in_rules_are_on_and_tell_nobody() -> None:
 
 
 def test_built_in_rules_keep_their_own_laws() -> None:
-    assert len({rule.name for rule in DEFAULT_RULES}) == len(DEFAULT_RULES)
-    for rule in DEFAULT_RULES:
+    assert len({rule.name for rule in BUILT_IN_RULES}) == len(BUILT_IN_RULES)
+    for rule in BUILT_IN_RULES:
         assert rule.measurement in GAUGES
         assert {key for key, _ in rule.where} <= set(GAUGES[rule.measurement].attributes)
         assert rule.severity in get_args(Severity)
@@ -62,6 +62,21 @@ def test_built_in_rules_keep_their_own_laws() -> None:
         assert rule.runbook == f"docs/runbooks/{rule.name}.md"
         assert rule.enabled
         assert rule.clear == rule.threshold
+
+
+@pytest.mark.parametrize("defaults", [True, False])
+@pytest.mark.parametrize("name", ["feature_drift", "prediction_drift"])
+def test_a_rule_on_scores_is_on_if_the_configuration_names_it(name: str, defaults: bool) -> None:
+    (built_in,) = (rule for rule in BUILT_IN_RULES if rule.name == name)
+    assert name not in rules({"defaults": defaults})
+    assert rules({"defaults": defaults, "rules": {name: {}}})[name] == built_in
+    assert rules({"defaults": defaults, "rules": {name: None}})[name] == built_in
+    assert rules({"defaults": defaults, "rules": {name: {"for": "1h"}}})[name].hold_ns == 3600 * 10**9
+    assert name not in rules({"defaults": defaults, "rules": {name: {"enabled": False}}})
+
+
+def test_a_silence_of_an_optional_rule_is_still_right() -> None:
+    assert config({"silences": [{"rules": ["feature_drift"]}]}).alerts.silences
 
 
 def test_a_built_in_rule_is_changed_where_it_says_so_and_nowhere_else() -> None:
@@ -196,7 +211,7 @@ def test_only_what_is_configured_and_takes_alerts_can_be_told() -> None:
         ({"until": "2026-12-01"}, "a time needs a time zone"),
         ({"from": "2026-12-02T00:00:00Z", "until": "2026-12-01T00:00:00Z"}, "until: must be after from"),
         ({"where": {"model": "x"}}, r"where\.model: not an attribute; allowed: ml\.model\.name"),
-        ({"rules": ["nope"]}, "unknown rule 'nope'; available: feature_drift"),
+        ({"rules": ["nope"]}, "unknown rule 'nope'; available: feature_change"),
         ({"till": "x"}, "unknown key; allowed: where, rules, from, until, comment"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collector_processor.alerts.rules import DEFAULT_RULES, AlertRule
+from collector_processor.alerts.rules import BUILT_IN_RULES, AlertRule
 from collector_processor.alerts.settings import Alerts
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.pipeline.settings import MlMonitor
@@ -26,7 +26,7 @@ def reference(*, outputs: bool = True, labels: bool = True) -> Reference:
 
 def reasons(given: Reference | None, **settings) -> dict[str, str]:
     monitor = MlMonitor.model_validate(settings)
-    found = {rule.name: unable(rule, "m", monitor, given) for rule in DEFAULT_RULES}
+    found = {rule.name: unable(rule, "m", monitor, given) for rule in BUILT_IN_RULES}
     return {name: reason for name, reason in found.items() if reason}
 
 

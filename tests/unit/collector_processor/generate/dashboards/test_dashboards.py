@@ -16,11 +16,12 @@ import pytest
 import yaml
 
 from collector_processor.cli import main as cli
-from collector_processor.config import Config, parse_config
+from collector_processor.config import Config, default_config, parse_config
 from collector_processor.config.load import DEFAULT
 from collector_processor.generate import catalog as catalog_module
 from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.dashboards import boards, write_dashboards
+from collector_processor.generate.dashboards.boards import alert_limits
 from collector_processor.generate.dashboards.plan import (
     FLEET_UID,
     MODEL_UID,
@@ -210,11 +211,20 @@ def test_histograms_of_the_application_show_exemplars() -> None:
     assert any("ml_prediction_duration_seconds_bucket" in query.expr for query in shown)
 
 
-def test_breaches_are_annotated() -> None:
-    breaches, alerts = BOARDS[1].annotations
+def test_changes_are_annotated() -> None:
+    changes, alerts = BOARDS[1].annotations
     assert alerts.expr.startswith("ALERTS{")
-    assert "ml_drift_breached{" in breaches.expr
-    assert breaches.expr.endswith("== 1")
+    assert "ml_drift_alarm{" in changes.expr
+    assert changes.expr.endswith("== 1")
+    [of_fleet] = BOARDS[0].annotations
+    assert "ml_drift_alarm_share_ratio{" in of_fleet.expr
+
+
+def test_without_a_rule_on_scores_no_limit_is_drawn_on_them() -> None:
+    shares = [panel for board in BOARDS[:2] for _, panel in board.panels() if panel.title == "Drift share"]
+    assert shares
+    assert not any(any(panel.bounds) for panel in shares)
+    assert alert_limits(default_config())["ml.drift.alarm_share"].ceilings == (0.0,)
 
 
 def test_thresholds_of_the_configuration_are_drawn() -> None:
@@ -226,7 +236,6 @@ def test_thresholds_of_the_configuration_are_drawn() -> None:
         drawn = {panel.bounds for row, panel in board.panels() if panel.title == "Drift share"}
         assert drawn == {Bounds(ceilings=(0.45,))}
         assert not any(any(panel.bounds) for _, panel in board.panels() if panel.title in ("Latency", "Latency p99"))
-    assert any("Models above 45% drift" in panel.title for _, panel in fleet.panels())
     assert next(variable.first for variable in model.variables if variable.name == "method") == "ks"
 
 

@@ -25,7 +25,8 @@ COUNT = f'ml_predictions_total{{{FRAUD},ml_prediction_class="yes"}}'
 def configured(window: Mapping[str, Any] | None = None, alerts: Any = None) -> Config:
     document = yaml.safe_load(DEFAULT)
     document["connectors"] = {"ml_monitor": {"window": dict(window or {})}}
-    return parse_config(yaml.safe_dump({**document, **({} if alerts is None else {"alerts": alerts})}))
+    alerts = {"rules": {"feature_drift": {}}} if alerts is None else alerts
+    return parse_config(yaml.safe_dump({**document, "alerts": alerts}))
 
 
 def every(minutes: int, value: str, times: int) -> str:
