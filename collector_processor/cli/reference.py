@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from collector_processor.cli.main import Parser
 from collector_processor.cli.options import names, width
 from collector_processor.drift.compat import TOOLS
+from collector_processor.monitors.weighted_share import weights_left_out
 from collector_processor.reference.advice import advice
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import load_reference, save_reference
@@ -49,6 +50,12 @@ def configure(parser: Parser) -> None:
     build.add_argument("--categorical", type=names, default=(), metavar="A,B", help="columns to treat as categories")
     build.add_argument("--segments", type=names, default=(), metavar="A,B", help="columns to split metrics by")
     build.add_argument(
+        "--attributions",
+        default=None,
+        metavar="PREFIX",
+        help="what the columns of attributions (SHAP values) begin with, before the name of the feature",
+    )
+    build.add_argument(
         "--compat", choices=TOOLS, default="", help="add the bins and limits of this tool, for drift.compat"
     )
     for name, text in (
@@ -80,6 +87,7 @@ def _reference_build(options: argparse.Namespace) -> int:
         label=options.label,
         weight=options.weight,
         segments=options.segments,
+        attributions=options.attributions,
     )
     folder: Path = options.out.parent
     if not folder.is_dir():
@@ -116,7 +124,8 @@ def _reference_build(options: argparse.Namespace) -> int:
         )
         out.print(f"{text} multiclass_classification", style="yellow", markup=False)
     labels = table.label_classes is not None or table.label_values is not None
-    for sentence in (*reference.notes, *advice(table.predictions, labels=labels)):
+    unweighted = weights_left_out(reference)
+    for sentence in (*reference.notes, *unweighted, *advice(table.predictions, labels=labels)):
         out.print(sentence, style="yellow", markup=False)
     rows = reference.pane.rows[1]
     out.print(f"{options.out}: {rows:,.0f} rows, {len(reference.schema.columns)} columns", style="green", markup=False)

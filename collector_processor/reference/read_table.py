@@ -20,6 +20,7 @@ from collector_processor.reference.frame import column_cells, frame_columns
 from collector_processor.reference.task import listed
 from otel_ml.semconv import (
     ATTRIBUTION,
+    ATTRIBUTIONS_WEIGHT,
     ERROR_TYPE,
     FEATURE,
     LABEL_CLASS,
@@ -44,6 +45,7 @@ class ColumnMapping:
     ``features`` None means every column that is not mapped otherwise, or only those with the contract's names if there
     are any. A column named as feature and as segment is both. ``prediction`` and ``label`` are classes or values, see
     :func:`read_table`. ``id`` only keeps its column from being a feature; ``time`` is the time of the prediction.
+    ``attributions`` is what the columns of attributions begin with: ``shap_`` makes ``shap_age`` that of ``age``.
     """
 
     features: Sequence[str] | None = None
@@ -55,6 +57,7 @@ class ColumnMapping:
     id: str | None = None
     time: str | None = None
     segments: Sequence[str] = ()
+    attributions: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class ReferenceTable:
 
 Part = Literal[
     "features", "segments", "prediction", "class", "value", "score", "label", "label class", "label value",
-    "weight", "error", "time",
+    "weight", "error", "time", "attribution weight",
 ]  # fmt: skip
 _CONTRACT: Final[dict[str, Part]] = {
     PREDICTION_CLASS: "class",
@@ -77,6 +80,7 @@ _CONTRACT: Final[dict[str, Part]] = {
     LABEL_CLASS: "label class",
     LABEL_VALUE: "label value",
     ERROR_TYPE: "error",
+    ATTRIBUTIONS_WEIGHT: "attribution weight",
 }
 
 
@@ -184,6 +188,9 @@ def _read(source: _Source, mapping: ColumnMapping, model: str, task: str, progre
         scores=scores,
         segments=segments,
         attributions=attributions,
+        attribution_weights=None
+        if "attribution weight" not in single
+        else _only_numbers(path, ATTRIBUTIONS_WEIGHT, single["attribution weight"]),
         error=single.get("error"),
         task=task,
     )
@@ -242,9 +249,13 @@ def _parts(source: _Source, mapping: ColumnMapping) -> _Parts:
     taken = set(parts.single.values())
     if mapping.id is not None:
         taken.add(place(mapping.id, "id"))
+    if mapping.attributions is not None:
+        parts.attributions = _by_prefix(path, mapping.attributions, places, taken)
+        taken.update(parts.attributions.values())
     by_contract = _by_contract(parts, places, taken)
     if mapping.features is not None:
         parts.features = {name: place(name, "features") for name in mapping.features}
+        _check_apart(path, names, parts)
     else:
         named = {
             name: position
@@ -253,6 +264,25 @@ def _parts(source: _Source, mapping: ColumnMapping) -> _Parts:
         }
         parts.features = by_contract or named
     return parts
+
+
+def _by_prefix(path: str, prefix: str, places: dict[str, int], taken: set[int]) -> dict[str, int]:
+    """Return the columns of attributions, by what follows the prefix that they all have."""
+    if not prefix:
+        raise ValueError(f"{path}: attributions need a prefix, such as 'shap_' for the column 'shap_age'")
+    chosen = {name: position for name, position in places.items() if name.startswith(prefix) and position not in taken}
+    if not chosen:
+        raise ValueError(f"{path}: no column begins with '{prefix}' for attributions; it has: {listed(list(places))}")
+    if prefix in chosen:
+        raise ValueError(f"{path}: column '{prefix}' has the prefix of attributions, and no feature's name after it")
+    return {name[len(prefix) :]: position for name, position in chosen.items()}
+
+
+def _check_apart(path: str, names: Sequence[str], parts: _Parts) -> None:
+    """Raise ``ValueError`` if a column is both a feature and an attribution."""
+    for name, position in parts.attributions.items():
+        if position in parts.features.values():
+            raise ValueError(f"{path}: column '{names[position]}' is a feature and the attribution of '{name}'")
 
 
 def _by_contract(parts: _Parts, places: dict[str, int], taken: set[int]) -> dict[str, int]:
@@ -273,7 +303,7 @@ def _by_contract(parts: _Parts, places: dict[str, int], taken: set[int]) -> dict
             parts.single.setdefault(_CONTRACT[name], position)
             taken.add(position)
         elif name.startswith(ATTRIBUTION):
-            parts.attributions[name[len(ATTRIBUTION) :]] = position
+            parts.attributions.setdefault(name[len(ATTRIBUTION) :], position)
             taken.add(position)
         elif name == PREDICTION_ID:
             taken.add(position)

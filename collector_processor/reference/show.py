@@ -9,12 +9,13 @@ from rich.text import Text
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.summary import Summary, column_summary
 from collector_processor.reference.task import listed
+from collector_processor.statistics.fits.attribution_baseline import AttributionBaseline
 
 
 def describe(reference: Reference) -> Group:
     """Return what a reference was built from, and a table with a line per column; names are never read as markup."""
     schema = reference.schema
-    rows = reference.pane.rows
+    rows, attributions = reference.pane.rows, schema.fit(AttributionBaseline)
     facts = [
         ("model", reference.model_name),
         ("task", schema.task or "unknown"),
@@ -24,6 +25,7 @@ def describe(reference: Reference) -> Group:
         ("segments", listed(schema.groups.columns)),
         ("rows", f"{rows[1]:,.0f}" if rows[0] == rows[1] else f"{rows[1]:,.0f} (weight {rows[0]:,.6g})"),
         ("labels", f"{reference.pane.outcomes.labels[0]:,.6g}"),
+        ("attributions", "" if attributions is None else listed(attributions.names)),
         ("source", reference.source),
         ("built at", reference.built_at),
     ]
