@@ -10,7 +10,7 @@ import numpy as np
 from collector_processor.columns.batch import F64, I64
 from collector_processor.statistics.calls import calls_of
 from collector_processor.statistics.classes import known_classes
-from collector_processor.statistics.estimates import estimate_weights, estimates, positive_curve
+from collector_processor.statistics.estimates import class_curves, estimate_weights, estimates, positive_curve
 from collector_processor.statistics.evaluated import evaluated_weights
 from collector_processor.statistics.fits.adaptive import AdaptiveTrees
 from collector_processor.statistics.fits.losses import LossTrees
@@ -54,6 +54,8 @@ class HarmSums(Part):
         losses = schema.fit(LossTrees)
         if losses is not None:
             g = np.minimum(g / losses.scale, 1.0) if losses.scale > 0.0 else np.zeros(len(g))
+        elif class_curves(schema) is not None:
+            g = 1.0 - g
         else:
             predicted = predicted_codes(schema, rows.batch)[chosen]
             known = known_classes(predicted)
@@ -89,7 +91,8 @@ def alike(g: F64, calls: I64 | None) -> F64:
 
 
 def _has_estimates(schema: Schema) -> bool:
-    return schema.fit(LossTrees) is not None or positive_curve(schema) is not None
+    known = (schema.fit(LossTrees), positive_curve(schema), class_curves(schema))
+    return any(each is not None for each in known)
 
 
 def _weights(schema: Schema, rows: Rows) -> F64:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,11 @@ from collector_processor.detectors.bounded import weighted_increments
 from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.estimate_settings import EstimateSettings
 from collector_processor.monitors.fold import Fold, restore_folds, saved_folds
-from collector_processor.monitors.harm import BETS, HarmMonitor, dependence
+from collector_processor.monitors.harm import BETS, HarmMonitor, dependence, without_alarm
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import accumulate
+from collector_processor.statistics.estimates import estimates
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.harm import HarmSums, alike, harm_sums
 from collector_processor.window.closed import Window
@@ -23,6 +26,7 @@ KEY = ModelKey("fraud", "1")
 MINUTE = 60 * 10**9
 PER_PANE = 100
 CLASSES = ("no", "yes")
+NAMES = ("ant", "bee", "cat")
 
 
 def batch(score, weights=None, calls=None, value=None, x=None) -> PredictionBatch:
@@ -217,6 +221,63 @@ def test_errors_of_a_regression(of_values):
     assert max(alarms(steps)) == 1.0
     words = next(item.words for step in reversed(steps) for item in step if item.words)
     assert "times that of the reference" in words
+
+
+def rows_of_classes(seed, rows, sure=2.0, weights=None, missing=False):
+    logits = np.random.default_rng(seed).normal(0.0, sure, (rows, 3))
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    each = dict(zip(NAMES, np.full((3, rows), np.nan) if missing else scores.T, strict=True))
+    bare = batch(np.zeros(rows), weights)
+    predicted = Column(None, scores.argmax(axis=1).astype(np.int32), NAMES)
+    return replace(bare, score=None, positive_class="", prediction=predicted, scores=each), scores
+
+
+@pytest.fixture(scope="module")
+def of_classes() -> Reference:
+    rows, scores = rows_of_classes(30, 10_000)
+    labels = (np.random.default_rng(31).random((10_000, 1)) > scores.cumsum(axis=1)[:, :2]).sum(axis=1)
+    return build_reference("fraud", rows, label_classes=Column(None, labels.astype(np.int32), NAMES))
+
+
+class TestManyClasses:
+    """g is the probability that the predicted class is wrong."""
+
+    def test_rows_as_in_the_reference_raise_nothing_and_harder_ones_do(self, of_classes):
+        fold = begun(of_classes)
+        steps = run(fold, of_classes, rows_of_classes(32, 10_000)[0])
+        assert len(alarms(steps)) == 100
+        assert max(alarms(steps)) == 0.0
+        steps = run(fold, of_classes, rows_of_classes(33, 3_000, sure=0.8)[0], first=100)
+        first = next(number for number, value in enumerate(alarms(steps)) if value == 1.0)
+        assert first < 10
+        words = next(item.words for item in steps[first] if item.words)
+        assert "of the newest predictions are expected to be wrong" in words
+
+    def test_easier_rows_are_no_harm(self, of_classes):
+        assert max(alarms(run(begun(of_classes), of_classes, rows_of_classes(34, 5_000, sure=4.0)[0]))) == 0.0
+
+    def test_sums_are_those_of_the_rows(self, of_classes):
+        weights = np.random.default_rng(35).integers(1, 4, 80).astype(float)
+        rows = rows_of_classes(36, 80, weights=weights)[0]
+        expected = estimates(of_classes.schema, rows)
+        assert expected is not None
+        sums = pane(of_classes, 0, rows).pane.further[HarmSums].sums
+        assert sums == pytest.approx(harm_sums(1.0 - expected, weights), rel=1e-12)
+
+    def test_rows_without_scores_and_references_without_labels_have_no_evidence(self, of_classes):
+        assert run(begun(of_classes), of_classes, rows_of_classes(37, 200, missing=True)[0]) == [[], []]
+        bare = build_reference("fraud", rows_of_classes(38, 500)[0])
+        assert run(begun(bare), bare, rows_of_classes(39, 100)[0]) == [[]]
+        assert without_alarm(bare).endswith("its reference has no labels")
+        assert without_alarm(of_classes) == ""
+
+    def test_a_sure_prediction_is_no_harm_and_a_uniform_one_is(self, of_classes):
+        rows = rows_of_classes(40, 2_000)[0]
+        sure = replace(rows, scores=dict(zip(NAMES, np.tile([[1.0], [0.0], [0.0]], 2_000), strict=True)),
+                       prediction=Column(None, np.zeros(2_000, np.int32), NAMES))  # fmt: skip
+        assert max(alarms(run(begun(of_classes), of_classes, sure))) == 0.0
+        uniform = replace(rows, scores=dict.fromkeys(NAMES, np.full(2_000, 1 / 3)))
+        assert max(alarms(run(begun(of_classes), of_classes, uniform))) == 1.0
 
 
 def test_references_without_estimates_have_no_evidence(reference):
