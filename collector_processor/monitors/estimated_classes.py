@@ -16,6 +16,7 @@ from collector_processor.monitors.estimated_performance import (
     known_groups,
     of_group,
 )
+from collector_processor.monitors.expected_ranking import ExpectedBins
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings, listed_classes
 from collector_processor.monitors.performance import (
     AUC_TOLERANCE,
@@ -34,8 +35,8 @@ from collector_processor.window.closed import Window
 from otel_ml import semconv
 
 MACRO: Final = ((semconv.PERFORMANCE_AVERAGE, "macro"),)
-FIGURES: Final = ("accuracy", "precision", "recall", "f1", "specificity", "roc_auc")
-_OF_CLASS: Final = ("precision", "recall", "f1", "specificity", "roc_auc")
+FIGURES: Final = ("accuracy", "precision", "recall", "f1", "specificity", "roc_auc", "average_precision")
+_OF_CLASS: Final = FIGURES[1:]
 _TIED: Final = 1e-9
 """Variance of places within a bin below which all of its rows have one score."""
 
@@ -77,10 +78,10 @@ class EstimatedClassesMonitor:
             return []
         number, weight = sums.calibrated.tolist()
         each = class_figures(sums.by_class)
-        areas = class_areas(sums.by_score) if groups[0] == 0 else np.full(len(fit.slots), np.nan)
+        ranked = ranked_classes(sums.by_score, number / weight) if groups[0] == 0 else {}
         figures = {"accuracy": each.pop("accuracy")[:, 0]}
         figures |= {name: values.mean(axis=1) for name, values in each.items()}
-        figures["roc_auc"] = areas[None].mean(axis=1)
+        figures |= {name: values.mean(keepdims=True) for name, values in ranked.items()}
         baseline = window.schema.fit(Baseline)
         known = {} if baseline is None else baseline.figures
         found = [
@@ -89,7 +90,7 @@ class EstimatedClassesMonitor:
             for item in of_group(window, group, figures, known, float(rows[group]) * number / weight, MACRO)
         ]
         if groups[0] == 0:
-            found += self._of_classes(window, fit, each | {"roc_auc": areas[None]}, sums)
+            found += self._of_classes(window, fit, each | {name: values[None] for name, values in ranked.items()}, sums)
         return [item for item in found if np.isfinite(item.value)]
 
     def _of_classes(
@@ -138,23 +139,27 @@ def class_figures(by_class: F64) -> dict[str, F64]:
     }
 
 
-def class_areas(by_score: F64) -> F64:
-    """Return the expected ROC AUC of each class beside all others ``[K]``, from the bins ``[K, 5, B]`` of its score.
+def ranked_classes(by_score: F64, rows_per_weight: float = 1.0) -> dict[str, F64]:
+    """Return the expected ROC AUC and average precision of each class beside all others ``[K]``.
 
-    Rows of a bin whose places u in it differ are ordered by u: with n rows, the order adds Σ p (r − r̄) pairs, with the
-    ranks r taken as linear in u. Rows of one score are ties. NaN if the order of rows within bins can change the area
-    by more than :data:`.AUC_TOLERANCE`, or without rows of either side.
+    From the bins ``[K, 5, B]`` of the class's score. Rows of a bin whose places u in it differ are ordered by u: how
+    far p rises with the rank within a bin is its regression on u. Rows of one score are ties. NaN if the order of rows
+    within bins can change the ROC AUC by more than :data:`.AUC_TOLERANCE`, or without rows of either side.
     """
-    rows, positive, places, squares, products = np.moveaxis(by_score, 1, 0)
+    rows, positive, places, squares, products = np.moveaxis(by_score * rows_per_weight, 1, 0)
     negative = rows - positive
     pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    tied = positive * negative
-    area = ((np.cumsum(negative, axis=1) - negative) * positive + tied / 2.0).sum(axis=1)
     some = np.where(rows > 0.0, rows, 1.0)
     variance = squares / some - (places / some) ** 2
     ordered = (variance > _TIED) & (rows > 1.0)
-    slope = np.sqrt(np.where(ordered, (rows**2 - 1.0) / 12.0 / np.where(ordered, variance, 1.0), 0.0))
-    area += (slope * (products - positive * places / some)).sum(axis=1)
-    undecided = np.where(ordered, tied, 0.0).sum(axis=1) / 2.0
+    # Ranks are linear in u, with the deviation √((n² − 1) / 12) of n ranks.
+    step = np.sqrt((rows + 1.0) / np.where(ordered, (rows - 1.0) * variance / 12.0, 1.0))
+    rise = np.where(ordered, step * (products - positive * places / some) / some, 0.0)
+    undecided = np.where(ordered, positive * negative, 0.0).sum(axis=1) / 2.0
     known = (pairs > 0.0) & (undecided <= AUC_TOLERANCE * pairs)
-    return np.where(known, area / np.where(known, pairs, 1.0), np.nan)
+    found = {"roc_auc": np.full(len(rows), np.nan), "average_precision": np.full(len(rows), np.nan)}
+    for place in np.flatnonzero(known).tolist():
+        used = np.flatnonzero(rows[place] > 0.0)[::-1]
+        bins = ExpectedBins(rows[place, used], positive[place, used], rise[place, used], np.ones(len(used)), np.inf)
+        found["roc_auc"][place], found["average_precision"][place] = bins.area(), bins.precision()
+    return found

@@ -45,7 +45,7 @@ FURTHER_METRICS: Final = {
         ("specificity", _RATIO, "share of the negative rows that were predicted as negative", AVERAGED),
         ("balanced_accuracy", _RATIO, "mean of recall and specificity, or of the recalls of all classes", _KEYS),
         ("mcc", _RATIO, "Matthews' correlation coefficient of predictions and labels, from -1 to 1", _KEYS),
-        ("average_precision", _RATIO, "area under the curve of precision and recall, as a sum of steps", _KEYS),
+        ("average_precision", _RATIO, "area under the curve of precision and recall, as a sum of steps", AVERAGED),
         (
             "lift",
             _RATIO,

@@ -4,7 +4,7 @@ import nannyml
 import numpy as np
 from protocol import answer
 
-METRICS = ("accuracy", "precision", "recall", "f1", "specificity", "roc_auc")
+METRICS = ("accuracy", "precision", "recall", "f1", "specificity", "roc_auc", "average_precision")
 PARTS = ("value", "lower_confidence_boundary", "upper_confidence_boundary", "lower_threshold", "upper_threshold")
 CLASSES = ("highstreet_card", "prepaid_card", "upmarket_card")
 SCORES = {name: f"y_pred_proba_{name}" for name in CLASSES}

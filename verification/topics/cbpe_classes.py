@@ -91,7 +91,7 @@ def run(quick: bool, progress: Progress) -> Findings:
             if name in figures and end in ends and kind in kinds
         )  # fmt: skip
 
-    confusion, bands, limits = FIGURES[:-1], list(ENDS)[:2], list(ENDS)[2:]
+    confusion, bands, limits = FIGURES[:-2], list(ENDS)[:2], list(ENDS)[2:]
     return Findings(
         data="tenths of the synthetic data set of three classes that NannyML bundles",
         checks=[
@@ -101,6 +101,9 @@ def run(quick: bool, progress: Progress) -> Findings:
                 [Check.at_most("ROC AUC with equal scores", worst(["roc_auc"], ["value"], KINDS[:1]), 1e-5)]
                 if not quick
                 else []
+            ),
+            Check.at_most(
+                "average precision without equal scores", worst(["average_precision"], ["value"], KINDS[1:]), 1e-4
             ),
             Check.at_most("limits, largest difference", worst(FIGURES, limits), 1e-9),
             Check.at_most("bands of the confusion, largest difference", worst(confusion, bands), 1e-9),
@@ -119,7 +122,7 @@ def _of_splits(reference: Reference, rows: PredictionBatch, whole: dict[tuple[st
     for start, end in pairwise((0, len(rows) // 7, len(rows) // 2, len(rows))):
         total.add(pane_of(reference, rows.take(slice(start, end))))
     again = measured(reference, total)
-    return largest(abs(again[key] - value) for key, value in whole.items() if key[0] != "roc_auc")
+    return largest(abs(again[key] - value) for key, value in whole.items() if key[0] in FIGURES[:-2])
 
 
 TOPIC = Topic("Estimated performance of many classes", run, oracles=("nannyml",), page="methods/cbpe.md")

@@ -20,7 +20,7 @@ from collector_processor.reference.fits.class_baseline import (
     class_spread,
     judged_classes,
 )
-from collector_processor.reference.fits.ranks import Spread, area_deviation, average_precision, roc_auc
+from collector_processor.reference.fits.ranks import Spread, area_deviation, average_precision, drawn_deviation, roc_auc
 from collector_processor.statistics.classes import known_classes
 from collector_processor.statistics.estimates import class_curves, positive_curve
 from collector_processor.statistics.fits.baseline import Baseline, Figure
@@ -30,7 +30,6 @@ PARTS: Final = 10
 """The reference is cut into this many parts of equal size; a remainder is one more, however small, as in NannyML."""
 LIMIT: Final = 3.0
 """Standard deviations around the mean over the parts."""
-_DRAWS: Final = 50
 _MOST_DRAWN: Final = 50_000
 _NONE: Final = Figure(np.nan, 0.0, np.nan, np.nan)
 _KEYS: Final = ("deviation", "share", "low", "high")
@@ -211,14 +210,8 @@ def _spread(judged: Judged) -> dict[str, Spread]:
 
 
 def _precision_spread(judged: Judged) -> Spread:
-    """Return the deviation of the average precision over 50 samples with replacement, times the root of their size.
+    def figure(rows: I64) -> float:
+        part = judged.take(rows)
+        return average_precision(part.scores, part.truth, part.weights) if part.truth.any() else np.nan
 
-    The samples are of half of the rows, 50,000 at most, drawn with a fixed seed.
-    """
-    size = min(len(judged.truth) // 2, _MOST_DRAWN)
-    if size < 1:
-        return np.nan, 0.0
-    random = np.random.default_rng(0)
-    samples = (judged.take(random.integers(0, len(judged.truth), size)) for _ in range(_DRAWS))
-    values = [average_precision(part.scores, part.truth, part.weights) for part in samples if part.truth.any()]
-    return float(np.std(values) * size**0.5), 1.0
+    return drawn_deviation(figure, len(judged), _MOST_DRAWN)

@@ -10,9 +10,11 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I32, I64
 from collector_processor.reference.fits.base import FitRows
-from collector_processor.reference.fits.ranks import Spread, area_deviation, roc_auc
+from collector_processor.reference.fits.ranks import Spread, area_deviation, average_precision, drawn_deviation, roc_auc
 from collector_processor.statistics.estimates import class_curves, class_scores
 
+DRAWN: Final = 150_000
+"""Rows of all classes' samples together."""
 AREA_FACTOR: Final = 1.2
 """NannyML's: without it, the standard error of the mean of ROC AUCs was a fifth too small."""
 
@@ -102,6 +104,17 @@ def _area(part: JudgedClasses) -> float:
     return float(np.mean(areas))
 
 
+def _average_precision(part: JudgedClasses) -> float:
+    if not _decided(part) and (part.truth == part.truth[0]).all():
+        return np.nan
+    return float(np.mean([_precision_of(part, place) for place in range(part.scores.shape[1])]))
+
+
+def _precision_of(part: JudgedClasses, place: int) -> float:
+    truth = part.truth == place
+    return average_precision(part.scores[:, place], truth, part.weights) if truth.any() else 0.0
+
+
 CLASS_FIGURES: Final[Mapping[str, Callable[[JudgedClasses], float]]] = {
     "accuracy": _accuracy,
     "precision": _precision,
@@ -109,6 +122,7 @@ CLASS_FIGURES: Final[Mapping[str, Callable[[JudgedClasses], float]]] = {
     "f1": _f1,
     "specificity": _specificity,
     "roc_auc": _area,
+    "average_precision": _average_precision,
 }
 """Figures as they were realized; all but the accuracy are means over the classes."""
 
@@ -137,7 +151,19 @@ def class_spread(judged: JudgedClasses) -> dict[str, Spread]:
         "f1": of_shares(hit, hit + false + missed),
         "specificity": of_shares(rest, rest + false),
         "roc_auc": (deviation * AREA_FACTOR, share),
+        "average_precision": _precision_spread(judged),
     }
+
+
+def _precision_spread(judged: JudgedClasses) -> Spread:
+    """Return the deviation of the mean average precision, as NannyML: the root of the classes' mean variance."""
+    classes = judged.scores.shape[1]
+
+    def figure_of(place: int) -> Callable[[I64], float]:
+        return lambda rows: _precision_of(judged.take(rows), place)
+
+    each = [drawn_deviation(figure_of(place), len(judged), DRAWN // classes) for place in range(classes)]
+    return float(np.sqrt(np.mean(np.square([deviation for deviation, _ in each])))), 1.0
 
 
 def _mean(variance: F64, share: F64) -> Spread:

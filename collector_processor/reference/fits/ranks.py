@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, Mask
+from collector_processor.columns.batch import F64, I64, Mask
 
+DRAWS: Final = 50
+"""Samples from which a deviation without a formula is taken, as in NannyML."""
 Spread: TypeAlias = tuple[float, float]
 """The deviation of one row's part in a figure, and the share of the rows that have one."""
 
@@ -64,3 +67,17 @@ def area_deviation(scores: F64, truth: Mask, weights: F64) -> Spread:
     mean = np.average(below, weights=ordered[counted])
     deviation = np.average((below - mean) ** 2, weights=ordered[counted]) ** 0.5
     return float(deviation), float(ordered[positive].sum() / ordered.sum())
+
+
+def drawn_deviation(figure: Callable[[I64], float], rows: int, most: int) -> Spread:
+    """Return the deviation of a figure over samples with replacement, times the root of their size; NaN without rows.
+
+    The samples are of half of the rows, ``most`` at most, drawn with a fixed seed.
+    """
+    size = min(rows // 2, most)
+    if size < 1:
+        return np.nan, 0.0
+    random = np.random.default_rng(0)
+    values = np.array([figure(random.integers(0, rows, size)) for _ in range(DRAWS)])
+    values = values[np.isfinite(values)]
+    return (float(np.std(values) * size**0.5), 1.0) if len(values) else (np.nan, 0.0)
