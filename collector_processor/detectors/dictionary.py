@@ -33,6 +33,10 @@ from collector_processor.detectors.dependence import Tempering
 
 Shape = Literal["mean_up", "mean_down", "spread_up", "spread_down", "gain", "loss"]
 
+_FAR: Final = 300.0
+"""Log ratios between cells go no further apart: e to that power is a number."""
+_LEAST_RANK: Final = float(np.finfo(np.float64).eps)
+"""Nearest that a rank comes to 0 and 1, whose normal scores are infinite: rows may weigh nothing beside others."""
 TILTS: Final = (0.06, 0.12, 0.25, 0.6)
 SPREADS: Final = (0.07, 0.17, 0.4)
 GAINS: Final = (0.01, 0.08)
@@ -195,7 +199,9 @@ class _Bins:
     def ratio(self, exponent: F64) -> F64:
         """Return q/p of ``q ∝ p·e^exponent`` within the bins; 1 in other cells, whose share stays."""
         share = np.where(self.ordered, self.share, 0.0)
-        total, tilted = share.sum(axis=1, keepdims=True), np.exp(exponent)
+        # Of a bin that holds next to nothing, the score is huge: only differences matter, so none overflows.
+        exponent = exponent - np.where(self.ordered, exponent, -np.inf).max(axis=1, keepdims=True, initial=-_FAR)
+        total, tilted = share.sum(axis=1, keepdims=True), np.exp(np.maximum(exponent, -_FAR))
         level = (share * tilted).sum(axis=1, keepdims=True)
         return np.where(self.ordered & (level > 0.0), tilted * total / np.where(level > 0.0, level, 1.0), 1.0)
 
@@ -214,7 +220,7 @@ def _normal_scores(counts: F64) -> F64:
     n = np.maximum(counts.sum(axis=1, keepdims=True), 1e-9)
     share = counts / n
     filled = counts > 0.0
-    middle = np.cumsum(share, axis=1) - share / 2.0
+    middle = np.clip(np.cumsum(share, axis=1) - share / 2.0, _LEAST_RANK, 1.0 - _LEAST_RANK)
     first = np.where(filled, middle, np.inf).min(axis=1, keepdims=True, initial=np.inf)
     last = np.where(filled, middle, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
     known = np.isfinite(first)

@@ -17,6 +17,7 @@ from collector_processor.monitors.comparisons import all_cells, text_cells
 from collector_processor.monitors.performance import ROUNDING
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.task import listed
+from collector_processor.statistics.labeled import LIMIT_WORDS, is_extreme
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
@@ -32,6 +33,7 @@ Misfit = Literal[
     "class_scores",
     "feature_type",
     "score_range",
+    "extreme_numbers",
 ]
 USUALLY: Final = 0.9
 """Share of a reference's rows that must have an output, whichever it is."""
@@ -50,6 +52,7 @@ def of_batch(schema: Schema, batch: PredictionBatch) -> Iterator[tuple[Misfit, s
             "task",
             f"the application sends the task {batch.task}, its reference has {schema.task or 'none'}: {_RELEARN}",
         )
+    yield from _extreme(batch)
     classes = batch.prediction is not None or batch.score is not None or bool(batch.scores)
     if schema.task == _REGRESSION and classes and batch.value is None:
         yield (
@@ -60,6 +63,14 @@ def of_batch(schema: Schema, batch: PredictionBatch) -> Iterator[tuple[Misfit, s
         yield "outputs", f"predictions have values, its reference has classes; without performance: {_RELEARN}"
     elif not schema.task and (classes or batch.value is not None):
         yield "outputs", f"predictions have outputs, its reference has none; without performance: {_RELEARN}"
+
+
+def _extreme(batch: PredictionBatch) -> Iterator[tuple[Misfit, str]]:
+    """Yield whether a batch has numbers whose squares would be infinite."""
+    if batch.value is not None and is_extreme(batch.value):
+        yield "extreme_numbers", f"predicted values beyond {LIMIT_WORDS} are left out of errors"
+    elif any(map(is_extreme, batch.attributions.values())):
+        yield "extreme_numbers", f"attributions beyond {LIMIT_WORDS} are left out"
 
 
 def of_reference(reference: Reference) -> Iterator[tuple[Misfit, str]]:

@@ -269,6 +269,6 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
     for monitor in configured:
         for note in monitor.left_out(reference) if isinstance(monitor, LeavesOut) else ():
             model.report(f"left_out_{monitor.name}", "%s", note)
-    for note in reference.notes:
-        model.report("reference", note)
+    for number, note in enumerate(reference.notes):
+        model.report(f"reference_{number}", "%s", note)
     return watch

@@ -35,6 +35,7 @@ from collector_processor.statistics.compat import Compat
 from collector_processor.statistics.estimates import estimates, evaluate_evenly
 from collector_processor.statistics.fits.cause_cells import CauseCells
 from collector_processor.statistics.groups import segment_column
+from collector_processor.statistics.labeled import LIMIT_WORDS, is_extreme
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, Schema
@@ -120,6 +121,7 @@ def build_reference(
     )
     outcomes = reference_outcomes(schema, batch, labels)
     rows = FitRows(schema, batch, outcomes)
+    _note_extremes(rows)
     schema = fitted(rows, thorough=strict)
     evaluate_evenly(schema, batch, ESTIMATED_ROWS)
     schema = with_corners(schema, numbers, bins, batch.weights)
@@ -159,6 +161,15 @@ def task_and_classes(
     resolved = task_of(model_name, task, batch.task, outputs, strict)
     sent = batch.positive_class or shown_positive(scored_class(batch), classes)
     return resolved, *positive_of(model_name, resolved, positive_class, sent, classes, strict)
+
+
+def _note_extremes(rows: FitRows) -> None:
+    """Note which numbers are left out because their squares would be infinite."""
+    labels = None if rows.outcomes is None else rows.outcomes.label_values
+    attributions = ((f"attributions of {name}", cells) for name, cells in rows.batch.attributions.items())
+    for name, column in (("predicted values", rows.batch.value), ("labels", labels), *attributions):
+        if column is not None and is_extreme(column):
+            rows.note(f"{name} beyond {LIMIT_WORDS} are left out")
 
 
 def _categories(sources: Sequence[Source], weights: F64, limit: int) -> Categories:

@@ -220,6 +220,8 @@ class _Reader:
 
 _MOST_WEIGHT: Final = 2.0**56
 """The largest weight that a sender can give a row, too."""
+_LEAST_WEIGHT: Final = 1.0 / _MOST_WEIGHT
+"""The square of a much smaller one would be 0."""
 _INDEX: Final = re.compile(r"__index_level_\d+__")
 """The column that pandas writes for an unnamed index: row numbers, not a feature."""
 
@@ -361,8 +363,8 @@ def _weights(path: str, column: Column | None, rows: int) -> F64:
     if column is None:
         return np.ones(rows)
     weights = _only_numbers(path, "weight", column)
-    if not ((weights >= 0.0) & (weights <= _MOST_WEIGHT)).all():
-        raise ValueError(f"{path}: weight must be from 0 to {_MOST_WEIGHT:.0f} in every row")
+    if not ((weights == 0.0) | ((weights >= _LEAST_WEIGHT) & (weights <= _MOST_WEIGHT))).all():
+        raise ValueError(f"{path}: weight must be 0, or from {_LEAST_WEIGHT:.2g} to {_MOST_WEIGHT:.2g} in every row")
     return weights
 
 

@@ -19,6 +19,16 @@ EPSILON: Final = float(np.finfo(np.float64).eps)
 """Probabilities are clipped to [ε, 1 − ε] before their logarithm, and |y| to ε in the MAPE, as scikit-learn does."""
 VALUE_LIMIT: Final = 1e140
 """Larger labels or predictions of a regression do not count in ``errors``: their squares would be infinite."""
+LIMIT_WORDS: Final = f"±{VALUE_LIMIT:.0e}"
+
+
+def is_extreme(values: F64) -> bool:
+    """Return whether some number is beyond the limit, such as infinity; NaN is not.
+
+    >>> is_extreme(np.array([1.0, np.nan])), is_extreme(np.array([1.0, -1e200]))
+    (False, True)
+    """
+    return bool((np.abs(values) > VALUE_LIMIT).any())
 
 
 def label_shift(schema: Schema) -> float:

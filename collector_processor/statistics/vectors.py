@@ -42,6 +42,7 @@ def added(left: F64, right: F64) -> F64:
 class Vectors:
     """Mixin for dataclasses whose fields are float64 arrays or other ``Vectors``: add, copy, serialize."""
 
+    @np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite; the monitor leaves it out
     def add(self: V, other: V) -> None:
         """Add ``other`` to this record in place; ``other`` stays as it is."""
         for item in fields(cast(Any, self)):

@@ -91,6 +91,7 @@ class CompactPane:
         """Bytes held."""
         return sum(part.nbytes for part in self.parts.values()) + self.exemplars.nbytes
 
+    @np.errstate(over="ignore", invalid="ignore")  # an absurd sum is infinite; the monitor leaves it out
     def add_to(self, pane: Pane) -> None:
         """Add this pane in place to another, which is at least as large along every axis."""
         totals = pane.arrays()

@@ -13,6 +13,7 @@ from collector_processor.reference.estimator import MAX_TEXT_BYTES
 from collector_processor.reference.fits.base import FitRows
 from collector_processor.reference.task import listed
 from collector_processor.statistics.fits.attribution_baseline import BINS, AttributionBaseline
+from collector_processor.statistics.labeled import VALUE_LIMIT
 from collector_processor.statistics.schema import Schema
 from otel_ml.config import DEFAULT_MAX_FEATURES
 
@@ -20,8 +21,6 @@ LEAST_ROWS: Final = 100
 """Attributions of a feature that bins need."""
 _NAMED: Final = 5
 """Features that a sentence names."""
-LARGEST: Final = 1e150
-"""Attributions beyond this, whose squares overflow, are not those of a model."""
 _SHARES: Final = np.linspace(0.0, 1.0, BINS + 1)[1:-1]
 
 
@@ -37,15 +36,11 @@ class AttributionBaselineFitter:
         edges: dict[str, F64] = {}
         few: list[str] = []
         for name, phi in sorted(rows.batch.attributions.items())[:DEFAULT_MAX_FEATURES]:
-            known = phi[np.isfinite(phi)]
+            known = phi[np.abs(phi) <= VALUE_LIMIT]
             if not 0 < len(name.encode()) <= MAX_TEXT_BYTES:
                 continue
             if len(known) < LEAST_ROWS:
                 few.append(repr(name[:40]))
-                continue
-            largest = float(np.abs(known).max())
-            if largest > LARGEST:
-                rows.note(f"attributions of {name[:40]!r} are left out: they are as large as {largest:.3g}")
                 continue
             edges[name] = np.quantile(known, _SHARES)
         if few:

@@ -23,6 +23,7 @@ from collector_processor.reference.fits.tree_inputs import (
 )
 from collector_processor.statistics.fits.cause_cells import LEAVES, RANGES, THIN, CauseCells, ranked
 from collector_processor.statistics.fits.trees import Trees
+from collector_processor.statistics.labeled import VALUE_LIMIT
 from collector_processor.statistics.parts.cause_sums import row_losses
 from collector_processor.statistics.schema import Schema
 
@@ -57,7 +58,7 @@ class CauseCellsFitter:
         known = np.zeros(0) if scores is None else scores[np.isfinite(scores)]
         cuts = cuts_of(known, RANGES)
         target = _target(rows, scores, cuts, len(batch))
-        used = np.isfinite(target) & (batch.weights > 0.0)
+        used = (np.abs(target) <= VALUE_LIMIT) & (batch.weights > 0.0)
         inputs = schema_inputs(schema, batch, THIN)
         matrix = inputs.matrix(batch)
         trees = Trees.of([-1], [], [], [], [], [], [0.0])
@@ -110,7 +111,7 @@ def _target(rows: FitRows, scores: F64 | None, cuts: F64, count: int) -> F64:
     if rows.outcomes is None:
         return np.full(count, np.nan) if scores is None else np.where(np.isfinite(scores), scores, np.nan)
     loss = row_losses(rows.schema, rows.outcomes.take(slice(None, None, step)))
-    known = np.isfinite(loss)
+    known = loss <= VALUE_LIMIT
     if not known.any():
         return loss
     if rows.schema.task == "regression":

@@ -13,6 +13,7 @@ from collector_processor.reference.document import Json, Node
 from collector_processor.reference.fits.base import FitRows
 from collector_processor.statistics.bins import finite_edges
 from collector_processor.statistics.fits.pair_scores import PairScores, Scores
+from collector_processor.statistics.labeled import EPSILON
 from collector_processor.statistics.parts.pair_moments import PairMoments, correlations, pair_sums
 from collector_processor.statistics.schema import Schema
 
@@ -157,11 +158,14 @@ def _normal(cells: F64, weights: F64, size: int) -> F64 | None:
     total = counts.sum()
     if np.count_nonzero(counts > 0.0) < 2:
         return None
-    scores = ndtri(np.clip((np.cumsum(counts) - counts / 2.0) / total, 0.0, 1.0))
+    # A bin beyond the range has the rank 0 or 1, and so has one whose rows weigh nothing beside the others.
+    scores = ndtri(np.clip((np.cumsum(counts) - counts / 2.0) / total, EPSILON, 1.0 - EPSILON))
     inside = np.flatnonzero(counts > 0.0)
-    scores = np.clip(scores, scores[inside[0]], scores[inside[-1]])  # bins beyond the range have an infinite one
+    scores = np.clip(scores, scores[inside[0]], scores[inside[-1]])
     mean = (scores * counts).sum() / total
     spread = np.sqrt(((scores - mean) ** 2 * counts).sum() / total)
+    if not spread > 0.0:
+        return None
     return np.round((scores - mean) / spread, _DIGITS)
 
 

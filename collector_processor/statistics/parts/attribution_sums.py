@@ -9,6 +9,7 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, PredictionBatch
 from collector_processor.statistics.fits.attribution_baseline import BINS, AttributionBaseline
+from collector_processor.statistics.labeled import VALUE_LIMIT
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.schema import Schema
 
@@ -20,7 +21,8 @@ MAX_WEIGHT: Final = 2.0**56
 class AttributionSums(Part):
     """The attributions φ of ``K`` features (:func:`attributed`).
 
-    - ``sums`` ``[K, 5]``: Σ w, Σ w², Σ w φ, Σ w |φ|, Σ w φ² of the finite ones, w as :func:`row_weights` has it.
+    - ``sums`` ``[K, 5]``: Σ w, Σ w², Σ w φ, Σ w |φ|, Σ w φ² of those that are numbers within
+      :data:`.VALUE_LIMIT`, w as :func:`row_weights` has it.
     - ``bins`` ``[K, BINS]``: their weighted counts; of size 0 without a baseline.
     """
 
@@ -35,6 +37,7 @@ class AttributionSums(Part):
         size = len(attributed(schema))
         return cls(np.zeros((size, 5)), np.zeros((0 if schema.fit(AttributionBaseline) is None else size, BINS)))
 
+    @np.errstate(over="ignore")  # an absurd sum is infinite; the monitor leaves it out
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add the attributions that a batch has."""
         batch = rows.batch
@@ -45,7 +48,7 @@ class AttributionSums(Part):
             phi = batch.attributions.get(name)
             if phi is None:
                 continue
-            known = np.isfinite(phi)
+            known = np.abs(phi) <= VALUE_LIMIT
             weights = rows_weights
             if not known.all():
                 phi, weights = phi[known], weights[known]

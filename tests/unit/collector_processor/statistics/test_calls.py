@@ -83,6 +83,13 @@ def test_a_call_that_is_a_batch_job_is_not_compared_where_a_pane_cuts_it() -> No
     assert not pane_of(whole.take(slice(0, 500))).further[Calls].pairs.any()
 
 
+@pytest.mark.parametrize(("calls", "job"), [([100] * 8, 1500), ([100] * 30, 5000)])
+def test_a_batch_job_does_not_hide_that_the_rows_of_other_calls_are_alike(calls: list[int], job: int) -> None:
+    pane = pane_of(rows(calls, equal=True), rows([job], seed=1))
+    effect = (sum(size * size for size in calls) + job) / (sum(calls) + job)
+    assert independent_rows(pane, REFERENCE.schema, REFERENCE)[0] < 1.5 / effect
+
+
 def test_equal_rows_of_one_large_call_count_as_one() -> None:
     pane = pane_of(rows([1] * 500, seed=3), rows([500], equal=True, seed=4))
     assert (independent_rows(pane, REFERENCE.schema, REFERENCE) < 0.02).all()
