@@ -106,7 +106,7 @@ def test_attributions_that_are_all_zero_are_no_weights_and_said():
 
 def test_impossible_attributions_are_left_out_and_said():
     reference = reference_of({**PHI, "age": 1e308})
-    assert reference.notes == ("attributions of age beyond ±1e+140 are left out",)
+    assert "attributions of age beyond ±1e+140 are left out" in reference.notes
     assert weighted(reference, features(seed=2, moved=("income",))) == pytest.approx(0.75)
 
 
