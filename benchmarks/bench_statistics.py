@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -17,6 +17,7 @@ from benchmarks.measure import Row, prepared_seconds, rate, ratio, seconds, toge
 from collector_processor.columns.batch import U64, PredictionBatch
 from collector_processor.columns.traces import Traces
 from collector_processor.monitors import configured_monitors
+from collector_processor.monitors.alarms import AlarmMonitor, AlarmSettings
 from collector_processor.monitors.base import Measurement, Monitor, Sequential
 from collector_processor.monitors.drift import DriftMonitor, DriftSettings, LeastRows
 from collector_processor.monitors.fold import Fold
@@ -35,6 +36,7 @@ _MINUTE_NS = 60 * 10**9
 _EPOCH_NS = 1_700_000_040 * 10**9 // _MINUTE_NS * _MINUTE_NS
 _PANES = 60
 _REACH_DRIFT_S, _REACH_PEER, _REACH_EVALUATE_S, _REACH_BYTES = 0.3, 10.0, 0.05, 32e6
+_REACH_ALARMS_S = 1e-3
 
 
 def rows(progress: Callable[[str], None]) -> Iterator[Row]:
@@ -43,6 +45,7 @@ def rows(progress: Callable[[str], None]) -> Iterator[Row]:
     yield from _drift()
     progress("statistics: 1,000 features × 5 methods")
     yield _evaluating()
+    yield _alarms()
     progress("statistics: accumulating, closing, memory")
     yield _accumulating()
     yield _exemplars()
@@ -125,6 +128,28 @@ def _evaluating() -> Row:
         "≤ 50 ms",
         _REACH_EVALUATE_S / taken,
         why="1,000 × 1,024 bins are read five times, and 15,000 measurements are Python objects",
+    )
+
+
+def _alarms() -> Row:
+    """One pane of the sequential alarms; how long its measurements take as Python objects, in the same run."""
+    reference = traffic.reference(20_000, 1000, 0)
+    pane = window_of(reference, traffic.batch(1000, numeric=1000, categorical=0, seed=6))
+    monitor = AlarmMonitor(AlarmSettings())
+    state, found = monitor.step(pane, reference, monitor.begin(reference))
+
+    def objects() -> None:
+        [Measurement(item.name, item.value, item.unit, item.attributes, item.time_ns) for item in found]
+
+    steps, made = together((lambda: monitor.step(pane, reference, state), objects), 41)
+    size = sum(getattr(state, field.name).nbytes for field in fields(state))
+    return Row(
+        f"alarms of 1,000 features × {len(state.evidence) // 1000} alternatives, a pane",
+        f"{median(steps) * 1e3:.1f} ms",
+        "≤ 1 ms",
+        _REACH_ALARMS_S / median(steps),
+        f"{median(made) * 1e3:.1f} ms of it make {len(found):,} measurements; the state has {size / 1e3:.0f} kB",
+        "every column has an evidence and an alarm, each a Python object",
     )
 
 

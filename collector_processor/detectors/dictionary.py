@@ -61,7 +61,7 @@ class Dictionary:
 
     ``dense`` ``[C, D, K]`` are the log ratios of tilts. A cell's alternative has the log ratio ``base`` ``[C, K, E]``
     in all cells, and ``step`` more in its own. ``highest`` ``[C, A]`` is the largest log ratio of any cell. ``valid``
-    ``[C, A]`` says which alternatives a column has.
+    ``[C, A]`` says which alternatives a column has, ``share`` ``[C, A]`` is 1 over their number for each of them.
     """
 
     dense: F64
@@ -69,6 +69,7 @@ class Dictionary:
     step: F64
     highest: F64
     valid: Mask
+    share: F64
 
     @property
     def size(self) -> int:
@@ -77,11 +78,12 @@ class Dictionary:
 
     def increments(self, cells: F64, tempering: Tempering) -> F64:
         """Return the log of the e-values of a pane's cells ``[C, K]``, ``[C, A]``."""
-        columns = len(cells)
-        tilts = np.einsum("cdk,ck->cd", self.dense, cells)
-        single = self.step * cells[:, :, None]
-        single += self.base * cells.sum(axis=1)[:, None, None]
-        found = np.concatenate((tilts, single.reshape(columns, -1)), axis=1)
+        columns, tilts, kinds = len(cells), self.dense.shape[1], self.step.shape[2]
+        found = np.empty(self.valid.shape)
+        np.einsum("cdk,ck->cd", self.dense, cells, out=found[:, :tilts])
+        single = found[:, tilts:]
+        np.multiply(self.step.reshape(columns, -1), np.repeat(cells, kinds, axis=1), out=single)
+        single += self.base.reshape(columns, -1) * cells.sum(axis=1)[:, None]
         excess, divisor = np.reshape(tempering.excess, (-1, 1)), np.reshape(tempering.divisor, (-1, 1))
         if excess.any():
             found -= excess * np.maximum(self.highest, 0.0)
@@ -119,15 +121,21 @@ def dictionary(cells: F64, real: Mask, ordered: int, tolerance: float, doubt: fl
     highest = np.maximum(base, base + step).reshape(columns, -1)
     valid = of_cell.reshape(columns, -1)
     if not tilts:
-        return Dictionary(np.zeros((columns, 0, width)), base, step, highest, valid)
+        return Dictionary(np.zeros((columns, 0, width)), base, step, highest, valid, _share(valid))
     dense, of_tilt = _of_tilts(cells, n, real, ordered, tolerance, doubt)
+    valid = np.concatenate((of_tilt, valid), axis=1)
     return Dictionary(
         dense,
         base,
         step,
         np.concatenate((np.where(real[:, None, :], dense, -np.inf).max(axis=2), highest), axis=1),
-        np.concatenate((of_tilt, valid), axis=1),
+        valid,
+        _share(valid),
     )
+
+
+def _share(valid: Mask) -> F64:
+    return valid / np.maximum(valid.sum(axis=1, keepdims=True), 1)
 
 
 def _of_cells(cells: F64, n: F64, real: Mask, tolerance: float, doubt: float) -> tuple[F64, F64, Mask]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector_processor.columns.batch import F64, I64
+from collector_processor.detectors.shiryaev_roberts import mean_age, updated
 
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
@@ -16,7 +18,8 @@ U32 = NDArray[np.uint32]
 I16 = NDArray[np.int16]
 F32 = NDArray[np.float32]
 
-_LOWEST: Final = -24.0
+LOWEST: Final = -24.0
+"""The log of the least M that is not 0."""
 _PER_NAT: Final = 1024.0
 _MOST: Final = 2**16 - 1
 PER_PAIR: Final = 32.0
@@ -55,8 +58,11 @@ def coded(log_m: F64) -> U16:
     >>> coded(np.array([-np.inf, -30.0, -24.0, 0.0, 99.0])).tolist()
     [0, 0, 1, 24577, 65535]
     """
-    places = np.floor((log_m - _LOWEST) * _PER_NAT) + 1.0
-    return np.clip(places, 0.0, _MOST).astype(np.uint16)
+    places = log_m - LOWEST
+    places *= _PER_NAT
+    np.floor(places, out=places)
+    places += 1.0
+    return np.clip(places, 0.0, _MOST, out=places).astype(np.uint16)
 
 
 def decoded(codes: U16) -> F64:
@@ -65,7 +71,34 @@ def decoded(codes: U16) -> F64:
     >>> decoded(np.array([0, 1, 24577], np.uint16)).tolist()
     [-inf, -24.0, 0.0]
     """
-    return np.where(codes > 0, (codes.astype(np.float64) - 1.0) / _PER_NAT + _LOWEST, -np.inf)
+    return np.where(codes > 0, (codes.astype(np.float64) - 1.0) / _PER_NAT + LOWEST, -np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What Shiryaev and Roberts' step makes of each of the 2¹⁶ codes, for panes of one width.
+
+    - ``grown``: log (w + M), to which the increment is added (:func:`.shiryaev_roberts.updated`);
+    - ``shrinks``: what the mean age is divided by (:func:`.shiryaev_roberts.mean_age`);
+    - ``m``: M itself.
+    """
+
+    grown: F64
+    shrinks: F64
+    m: F64
+
+
+@lru_cache(maxsize=4)
+def tables(minutes: float) -> Tables:
+    """Return the tables for panes of this width.
+
+    >>> of_minutes = tables(1.0)
+    >>> of_minutes.grown[[0, 24577]].round(4).tolist(), of_minutes.shrinks[[24577, 65535]].tolist()
+    ([0.0, 0.6931], [2.0, 1.0])
+    """
+    log_m = decoded(np.arange(_MOST + 1).astype(np.uint16))
+    zero = np.zeros(len(log_m))
+    return Tables(updated(log_m, zero, minutes), 1.0 / mean_age(zero + 1.0, log_m, minutes), np.exp(log_m))
 
 
 def ages(since: U16, now: int) -> F64:

@@ -12,9 +12,9 @@ from pydantic import Field
 from collector_processor.columns.batch import F64, I64, Mask
 from collector_processor.detectors.dependence import Tempering, alike_share, tempering
 from collector_processor.detectors.promise import MINUTE_NS, REFERENCE_DOUBT, log_threshold
-from collector_processor.detectors.shiryaev_roberts import log_mean, mean_age, selected, updated
+from collector_processor.detectors.shiryaev_roberts import selected
 from collector_processor.monitors.alarm_cells import Block, Failures, Numbers, Texts, alarm_attributes
-from collector_processor.monitors.alarm_state import PER_PAIR, AlarmState, ages, coded, decoded, times
+from collector_processor.monitors.alarm_state import LOWEST, PER_PAIR, U16, AlarmState, ages, coded, tables, times
 from collector_processor.monitors.attributes import COLUMN_KEYS, MODEL_KEYS, Attributes, model_attributes
 from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.monitors.drift_words import MOST, cut, percent
@@ -129,8 +129,12 @@ class _Planned:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """One pane's results for all columns: whether they took a step, their evidence, and the alternative it is for."""
+    """One pane's results for all columns: whether they took a step, and their evidence.
 
+    Of columns whose evidence is enough for an alarm, also the strongest alternative and the age of its change.
+    """
+
+    needed: float
     stepped: Mask
     known: Mask
     evidence: F64
@@ -138,9 +142,9 @@ class _Found:
     age: F64
 
     @classmethod
-    def nothing(cls, columns: int) -> _Found:
+    def nothing(cls, columns: int, needed: float) -> _Found:
         none = np.zeros(columns, np.bool_)
-        return cls(none, none.copy(), np.full(columns, -np.inf), np.zeros(columns, np.int64), np.zeros(columns))
+        return cls(needed, none, none.copy(), np.full(columns, -np.inf), np.zeros(columns, np.int64), np.zeros(columns))
 
 
 class AlarmMonitor:
@@ -191,15 +195,16 @@ class AlarmMonitor:
         state = self._dependence(plan, pane, reference, state, width)
         now = pane.start_ns // int(state.unit_ns)
         by_column = self._temperings(plan, pane, state)
-        found = _Found.nothing(plan.columns)
-        evidence, since = state.evidence.copy(), state.since.copy()
+        found = _Found.nothing(plan.columns, log_threshold(self._rate, plan.columns))
+        evidence, since = np.empty_like(state.evidence), np.empty_like(state.since)
         first, place = 0, 0
         for block in plan.blocks:
             shape = block.dictionary.valid.shape
             columns, codes = slice(first, first + shape[0]), slice(place, place + shape[0] * shape[1])
-            log_m, began = decoded(evidence[codes]).reshape(shape), ages(since[codes], now).reshape(shape)
-            log_m, began = _stepped(block, pane, by_column, columns, log_m, began, width / MINUTE_NS, found)
-            evidence[codes], since[codes] = coded(log_m).ravel(), times(began, now).ravel()
+            before = state.evidence[codes].reshape(shape)
+            age = ages(state.since[codes], now).reshape(shape)
+            after, age = _stepped(block, pane, by_column, columns, before, age, width / MINUTE_NS, found)
+            evidence[codes], since[codes] = after.ravel(), times(age, now).ravel()
             first, place = columns.stop, codes.stop
         return self._judged(plan, pane, replace(state, evidence=evidence, since=since), found, width)
 
@@ -246,8 +251,7 @@ class AlarmMonitor:
         self, plan: _Plan, pane: Window, state: AlarmState, found: _Found, width: int
     ) -> tuple[AlarmState, list[Measurement]]:
         """Return the state after alarms were raised and ended, and the measurements."""
-        needed = log_threshold(self._rate, plan.columns)
-        raised = found.stepped & (found.evidence >= needed)
+        raised = found.stepped & (found.evidence >= found.needed)
         minutes = width / MINUTE_NS
         unit_ns = int(state.unit_ns)
         left = np.maximum(state.left - np.where(found.stepped, minutes, 0.0), 0.0)
@@ -263,23 +267,24 @@ class AlarmMonitor:
             evidence = evidence.copy()
             evidence[_alternatives(plan, raised)] = 0
         after = replace(state, evidence=evidence, left=left.astype(np.float32), change=change, changed_s=changed_s)
-        return after, list(self._measured(plan, pane, after, found, needed))
+        return after, list(self._measured(plan, pane, after, found))
 
-    def _measured(
-        self, plan: _Plan, pane: Window, state: AlarmState, found: _Found, needed: float
-    ) -> Iterator[Measurement]:
+    def _measured(self, plan: _Plan, pane: Window, state: AlarmState, found: _Found) -> Iterator[Measurement]:
         attributes, end_ns = alarm_attributes(pane), pane.end_ns
         shown = found.stepped & found.known
         alarmed = (state.left > 0.0) & found.known
-        values = np.maximum(found.evidence, decoded(np.array([1], np.uint16))[0]) / _LN10
-        yield Measurement(THRESHOLD.name, needed / _LN10, THRESHOLD.unit, model_attributes(pane.model), end_ns)
+        values = (np.maximum(found.evidence, LOWEST) / _LN10).tolist()
+        yield Measurement(THRESHOLD.name, found.needed / _LN10, THRESHOLD.unit, model_attributes(pane.model), end_ns)
+        going = set(np.flatnonzero(alarmed).tolist())
         for column in np.flatnonzero(shown).tolist():
             keys = attributes[column]
-            yield Measurement(EVIDENCE.name, float(values[column]), EVIDENCE.unit, keys, end_ns)
-            words = self._words(plan, pane, state, column) if alarmed[column] else ""
-            yield Measurement(ALARM.name, float(alarmed[column]), ALARM.unit, keys, end_ns, words=words)
-            if alarmed[column]:
+            yield Measurement(EVIDENCE.name, values[column], EVIDENCE.unit, keys, end_ns)
+            if column in going:
+                words = self._words(plan, pane, state, column)
+                yield Measurement(ALARM.name, 1.0, ALARM.unit, keys, end_ns, words=words)
                 yield self._changed_at(plan, pane, state, column, keys)
+            else:
+                yield Measurement(ALARM.name, 0.0, ALARM.unit, keys, end_ns)
         yield from self._share(plan, pane, state, found, alarmed)
 
     def _share(
@@ -338,26 +343,33 @@ def _stepped(
     pane: Window,
     by_column: Tempering,
     columns: slice,
-    log_m: F64,
+    before: U16,
     age: F64,
     minutes: float,
     found: _Found,
-) -> tuple[F64, F64]:
-    """Return the evidence and ages of one block after a pane; put what it shows into ``found``."""
-    cells, valid = block.cells(pane), block.dictionary.valid
+) -> tuple[U16, F64]:
+    """Return the codes of evidence and the ages of one block after a pane; put what it shows into ``found``."""
+    dictionary, cells, table = block.dictionary, block.cells(pane), tables(minutes)
     due = cells.sum(axis=1) >= LEAST_CELLS
     mine = Tempering(np.asarray(by_column.divisor)[columns], np.asarray(by_column.excess)[columns])
-    after = updated(log_m, block.dictionary.increments(cells, mine), minutes)
-    # As it was before it is rounded to what a state can hold, where several may be at the upper end.
-    best = np.where(valid, after, -np.inf).argmax(axis=1)
-    after = np.where(due[:, None], decoded(coded(after)), log_m)
-    age = np.where(due[:, None], mean_age(age, log_m, minutes), age)
+    places = before.astype(np.intp)
+    log_m = dictionary.increments(cells, mine)
+    log_m += table.grown.take(places)
+    after, grown = coded(log_m), age / table.shrinks.take(places)
+    if not due.all():
+        after, grown = np.where(due[:, None], after, before), np.where(due[:, None], grown, age)
+    with np.errstate(divide="ignore"):
+        evidence = np.log(np.einsum("ca,ca->c", table.m.take(after), dictionary.share))
     found.stepped[columns] = due
-    found.known[columns] = valid.any(axis=1)
-    found.evidence[columns] = log_mean(after, valid)
-    found.best[columns] = best
-    found.age[columns] = age[np.arange(len(age)), best]
-    return after, age
+    found.known[columns] = dictionary.valid.any(axis=1)
+    found.evidence[columns] = evidence
+    enough = np.flatnonzero(due & (evidence >= found.needed))
+    if len(enough):
+        # As it was before it was rounded to what a state can hold, where several may be at the upper end.
+        best = np.where(dictionary.valid[enough], log_m[enough], -np.inf).argmax(axis=1)
+        found.best[columns.start + enough] = best
+        found.age[columns.start + enough] = grown[enough, best]
+    return after, grown
 
 
 def _alternatives(plan: _Plan, columns: Mask) -> Mask:

@@ -10,7 +10,8 @@ import pytest
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.detectors.promise import MINUTE_NS, log_threshold
-from collector_processor.monitors.alarm_state import AlarmState, ages, coded, decoded, times
+from collector_processor.detectors.shiryaev_roberts import log_mean, mean_age, updated
+from collector_processor.monitors.alarm_state import AlarmState, ages, coded, decoded, tables, times
 from collector_processor.monitors.alarms import AlarmMonitor, AlarmSettings
 from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.fold import Fold, restore_folds, saved_folds
@@ -329,6 +330,17 @@ def test_codes_never_overstate_evidence_and_times_wrap() -> None:
     assert (kept > log_m - 1.01 / 1024).all()
     for now in (10, 70_000, 10**9):
         assert ages(times(np.array([0.0, 3.0, 5000.0]), now), now + 2).tolist() == [2.0, 5.0, 5002.0]
+
+
+@pytest.mark.parametrize("minutes", [1 / 6, 1.0, 60.0])
+def test_tables_are_the_formulas_of_every_code(minutes: float) -> None:
+    codes = np.arange(2**16).astype(np.uint16)
+    found, log_m, age = tables(minutes), decoded(codes), np.linspace(0.0, 50_000.0, 2**16)
+    np.testing.assert_allclose(found.grown, updated(log_m, np.zeros(2**16), minutes), rtol=1e-15)
+    np.testing.assert_allclose(age / found.shrinks, mean_age(age, log_m, minutes), rtol=1e-14)
+    rows, valid = log_m.reshape(-1, 64), np.random.default_rng(1).random((1024, 64)) < 0.7
+    mean = np.einsum("ca,ca->c", found.m.reshape(-1, 64), valid / valid.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(np.log(mean), log_mean(rows, valid), rtol=1e-13, atol=1e-13)
 
 
 def test_the_state_of_a_numeric_feature_takes_less_than_200_bytes() -> None:
