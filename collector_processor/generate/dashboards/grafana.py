@@ -125,6 +125,10 @@ def _common(builder: Any, panel: Panel) -> Any:
 
 
 def _timeseries(panel: Panel) -> types.Panel:
+    return _lines(panel).build()
+
+
+def _lines(panel: Panel) -> timeseries.Panel:
     builder = _common(timeseries.Panel(), panel)
     legend = common.VizLegendOptions().display_mode(options.LegendDisplayMode("list"))
     legend = legend.placement(options.LegendPlacement("bottom")).show_legend(True).calcs([])
@@ -136,7 +140,18 @@ def _timeseries(panel: Panel) -> types.Panel:
         builder = builder.thresholds_style(style)
     dashes = types.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [6, 6]})
     dots = types.DynamicConfigValue("custom.lineStyle", {"fill": "dot", "dash": [0, 8]})
-    return builder.override_by_regexp("/^threshold /", [dashes]).override_by_regexp("/^(from|to) /", [dots]).build()
+    return builder.override_by_regexp("/^threshold /", [dashes]).override_by_regexp("/^(from|to) /", [dots])
+
+
+def _stacked(panel: Panel) -> types.Panel:
+    """Return bars that stand on each other, those below 0 downwards; a series that is the whole is a line."""
+    together = common.StackingConfig().mode(options.StackingMode("normal")).group("parts")
+    builder = _lines(panel).draw_style(options.GraphDrawStyle("bars")).stacking(together).fill_opacity(60)
+    alone = {"mode": "none", "group": "whole"}
+    line = {"custom.drawStyle": "line", "custom.fillOpacity": 0, "custom.lineWidth": 2, "custom.stacking": alone}
+    return builder.override_by_regexp(
+        "/^whole /", [types.DynamicConfigValue(key, value) for key, value in line.items()]
+    ).build()
 
 
 def _stat(panel: Panel) -> types.Panel:
@@ -186,6 +201,7 @@ _KINDS: Final[Mapping[PanelKind, Callable[[Panel], types.Panel]]] = {
     "table": _table,
     "heatmap": _heatmap,
     "bargauge": _bars,
+    "bars": _stacked,
 }
 
 

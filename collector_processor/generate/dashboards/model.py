@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from collector_processor.generate.catalog import FEATURE, METHOD, MODEL, ROLE, SEGMENT, SOURCE, VERSION, Catalog, Series
 from collector_processor.generate.dashboards.alarms import ALARMS, alarm_panels
+from collector_processor.generate.dashboards.causes import cause_panels
 from collector_processor.generate.dashboards.fairness import fairness_panels
 from collector_processor.generate.dashboards.generic import (
     ONE_MODEL,
@@ -128,12 +129,13 @@ class _Model:
         """Return the rows in the order of the registry, with hand-drawn panels first in each."""
         fairness, of_fairness = fairness_panels(self._catalog, self._limits, self._links)
         performance, of_performance = performance_panels(self._catalog, self._limits, self._links)
+        causes, of_causes = cause_panels(self._catalog, self._links)
         drawn = {
             "At a glance": self._glance(), "Latency": (self._latency(),), "Drift": self._drift(),
-            "Performance": performance, "Fairness": fairness,
+            "Performance": performance, "Fairness": fairness, "Cause": causes,
         }  # fmt: skip
         derived = self._catalog.of("derived")
-        shown = {*_LATENCIES, *_DRIFTS, *ALARMS, *of_fairness, *of_performance}
+        shown = {*_LATENCIES, *_DRIFTS, *ALARMS, *of_fairness, *of_performance, *of_causes}
         rest = [item for item in derived if item.metric not in shown]
         order = ["At a glance", *dict.fromkeys([*_ROWS.values(), *(row_of(item) for item in derived)])]
         rows: list[Row] = []

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from collector_processor.generate.catalog import MODEL, VERSION
 from otel_ml import semconv
 
-PanelKind = Literal["timeseries", "stat", "table", "heatmap", "bargauge"]
+PanelKind = Literal["timeseries", "stat", "table", "heatmap", "bargauge", "bars"]
 Traces = Literal["jaeger", "tempo"]
 FLEET_UID: Final = "otel-ml-fleet"
 MODEL_UID: Final = "otel-ml-model"
