@@ -49,7 +49,7 @@ RESPONSES: dict[str, Any] = {
     "logs": ExportLogsServiceResponse,
     "metrics": ExportMetricsServiceResponse,
 }
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -393,7 +393,7 @@ class Process:
         assert self._process.poll() is None, log
         return "ready: " in log and log.endswith("\n")
 
-    def wait(self, condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    def wait(self, condition: Callable[[], object], timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, f"it did not happen in time: {self.log.read_text()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 AS_PROCESS_1 = """
 import os, threading
 import collector_processor.__main__ as entry

@@ -81,6 +81,7 @@ def test_grids_shrink_where_columns_are_many():
 
 def test_guides_live_as_long_as_their_edges():
     edges = np.array([[0.0, 1.0, np.inf]])
+    gc.collect()
     before = len(guide._GUIDES)
     assert guide_of(edges) is guide_of(edges)
     assert len(guide._GUIDES) == before + 1
