@@ -104,7 +104,7 @@ class StateReader:
         """Restore a snapshot."""
         try:
             state = snapshot.state if snapshot.format == FORMAT else state_of_0_1_0(snapshot.state)
-            models: Any = state["models"]
+            models: list[Any] = list(state["models"])
             pipeline.join = self._join(state["join"], pipeline)
         except _MISFITS as error:
             self._telemetry.dropped(("state", "does_not_fit"), 1)

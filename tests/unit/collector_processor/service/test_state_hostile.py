@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,8 +60,8 @@ def counts_on(pipeline: Pipeline) -> None:
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What today's service saves of the state of version 0.1.0."""
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+    """Gives what today's service saves of the state of version 0.1.0."""
     directory = tmp_path_factory.mktemp("state")
     shutil.copytree(FIXTURES / "snapshot", directory, dirs_exist_ok=True)
     pipeline, telemetry = service(directory)
@@ -69,7 +69,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Any:
     StateStore(directory, telemetry).save(pipeline)
     snapshot = load(directory, "state", telemetry)
     assert snapshot is not None
-    return snapshot.state
+    # A function, because Hypothesis writes out the arguments of a test; of the state, that takes 235 kB.
+    return lambda: snapshot.state
 
 
 def paths(tree: Any, here: Path_ = ()) -> Iterator[Path_]:
@@ -96,11 +97,12 @@ def without(tree: Any, path: Path_) -> Any:
     return copy
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 2**16), instead=st.integers(0, len(INSTEAD)))
 def test_any_part_that_is_gone_or_something_else_starts_afresh(
-    state: Any, tmp_path: Path, place: int, instead: int
+    saved: Callable[[], Any], tmp_path: Path, place: int, instead: int
 ) -> None:
+    state = saved()
     every = [*paths(state)]
     path = every[place % len(every)]
     tree = changed(state, path, INSTEAD[instead]) if instead < len(INSTEAD) else without(state, path or ("models",))
@@ -121,7 +123,8 @@ def test_a_state_that_is_none_is_logged_counted_and_left_out(
     counts_on(pipeline)
 
 
-def test_one_model_that_is_wrong_leaves_the_others(state: Any, tmp_path: Path) -> None:
+def test_one_model_that_is_wrong_leaves_the_others(saved: Callable[[], Any], tmp_path: Path) -> None:
+    state = saved()
     [position] = [number for number, entry in enumerate(state["models"]) if entry["name"] == "loans"]
     save(tmp_path, "state", changed(state, ("models", position, "panes"), {"rows.layout": 3}))
     pipeline, telemetry = service(tmp_path)
