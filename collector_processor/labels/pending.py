@@ -14,6 +14,7 @@ from collector_processor.labels.generation import Defaults, Values
 from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import Truth
 from collector_processor.statistics.classes import class_slots, decided_classes
+from collector_processor.statistics.estimates import class_curves
 from collector_processor.statistics.fits.slice_cells import Codes, SliceCells
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
@@ -211,11 +212,13 @@ class PendingPredictions:
         scores: F64 = take("score", places)
         regression = schema.task == "regression"
         predicted = None if regression else take("predicted", places).astype(np.int32)
+        width = 0 if schema.task == "binary_classification" else len(self._score_slots)
+        class_scores = take("class_scores", places, width).astype(np.float64) if width else None
         return OutcomeBatch(
             time_ns=take("outcome_ns", places),
             weights=sign * take("weight", places),
             scores=scores,
-            label_probability=self._label_probability(places, schema, truth.labels, scores),
+            label_probability=self._label_probability(schema, truth.labels, scores, class_scores),
             groups=take("groups", places, len(schema.groups.columns)).astype(np.int32),
             delay_s=take("delay_s", places).astype(np.float64),
             labels=truth.labels,
@@ -227,6 +230,7 @@ class PendingPredictions:
             cells=take("cell", places).astype(np.int32),
             slices=self._slices(places, schema),
             traces=self._traces(places, truth.labels, predicted),
+            class_scores=self._class_scores(schema, class_scores),
         )
 
     def _slices(self, places: Places, schema: Schema) -> Codes | None:
@@ -288,17 +292,23 @@ class PendingPredictions:
                     matrix[:, column] = class_scores[slot]
         return matrix
 
-    def _label_probability(self, places: Places, schema: Schema, labels: I32 | None, scores: F64) -> F64:
+    def _label_probability(self, schema: Schema, labels: I32 | None, scores: F64, class_scores: F64 | None) -> F64:
         """Return the model's probability of the true class, ``[n]``; NaN where unknown."""
         if labels is None:
             return np.full(len(scores), np.nan)
         if schema.task == "binary_classification":
             positive = schema.classes.find(0, schema.positive_class)
             return np.where(labels == (-1 if positive is None else positive), scores, 1.0 - scores)
-        if not self._score_slots:
+        if class_scores is None:
             return np.full(len(scores), np.nan)
-        matrix = self.store.take("class_scores", places, len(self._score_slots)).astype(np.float64)
         columns = np.full(max(len(schema.classes), *self._score_slots) + 1, -1)
         columns[self._score_slots] = np.arange(len(self._score_slots))
         column = columns[class_slots(labels)]
-        return np.where(column >= 0, matrix[np.arange(len(labels)), column], np.nan)
+        return np.where(column >= 0, class_scores[np.arange(len(labels)), column], np.nan)
+
+    def _class_scores(self, schema: Schema, class_scores: F64 | None) -> F64 | None:
+        """Return the scores of the classes that the reference has curves of ``[n, K]``; None if one is not kept."""
+        fit = class_curves(schema)
+        if fit is None or class_scores is None or not set(fit.slots.tolist()) <= set(self._score_slots):
+            return None
+        return class_scores[:, [self._score_slots.index(slot) for slot in fit.slots.tolist()]]

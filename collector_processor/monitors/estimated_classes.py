@@ -37,7 +37,7 @@ from otel_ml import semconv
 MACRO: Final = ((semconv.PERFORMANCE_AVERAGE, "macro"),)
 FIGURES: Final = ("accuracy", "precision", "recall", "f1", "specificity", "roc_auc", "average_precision")
 _OF_CLASS: Final = FIGURES[1:]
-_TIED: Final = 1e-9
+TIED: Final = 1e-9
 """Variance of places within a bin below which all of its rows have one score."""
 
 
@@ -151,7 +151,7 @@ def ranked_classes(by_score: F64, rows_per_weight: float = 1.0) -> dict[str, F64
     pairs = positive.sum(axis=1) * negative.sum(axis=1)
     some = np.where(rows > 0.0, rows, 1.0)
     variance = squares / some - (places / some) ** 2
-    ordered = (variance > _TIED) & (rows > 1.0)
+    ordered = (variance > TIED) & (rows > 1.0)
     # Ranks are linear in u, with the deviation √((n² − 1) / 12) of n ranks.
     step = np.sqrt((rows + 1.0) / np.where(ordered, (rows - 1.0) * variance / 12.0, 1.0))
     rise = np.where(ordered, step * (products - positive * places / some) / some, 0.0)

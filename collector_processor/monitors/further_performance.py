@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final
 import numpy as np
 from pydantic import Field
 
-from collector_processor.columns.batch import F64
+from collector_processor.columns.batch import F64, Mask
 from collector_processor.monitors.attributes import Attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.performance import (
@@ -42,7 +42,7 @@ _RATIO: Final = semconv.UNIT_RATIO
 FURTHER_METRICS: Final = {
     name: Metric(semconv.PERFORMANCE + name, unit, description, keys)
     for name, unit, description, keys in (
-        ("specificity", _RATIO, "share of the negative rows that were predicted as negative", AVERAGED),
+        ("specificity", _RATIO, "share of the rows of other classes that were not predicted as the class", AVERAGED),
         ("balanced_accuracy", _RATIO, "mean of recall and specificity, or of the recalls of all classes", _KEYS),
         ("mcc", _RATIO, "Matthews' correlation coefficient of predictions and labels, from -1 to 1", _KEYS),
         ("average_precision", _RATIO, "area under the curve of precision and recall, as a sum of steps", AVERAGED),
@@ -221,19 +221,20 @@ def pinball(errors: F64, quantile: float) -> F64:
     return (quantile * under + (1.0 - quantile) * over) / np.where(count > ROUNDING, count, np.nan)
 
 
-def average_precision(hits: F64, edges: F64) -> F64:
+def average_precision(hits: F64, edges: F64, single: Mask | None = None) -> F64:
     """Return the average precision ``[G]`` from fine bins ``[G, 2, B]`` of negative and positive rows.
 
-    Rows of a bin of one value are ties: their precision is that at the end of the bin. Others lie evenly: theirs is the
-    mean of the precision at both ends. NaN if the order of rows within bins can change the figure by more than
-    :data:`PRECISION_TOLERANCE`, or without positive rows.
+    Rows of a bin of one value are ties: their precision is that at the end of the bin. Such bins are ``single``
+    ``[B]``, or else those that are as narrow. Rows of others lie evenly: theirs is the mean of the precision at both
+    ends. NaN if the order of rows within bins can change the figure by more than :data:`PRECISION_TOLERANCE`, or
+    without positive rows.
 
     >>> hits = np.array([[[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]]])  # below one half, one half, above
     >>> average_precision(hits, np.array([0.5, np.nextafter(0.5, 1.0)])).round(4).tolist()
     [0.9167]
     """
     negative, positive = np.moveaxis(without_rounding(hits)[:, :, ::-1], 1, 0)
-    single = single_value_bins(edges, hits.shape[2])[::-1]
+    single = (single_value_bins(edges, hits.shape[2]) if single is None else single)[::-1]
     found, passed = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = positive / positive.sum(axis=1, keepdims=True)

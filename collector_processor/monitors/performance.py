@@ -274,10 +274,11 @@ def _has_two_classes(by_class: F64, positive: int | None) -> Mask:
     return further <= FURTHER_CLASSES * rows.sum(axis=1)
 
 
-def roc_auc(hits: F64, edges: F64) -> F64:
+def roc_auc(hits: F64, edges: F64, single: Mask | None = None) -> F64:
     """Return the area under the ROC curve ``[G]`` from fine bins ``[G, 2, B]`` of negative and positive rows.
 
-    Rows in one bin count as ties, which is exact for bins of a single value. NaN if other bins hold enough pairs for
+    Rows in one bin count as ties, which is exact for bins of a single value: ``single`` ``[B]``, or else those that are
+    as narrow. NaN if other bins hold enough pairs for
     the area to be wrong by more than :data:`AUC_TOLERANCE`, or if a class has no rows.
 
     >>> hits = np.array([[[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]]])  # below one half, one half, above
@@ -288,7 +289,8 @@ def roc_auc(hits: F64, edges: F64) -> F64:
     pairs = negative.sum(axis=1) * positive.sum(axis=1)
     tied = negative * positive
     area = ((np.cumsum(negative, axis=1) - negative) * positive + tied / 2.0).sum(axis=1) / pairs
-    undecided = tied[:, ~single_value_bins(edges, hits.shape[2])].sum(axis=1) / 2.0 / pairs
+    single = single_value_bins(edges, hits.shape[2]) if single is None else single
+    undecided = tied[:, ~single].sum(axis=1) / 2.0 / pairs
     return np.where(undecided <= AUC_TOLERANCE, area, np.nan)
 
 

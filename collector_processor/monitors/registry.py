@@ -12,6 +12,7 @@ from collector_processor.monitors.attributions import AttributionMonitor
 from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
 from collector_processor.monitors.causes import CauseMonitor
 from collector_processor.monitors.certain_drop import CertainDropMonitor
+from collector_processor.monitors.class_ranking import ClassRankingMonitor
 from collector_processor.monitors.concept import ConceptMonitor
 from collector_processor.monitors.divergence import DivergenceMonitor
 from collector_processor.monitors.drift import DriftMonitor
@@ -44,6 +45,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     AlarmMonitor,
     PerformanceMonitor,
     FurtherPerformanceMonitor,
+    ClassRankingMonitor,
     IntervalMonitor,
     EstimatedPerformanceMonitor,
     EstimatedErrorMonitor,

@@ -32,7 +32,7 @@ from collector_processor.reference.scored_class import scored_class
 from collector_processor.reference.task import Outputs, positive_of, shown_positive, task_of
 from collector_processor.statistics.accumulate import accumulate, accumulate_column
 from collector_processor.statistics.compat import Compat
-from collector_processor.statistics.estimates import estimates, evaluate_evenly
+from collector_processor.statistics.estimates import class_curves, class_scores, estimates, evaluate_evenly
 from collector_processor.statistics.fits.cause_cells import CauseCells
 from collector_processor.statistics.groups import segment_column
 from collector_processor.statistics.labeled import LIMIT_WORDS, is_extreme
@@ -132,6 +132,7 @@ def build_reference(
         outcomes = replace(
             outcomes,
             estimates=estimates(schema, batch),
+            class_scores=None if (curves := class_curves(schema)) is None else class_scores(schema, curves, batch),
             cells=None if cells is None else cells.of(schema, batch),
             slices=reference_slices(schema, batch),
         )

@@ -33,6 +33,7 @@ class OutcomeBatch:
       row without, and k + 1 for one that stands for 2ᵏ.
     - ``traces`` uint64 ``[n, 4]``: the key and the trace of the predictions of a sample (:class:`.Reservoir`); 0 in the
       last word for a row without one.
+    - ``class_scores`` float64 ``[n, K]``: the scores of the classes of :class:`.ClassCurves`; NaN where unknown.
     """
 
     time_ns: I64
@@ -50,6 +51,7 @@ class OutcomeBatch:
     cells: I32 | None = None
     slices: NDArray[np.uint8] | None = None
     traces: U64 | None = None
+    class_scores: F64 | None = None
 
     def __len__(self) -> int:
         return len(self.time_ns)
@@ -72,6 +74,7 @@ class OutcomeBatch:
             None if self.cells is None else self.cells[rows],
             None if self.slices is None else self.slices[rows],
             None if self.traces is None else self.traces[rows],
+            None if self.class_scores is None else self.class_scores[rows],
         )
 
     def plus(self, other: OutcomeBatch) -> OutcomeBatch:
@@ -96,4 +99,5 @@ class OutcomeBatch:
             both(self.cells, other.cells),
             both(self.slices, other.slices),
             both(self.traces, other.traces),
+            both(self.class_scores, other.class_scores),
         )
