@@ -223,6 +223,7 @@ ALERT_SERIES: Final = "ml.alert.series"
 ALERT_SUMMARY: Final = "ml.alert.summary"
 ALERT_BOARD: Final = "ml.alert.board"
 ALERT_TRACES: Final = "ml.alert.traces"
+ALERT_TRACE: Final = "ml.alert.trace"
 ALERT_RUNBOOK: Final = "ml.alert.runbook"
 ALERT_STARTED: Final = "ml.alert.started"
 

@@ -27,7 +27,8 @@ class AlertRule:
       a model count as one; ``threshold`` and ``clear`` are not used.
     - ``hold_ns``: how long a breach must last before the alert fires, in the event time of the windows.
     - ``min_rows``: windows of the model with fewer rows are not judged (``ml.window.rows`` without a segment).
-    - ``board``, ``traces``: links with ``{model}``, ``{version}``, ``{from}`` and ``{to}`` to be filled in.
+    - ``board``, ``traces``, ``trace``: links with ``{model}``, ``{version}``, ``{from}`` and ``{to}`` to be filled in;
+      in ``trace``, ``{trace}`` is the id of the trace of a prediction that the alert is about.
     - ``once_above``: a series is judged only after its value has been above this once; None: always.
     """
 
@@ -48,6 +49,7 @@ class AlertRule:
     once_above: float | None = None
     board: str = ""
     traces: str = ""
+    trace: str = ""
 
     def breached(self, value: float) -> bool:
         """Return whether a value is beyond the threshold.

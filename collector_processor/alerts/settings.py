@@ -97,12 +97,22 @@ class LinkSettings(Settings):
     )
     board: str = Field(default="", description="URL of a dashboard of one model")
     traces: str = Field(default="", description="URL of a search for traces of the model")
+    trace: str = Field(
+        default="", description="URL of one trace; `{trace}` is the id of one of a prediction that the alert is about"
+    )
 
-    @field_validator("runbooks", "board", "traces")
+    @field_validator("runbooks", "board", "traces", "trace")
     @classmethod
     def _is_a_link(cls, value: str) -> str:
         if value and not value.startswith(("https://", "http://")):
             raise ValueError(f"must be a URL that begins with https:// or http://, not {value!r}")
+        return value
+
+    @field_validator("trace")
+    @classmethod
+    def _names_a_trace(cls, value: str) -> str:
+        if value and "{trace}" not in value:
+            raise ValueError(f"must have {{trace}} where the trace id belongs, not {value!r}")
         return value
 
     def of(self, rule: AlertRule) -> AlertRule:
@@ -110,7 +120,7 @@ class LinkSettings(Settings):
         runbook = rule.runbook
         if self.runbooks and runbook and "://" not in runbook:
             runbook = f"{self.runbooks.rstrip('/')}/{runbook}"
-        return replace(rule, runbook=runbook, board=self.board, traces=self.traces)
+        return replace(rule, runbook=runbook, board=self.board, traces=self.traces, trace=self.trace)
 
 
 class Alerts(Settings):

@@ -144,12 +144,15 @@ def links(notice: Notice) -> Iterator[tuple[str, str]]:
     [('Board', 'https://g.example/d/x?var-model=a%20b&to=60000')]
     """
     values = {
+        "{trace}": next((offender.trace for offender in notice.offenders if offender.trace), ""),
         "{model}": quote(notice.model.name, safe=""),
         "{version}": quote(notice.model.version, safe=""),
         "{from}": str(max(notice.window_ns - LINK_NS, 0) // 10**6),
         "{to}": str(max(notice.window_ns, 0) // 10**6),
     }
-    for name, template in (("Board", notice.rule.board), ("Traces", notice.rule.traces)):
+    rule = notice.rule
+    one = rule.trace if values["{trace}"] else ""
+    for name, template in (("Board", rule.board), ("Traces", rule.traces), ("Trace", one)):
         if template:
             for key, value in values.items():
                 template = template.replace(key, value)

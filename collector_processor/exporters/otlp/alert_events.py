@@ -124,7 +124,7 @@ def _attributes(notice: Notice) -> Sequence[KeyValue]:
         pairs.append(_text(semconv.MODEL_VERSION, model.version))
     if rule.runbook:
         pairs.append(_text(semconv.ALERT_RUNBOOK, rule.runbook))
-    keys = {"Board": semconv.ALERT_BOARD, "Traces": semconv.ALERT_TRACES}
+    keys = {"Board": semconv.ALERT_BOARD, "Traces": semconv.ALERT_TRACES, "Trace": semconv.ALERT_TRACE}
     pairs += [_text(keys[name], url) for name, url in links(notice)]
     if notice.offenders:
         pairs.append(KeyValue(key=semconv.ALERT_VALUE, value=AnyValue(double_value=notice.value)))

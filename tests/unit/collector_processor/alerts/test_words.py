@@ -14,7 +14,7 @@ from collector_processor.alerts.kept import engine_state, restore_engine
 from collector_processor.alerts.notice import Notice
 from collector_processor.alerts.rules import AlertRule
 from collector_processor.alerts.settings import Alerts
-from collector_processor.alerts.text import LINE_LENGTH, body, title
+from collector_processor.alerts.text import LINE_LENGTH, body, links, title
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.monitors.base import Exemplar
 from collector_processor.monitors.drift import DriftMonitor, DriftSettings, LeastRows
@@ -102,16 +102,34 @@ def test_names_from_the_network_stay_on_one_bounded_line(name):
 
 
 def test_links_are_absolute_and_name_the_model_and_the_time():
-    links = {
+    urls = {
         "runbooks": "https://docs.example/otel-ml/",
         "board": "https://grafana.example/d/model?var-model={model}&from={from}&to={to}",
         "traces": "https://tempo.example/search?q={model}",
     }
-    alerts = Alerts.model_validate({"links": links, "rules": {"feature_drift": {}}})
+    alerts = Alerts.model_validate({"links": urls, "rules": {"feature_drift": {}}})
     lines = body(notices(batch(0), batch(1, country="XK", shift=0.6), alerts)["feature_drift"]).splitlines()
     assert "What to do: https://docs.example/otel-ml/docs/runbooks/feature_drift.md" in lines
     assert "Board: https://grafana.example/d/model?var-model=fraud&from=0&to=660000" in lines
     assert "Traces: https://tempo.example/search?q=fraud" in lines
+
+
+def test_an_alert_links_to_the_trace_of_a_prediction_if_it_has_one() -> None:
+    settings = Alerts.model_validate({"links": {"trace": "https://jaeger.example/trace/{trace}?model={model}"}})
+    bench = Bench(settings.links.of(DRIFT))
+    first, second = (item(0.5, BEGIN + MINUTE, ("ml.feature.name", name)) for name in ("age", "country"))
+    exemplar = Exemplar("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    [notice] = bench.after(MINUTE, first, replace(second, exemplars=(exemplar,)))
+    link = "https://jaeger.example/trace/0af7651916cd43dd8448eb211c80319c?model=fraud"
+    assert dict(links(notice)) == {"Trace": link}
+    assert f"Trace: {link}" in body(notice).splitlines()
+    [notice] = Bench(settings.links.of(DRIFT)).after(MINUTE, first)
+    assert dict(links(notice)) == {}
+
+
+def test_a_link_to_a_trace_has_a_place_for_it() -> None:
+    with pytest.raises(ValueError, match=r"must have \{trace\} where the trace id belongs, not 'https://jaeger'"):
+        Alerts.model_validate({"links": {"trace": "https://jaeger"}})
 
 
 def test_a_link_that_is_no_url_is_refused():
@@ -125,6 +143,7 @@ def test_an_alert_names_the_trace_of_a_prediction_that_it_is_about() -> None:
     [notice] = bench.after(MINUTE, replace(item(0.5, BEGIN + MINUTE), exemplars=exemplars))
     assert f"(for example trace {trace})" in body(notice)
     assert trace not in title(notice)
+    assert not any(name == "Trace" for name, _ in links(notice))
     state = json.loads(json.dumps(engine_state(bench.engine)))
     assert trace not in json.dumps(state)
 
