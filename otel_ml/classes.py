@@ -6,15 +6,20 @@ The emitter and the processor both use this rule, for predictions, labels, score
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Final
+from unicodedata import normalize
 
 NO_CLASS: Final = frozenset({"", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "NaT"})
 """Texts that programs write for a value that is missing. ``none`` and ``NA`` may be classes."""
 _TRUTH: Final = {"true": "1", "false": "0"}
 _NUMBER: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]*(?:e[+-][0-9]{2})?)?", re.ASCII | re.IGNORECASE)
 """Whole numbers, perhaps with a fraction. Leading zeros (``007``) are part of a code, and ``2e5`` may be one."""
+_ANY_NUMBER: Final = re.compile(
+    r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:e[+-]?[0-9]{1,3})?", re.A | re.I
+)
+_EXACT: Final = Context(prec=100)
 _LARGEST: Final = 2**63
 
 
@@ -41,6 +46,23 @@ def canonical_class(text: str) -> str:
     number = Decimal(text)
     whole = int(number)
     return str(whole) if number == whole and abs(whole) < _LARGEST else text
+
+
+@lru_cache(maxsize=8192)
+def folded_class(text: str) -> str:
+    """Return what a class has in common with its other spellings: those in other case, Unicode form or number form.
+
+    They may still be different classes, so this only finds which of the known classes a text may mean.
+
+    >>> folded_class("YES") == folded_class("yes"), folded_class("1e+16") == folded_class("10000000000000000")
+    (True, True)
+    >>> folded_class("007") == folded_class("7.0"), folded_class("1,5") == folded_class("1.5")
+    (True, False)
+    """
+    if _ANY_NUMBER.fullmatch(text):
+        number = Decimal(text)
+        return str(number.normalize(_EXACT)) if number else "0"
+    return normalize("NFC", normalize("NFC", text).casefold())
 
 
 def spellings(canonical: str) -> tuple[str, ...]:

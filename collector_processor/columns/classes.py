@@ -5,13 +5,17 @@ This comes after decoding, so it is the same for every decoder, form and languag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from collector_processor.columns.batch import F64, Column, LabelBatch, PredictionBatch
-from otel_ml.classes import canonical_class
+from otel_ml.classes import canonical_class, folded_class
+
+_NAMED: Final = 5
+"""Classes that a sentence names."""
 
 
 def class_column(column: Column | None) -> Column | None:
@@ -53,6 +57,55 @@ def canonical_labels(batch: LabelBatch) -> tuple[LabelBatch, int]:
     if labeled.all():
         return batch, 0
     return batch.take(labeled), int(np.count_nonzero(~labeled))
+
+
+def spelled_otherwise(names: Iterable[str], known: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the known classes that each unknown name may mean: those that only another spelling keeps apart.
+
+    >>> spelled_otherwise(["YES", "no", "maybe"], ["yes", "no"])
+    {'YES': ('yes',)}
+    >>> spelled_otherwise(["YES"], ["yes", "Yes"])
+    {'YES': ('yes', 'Yes')}
+    """
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return {}
+    folded: dict[str, list[str]] = {}
+    for name in known:
+        folded.setdefault(folded_class(name), []).append(name)
+    meant = {name: tuple(folded.get(folded_class(name), ())) for name in unknown}
+    return {name: classes for name, classes in meant.items() if classes}
+
+
+def respelled_column(column: Column, meant: Mapping[str, tuple[str, ...]]) -> Column:
+    """Return the column with names as the one class that they mean; a missing cell where that is not clear.
+
+    >>> column = respelled_column(Column(None, np.array([0, 1], np.int32), ("YES", "yes")), {"YES": ("yes",)})
+    >>> column.codes.tolist(), column.categories
+    ([0, 0], ('yes',))
+    """
+    if column.codes is None or meant.keys().isdisjoint(column.categories):
+        return column
+    names = [classes[0] if len(classes) == 1 else "" for classes in (meant.get(x, (x,)) for x in column.categories)]
+    index: dict[str, int] = {}
+    position = [index.setdefault(name, len(index)) if name else -1 for name in names]
+    return Column(column.numbers, np.array([*position, -1], np.int32)[column.codes], tuple(index))
+
+
+def spelling_words(meant: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[bool, str]]:
+    """Yield sentences about labels with another spelling: whether they count, and what they mean."""
+    one = [f"{name!r} as {classes[0]!r}" for name, classes in sorted(meant.items()) if len(classes) == 1]
+    several = {name: classes for name, classes in sorted(meant.items()) if len(classes) > 1}
+    if one:
+        yield True, f"labels spell classes otherwise than predictions; they count as these: {_some(one)}"
+    if several:
+        words = [f"{name!r} may be {' or '.join(map(repr, classes))}" for name, classes in several.items()]
+        yield False, f"labels that may mean several classes are left out: {_some(words)}"
+
+
+def _some(words: list[str]) -> str:
+    more = len(words) - _NAMED
+    return ", ".join(words[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _scores(scores: Mapping[str, F64]) -> Mapping[str, F64]:

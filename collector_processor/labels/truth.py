@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, I64, Column, LabelBatch, Mask
+from collector_processor.columns.classes import respelled_column
 from collector_processor.statistics.classes import class_codes, known_classes
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
@@ -59,13 +60,13 @@ def truth(schema: Schema, labels: LabelBatch) -> Truth:
 
     Classification takes a class; a number counts as the class of its text if it is an integer. Regression takes a
     value; a class counts if its text is a finite number. Unknown classes are appended to ``schema.classes`` while its
-    limit allows.
+    limit allows; those that only spell a known one otherwise (``schema.meant``) count as that.
     """
     if schema.task == "regression":
         return Truth(values=_values(labels))
     cell = label_cells(labels)
-    texts = class_codes(schema.classes, Column(None, cell.codes, cell.categories))
-    numbers = class_codes(schema.classes, as_texts(Column(cell.numbers)))
+    texts = class_codes(schema.classes, respelled_column(Column(None, cell.codes, cell.categories), schema.meant))
+    numbers = class_codes(schema.classes, respelled_column(as_texts(Column(cell.numbers)), schema.meant))
     return Truth(labels=np.where(known_classes(texts), texts, numbers).astype(np.int32))
 
 
@@ -93,14 +94,15 @@ def label_cells(labels: LabelBatch) -> LabelCells:
 def _values(labels: LabelBatch) -> F64:
     """Return each label as a number ``[n]``: its value, else its class parsed as a number; NaN if that fails."""
     cell = label_cells(labels)
-    read = np.array([*map(_number, cell.categories), math.nan])  # the last is for code −1
+    read = np.array([*map(number_of, cell.categories), math.nan])  # the last is for code −1
     numbers = np.where(cell.codes >= 0, read[cell.codes], cell.numbers)
     if labels.values is None:
         return numbers
     return np.where(np.isfinite(labels.values), labels.values, numbers)
 
 
-def _number(text: str) -> float:
+def number_of(text: str) -> float:
+    """Return the finite number that a text is; NaN for any other text."""
     try:
         number = float(text)
     except ValueError:

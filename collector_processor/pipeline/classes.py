@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.estimated_performance import WITHOUT, share_without
 from collector_processor.monitors.performance import DROP, PerformanceMonitor, undecided_labels
 from collector_processor.own.telemetry import Telemetry
+from collector_processor.pipeline.label_words import renamed, respell
 from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch
 from collector_processor.reference.scored_class import Shown, shown_by, turned
 from collector_processor.reference.task import is_conventional, listed, opposite, positive_among, shown_positive
@@ -44,13 +46,17 @@ def understood(
     if schema.task == "regression":
         return batch
     names = (*(() if batch.prediction is None else batch.prediction.categories), *batch.scores)
+    before = len(model.predicted)
     _remember(model.predicted, names)
+    if len(model.predicted) > before or not model.spelled:
+        model.spelled = True
+        respell(model, watch, islice(labeled(), MAX_NAMES), watch.telemetry)
     if schema.task != _BINARY:
         return batch
     shown = shown_by(batch)
     if not schema.positive_class or model.tentative:
         sent = batch.positive_class or shown_positive(shown.scored, _names(model, watch))
-        decide(model, watch, labeled(), sent)
+        decide(model, watch, renamed(dict.fromkeys(labeled(), 1), schema.meant), sent)
     _check_scores(model, schema, batch.positive_class, shown)
     sent, positive = batch.positive_class, schema.positive_class
     about_other = bool(sent and positive) and sent != positive

@@ -34,6 +34,10 @@ Misfit = Literal[
     "feature_type",
     "score_range",
     "extreme_numbers",
+    "extreme_labels",
+    "label_values",
+    "label_spelling",
+    "label_ambiguous",
 ]
 USUALLY: Final = 0.9
 """Share of a reference's rows that must have an output, whichever it is."""

@@ -34,6 +34,7 @@ from collector_processor.pipeline.classes import (
 )
 from collector_processor.pipeline.few_rows import FEW_REFERENCE_ROWS
 from collector_processor.pipeline.gather import gather
+from collector_processor.pipeline.label_words import check_cells, renamed, respell
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin, learner_of
 from collector_processor.reference.learn import Learner
@@ -324,9 +325,14 @@ class Pipeline:
                 versions[key] = watch
         classified = {key: watch for key, watch in versions.items() if watch.windows.schema.task != "regression"}
         names = label_names(batch) if classified else {}
+        for key, watch in versions.items():
+            check_cells(self.models[key], watch, batch, self.telemetry)
         for key, watch in classified.items():
-            decide(self.models[key], watch, names)
-            check_labels(self.models[key], watch, names, self.telemetry)
+            model = self.models[key]
+            respell(model, watch, names, self.telemetry)
+            meant = renamed(names, watch.windows.schema.meant)
+            decide(model, watch, meant)
+            check_labels(model, watch, meant, self.telemetry)
         schemas = {key: watch.windows.schema for key, watch in versions.items()}
         not_before = {key: watch.windows.not_before_ns for key, watch in versions.items()}
         for key, outcomes in self.join.labels(batch, schemas, not_before, awaited=learning):

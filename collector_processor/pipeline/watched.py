@@ -156,6 +156,8 @@ class Model:
     labeled: dict[str, None] = field(default_factory=dict[str, None])
     unmatched: dict[str, None] = field(default_factory=dict[str, None])
     """Classes that only labels had."""
+    spelled: bool = False
+    """Whether it is known what the labels that wait mean by their spelling."""
     tentative: bool = False
     """Whether the positive class is the opposite of the only class that came."""
 
@@ -164,7 +166,7 @@ class Model:
         self.learner, self.watch = learner_of(config), None
         for known in (self.problems, self.logged, self.predicted, self.labeled, self.unmatched):
             known.clear()
-        self.tentative = False
+        self.tentative = self.spelled = False
 
     def report(self, kind: str, message: str, *arguments: object) -> None:
         """Log the first problem of a kind, and keep it in the model's state; counters show how many there were."""

@@ -10,7 +10,13 @@ from typing import Final
 import numpy as np
 
 from collector_processor.columns.batch import F64, Column, Mask, PredictionBatch
-from collector_processor.columns.classes import canonical_predictions, class_column
+from collector_processor.columns.classes import (
+    canonical_predictions,
+    class_column,
+    respelled_column,
+    spelled_otherwise,
+    spelling_words,
+)
 from collector_processor.reference.binning import Progress, padded, ranged, with_corners
 from collector_processor.reference.columns import (
     Kinds,
@@ -39,6 +45,7 @@ from collector_processor.statistics.labeled import LIMIT_WORDS, is_extreme
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Categories, Schema
+from collector_processor.statistics.texts import as_texts
 from otel_ml.classes import canonical_class
 from otel_ml.config import DEFAULT_MAX_FEATURES
 from otel_ml.semconv import Task
@@ -92,6 +99,7 @@ def build_reference(
     """
     batch, positive_class = canonical_predictions(batch), canonical_class(positive_class)
     labels, kinds = Labels(class_column(label_classes), label_values), Kinds(numeric, categorical)
+    labels, notes = _spelled_as_predicted(batch, labels)
     check_rows(model_name, batch, labels)
     if strict:
         check_names(model_name, batch, kinds, segments)
@@ -120,7 +128,7 @@ def build_reference(
         fits={} if others is None else {Compat: others},
     )
     outcomes = reference_outcomes(schema, batch, labels)
-    rows = FitRows(schema, batch, outcomes)
+    rows = FitRows(schema, batch, outcomes, notes)
     _note_extremes(rows)
     schema = fitted(rows, thorough=strict)
     evaluate_evenly(schema, batch, ESTIMATED_ROWS)
@@ -162,6 +170,20 @@ def task_and_classes(
     resolved = task_of(model_name, task, batch.task, outputs, strict)
     sent = batch.positive_class or shown_positive(scored_class(batch), classes)
     return resolved, *positive_of(model_name, resolved, positive_class, sent, classes, strict)
+
+
+def _spelled_as_predicted(batch: PredictionBatch, labels: Labels) -> tuple[Labels, list[str]]:
+    """Return the labels with classes as predictions spell them, and sentences about those that were spelled otherwise.
+
+    An integer and a text may be spellings of one class, too.
+    """
+    known = [*(() if batch.prediction is None else as_texts(batch.prediction).categories), *batch.scores]
+    if labels.classes is None or not known:
+        return labels, []
+    classes = as_texts(labels.classes)
+    meant = spelled_otherwise(classes.categories, known)
+    words = [text for _, text in spelling_words(meant)]
+    return (replace(labels, classes=respelled_column(classes, meant)) if meant else labels), words
 
 
 def _note_extremes(rows: FitRows) -> None:

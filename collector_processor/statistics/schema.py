@@ -155,6 +155,8 @@ class Schema:
     """What was fitted on the reference rows, by type; :meth:`fit` looks it up."""
     known: int = field(default=0, compare=False)
     """How many slots of ``categories`` the reference has; 0 in the reference's own schema, which has no others."""
+    meant: dict[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"], compare=False)
+    """The classes that labels mean by another spelling; of several, none is meant for sure."""
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
