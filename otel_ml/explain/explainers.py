@@ -20,6 +20,7 @@ Contributions: TypeAlias = Callable[[Any], Any]
 """From a table to φ ``[n, F + 1]`` or ``[n, C, F + 1]``, the last is the constant part."""
 
 _DEPTH: Final = 16
+_FUNCTION: Final = "pass a function that returns the attributions of one"
 _INSTALL: Final = "attributions of {} need the package shap: pip install 'otel-ml[shap]'"
 
 
@@ -49,12 +50,15 @@ class Explainer:
         self._names = tuple(names) if names is not None else _feature_names(model, final)
         self._as_frame = hasattr(model, "feature_names_in_") or hasattr(final, "feature_names_in_")
         self._as_is = _is_function(final)
+        self._mixed = hasattr(final, "get_cat_feature_indices")
         self._transform = steps.transform if steps is not None else None
         self._outer = self._names
         if steps is not None:
             self._names = _names_after(steps, self._names)
         self._contributions = _contributions(final, steps)
         classes = getattr(final, "classes_", None)
+        # A booster of a library, which cannot be fitted again, does not say how many classes it has.
+        self._outputs = len(classes) if classes is not None else 1 if hasattr(final, "fit") else None
         self._class = 1
         if positive is not None and classes is not None and len(classes) == 2:
             first = class_text(classes.tolist()[0] if hasattr(classes, "tolist") else classes[0])
@@ -62,9 +66,11 @@ class Explainer:
 
     def __call__(self, table: Any) -> Explanation:
         """Return the attributions of the rows of a table, or of one row."""
-        rows = table if self._as_is else _table(table, self._outer, self._as_frame)
+        rows = table if self._as_is else _table(table, self._outer, self._as_frame, self._mixed)
         found = np.asarray(self._contributions(rows if self._transform is None else self._transform(rows)), np.float64)
         if found.ndim == 3:
+            if self._outputs not in (None, found.shape[1]):
+                raise UnexplainedError(f"it has {found.shape[1]} outputs that are not classes; {_FUNCTION}")
             phi = found[:, self._class] if found.shape[1] == 2 else _likeliest(found)
         else:
             phi = found if self._class else -found
@@ -116,8 +122,9 @@ def _feature_names(model: Any, final: Any) -> tuple[str, ...] | None:
     names = getattr(final, "feature_names_", None) or getattr(final, "feature_names", None)
     if names is None and callable(getattr(final, "feature_name", None)):
         names = final.feature_name()
-    if not names or list(names) == [f"Column_{place}" for place in range(len(names))]:  # LightGBM's for an array
-        return None
+    for made in ("Column_{}", "{}"):  # LightGBM's and CatBoost's names of the columns of an array
+        if not names or list(names) == [made.format(place) for place in range(len(names))]:
+            return None
     return tuple(map(str, names))
 
 
@@ -128,20 +135,27 @@ def _names_after(steps: Any, names: tuple[str, ...] | None) -> tuple[str, ...] |
         return None
 
 
-def _table(table: Any, names: tuple[str, ...] | None, as_frame: bool) -> Any:
-    """Return rows as the model reads them: one row becomes a table of one, mappings become a frame or a matrix."""
+def _table(table: Any, names: tuple[str, ...] | None, as_frame: bool, mixed: bool = False) -> Any:
+    """Return rows as the model reads them: one row becomes a table of one, mappings become a frame or a matrix.
+
+    A ``mixed`` matrix has categories and numbers as they are.
+    """
     if isinstance(table, Mapping):
         table = {str(name): cells for name, cells in table.items()}
         columns = {name: _cells(table.get(name)) for name in names or table}
         pandas = sys.modules.get("pandas")
         if as_frame and pandas is not None:
             return pandas.DataFrame(columns)
+        if mixed:
+            cells = [[np.nan if cell is None else cell for cell in column] for column in columns.values()]
+            return np.array(cells, object).T
         return np.column_stack([np.array(cells, np.float64) for cells in columns.values()])
     if isinstance(table, (list, tuple)) and table and isinstance(table[0], Mapping):
-        return _table({name: [row.get(name) for row in table] for name in table[0]}, names, as_frame)
+        return _table({name: [row.get(name) for row in table] for name in table[0]}, names, as_frame, mixed)
+    kind = object if mixed and isinstance(table, (list, tuple)) else None
     if getattr(table, "ndim", None) == 1 or (isinstance(table, (list, tuple)) and table and np.ndim(table[0]) == 0):
-        return np.asarray(table).reshape(1, -1)
-    return np.asarray(table) if isinstance(table, (list, tuple)) else table
+        return np.asarray(table, kind).reshape(1, -1)
+    return np.asarray(table, kind) if isinstance(table, (list, tuple)) else table
 
 
 def _cells(cells: Any) -> Any:
@@ -191,11 +205,32 @@ def _xgboost(model: Any, _: Any) -> Contributions:
     return contributions
 
 
+_SEVERAL: Final = (
+    "MultiRMSE", "MultiRMSEWithMissingValues", "MultiLogloss", "MultiCrossEntropy", "MultiQuantile",
+    "RMSEWithUncertainty",
+)  # fmt: skip
+"""Losses of CatBoost whose models have several outputs that are not classes of one label."""
+
+
 def _catboost(model: Any, _: Any) -> Contributions:
     pool: Any = sys.modules["catboost"].Pool
-    return lambda table: model.get_feature_importance(
-        pool(table, cat_features=model.get_cat_feature_indices()), type="ShapValues", thread_count=1
-    )
+    how: Mapping[str, Any] = model.get_all_params() if model.is_fitted() else {}
+    loss, grown = str(how.get("loss_function", "")).partition(":")[0], how.get("grow_policy", "SymmetricTree")
+    if loss in _SEVERAL:
+        raise UnexplainedError(f"it has several outputs ({loss}); {_FUNCTION}")
+    if grown != "SymmetricTree":
+        raise UnexplainedError(f"CatBoost's attributions of {grown} trees do not add up to the prediction; {_FUNCTION}")
+    kinds = {
+        f"{kind}_features": getattr(model, f"get_{kind}_feature_indices")() for kind in ("cat", "text", "embedding")
+    }
+
+    def contributions(table: Any) -> Any:
+        # Categories are named by their place, and the columns of a frame may come in another order.
+        if set(model.feature_names_) <= set(getattr(table, "columns", ())):
+            table = table[model.feature_names_]
+        return model.get_feature_importance(pool(table, **kinds), type="ShapValues", thread_count=1)
+
+    return contributions
 
 
 def _sklearn(model: Any, steps: Any) -> Contributions:

@@ -173,3 +173,15 @@ def test_a_search_is_explained_by_its_best_model() -> None:
 def test_what_has_no_attributions_says_so() -> None:
     with pytest.raises(UnexplainedError, match="a KNeighborsClassifier has no attributions"):
         Explainer(KNeighborsClassifier())
+
+
+def test_a_model_of_several_values_is_refused() -> None:
+    """Two values are not two classes: the attributions of the second would be wrong for the first."""
+    both = np.column_stack([REGRESSED, -REGRESSED, TRUTH])
+    for count in (2, 3):
+        model = make_pipeline(StandardScaler(), Ridge()).fit(MATRIX, both[:, :count])
+        with pytest.raises(UnexplainedError, match=f"it has {count} outputs that are not classes"):
+            Explainer(model)(MATRIX[:5])
+    boosted = made("xgboost", "XGBRegressor", n_estimators=3).fit(MATRIX, both[:, :2])
+    with pytest.raises(UnexplainedError, match="it has 2 outputs"):
+        Explainer(boosted)(MATRIX[:5])
