@@ -7,10 +7,13 @@ from protocol import answer
 COLUMNS = ["SEX", "RAC1P", "employed", "prediction", "predicted_probability", "year"]
 
 
-def rows(_):
+def rows(question):
+    """Return these columns of all rows, and ``more`` columns."""
+    columns = [*COLUMNS, *question.get("more", ())]
     reference, analysis, labels = nannyml.load_us_census_ma_employment_data()
-    both = pd.concat([reference[COLUMNS], analysis.merge(labels, on="id")[COLUMNS]])
-    return {name: both[name].tolist() for name in COLUMNS}
+    both = pd.concat([reference[columns], analysis.merge(labels, on="id")[columns]])
+    return {name: both[name].tolist() for name in columns}
 
 
-answer(rows, ("nannyml",))
+if __name__ == "__main__":
+    answer(rows, ("nannyml",))
