@@ -6,10 +6,16 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from collector_processor.monitors.intervals import BAND
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Rate
+from collector_processor.statistics.fits.baseline import Figure
+from otel_ml import semconv
 
 ADAPTIVE: Final = "adaptive"
+NINETY_FIVE: Final = "95%"
+NANNYML: Final = 3.0
+"""Standard errors from an estimate to either end of NannyML's band."""
 
 
 class EstimateSettings(Settings):
@@ -19,6 +25,13 @@ class EstimateSettings(Settings):
         default=ADAPTIVE,
         description="how figures of performance are estimated. `adaptive`: from calibrated scores, corrected by trees "
         "that look at the features if the reference has them; `cbpe`: from calibrated scores alone",
+    )
+    band: Literal["95%", "nannyml"] = Field(
+        default=NINETY_FIVE,
+        description="range around an estimate, "
+        f"`{semconv.PERFORMANCE_LOWER}` and `{semconv.PERFORMANCE_UPPER}`. `95%`: where the figure of the labels will "
+        "lie with 95 %, the reference's own error included; `nannyml`: three standard errors of the window, as NannyML "
+        "has it",
     )
     false_alarms: Rate = Field(
         default="1 per year",
@@ -37,3 +50,16 @@ class EstimateSettings(Settings):
         description="rise of the expected absolute error of a regression, as a share of that of the reference, that "
         "counts as no harm",
     )
+
+    def margin(self, figure: Figure, rows: float, labeled: float) -> float:
+        """Return how far either end of the band is from an estimate over ``rows``; the reference has ``labeled`` ones.
+
+        >>> figure = Figure(0.5, 0.25, 0.0, 1.0)
+        >>> round(EstimateSettings(band="nannyml").margin(figure, 400.0, 1200.0), 4)
+        0.15
+        >>> round(EstimateSettings().margin(figure, 400.0, 1200.0), 4)  # that of 300 rows
+        0.1132
+        """
+        if self.band != NINETY_FIVE:
+            return NANNYML * figure.error(rows)
+        return BAND.z * figure.error(1.0 / (1.0 / rows + 1.0 / labeled)) if labeled > 0.0 else float("nan")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 import numpy as np
 
 from collector_processor.columns.batch import F64
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
+from collector_processor.monitors.estimate_settings import EstimateSettings
 from collector_processor.monitors.estimated_performance import (
     ESTIMATED_METRICS,
     LOWER_LIMIT,
     UPPER_LIMIT,
     known_groups,
+    labeled_rows,
     of_group,
 )
 from collector_processor.monitors.expected_ranking import ExpectedBins
@@ -46,8 +49,9 @@ class EstimatedClassesMonitor:
 
     A row is of each class with its calibrated probability, divided by the sum over the classes: accuracy, and the means
     over the classes of precision, recall, F1 and specificity, for all rows and each segment; ROC AUC of one class
-    beside all others; these figures of each class. Around the figures of all rows, the band of three standard errors,
-    and the limits that ten parts of the reference give. Equal to NannyML 0.13.1's.
+    beside all others; these figures of each class. Around the figures of all rows, the band in which the figure of the
+    labels will lie with 95 %, and the limits that ten parts of the reference give. Figures, limits, and the band of
+    three standard errors (``band: nannyml``) are equal to NannyML 0.13.1's.
 
     Left out: groups with fewer than ``min_labels`` rows, or with more than 1 % without an estimate.
     """
@@ -59,15 +63,16 @@ class EstimatedClassesMonitor:
     sections: ClassVar[Mapping[str, type[Settings]]] = {
         "performance": FurtherPerformanceSettings,
         WINDOW: LeastLabels,
+        "estimate": EstimateSettings,
     }
 
-    def __init__(self, settings: FurtherPerformanceSettings, least: LeastLabels) -> None:
+    def __init__(self, settings: FurtherPerformanceSettings, least: LeastLabels, estimate: EstimateSettings) -> None:
+        self._estimate = estimate
         self._most_classes = settings.classes
         self._least_rows = least.min_labels
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the estimated figures of all groups with enough rows."""
-        del reference
         fit = class_curves(window.schema)
         if fit is None:
             return []
@@ -84,11 +89,11 @@ class EstimatedClassesMonitor:
         figures |= {name: values.mean(keepdims=True) for name, values in ranked.items()}
         baseline = window.schema.fit(Baseline)
         known = {} if baseline is None else baseline.figures
-        found = [
-            item
-            for group in groups
-            for item in of_group(window, group, figures, known, float(rows[group]) * number / weight, MACRO)
-        ]
+        labeled = labeled_rows(reference)
+        found: list[Measurement] = []
+        for group in groups:
+            margin = partial(self._estimate.margin, rows=float(rows[group]) * number / weight, labeled=labeled)
+            found += of_group(window, group, figures, known, margin, MACRO)
         if groups[0] == 0:
             found += self._of_classes(window, fit, each | {name: values[None] for name, values in ranked.items()}, sums)
         return [item for item in found if np.isfinite(item.value)]

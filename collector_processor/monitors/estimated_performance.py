@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 import numpy as np
@@ -32,8 +33,6 @@ from otel_ml import semconv
 
 WITHOUT: Final = 0.01
 """Share of rows without an estimate from which on a group's figures are left out: they would be those of other rows."""
-BAND: Final = 3.0
-"""Standard errors from an estimate to either end of its band."""
 RANKING: Final = ("roc_auc", "average_precision")
 """The figures that the order of the scores decides."""
 _RATIO: Final = semconv.UNIT_RATIO
@@ -78,7 +77,8 @@ class EstimatedPerformanceMonitor:
     Each prediction counts as right with the probability that its calibrated score gives: accuracy, precision, recall,
     F1, specificity and the shares of the four outcomes, ROC AUC and average precision, for all rows and each segment.
     The latter two where the bins of the score decide them: to 1e-4, those of a segment to 1e-3. Around each, the band
-    of three standard errors, and the limits that ten parts of the reference give. Equal to NannyML 0.13.1's.
+    in which the figure of the labels will lie with 95 %, and the limits that ten parts of the reference give. Figures,
+    limits, and the band of three standard errors (``band: nannyml``) are equal to NannyML 0.13.1's.
 
     The assumption is that a score means what it meant in the reference: a changed population is seen, a changed world
     is not. Labels show that (``ml.concept.divergence``).
@@ -105,6 +105,7 @@ class EstimatedPerformanceMonitor:
     def __init__(self, least: LeastLabels, settings: EstimateSettings) -> None:
         self._least_rows = least.min_labels
         self._adaptive = settings.method == ADAPTIVE
+        self._settings = settings
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the estimated figures of all groups with enough rows."""
@@ -126,18 +127,21 @@ class EstimatedPerformanceMonitor:
             figures = confusion(by_class)
         ranked = ranking(window, reference, curve, None if moved is None else moved.by_score) if groups[0] == 0 else {}
         figures |= group_ranking(window, curve, weight, groups, ranked, adaptive=moved is not None)
-        rows = weight * rows_per_weight(window.pane)
+        rows, labeled = weight * rows_per_weight(window.pane), labeled_rows(reference)
         baseline = window.schema.fit(Baseline)
         usual = {} if baseline is None else baseline.figures
-        return [
-            each
-            for group in groups
-            for each in (
-                *of_group(window, group, figures, usual, float(rows[group])),
-                *(() if moved is None else _unsupported(window, group, moved)),
-            )
-            if np.isfinite(each.value)
-        ]
+        found: list[Measurement] = []
+        for group in groups:
+            margin = partial(self._settings.margin, rows=float(rows[group]), labeled=labeled)
+            found += of_group(window, group, figures, usual, margin)
+            if moved is not None:
+                found += _unsupported(window, group, moved)
+        return [each for each in found if np.isfinite(each.value)]
+
+
+def labeled_rows(reference: Reference) -> float:
+    """Return how many labeled rows a reference has; rows of a sample count as one each."""
+    return float(reference.pane.outcomes.labels[0]) * rows_per_weight(reference.pane)
 
 
 def known_groups(rows: F64, missing: F64, least: float) -> Mask:
@@ -264,12 +268,13 @@ def of_group(
     group: int,
     figures: Mapping[str, F64],
     known: Mapping[str, Figure],
-    rows: float,
+    margin_of: Callable[[Figure], float],
     average: Attributes = (),
 ) -> Iterator[Measurement]:
     """Yield the figures of a group, each with its band, and those of all rows with their limits.
 
-    All but the accuracy are of the positive class, or the ``average`` over the classes.
+    All but the accuracy are of the positive class, or the ``average`` over the classes. A band reaches as far from
+    a figure as ``margin_of`` it.
     """
     attributes = labeled_attributes(window.model, window.schema, group, semconv.SOURCE_ESTIMATED)
 
@@ -284,7 +289,7 @@ def of_group(
         figure, of_metric = known.get(name), (*of_classes, (semconv.PERFORMANCE_METRIC, name))
         if figure is None:
             continue
-        margin = BAND * figure.error(rows)
+        margin = margin_of(figure)
         yield point(LOWER, max(value - margin, 0.0), of_metric)
         yield point(UPPER, min(value + margin, 1.0), of_metric)
         if group == 0:

@@ -27,7 +27,7 @@ from verification.topic import Check, Findings, Progress, Table, Topic, largest
 
 ORACLE = Oracle("nannyml")
 MODEL = ModelKey("m", "1")
-MONITOR = EstimatedPerformanceMonitor(LeastLabels(), EstimateSettings())
+MONITOR = EstimatedPerformanceMonitor(LeastLabels(), EstimateSettings(band="nannyml"))
 LEAST = 50
 EVERY = 3
 """One row in this many is of the segment that is compared."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32, Column, ModelKey, PredictionBatch
+from collector_processor.monitors.estimate_settings import EstimateSettings
 from collector_processor.monitors.estimated_classes import FIGURES, EstimatedClassesMonitor
 from collector_processor.monitors.estimated_performance import ESTIMATED_METRICS
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings
@@ -51,7 +52,7 @@ def measured(reference: Reference, pane: Pane) -> dict[tuple[str, str], float]:
     """Return the figures of all classes, each with the ends of its band and limits."""
     names = {ESTIMATED_METRICS[name].name: (name, "value") for name in FIGURES}
     parts = {name: part for part, name in ENDS.items()}
-    monitor = EstimatedClassesMonitor(FurtherPerformanceSettings(), LeastLabels())
+    monitor = EstimatedClassesMonitor(FurtherPerformanceSettings(), LeastLabels(), EstimateSettings(band="nannyml"))
     found: dict[tuple[str, str], float] = {}
     for item in monitor.evaluate(Window(MODEL, 0, 1, reference.schema, pane), reference):
         attributes = dict(item.attributes)

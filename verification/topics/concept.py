@@ -64,8 +64,8 @@ class Rows:
     expected: F64
 
 
-def prepared(step: int) -> Rows:
-    """Return every ``step``-th flight, in a random order: a third trains, a third is the reference, a third streams."""
+def scored(step: int) -> tuple[pd.DataFrame, F64, Mask]:
+    """Return every ``step``-th flight, in a random order, its score, and whether it was late; a third trained."""
     table = flights.load_flights()
     known = table.arrival_delay.notna().to_numpy()
     features: pd.DataFrame = table.features[known].assign(
@@ -76,7 +76,13 @@ def prepared(step: int) -> Rows:
     third = len(features) // 3
     matrix = features[list(NUMERIC)].assign(**{name: pd.factorize(features[name])[0] for name in CATEGORICAL})
     model: Any = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=15, random_state=0)
-    score = model.fit(matrix[:third], late[:third]).predict_proba(matrix)[:, 1]
+    return features, model.fit(matrix[:third], late[:third]).predict_proba(matrix)[:, 1], late
+
+
+def prepared(step: int) -> Rows:
+    """Return every ``step``-th flight, in a random order: a third trains, a third is the reference, a third streams."""
+    features, score, late = scored(step)
+    third = len(features) // 3
     middle, last = slice(third, 2 * third), slice(2 * third, None)
     labels = Column(None, late[middle].astype(np.int32), (flights.ON_TIME, flights.DELAYED))
     reference = build_reference(

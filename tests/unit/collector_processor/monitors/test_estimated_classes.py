@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.labels.intake import pending_rows
 from collector_processor.monitors.divergence import DIVERGENCE, ERROR, DivergenceMonitor
+from collector_processor.monitors.estimate_settings import EstimateSettings
 from collector_processor.monitors.estimated_classes import EstimatedClassesMonitor
 from collector_processor.monitors.estimated_performance import share_without, without_estimate
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings
@@ -73,7 +74,9 @@ def pane_of(schema, *batches):
 
 def measured(reference, *batches, least=50, pane=None, classes=20):
     pane = pane_of(reference.schema, *batches) if pane is None else pane
-    monitor = EstimatedClassesMonitor(FurtherPerformanceSettings(classes=classes), LeastLabels(min_labels=least))
+    monitor = EstimatedClassesMonitor(
+        FurtherPerformanceSettings(classes=classes), LeastLabels(min_labels=least), EstimateSettings()
+    )
     return monitor.evaluate(Window(MODEL, 0, 60, reference.schema, pane), reference)
 
 

@@ -75,10 +75,10 @@ def pane_of(schema, *batches):
     return pane
 
 
-def measured(reference, *batches, least=50, pane=None, schema=None):
+def measured(reference, *batches, least=50, pane=None, schema=None, band="95%"):
     schema = schema or reference.schema
     pane = pane_of(schema, *batches) if pane is None else pane
-    return EstimatedPerformanceMonitor(LeastLabels(min_labels=least), EstimateSettings()).evaluate(
+    return EstimatedPerformanceMonitor(LeastLabels(min_labels=least), EstimateSettings(band=band)).evaluate(
         Window(MODEL, 0, 60, schema, pane), reference
     )
 
@@ -147,7 +147,7 @@ def test_bands_and_limits_are_those_of_nannyml():
     score, predicted, truth = rows_of(digits=2)
     reference = built(score, predicted, truth)
     window, decided, _ = rows_of(1, 1000, digits=2)
-    found = measured(reference, batch(window, decided))
+    found = measured(reference, batch(window, decided), band="nannyml")
     values, lower, upper = (
         figures(found),
         ends(found, semconv.PERFORMANCE_LOWER),
@@ -165,6 +165,19 @@ def test_bands_and_limits_are_those_of_nannyml():
         assert low[name] == pytest.approx(max(over.mean() - 3 * over.std(), 0), rel=0, abs=1e-9), name
         assert high[name] == pytest.approx(min(over.mean() + 3 * over.std(), 1), rel=0, abs=1e-9), name
     assert 0.0 < upper["average_precision"] - lower["average_precision"] < 0.2
+
+
+def test_the_band_of_95_percent_has_the_error_of_the_reference_too():
+    reference = built(*rows_of(digits=2))
+    window, decided, _ = rows_of(1, 1000, digits=2)
+    usual, theirs = (measured(reference, batch(window, decided), band=band) for band in ("95%", "nannyml"))
+    for name in ("accuracy", "roc_auc"):
+        value = figures(usual)[name]
+        for end in (semconv.PERFORMANCE_LOWER, semconv.PERFORMANCE_UPPER):
+            wide = ends(theirs, end)[name] - value
+            assert ends(usual, end)[name] - value == pytest.approx(
+                wide * 1.95996 / 3 * (1 + 1000 / 4000) ** 0.5, rel=1e-4
+            )
 
 
 def test_the_baseline_comes_back_from_a_profile():
