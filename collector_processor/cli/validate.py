@@ -74,7 +74,7 @@ def _unable(config: Config, references: Mapping[str, Reference]) -> Iterator[str
             if reason:
                 yield f"rule {rule.name} cannot fire for model '{name}': {reason}"
     learned = [rule.name for rule in config.alerts.resolved() if rule.measurement in DROPS]
-    if learned:
+    if learned and not (references and references.keys() >= config.monitor.models.keys()):
         labels = config.monitor.reference.labels
         when = f"for a model without a reference file, fires only after its first {labels} labels"
         yield f"rule {', '.join(learned)}: {when}"

@@ -87,7 +87,14 @@ def run_demo(duration_s: float, *, live: bool = True, port: int | None = None, f
         replay.start()
         stack.callback(replay.stop)
         chapters = _watch(replay, rest, ports, folder, console, live)
-        return _finish(replay, chapters, ports, folder, _described(trained), console, live)
+        code = _finish(replay, chapters, ports, folder, _described(trained), console, live)
+    # Windows that were open close when the service stops, and may raise alarms, too.
+    _write_report(folder, chapters, _alarms(folder, replay), _described(trained))
+    return code
+
+
+def _write_report(folder: Path, chapters: dict[str, Figures], alarms: list[Alarm], trained: str) -> None:
+    (folder / "report.md").write_text(report(chapters, alarms, trained), encoding="utf-8")
 
 
 def _prepare(training: Flights, folder: Path, console: Console) -> Trained:
@@ -189,7 +196,7 @@ def _finish(
     chapters[next(reversed(chapters), CHAPTERS[-1].name)] = read_figures(url)
     alarms = _alarms(folder, replay)
     (folder / "metrics.txt").write_text(requests.get(url, timeout=5).text, encoding="utf-8")
-    (folder / "report.md").write_text(report(chapters, alarms, trained), encoding="utf-8")
+    _write_report(folder, chapters, alarms, trained)
     console.print(year_table(chapters, alarms_by_chapter(alarms)))
     for line in spans_of(alarms):
         console.print(f"ALARM {line}")

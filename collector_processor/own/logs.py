@@ -18,6 +18,10 @@ _FLUSH_S: Final = 2.0
 """How long the end of the process waits for messages to be read."""
 
 
+READY: Final = "collector_processor.service.ready"
+"""Logger of the one line that comes at any level: that the service has started, and where it listens."""
+
+
 def log_to_stderr(level: str, who: str = "") -> None:
     """Set up logging for this process; ``who`` precedes each message."""
     try:
@@ -27,6 +31,7 @@ def log_to_stderr(level: str, who: str = "") -> None:
         handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)-7s %(name)s: {who}%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger(READY).setLevel(logging.INFO)
 
 
 def dropped_messages() -> int:

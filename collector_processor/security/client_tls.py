@@ -13,7 +13,7 @@ import grpc
 from pydantic import Field, model_validator
 
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Duration
+from collector_processor.settings.values import Duration, SecretPath
 
 TlsVersion = Literal["1.2", "1.3"]
 ONLY_HTTP: Final = "not supported for gRPC, whose library uses TLS 1.2 or 1.3 and always verifies certificates"
@@ -31,11 +31,11 @@ class ClientTls(Settings):
         default="", description="name that the certificate of the server must have, instead of the endpoint's host"
     )
     min_version: TlsVersion = Field(default="1.2", description="lowest version of TLS: 1.2 | 1.3 (HTTP only)")
-    ca_file: Path | None = Field(
+    ca_file: SecretPath | None = Field(
         default=None, description="CA of the server's certificate; default: those of the system"
     )
-    cert_file: Path | None = Field(default=None, description="client certificate, PEM")
-    key_file: Path | None = Field(default=None, description="client key, PEM, not encrypted")
+    cert_file: SecretPath | None = Field(default=None, description="client certificate, PEM")
+    key_file: SecretPath | None = Field(default=None, description="client key, PEM, not encrypted")
     reload_interval: Duration | None = Field(
         default=None, description="how often to check whether the files have changed; default: only at start"
     )

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from collector_processor.security.credentials import Watched
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Duration
+from collector_processor.settings.values import Duration, SecretPath
 
 HANDSHAKE_TIMEOUT_S: Final = 20.0
 """How long a client may take for its part of the handshake (gRPC; asyncio allows a minute)."""
@@ -32,9 +32,9 @@ _Contents: TypeAlias = tuple[tuple[bytes, bytes], "bytes | None"]
 class ServerTls(Settings):
     """TLS of a receiver."""
 
-    cert_file: Path = Field(description="certificate chain, PEM")
-    key_file: Path = Field(description="private key, PEM, not encrypted")
-    client_ca_file: Path | None = Field(
+    cert_file: SecretPath = Field(description="certificate chain, PEM")
+    key_file: SecretPath = Field(description="private key, PEM, not encrypted")
+    client_ca_file: SecretPath | None = Field(
         default=None, description="CA that must have signed client certificates (mutual TLS)"
     )
     min_version: TlsVersion = Field(default="1.2", description="lowest version of TLS: 1.2 | 1.3 (HTTP only)")

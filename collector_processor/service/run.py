@@ -24,7 +24,7 @@ from collector_processor.config import Config
 from collector_processor.decode import DecodeLimits, decode
 from collector_processor.exporters.base import Listening
 from collector_processor.journal.memory import MemoryJournal
-from collector_processor.own.logs import dropped_messages
+from collector_processor.own.logs import READY, dropped_messages
 from collector_processor.own.memory import default_limit_bytes, keep_freed
 from collector_processor.own.survive import in_thread, survived
 from collector_processor.own.telemetry import Telemetry
@@ -301,7 +301,7 @@ async def _run(
     loop.add_signal_handler(signal.SIGHUP, Reloading(service.reload, read, service.telemetry).request)
     if not await _started(service, stop):
         return 1
-    _log.info("ready: %s", ", ".join(starmap(_shown, service.addresses())))
+    logging.getLogger(READY).info("ready: %s", ", ".join(starmap(_shown, service.addresses())))
     for path in config.unused:
         _log.warning("%s is configured, but no pipeline uses it", path)
     for notice in (*contradictions(config, service.pipeline.references), *exposures(config)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from otel_ml.classes import canonical_class
 
 BASE: Final = "base"
 """Key of the configuration file's folder in a validation's context."""
+_log = logging.getLogger(__name__)
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _ANY: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared, not listened on
 _SOCKET: Final = "unix://"
@@ -288,8 +290,24 @@ def beside_file(path: Path, info: ValidationInfo) -> Path:
     return path if base is None else base / path
 
 
+def existing_beside_file(path: Path, info: ValidationInfo) -> Path:
+    """Return the path of a file that exists: beside the configuration file, else where version 0.1.0 looked for it."""
+    beside = beside_file(path, info)
+    if beside == path or beside.exists() or not path.exists():
+        return beside
+    _log.warning(
+        "%s is relative to the working directory; that is deprecated: give its path relative to the folder of the "
+        "configuration file, %s",
+        path,
+        beside.parent,
+    )
+    return path
+
+
 FilePath = Annotated[Path, AfterValidator(beside_file)]
 """A path; a relative path starts from the folder of the configuration file."""
+SecretPath = Annotated[Path, AfterValidator(existing_beside_file)]
+"""The path of a certificate, a key or tokens; a relative path starts from the folder of the configuration file."""
 Duration = Annotated[int, BeforeValidator(duration_ns)]
 """Nanoseconds, written as a duration."""
 Bytes = Annotated[int, BeforeValidator(size_bytes)]

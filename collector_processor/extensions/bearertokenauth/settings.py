@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 
 from collector_processor.security.credentials import WHAT_FITS, Tokens, is_token
 from collector_processor.settings.base import Settings
+from collector_processor.settings.values import SecretPath
 
 
 class BearerTokenSettings(Settings):
@@ -17,7 +17,9 @@ class BearerTokenSettings(Settings):
     scheme: str = Field(default="Bearer", pattern=r"^[A-Za-z][A-Za-z0-9._~+-]*$", description="word before the token")
     token: SecretStr | None = Field(default=None, description="a token; never printed")
     tokens: tuple[SecretStr, ...] = Field(default=(), max_length=100, description="several tokens; never printed")
-    filename: Path | None = Field(default=None, description="file with one token per line; reloaded when it changes")
+    filename: SecretPath | None = Field(
+        default=None, description="file with one token per line; reloaded when it changes"
+    )
 
     @property
     def fixed(self) -> tuple[str, ...]:

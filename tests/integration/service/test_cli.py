@@ -538,3 +538,21 @@ def test_verify_names_a_profile_that_is_none(tmp_path, capsys):
     path.write_text("{")
     assert main(["verify", "--reference", str(path)]) == 2
     assert "bad.json: not JSON" in capsys.readouterr().err
+
+
+def test_validate_says_nothing_of_models_without_a_reference_where_each_has_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.csv").write_text("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(200)))
+    build = ["reference", "build", str(tmp_path / "m.csv"), "--model", "m", "--out", str(tmp_path / "m.json")]
+    assert main([*build, "--prediction", "y", "--label", "y"]) == 0
+    traces, metrics = "receivers: [otlp], exporters: [ml_monitor]", "receivers: [ml_monitor], exporters: [prometheus]"
+    for others, learned in (("", False), (", n: { task: regression }", True)):
+        (tmp_path / "c.yaml").write_text(
+            f"receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}\nexporters: {{ prometheus: }}\n"
+            f"connectors: {{ ml_monitor: {{ models: {{ m: {{ reference: m.json }}{others} }} }} }}\n"
+            f"service: {{ pipelines: {{ traces: {{ {traces} }}, metrics: {{ {metrics} }} }} }}\n"
+        )
+        capsys.readouterr()
+        assert main(["validate", str(tmp_path / "c.yaml")]) == 0
+        assert ("without a reference file" in capsys.readouterr().out) == learned

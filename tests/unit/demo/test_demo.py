@@ -10,9 +10,10 @@ from itertools import pairwise
 
 import pandas as pd
 
-from collector_processor.demo import figures, flights
+from collector_processor.demo import figures, flights, run
 from collector_processor.demo.flights import DELAYED, load_flights, scored_table, train
 from collector_processor.demo.processes import DEFAULT_PORT, choose_ports
+from collector_processor.demo.replay import Progress
 from collector_processor.demo.story import CHAPTERS, Alarm, alarms_by_chapter, chapter_of, read_alarms, spans_of
 from collector_processor.generate.catalog import Catalog
 from otel_ml.frameworks.sklearn.estimators import layers
@@ -117,3 +118,40 @@ def test_the_figures_that_the_demo_reads_are_among_those_that_the_service_export
     labels = {label for series in catalog for label in series.labels}
     read = set(re.findall(r'"(ml_[a-z0-9_]*[a-z0-9])"', inspect.getsource(figures))) - labels
     assert {*read, *figures._CAUSES} <= exported
+
+
+def test_the_report_has_the_alarms_of_windows_that_close_when_the_service_stops(tmp_path, monkeypatch) -> None:
+    (tmp_path / "alerts.log").write_text(LOG)
+
+    class Played:
+        def __init__(self, *_: object) -> None:
+            self.progress = Progress()
+            self.progress.departures.extend(pd.date_range("2013-04-01", "2013-12-31"))
+            self.progress.answered_s.extend(day.timestamp() for day in self.progress.departures)
+            self.start = self.stop = lambda: None
+
+    @contextlib.contextmanager
+    def service(folder, _):
+        yield
+        with (folder / "alerts.log").open("a") as log:
+            log.write(LOG.splitlines()[-2].replace("worse", "worse still").replace("10-04", "12-24") + "\n")
+            log.write(LOG.splitlines()[-1].replace("performance_drop", "at_the_stop") + "\n")
+
+    def finish(replay, chapters, _, folder, trained, *__):
+        run._write_report(folder, chapters, run._alarms(folder, replay), trained)
+        return 0
+
+    for name, replaced in {
+        "service": service,
+        "serving_app": lambda *_: contextlib.nullcontext(),
+        "load_flights": lambda: some_flights(("2013-02-01", "JFK", 0.0), ("2013-05-01", "JFK", 0.0)),
+        "stage": lambda rest: rest,
+        "_prepare": lambda *_: None,
+        "_described": lambda _: "trained",
+        "_watch": lambda *_: {},
+        "_finish": finish,
+        "Replay": Played,
+    }.items():
+        monkeypatch.setattr(run, name, replaced)
+    assert run.run_demo(60.0, live=False, folder=tmp_path) == 0
+    assert "at_the_stop" in (tmp_path / "report.md").read_text()

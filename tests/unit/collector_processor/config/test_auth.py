@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collector_processor.config import Config, ConfigError, parse_config
+from collector_processor.config import Config, ConfigError, load_config, parse_config
 from collector_processor.service.checks import check_setup, exposures
 
 SECRET = "s3cret-t0ken"
@@ -162,3 +162,37 @@ def test_certificates_of_the_services_own_address_are_read_before_the_start(tmp_
     text = WHOLE + ADMIN.format("localhost:8888", "bearertokenauth").replace("auth:", f"{tls}, auth:")
     with pytest.raises(ConfigError, match=r"service\.telemetry\.metrics\.tls: cannot read .*none\.pem"):
         check_setup(parse_config(text))
+
+
+def test_relative_paths_start_from_the_folder_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    text = changed(
+        ("{ insecure: true }", "{ ca_file: ca.pem }"),
+        (f"token: {SECRET}", "filename: tokens"),
+        ('"0.0.0.0:4317",', '"0.0.0.0:4317", tls: { cert_file: own.pem, key_file: own.key, client_ca_file: ca.pem },'),
+    )
+    (tmp_path / "otel-ml.yaml").write_text(text)
+    wrong = "\n".join(problems(load_config(tmp_path / "otel-ml.yaml")))
+    assert f"cannot use {tmp_path / 'ca.pem'}" in wrong
+    assert f"cannot read {tmp_path / 'tokens'}" in wrong
+    assert f"cannot read {tmp_path / 'own.pem'}" in wrong
+
+
+def test_a_file_that_is_only_in_the_working_directory_still_works_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "tokens").write_text("a-token\n")
+    monkeypatch.chdir(here)
+    (tmp_path / "otel-ml.yaml").write_text(changed((f"token: {SECRET}", "filename: tokens")))
+    check_setup(load_config(tmp_path / "otel-ml.yaml"))
+    assert f"relative to the folder of the configuration file, {tmp_path}" in caplog.text
+    (tmp_path / "tokens").write_text("a-token\n")
+    caplog.clear()
+    check_setup(load_config(tmp_path / "otel-ml.yaml"))
+    assert not caplog.records

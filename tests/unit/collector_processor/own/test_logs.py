@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 LOGGED = """
 import logging
-from collector_processor.own.logs import log_to_stderr
+from collector_processor.own.logs import READY, log_to_stderr
 
 log_to_stderr({level!r}, "worker 1: ")
 logging.getLogger("collector_processor.service.run").info("ready")
@@ -33,3 +35,11 @@ def test_each_message_is_a_line() -> None:
 
 def test_the_configured_level_holds() -> None:
     assert logged("error") == ["ERROR   other: worker 1: broken"]
+
+
+@pytest.mark.parametrize("level", ["warning", "error"])
+def test_where_the_service_listens_is_said_at_any_level(level: str) -> None:
+    code = LOGGED.format(level=level) + 'logging.getLogger(READY).info("ready: otlp :4317")\n'
+    line = [sys.executable, "-c", code]
+    written = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stderr
+    assert written.splitlines()[-1].endswith("worker 1: ready: otlp :4317")
