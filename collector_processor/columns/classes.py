@@ -97,7 +97,7 @@ def spelling_words(meant: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[bool,
     one = [f"{name!r} as {classes[0]!r}" for name, classes in sorted(meant.items()) if len(classes) == 1]
     several = {name: classes for name, classes in sorted(meant.items()) if len(classes) > 1}
     if one:
-        yield True, f"labels spell classes otherwise than predictions; they count as these: {_some(one)}"
+        yield True, f"labels spell classes differently from predictions; they count as these: {_some(one)}"
     if several:
         words = [f"{name!r} may be {' or '.join(map(repr, classes))}" for name, classes in several.items()]
         yield False, f"labels that may mean several classes are left out: {_some(words)}"
