@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 import numpy as np
-from scipy.special import ndtri
 
 from collector_processor.columns.batch import F64
 from collector_processor.monitors.attributes import SEGMENT_KEYS, group_attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
-from collector_processor.monitors.cause_words import cause_text, leaf_text
+from collector_processor.monitors.cause_words import cause_text
 from collector_processor.monitors.disde import TERMS, Split, joined_cells, split
 from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.monitors.performance import DROP_LABELS, ROUNDING, LeastLabels
+from collector_processor.monitors.world_cells import where_worse
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.fits.cause_cells import CauseCells
@@ -45,16 +45,13 @@ ERROR: Final = Metric(
     "standard error of a part, of independent rows",
     (*SEGMENT_KEYS, semconv.CAUSE_TERM),
 )
-_ALPHA: Final = 0.01
-"""Probability that chance alone names any segment or leaf."""
 
 
 class CauseMonitor:
     """The change of the mean error since the reference in three parts that add up to it.
 
     Of each segment, too. The rows that count are those whose labels came; the reference needs labels, or the first
-    labels that came after it. The words of ``ml.cause.concept`` name where the world differs: the segment and the leaf
-    in which the same cases turn out worst, if that is beyond chance (Bonferroni's correction).
+    labels that came after it. The words of ``ml.cause.concept`` name where the world differs: :mod:`.world_cells`.
 
     Source: T. Cai, H. Namkoong, S. Yadlowsky, Operations Research 2025 (arXiv 2303.02011); :mod:`.disde`.
     """
@@ -73,7 +70,7 @@ class CauseMonitor:
         for group, parts in found.items():
             attributes = group_attributes(window.model, window.schema, group)
             for term, metric, value, error in zip(TERMS, _TERM_METRICS, parts.terms, parts.errors, strict=True):
-                words = _where(window, reference, found) if term == "concept" and group == 0 else ""
+                words = where_worse(window, reference, found) if term == "concept" and group == 0 else ""
                 last = (*attributes, (semconv.CAUSE_TERM, term))
                 measurements += [
                     Measurement(metric.name, float(value), metric.unit, attributes, window.end_ns, words=words),
@@ -125,43 +122,3 @@ def cause_words(window: Window, reference: Reference, least: float, group: int) 
         return ""
     unit = window.schema.unit if window.schema.task == "regression" else ""
     return cause_text(concept=concept, value=value, change=change, unit=unit)
-
-
-def _where(window: Window, reference: Reference, found: Mapping[int, Split]) -> str:
-    """Return where the same cases turn out worst: a segment, and a leaf."""
-    return "; ".join((*_segment(window, found), *_leaf(window, reference)))
-
-
-def _segment(window: Window, found: Mapping[int, Split]) -> Iterator[str]:
-    segments = {group: parts for group, parts in found.items() if group}
-    worst = max(segments, key=lambda group: _certain(segments[group], len(segments)), default=0)
-    if worst and _certain(segments[worst], len(segments)) > 0.0:
-        (_, name), (_, value) = group_attributes(window.model, window.schema, worst)[2:]
-        yield f"{name[:40]} {value[:40]}: {segments[worst].terms[1]:+.3g}"
-
-
-def _certain(parts: Split, tried: int) -> float:
-    """Return the least concept term that chance allows for, if that many were tried."""
-    return float(parts.terms[1] + ndtri(_ALPHA / tried) * parts.errors[1])
-
-
-def _leaf(window: Window, reference: Reference) -> Iterator[str]:
-    fit = reference.schema.fit(CauseCells)
-    old, new = (each.pane.further[CauseSums].leaves for each in (reference, window))
-    if fit is None or not len(old) or not len(new) or fit.leaves < 3:
-        return
-    scales = rows_per_weight(reference.pane), rows_per_weight(window.pane)
-    parts = split(old[0], new[0], np.arange(fit.leaves), scales)
-    if parts is None:
-        return
-    counts = np.minimum(old[0, :, 0] * scales[0], new[0, :, 0] * scales[1])
-    tried = np.count_nonzero(counts >= _LEAST_OF_LEAF)
-    least = np.where(counts >= _LEAST_OF_LEAF, parts.moved + ndtri(_ALPHA / max(tried, 1)) * parts.moved_error, -np.inf)
-    worst = int(least.argmax())
-    if least[worst] > 0.0:
-        change = parts.moved[worst] / parts.shared[worst]
-        yield f"{leaf_text(fit, worst)}: {change:+.3g} in {parts.shared[worst]:.0%} of the rows"
-
-
-_LEAST_OF_LEAF: Final = 30.0
-"""Rows with which a leaf is judged."""
