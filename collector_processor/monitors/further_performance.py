@@ -6,7 +6,7 @@ All come from the sums that :mod:`.performance` reads, and follow the same rules
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from pydantic import Field
@@ -67,10 +67,11 @@ class FurtherPerformanceSettings(Settings):
     lift_at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         default=(0.1,), description="shares of the rows, those with the highest scores, of which the lift is reported"
     )
-    intervals: bool = Field(
+    intervals: bool | Literal["anytime"] = Field(
         default=True,
         description="add the 95 % interval of each figure, "
-        f"`{semconv.PERFORMANCE_LOWER}` and `{semconv.PERFORMANCE_UPPER}`",
+        f"`{semconv.PERFORMANCE_LOWER}` and `{semconv.PERFORMANCE_UPPER}`; `anytime`: a wider one, in which the truth "
+        "lies with 95 % at all times together, however often one looks while labels come",
     )
     quantile: float | None = Field(
         default=None, gt=0, lt=1, description="the quantile that a regression predicts; adds its pinball loss"

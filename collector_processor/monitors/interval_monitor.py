@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from collector_processor.monitors.attributes import Attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.figure_intervals import further_intervals, intervals
 from collector_processor.monitors.further_performance import FURTHER_METRICS, FurtherPerformanceSettings
-from collector_processor.monitors.intervals import BAND, Interval
+from collector_processor.monitors.intervals import BAND, Interval, independent_labels
 from collector_processor.monitors.performance import (
     DROP_LABELS,
     LOWER,
@@ -30,6 +30,16 @@ Found = tuple[str, Attributes, Interval]
 """The name of a figure, its attributes besides the group's, and its interval of all groups."""
 _LEAST: Final = {"r2": -np.inf, "mcc": -1.0}
 """The least value of a figure; of others it is 0."""
+_MOST: Final[Mapping[str, float]] = dict[str, float].fromkeys(
+    ("log_loss", "mae", "rmse", "mape", "lift", "quantile_loss"), np.inf
+)
+"""The greatest value of a figure; of others it is 1."""
+ANYTIME: Final = "anytime"
+_ALPHA: Final = 0.05
+_NARROWEST: Final = float(np.log(1.0 - 2.0 * np.log(_ALPHA)) - 2.0 * np.log(_ALPHA))
+"""ρ² times the count at which a confidence sequence is narrowest."""
+Looks: TypeAlias = bool | Literal["anytime"]
+"""Whether there are intervals, and whether they are to hold at all times together."""
 
 
 class IntervalMonitor:
@@ -64,7 +74,11 @@ class IntervalMonitor:
         if not self._settings.intervals or not window.pane.outcomes.labels[0] > 0.0:
             return []
         found = [*of_performance(window), *further_intervals(window.schema, window.pane, self._settings, BAND)]
-        return [*bounds(window, found, self._min_labels, semconv.SOURCE_LABELS, window.end_ns)]
+        return [
+            *bounds(
+                window, found, self._min_labels, semconv.SOURCE_LABELS, window.end_ns, looks=self._settings.intervals
+            )
+        ]
 
 
 def of_performance(window: Window) -> Iterator[Found]:
@@ -73,10 +87,24 @@ def of_performance(window: Window) -> Iterator[Found]:
         yield name, ((semconv.PERFORMANCE_AVERAGE, average),) if average else (), interval
 
 
+def widened(count: float, planned: float) -> float:
+    """Return by how much wider an interval of ``count`` rows is that holds for every count together.
+
+    That of the asymptotic confidence sequence, √((nρ² + 1) / (nρ²) · ln((nρ² + 1) / α²)) standard errors, with ρ² so
+    that it is narrowest at the ``planned`` count.
+
+    >>> [round(widened(count, 200.0), 2) for count in (50.0, 200.0, 1e4, 1e6)]
+    [1.67, 1.55, 1.77, 2.08]
+    """
+    scaled = _NARROWEST * count / planned
+    return float(np.sqrt((scaled + 1.0) / scaled * np.log((scaled + 1.0) / _ALPHA**2)) / BAND.z)
+
+
 def bounds(
-    window: Window, found: Iterable[Found], min_labels: float, source: str, time_ns: int
+    window: Window, found: Iterable[Found], min_labels: float, source: str, time_ns: int, *, looks: Looks = True
 ) -> Iterator[Measurement]:
     """Yield both ends of each interval: of all rows from ``min_labels`` on, of a segment from four times as many on."""
+    rows = independent_labels(window.pane)
     labels, schema = window.pane.outcomes.labels, window.schema
     least = np.full(len(labels), DROP_LABELS * min_labels * (1.0 - ROUNDING))
     least[0] = min_labels * (1.0 - ROUNDING)
@@ -93,6 +121,9 @@ def bounds(
             if group >= len(interval.value):
                 continue
             value, down, up = (float(side[group]) for side in interval)
+            if looks == ANYTIME:
+                wider = widened(float(rows[group]), DROP_LABELS * min_labels)
+                down, up = down * wider, min(up * wider, _MOST.get(name, 1.0) - value)
             ends = max(value - down, low), value + up
             if np.isfinite(ends).all():
                 for bound, end in zip((LOWER, UPPER), ends, strict=True):

@@ -163,6 +163,14 @@ def complete(pane: Pane) -> Mask:
     return np.abs(counted - labels) <= 1e-6 * np.abs(labels)
 
 
+def independent_labels(pane: Pane) -> F64:
+    """Return of how many rows the labels of each group are, (Σ w)² / Σ w² ``[G]``."""
+    labels = pane.outcomes.labels
+    squares = grown(pane.further[LabelMoments].labels, (len(labels), 2))[: len(labels), 1]
+    known = complete(pane) & (squares > 0.0)
+    return np.where(known, labels**2 / np.where(known, squares, 1.0), labels * rows_per_weight(pane))
+
+
 def class_squares(pane: Pane) -> F64:
     """Return Σ w² of the cells of ``by_class`` ``[G, 3, K]``; without moments, as if all rows had one weight."""
     by_class, found = pane.outcomes.by_class, pane.further[LabelMoments].by_class

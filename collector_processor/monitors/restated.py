@@ -10,7 +10,7 @@ import numpy as np
 
 from collector_processor.monitors.attributes import MODEL_KEYS, model_attributes
 from collector_processor.monitors.base import Measurement, Metric
-from collector_processor.monitors.interval_monitor import bounds, of_performance
+from collector_processor.monitors.interval_monitor import Looks, bounds, of_performance
 from collector_processor.monitors.performance import METRICS, ROUNDING, labeled_attributes, performance
 from collector_processor.window.cohorts import Cohort
 from otel_ml import semconv
@@ -31,12 +31,12 @@ COVERAGE: Final = Metric(
 RESTATED_METRICS: Final = (END, COVERAGE)
 
 
-def restated(cohort: Cohort, min_labels: float, time_ns: int, *, bounded: bool = True) -> Iterator[Measurement]:
+def restated(cohort: Cohort, min_labels: float, time_ns: int, *, looks: Looks = True) -> Iterator[Measurement]:
     """Yield the performance of a cohort as it is known at ``time_ns``, for all groups with enough labels.
 
     The figures are those of :class:`.PerformanceMonitor` with ``ml.performance.source`` = ``restated``. A window's
     figures with the source ``labels`` are about the labels that came in it, whatever they belong to; these are about
-    the predictions that were made in one stretch of time. With their intervals, if they are to be ``bounded``.
+    the predictions that were made in one stretch of time. With their intervals, as ``looks`` says.
     """
     window = cohort.window
     outcomes, schema = window.pane.outcomes, window.schema
@@ -53,5 +53,5 @@ def restated(cohort: Cohort, min_labels: float, time_ns: int, *, bounded: bool =
             average = ((semconv.PERFORMANCE_AVERAGE, score.average),) if score.average else ()
             if np.isfinite(score.values[group]):
                 yield Measurement(metric.name, float(score.values[group]), metric.unit, attributes + average, time_ns)
-    if bounded:
-        yield from bounds(window, of_performance(window), min_labels, semconv.SOURCE_RESTATED, time_ns)
+    if looks:
+        yield from bounds(window, of_performance(window), min_labels, semconv.SOURCE_RESTATED, time_ns, looks=looks)

@@ -13,6 +13,7 @@ from collector_processor.monitors.base import LeavesOut, Measurement, Monitor, S
 from collector_processor.monitors.exemplars import with_exemplars
 from collector_processor.monitors.fold import Fold
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings
+from collector_processor.monitors.interval_monitor import Looks
 from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.monitors.restated import restated
@@ -70,8 +71,8 @@ class Watch:
     cohorts: Cohorts | None = None
     """Outcomes by the time of prediction."""
     min_labels: int = 0
-    bounded: bool = True
-    """Whether restated figures have intervals."""
+    looks: Looks = True
+    """Whether restated figures have intervals, and of which kind."""
 
     @property
     def compared(self) -> Reference:
@@ -130,7 +131,7 @@ class Watch:
             with survived("monitor_restated", self.telemetry):
                 cohort = None if self.cohorts is None else self.cohorts.settled(self.min_labels, window.end_ns)
                 if cohort is not None:
-                    measurements += restated(cohort, self.min_labels, window.end_ns, bounded=self.bounded)
+                    measurements += restated(cohort, self.min_labels, window.end_ns, looks=self.looks)
         return measurements
 
 
@@ -264,7 +265,7 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
         few_rows=FewRows.configured(window, config.section("drift", model.settings)),
         cohorts=Cohorts(model.key, schema, cohort_width_ns(policy, config.labels.wait)),
         min_labels=least.min_labels,
-        bounded=not isinstance(shown, FurtherPerformanceSettings) or shown.intervals,
+        looks=shown.intervals if isinstance(shown, FurtherPerformanceSettings) else True,
     )
     model.watch, model.learner = watch, None
     model.contradicted(misfits.of_reference(reference), telemetry)

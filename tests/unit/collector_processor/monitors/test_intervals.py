@@ -16,7 +16,7 @@ from collector_processor.monitors.class_intervals import matthews as matthews_in
 from collector_processor.monitors.class_intervals import variance
 from collector_processor.monitors.figure_intervals import intervals as plain_intervals
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings, matthews
-from collector_processor.monitors.interval_monitor import IntervalMonitor
+from collector_processor.monitors.interval_monitor import IntervalMonitor, widened
 from collector_processor.monitors.intervals import BAND, of_share
 from collector_processor.monitors.performance import LeastLabels
 from collector_processor.monitors.restated import restated
@@ -183,6 +183,42 @@ def test_no_intervals_if_they_are_off():
     assert bands(BINARY, pane_of(BINARY, binary_batch(500)), intervals=False) == {}
 
 
+@pytest.mark.parametrize(("schema", "batch"), [(BINARY, binary_batch), (REGRESSION, regression_batch)])
+def test_intervals_of_any_time_are_wider_and_end_where_a_figure_ends(schema, batch):
+    for rows in (50, 60, 5_000):
+        pane = pane_of(schema, batch(rows))
+        usual, anytime = bands(schema, pane), bands(schema, pane, intervals="anytime")
+        assert usual.keys() == anytime.keys()
+        wider = widened(rows, 200.0)
+        for name, (low, high) in usual.items():
+            middle = (low + high) / 2.0
+            assert anytime[name][0] <= low <= middle <= high <= anytime[name][1], name
+            assert anytime[name][1] - anytime[name][0] <= (high - low) * wider * (1 + 1e-9), name
+            if batch is binary_batch and name.split()[-1] not in ("log_loss", "lift"):
+                assert anytime[name][1] <= 1.0, name
+
+
+def test_intervals_of_any_time_hold_at_every_look():
+    """100 streams of 40 panes: 5 may miss; of intervals of one look, every fourth stream or more misses."""
+    random, missed = np.random.default_rng(3), np.zeros(2)
+    for _ in range(100):
+        right = np.cumsum(random.random((40, 50)) < 0.8, axis=None)[49::50]
+        count = np.arange(50.0, 2001.0, 50.0)
+        each = of_share(right / count, count, BAND)
+        wider = np.array([widened(n, 200.0) for n in count])
+        for kind, factor in enumerate((1.0, wider)):
+            low, high = each.value - each.down * factor, each.value + each.up * factor
+            missed[kind] += not ((low <= 0.8) & (high >= 0.8)).all()
+    assert missed[0] >= 25
+    assert missed[1] <= 5
+
+
+def test_equal_weights_do_not_change_how_much_wider_they_are():
+    plain, heavy = binary_batch(500), binary_batch(500, weights=np.full(500, 10.0))
+    expected = bands(BINARY, pane_of(BINARY, plain), flat=True, intervals="anytime")
+    assert bands(BINARY, pane_of(BINARY, heavy), flat=True, intervals="anytime") == pytest.approx(expected, rel=1e-6)
+
+
 def test_without_moments_there_are_only_intervals_that_do_not_need_them():
     """A snapshot of an earlier version has no moments."""
     for schema, batch, expected in (
@@ -225,7 +261,7 @@ def test_restated_figures_have_the_intervals_of_the_same_labels():
     lower = {dict(item.attributes)[semconv.PERFORMANCE_METRIC]: item.value for item in found}
     expected = bands(REGRESSION, pane_of(REGRESSION, batch))
     assert lower == pytest.approx({name: ends[0] for name, ends in expected.items()}, rel=1e-12)
-    names = {item.name for item in restated(cohort, 50, 1000, bounded=False)}
+    names = {item.name for item in restated(cohort, 50, 1000, looks=False)}
     assert not names & {semconv.PERFORMANCE_LOWER, semconv.PERFORMANCE_UPPER}
 
 
