@@ -29,15 +29,18 @@ def words(window, reference=REFERENCE) -> list[str]:
     return said[0].split("; ") if said and said[0] else []
 
 
-@given(st.integers(2, 40), st.integers(2, 40), st.floats(0.0, 0.6), st.floats(0.0, 1.0))
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 60), st.integers(0, 100))
 @settings(max_examples=60, deadline=None)
-def test_the_mean_of_an_e_value_is_at_most_one_unless_errors_became_more_frequent(before, after, rate, less):
-    chance = np.outer(binom.pmf(range(before + 1), before, rate), binom.pmf(range(after + 1), after, rate * less))
+def test_the_mean_of_an_e_value_is_at_most_one_unless_errors_became_more_frequent(before, after, percent, less):
+    rate = percent / 100.0
+    chance = np.outer(
+        binom.pmf(range(before + 1), before, rate), binom.pmf(range(after + 1), after, rate * less / 100.0)
+    )
     evidence = [
         [evidence_of_errors(before, wrong, after, now) for now in range(after + 1)] for wrong in range(before + 1)
     ]
     assert (chance * np.exp(evidence)).sum() <= 1.0 + 1e-9
-    if less == 1.0:
+    if less == 100:
         assert (chance * np.exp(evidence)).sum() == pytest.approx(1.0)
 
 
