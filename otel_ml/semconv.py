@@ -21,12 +21,18 @@ ColumnRole = Literal["feature", "prediction", "score", "label"]
 TASKS: Final[tuple[Task, ...]] = get_args(Task)
 Change = Literal[
     "mean_up", "mean_down", "spread_up", "spread_down", "bin", "category", "new_category", "missing_up", "missing_down",
-    "errors_up", "errors_down",
+    "errors_up", "errors_down", "slow_up", "slow_down",
 ]  # fmt: skip
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 COLUMN_ROLES: Final[tuple[ColumnRole, ...]] = get_args(ColumnRole)
 ROLE_ERROR: Final = "error"
 """``ml.column.role`` of figures about failed predictions."""
+ROLE_BRIER: Final = "brier"
+"""``ml.column.role`` of the alarm on the mean squared error of the score."""
+ROLE_LATENCY: Final = "latency"
+"""``ml.column.role`` of the alarm on calls that take longer than the objective."""
+FIGURE_ROLES: Final = (ROLE_ERROR, ROLE_BRIER, ROLE_LATENCY)
+"""What ``ml.column.role`` is beside a :data:`ColumnRole`: figures of a model that alarms watch."""
 
 # --- spans and log records -----------------------------------------------------------------------------------
 SPAN_PREDICT: Final = "predict"

@@ -24,7 +24,7 @@ from otel_ml import semconv
 GAUGES: Final[Mapping[str, Metric]] = {metric.name: metric for metric in monitor_metrics() if metric.kind == "gauge"}
 """Every metric that a rule can judge."""
 _VALUES: Final[Mapping[str, Sequence[str]]] = {
-    semconv.COLUMN_ROLE: semconv.COLUMN_ROLES,
+    semconv.COLUMN_ROLE: (*semconv.COLUMN_ROLES, *semconv.FIGURE_ROLES),
     semconv.DRIFT_METHOD: tuple(method.name for method in DRIFT_METHODS),
     semconv.PERFORMANCE_METRIC: tuple(METRICS),
 }

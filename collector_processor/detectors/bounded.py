@@ -13,14 +13,19 @@ Rows that depend on each other make both wrong; divide by :class:`.dependence.Te
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64
+from collector_processor.columns.batch import F64, Mask
+from collector_processor.detectors.dependence import Tempering
+from collector_processor.detectors.dictionary import Shape
 
 BETS: Final = (0.01, 0.03, 0.1, 0.3)
 """Bets λ, from changes that take thousands of rows to find to those that take a few."""
+OF_MEANS: Final = (0.03, 0.1, 0.3, 0.6, 0.9)
+"""Bets on means of values that vary less than 0/1 values do, such as squared errors."""
 STEPS: Final = (0.01, 0.05, 0.2)
 """How far the alternatives of 0/1 values are from the mean: shares of the way to 1, or to 0."""
 TINY: Final = 1e-12
@@ -96,3 +101,63 @@ def weighted_increments(weight: F64, squares: F64, limit: float, bets: tuple[flo
     around = max(float(squares[2] - 2.0 * limit * squares[1] + limit**2 * squares[0]), 0.0) / scale**2
     bet = np.array(bets)
     return bet * gain + (np.log1p(-bet) + bet) * around
+
+
+def mean_limits(count: float, total: float, squares: float, doubt: float) -> tuple[float, float]:
+    """Return within which limits a mean is, of n independent values within [0, 1] with these Σ x and Σ x².
+
+    Wrong with a probability of at most ``doubt``: the empirical Bernstein bound of A. Maurer and M. Pontil, "Empirical
+    Bernstein bounds and sample-variance penalization", COLT 2009, on both sides.
+
+    >>> [round(limit, 3) for limit in mean_limits(10_000.0, 1000.0, 200.0, 0.01)]
+    [0.095, 0.105]
+    """
+    if count < 2.0:
+        return 0.0, 1.0
+    mean = min(max(total / count, 0.0), 1.0)
+    variance = max(squares / count - mean**2, 0.0) * count / (count - 1.0)
+    depth = float(np.log(4.0 / doubt))
+    reach = float(np.sqrt(2.0 * variance * depth / count)) + 7.0 * depth / (3.0 * (count - 1.0))
+    return max(mean - reach, 0.0), min(mean + reach, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bets:
+    """Bets that the means of ``C`` columns are above ``high``, then that they are below ``low``, ``[C]``.
+
+    With the attributes of :class:`.Dictionary`. ``valid`` and ``share`` ``[C, A]`` say which bets a column has, and 1
+    over their number; ``highest`` ``[C, A]`` is the most that a row can add to one.
+    """
+
+    low: F64
+    high: F64
+    highest: F64
+    valid: Mask
+    share: F64
+
+    @classmethod
+    def of(cls, low: F64, high: F64) -> Bets:
+        """Return the bets on means that are within these limits as long as nothing changes."""
+        one, none = np.ones(len(low)), np.zeros(len(low))
+        up, down = (
+            bernstein_increments(one, value, value, low, high, OF_MEANS)[:, part]
+            for value, part in ((one, slice(None, len(OF_MEANS))), (none, slice(len(OF_MEANS), None)))
+        )
+        valid = np.repeat(np.stack((high < 1.0, low > 0.0), axis=1), len(OF_MEANS), axis=1)
+        share = valid / np.maximum(valid.sum(axis=1, keepdims=True), 1)
+        return cls(low, high, np.concatenate((up, down), axis=1), valid, share)
+
+    def increments(self, cells: F64, tempering: Tempering) -> F64:
+        """Return the log of the e-values of a pane, ``[C, A]``; ``cells`` ``[C, 3]`` are n, Σ x and Σ x².
+
+        A row that stands for w is w in each sum. By Jensen's inequality its e-value to the power w / d is one for every
+        d ≥ w, so that the divisor of rows that are alike is right for weights, too.
+        """
+        count, total, squares = cells.T
+        found = bernstein_increments(count, total, squares, self.low, self.high, OF_MEANS)
+        found -= np.reshape(tempering.excess, (-1, 1)) * np.maximum(self.highest, 0.0)
+        return found / np.reshape(tempering.divisor, (-1, 1))
+
+    def shape_of(self, alternative: int) -> tuple[Shape, int | None]:
+        """Return whether a bet is that the mean has risen, as the gain of a cell, or fallen."""
+        return ("gain" if alternative < len(OF_MEANS) else "loss"), 0

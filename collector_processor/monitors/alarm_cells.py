@@ -8,8 +8,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I64
-from collector_processor.detectors.dictionary import Dictionary, dictionary
+from collector_processor.columns.batch import F64, I64, Mask
+from collector_processor.detectors.dependence import Tempering
+from collector_processor.detectors.dictionary import Dictionary, Shape, dictionary
 from collector_processor.monitors.attributes import column_attributes, model_attributes
 from collector_processor.monitors.drift_words import percent, quoted
 from collector_processor.monitors.independence import independent_rows
@@ -27,11 +28,33 @@ _REST, _NEW, _ABSENT = TOP, TOP + 1, TOP + 2
 """The cells behind the top categories: known ones, those that the reference does not have, missing ones."""
 
 
+class Alternatives(Protocol):
+    """In which ways columns may change, and the evidence of a pane's sums for each (:class:`.Dictionary`)."""
+
+    @property
+    def valid(self) -> Mask:
+        """Which alternatives each column has, ``[C, A]``."""
+        ...
+
+    @property
+    def share(self) -> F64:
+        """1 over the number of a column's alternatives for each of them, ``[C, A]``."""
+        ...
+
+    def increments(self, cells: F64, tempering: Tempering) -> F64:
+        """Return the log of the e-values of a pane, ``[C, A]``."""
+        ...
+
+    def shape_of(self, alternative: int) -> tuple[Shape, int | None]:
+        """Return what an alternative is, and its cell; None without one."""
+        ...
+
+
 class Block(Protocol):
     """Columns of one kind: their cells in a pane, and what a change of a cell means."""
 
     @property
-    def dictionary(self) -> Dictionary:
+    def dictionary(self) -> Alternatives:
         """The alternatives."""
         ...
 
@@ -230,7 +253,8 @@ def _missing_words(before: float, *, gained: bool) -> str:
     return f"{'more' if gained else 'fewer'} cells are missing, before {percent(before)}"
 
 
-def alarm_attributes(window: Window) -> Sequence[tuple[tuple[str, str], ...]]:
-    """Return the attributes of every column, and of failed calls behind them."""
-    failed = (*model_attributes(window.model), (semconv.COLUMN_ROLE, semconv.ROLE_ERROR))
-    return (*column_attributes(window.model, window.schema.columns), failed)
+def alarm_attributes(window: Window, further: Sequence[str]) -> Sequence[tuple[tuple[str, str], ...]]:
+    """Return the attributes of every column, and of the figures with these roles behind them."""
+    model = model_attributes(window.model)
+    figures = (((*model, (semconv.COLUMN_ROLE, role))) for role in further)
+    return (*column_attributes(window.model, window.schema.columns), *figures)

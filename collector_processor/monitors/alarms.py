@@ -11,17 +11,19 @@ from pydantic import Field
 
 from collector_processor.columns.batch import F64, I64, Mask
 from collector_processor.detectors.dependence import Tempering, alike_share, tempering
-from collector_processor.detectors.promise import MINUTE_NS, REFERENCE_DOUBT, log_threshold
+from collector_processor.detectors.promise import MINUTE_NS, log_threshold
 from collector_processor.detectors.shiryaev_roberts import selected
-from collector_processor.monitors.alarm_cells import Block, Failures, Numbers, Texts, alarm_attributes
+from collector_processor.monitors.alarm_cells import Block, alarm_attributes
+from collector_processor.monitors.alarm_figures import has_latency
+from collector_processor.monitors.alarm_plan import Plan, Planned
 from collector_processor.monitors.alarm_state import LOWEST, PER_PAIR, U16, AlarmState, ages, coded, tables, times
 from collector_processor.monitors.attributes import COLUMN_KEYS, MODEL_KEYS, Attributes, model_attributes
 from collector_processor.monitors.base import Measurement, Metric
 from collector_processor.monitors.drift_words import MOST, cut, percent
-from collector_processor.monitors.independence import expected_alike, reference_alike
+from collector_processor.monitors.independence import expected_alike
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
-from collector_processor.settings.values import Rate, alarms_per_minute
+from collector_processor.settings.values import Duration, Rate, alarms_per_minute
 from collector_processor.statistics.parts.calls import SIZES, Calls
 from collector_processor.window.closed import Window
 from otel_ml import semconv
@@ -85,46 +87,17 @@ class AlarmSettings(Settings):
         lt=0.5,
         description="share of the rows that may be elsewhere than in the reference without an alarm, as over a day",
     )
+    latency_objective: Duration | None = Field(
+        default=None,
+        description="calls that take longer are counted, and an alarm says that there are more of them than in the "
+        "reference; when absent, none does",
+    )
     dependent_rows: int = Field(
         default=1,
         ge=1,
         description="rows that may be alike although they come in several calls, such as those of one customer; rows "
         "of one call are measured",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What a reference leads to: the columns by kind, and what chance alone makes alike."""
-
-    blocks: tuple[Block, ...]
-    columns: int
-    chance: F64
-    of_labels: Mask
-    of_features: Mask
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """The preparation of a reference for a tolerance; equal ones are prepared once."""
-
-    tolerance: float
-
-    def __call__(self, reference: Reference) -> _Plan:
-        columns = reference.schema.columns
-        total = len(columns) + 1
-        blocks: list[Block] = []
-        for kind, count in ((Numbers, len(reference.schema.numeric)), (Texts, len(reference.schema.categorical))):
-            if count:
-                blocks.append(kind.of(reference, self.tolerance, REFERENCE_DOUBT * count / total))
-        blocks.append(Failures.of(reference, self.tolerance, REFERENCE_DOUBT / total))
-        return _Plan(
-            tuple(blocks),
-            total,
-            np.append(reference.prepared(reference_alike), 0.0),
-            np.array([*(column.role == "label" for column in columns), False]),
-            np.array([*(column.role == "feature" for column in columns), False]),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +121,10 @@ class _Found:
 
 
 class AlarmMonitor:
-    """Sequential alarms of every column: features, predictions, scores, labels, and failed predictions.
+    """Sequential alarms of every column: features, predictions, scores, labels; and of figures of a model.
+
+    The figures are the share of failed predictions, the squared error of the scores of labeled rows
+    (:class:`.alarm_figures.Brier`), and the share of slow calls if there is an objective.
 
     Every pane adds evidence for each of about 45 ways in which a column may change (:mod:`.dictionary`), and a column
     raises an alarm when the mean of them reaches the number of columns divided by the false alarms per minute
@@ -162,12 +138,14 @@ class AlarmMonitor:
     name: ClassVar[str] = "alarms"
     metrics: ClassVar[Sequence[Metric]] = (EVIDENCE, THRESHOLD, ALARM, CHANGED_AT, ALARM_SHARE)
     sections: ClassVar[Mapping[str, type[Settings]]] = {"drift": AlarmSettings}
-    state_version: ClassVar[int] = 1
+    state_version: ClassVar[int] = 2
 
     def __init__(self, settings: AlarmSettings) -> None:
-        self.settings = AlarmSettings(**{name: getattr(settings, name) for name in AlarmSettings.model_fields})
+        # Not validated again: a duration is read from a text, and is a number since then.
+        given = {name: getattr(settings, name) for name in AlarmSettings.model_fields}
+        self.settings = AlarmSettings.model_construct(**given)
         self._rate = alarms_per_minute(settings.false_alarms)
-        self._plan = _Planned(settings.tolerance)
+        self._plan = Planned(settings.tolerance, settings.latency_objective)
 
     def begin(self, reference: Reference) -> AlarmState:
         """Return the state before the first pane."""
@@ -208,7 +186,16 @@ class AlarmMonitor:
             first, place = columns.stop, codes.stop
         return self._judged(plan, pane, replace(state, evidence=evidence, since=since), found, width)
 
-    def _dependence(self, plan: _Plan, pane: Window, reference: Reference, state: AlarmState, width: int) -> AlarmState:
+    def figures(self, reference: Reference) -> tuple[str, ...]:
+        """Return the roles of the figures that are watched beside the columns."""
+        return reference.prepared(self._plan).figures
+
+    def left_out(self, reference: Reference) -> Iterator[str]:
+        """Yield what is asked for and cannot be watched."""
+        if self.settings.latency_objective is not None and not has_latency(reference):
+            yield "its reference has too few durations of calls: no alarm says that more of them are slow"
+
+    def _dependence(self, plan: Plan, pane: Window, reference: Reference, state: AlarmState, width: int) -> AlarmState:
         """Return the state with the pane's calls."""
         unit_ns = state.unit_ns if state.unit_ns > 0 else np.array(width, np.int64)
         calls = pane.pane.further[Calls]
@@ -217,8 +204,8 @@ class AlarmMonitor:
         if calls.pairs.any():
             chance = expected_alike(pane.pane, pane.schema, reference)
             seen, extra = state.pairs / PER_PAIR, state.alike / PER_PAIR
-            seen[:-1] += calls.pairs
-            extra[:-1] += calls.alike - calls.pairs * chance
+            seen[: len(chance)] += calls.pairs
+            extra[: len(chance)] += calls.alike - calls.pairs * chance
             kept = PER_PAIR * np.minimum(1.0, RECENT_PAIRS / np.maximum(seen, 1.0))
             pairs, alike = np.rint(seen * kept).astype(np.uint16), np.rint(extra * kept).astype(np.int16)
         return replace(
@@ -229,13 +216,13 @@ class AlarmMonitor:
             unit_ns=unit_ns,
         )
 
-    def _temperings(self, plan: _Plan, pane: Window, state: AlarmState) -> Tempering:
+    def _temperings(self, plan: Plan, pane: Window, state: AlarmState) -> Tempering:
         """Return the tempering of each column."""
         calls, weight = pane.pane.further[Calls], float(pane.pane.rows[0])
         least = self.settings.dependent_rows * (weight / max(float(pane.pane.rows[1]), 1.0))
         pairs = state.pairs / PER_PAIR
         share = alike_share(pairs, state.alike / PER_PAIR + pairs * plan.chance, plan.chance)
-        share[-1] = 1.0  # a call fails as a whole
+        share = np.where(np.isnan(plan.shares), share, plan.shares)
         of_pane = _tempered(calls.by_row, calls.by_call, least, share)
         recent = state.calls.astype(np.float64)
         total = float(recent[0].sum())
@@ -248,7 +235,7 @@ class AlarmMonitor:
         )
 
     def _judged(
-        self, plan: _Plan, pane: Window, state: AlarmState, found: _Found, width: int
+        self, plan: Plan, pane: Window, state: AlarmState, found: _Found, width: int
     ) -> tuple[AlarmState, list[Measurement]]:
         """Return the state after alarms were raised and ended, and the measurements."""
         raised = found.stepped & (found.evidence >= found.needed)
@@ -269,8 +256,8 @@ class AlarmMonitor:
         after = replace(state, evidence=evidence, left=left.astype(np.float32), change=change, changed_s=changed_s)
         return after, list(self._measured(plan, pane, after, found))
 
-    def _measured(self, plan: _Plan, pane: Window, state: AlarmState, found: _Found) -> Iterator[Measurement]:
-        attributes, end_ns = alarm_attributes(pane), pane.end_ns
+    def _measured(self, plan: Plan, pane: Window, state: AlarmState, found: _Found) -> Iterator[Measurement]:
+        attributes, end_ns = alarm_attributes(pane, plan.figures), pane.end_ns
         shown = found.stepped & found.known
         alarmed = (state.left > 0.0) & found.known
         values = (np.maximum(found.evidence, LOWEST) / _LN10).tolist()
@@ -288,7 +275,7 @@ class AlarmMonitor:
         yield from self._share(plan, pane, state, found, alarmed)
 
     def _share(
-        self, plan: _Plan, pane: Window, state: AlarmState, found: _Found, alarmed: Mask
+        self, plan: Plan, pane: Window, state: AlarmState, found: _Found, alarmed: Mask
     ) -> Iterator[Measurement]:
         """Yield the share of features that have changed, with their names."""
         features = plan.of_features & found.known
@@ -307,11 +294,11 @@ class AlarmMonitor:
             ALARM_SHARE.name, share, ALARM_SHARE.unit, model_attributes(pane.model), pane.end_ns, words=words
         )
 
-    def _named(self, plan: _Plan, pane: Window, state: AlarmState, column: int) -> str:
+    def _named(self, plan: Plan, pane: Window, state: AlarmState, column: int) -> str:
         name = cut(pane.schema.columns[column].name)
         return f"{name} ({self._words(plan, pane, state, column)})" if state.left[column] > 0.0 else name
 
-    def _changed_at(self, plan: _Plan, pane: Window, state: AlarmState, column: int, keys: Attributes) -> Measurement:
+    def _changed_at(self, plan: Plan, pane: Window, state: AlarmState, column: int, keys: Attributes) -> Measurement:
         block, row = _block_of(plan, column)
         shape, cell = block.dictionary.shape_of(int(state.change[column]))
         gained = shape == "gain"
@@ -324,7 +311,7 @@ class AlarmMonitor:
             pane.end_ns,
         )
 
-    def _words(self, plan: _Plan, pane: Window, state: AlarmState, column: int) -> str:
+    def _words(self, plan: Plan, pane: Window, state: AlarmState, column: int) -> str:
         """Return what changed in a column, and when."""
         block, row = _block_of(plan, column)
         shape, cell = block.dictionary.shape_of(int(state.change[column]))
@@ -372,7 +359,7 @@ def _stepped(
     return after, grown
 
 
-def _alternatives(plan: _Plan, columns: Mask) -> Mask:
+def _alternatives(plan: Plan, columns: Mask) -> Mask:
     """Return which places of a state belong to the columns."""
     places: list[Mask] = []
     first = 0
@@ -383,7 +370,7 @@ def _alternatives(plan: _Plan, columns: Mask) -> Mask:
     return np.concatenate(places)
 
 
-def _block_of(plan: _Plan, column: int) -> tuple[Block, int]:
+def _block_of(plan: Plan, column: int) -> tuple[Block, int]:
     """Return the block of a column, and its place in it."""
     row = column
     for block in plan.blocks:

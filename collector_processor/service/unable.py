@@ -61,7 +61,7 @@ def unable(rule: AlertRule, name: str, monitor: MlMonitor, reference: Reference 
     if rule.measurement.startswith(semconv.FAIRNESS):
         for reason in _of_fairness(monitor, model, reference.schema):
             return reason
-    for reason in _of_reference(rule, monitor, reference):
+    for reason in _of_reference(rule, monitor, model, reference):
         return reason
     return ""
 
@@ -102,11 +102,14 @@ def _tests(method: str) -> bool:
     return drift_method(method).name in ("ks", "chi2", "cohen_h")
 
 
-def _of_reference(rule: AlertRule, monitor: MlMonitor, reference: Reference) -> Iterator[str]:
+def _of_reference(rule: AlertRule, monitor: MlMonitor, model: ModelConfig, reference: Reference) -> Iterator[str]:
     """Yield why the reference keeps a rule silent."""
     schema, where = reference.schema, dict(rule.where)
     roles = [role for role in where.get(semconv.COLUMN_ROLE, ()) if role]
-    present = {column.role for column in schema.columns}
+    present: set[str] = {column.role for column in schema.columns}
+    settings = monitor.section("drift", model)
+    if rule.measurement in _ALARMS and isinstance(settings, AlarmSettings):
+        present.update(AlarmMonitor(settings).figures(reference))
     if roles and not present.intersection(roles):
         yield f"its reference has no {' and no '.join(roles)}"
     features = [name for name in where.get(semconv.FEATURE_NAME, ()) if name]

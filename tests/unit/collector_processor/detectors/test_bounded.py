@@ -7,7 +7,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from collector_processor.detectors.bounded import BETS, STEPS, bernoulli_increments, bernstein_increments
+from collector_processor.detectors.bounded import (
+    BETS,
+    STEPS,
+    Bets,
+    bernoulli_increments,
+    bernstein_increments,
+    mean_limits,
+)
+from collector_processor.detectors.dependence import Tempering
 
 MEANS = (0.01, 0.2, 0.5, 0.93)
 
@@ -78,3 +86,29 @@ def test_a_reference_of_one_kind_gives_finite_evidence(share: float) -> None:
     found = bernoulli_increments(n, n * (1.0 - share), at, at)
     assert np.isfinite(found).all()
     assert found.max() > 50.0
+
+
+def test_bets_on_means_are_e_values_with_weights_and_calls() -> None:
+    """Ten equal rows, or one that stands for ten: the exact mean of e over all panes of two such rows."""
+    values, chance = np.array([0.0, 0.2, 1.0]), np.array([0.6, 0.3, 0.1])
+    mean = np.array([values @ chance])
+    bets = Bets.of(mean, mean)
+    for tempered, weights in ((Tempering(10.0), (10.0, 10.0)), (Tempering(1.0, 9.0), (1.0, 10.0))):
+        total = np.zeros(bets.valid.shape[1])
+        for x, p in zip(values, chance, strict=True):
+            for y, q in zip(values, chance, strict=True):
+                a, b = weights
+                sums = np.array([[a + b, a * x + b * y, a * x**2 + b * y**2]])
+                total += p * q * np.exp(bets.increments(sums, tempered)[0])
+        assert (total <= 1.0 + 1e-12).all()
+        assert total.min() > 0.0
+
+
+def test_limits_of_a_mean_hold_for_skewed_values() -> None:
+    random, wrong = np.random.default_rng(5), 0
+    for _ in range(2000):
+        x = random.beta(0.2, 1.8, 200)
+        low, high = mean_limits(200.0, float(x.sum()), float((x**2).sum()), 0.05)
+        wrong += not low <= 0.1 <= high
+    assert wrong <= 100
+    assert mean_limits(1.0, 1.0, 1.0, 0.01) == (0.0, 1.0)

@@ -36,7 +36,8 @@ def own(**keys) -> AlertRule:
 
 def test_with_a_whole_reference_every_rule_can_fire():
     found = reasons(reference())
-    assert set(found) <= {"missing_outputs", "concept_drift", "harmful_shift"}  # they are about scores as well
+    # They are about scores or attributions as well.
+    assert set(found) <= {"missing_outputs", "concept_drift", "harmful_shift", "weighted_drift"}
     assert found["concept_drift"] == "its reference has no calibrated scores"
     assert found["harmful_shift"] == "performance is not estimated before labels come: its reference has no scores"
 
@@ -95,3 +96,13 @@ def test_without_methods_nothing_drifts():
 )
 def test_a_rule_of_the_user_says_what_it_misses(rule, reason):
     assert unable(rule, "m", MlMonitor(), reference()) == reason
+
+
+def test_figures_that_alarms_watch_are_no_columns_of_the_reference():
+    def why(role: str, given: Reference, **drift: object) -> str:
+        rule = own(measurement="ml.drift.alarm", where={"ml.column.role": role})
+        return unable(rule, "m", MlMonitor.model_validate({"drift": drift}), given)
+
+    assert why("error", reference()) == ""
+    assert why("brier", reference()) == "its reference has no brier"  # it has no scores
+    assert why("latency", reference(), latency_objective="1s") == "its reference has no latency"
