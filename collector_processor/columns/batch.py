@@ -80,6 +80,10 @@ class PredictionBatch(Batch):
         init=False, repr=False, compare=False, metadata=part(None),
     )  # fmt: skip
     """The results of :meth:`once` by name, each with its key. A batch made of several others starts without any."""
+    kept: dict[str, object] = field(
+        default_factory=dict[str, object], init=False, repr=False, compare=False, metadata=part(None)
+    )
+    """What was derived from this batch as a whole; batches taken from it start without any."""
 
     def __len__(self) -> int:
         return len(self.time_ns)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from collector_processor.columns.batch import F64, I64, U64, PredictionBatch
-from collector_processor.labels.pending import SCORES_LIMIT, PendingRows, SliceRows
+from collector_processor.labels.pending import SCORES_LIMIT, PendingRows, SampledRows
 from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.estimates import estimates
 from collector_processor.statistics.fits.cause_cells import CauseCells
-from collector_processor.statistics.fits.slice_cells import SliceCells, sampled_codes
+from collector_processor.statistics.fits.slice_cells import SliceCells
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.predicted import predicted_codes
+from collector_processor.statistics.sample import sampled
 from collector_processor.statistics.schema import Schema
 
 
@@ -24,12 +23,6 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     multiclass one gets its most likely class.
     """
     batch = _done(batch)
-    rows = _outputs(schema, batch)
-    fit = schema.fit(CauseCells)
-    return rows if fit is None else replace(rows, cells=fit.of(schema, batch))
-
-
-def _outputs(schema: Schema, batch: PredictionBatch) -> PendingRows:
     groups = segment_groups(schema, batch)
     if schema.task == "regression":
         return PendingRows(
@@ -63,13 +56,17 @@ def _outputs(schema: Schema, batch: PredictionBatch) -> PendingRows:
     )
 
 
-def slice_rows(schema: Schema, batch: PredictionBatch, came: int) -> SliceRows | None:
-    """Return the cells of a sample of the rows that :func:`pending_rows` returns; None without cells in the reference.
-
-    ``came`` rows of the same minute came before.
-    """
-    fit = schema.fit(SliceCells)
-    return None if fit is None else SliceRows(*sampled_codes(fit, schema, _done(batch), came), fit.key)
+def sampled_rows(schema: Schema, batch: PredictionBatch) -> SampledRows | None:
+    """Return the cells of a sample of the rows of :func:`pending_rows`; None without cells in the reference."""
+    slices, causes = schema.fit(SliceCells), schema.fit(CauseCells)
+    if slices is None and causes is None:
+        return None
+    part, rows, _, levels = sampled(_done(batch))
+    if not len(rows):
+        return None
+    codes = levels[:, None] if slices is None else np.column_stack((levels, slices.of(schema, part)))
+    key = 0 if slices is None else slices.key
+    return SampledRows(rows, codes, key, None if causes is None else causes.of(schema, part))
 
 
 def _done(batch: PredictionBatch) -> PredictionBatch:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from collector_processor.columns.batch import I64, U64, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.labels.early import EarlyLabels
 from collector_processor.labels.generations import Dropped, Places
-from collector_processor.labels.intake import latest_rows, pending_rows, slice_rows
+from collector_processor.labels.intake import latest_rows, pending_rows, sampled_rows
 from collector_processor.labels.pending import PendingPredictions
 from collector_processor.labels.truth import Truth, label_cells, same_labels, truth
 from collector_processor.own.telemetry import Telemetry
@@ -102,7 +102,7 @@ class LabelJoin:
         pending = self._pending.get(key)
         if pending is None:
             pending = self._pending[key] = PendingPredictions(capacity=self.capacity, wait_ns=self.wait_ns)
-        rows = replace(rows, slices=slice_rows(schema, batch, pending.came(rows.time_ns)))
+        rows = replace(rows, sample=sampled_rows(schema, batch))
         early = self._early.get(key.name)
         new_ids = None if early is None else _unlabeled(pending, early, rows.ids)
         self._drop_predictions("capacity", pending.insert(rows))

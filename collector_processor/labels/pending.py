@@ -15,6 +15,7 @@ from collector_processor.labels.generations import Dropped, Generations, Places
 from collector_processor.labels.truth import Truth
 from collector_processor.statistics.classes import class_slots, decided_classes
 from collector_processor.statistics.estimates import class_curves
+from collector_processor.statistics.fits.cause_cells import NO_CELL, with_level
 from collector_processor.statistics.fits.slice_cells import Codes, SliceCells
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
@@ -29,14 +30,13 @@ _DEFAULTS: Final[Defaults] = {
     "score": _NAN,
     "class_scores": np.array(np.nan, np.float32),
     "estimate": np.array(np.nan, np.float32),
-    "cell": np.array(-1, np.int16),
     "groups": np.array(-1, np.int16),
     "label": np.array(-1, np.int16),
     "label_value": _NAN,
     "outcome_ns": np.array(0, np.int64),
     "delay_s": np.array(np.nan, np.float32),
 }
-_SAMPLED: Final[Defaults] = {"codes": np.array(0, np.uint8)}
+_SAMPLED: Final[Defaults] = {"codes": np.array(0, np.uint8), "cell": np.array(NO_CELL, np.int16)}
 SAMPLED_PART: Final = 16
 """The cells of one row in this many are kept at most, so that they add little memory."""
 _TRACED: Final[Defaults] = {"trace": np.array(0, np.uint64)}
@@ -44,7 +44,6 @@ TRACED_WHOLE: Final = 1024
 """This many predictions of a model version all keep their trace until they have a label."""
 TRACED_PART: Final = 16
 """Of further ones, one in this many keeps it, chosen by id."""
-MINUTE_NS: Final = 60 * 10**9
 _SLOTS: Final = "score_slots"
 _SAMPLE: Final = "sample."
 _SAMPLE_KEY: Final = "sample_key"
@@ -52,14 +51,17 @@ _TRACE: Final = "trace."
 
 
 @dataclass(frozen=True, slots=True)
-class SliceRows:
-    """The cells of a sample of rows: which rows, what :class:`.OutcomeBatch` has of them, uint8 ``[m, 1 + C]``, and the
-    ``key`` of the :class:`.SliceCells`.
+class SampledRows:
+    """The cells of a sample of ``m`` ``rows``.
+
+    ``codes`` are those of slices as :class:`.OutcomeBatch` has them, uint8 ``[m, 1 + C]``, and ``key`` that of the
+    :class:`.SliceCells`, 0 without them; ``cells`` are those of causes, None without them.
     """
 
     rows: I64
     codes: Codes
     key: int
+    cells: I32 | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class PendingRows:
     """Predictions as they are kept: ``n`` rows; a field that is None is unknown in every row.
 
     ``predicted`` are codes of ``schema.classes`` (−1 unknown), ``groups`` ``[n, s]`` rows of the grouped vectors,
-    ``class_scores`` probabilities ``[n]`` by class slot (multiclass). ``estimates`` and ``cells`` are as in
+    ``class_scores`` probabilities ``[n]`` by class slot (multiclass). ``estimates`` are as in
     :class:`.OutcomeBatch`; the rest is as in ``PredictionBatch``. Of the ``traces``, a sample is kept.
     """
 
@@ -80,8 +82,7 @@ class PendingRows:
     scores: F64 | None = None
     class_scores: Mapping[int, F64] | None = None
     estimates: F64 | None = None
-    cells: I32 | None = None
-    slices: SliceRows | None = None
+    sample: SampledRows | None = None
     traces: Traces | None = None
 
 
@@ -91,7 +92,7 @@ class PendingPredictions:
     A prediction that has its label is *settled*: it stays findable for corrections, and the same id predicted again
     (a retried export) neither replaces it nor counts twice. ``capacity`` bounds the rows in memory, including those
     superseded by a repeated id. Without sampling and segments, an entry of a classification takes about 43 bytes, and
-    15 more once it has its label; a cell or a segment takes 2 bytes, a sampling weight 8, an estimate 4, and each class
+    15 more once it has its label; a segment takes 2 bytes, a sampling weight 8, an estimate 4, and each class
     of a multiclass score 4.
 
     >>> pending = PendingPredictions(capacity=100, wait_ns=10)
@@ -107,7 +108,6 @@ class PendingPredictions:
         self.store = Generations(_DEFAULTS, capacity=capacity, wait_ns=wait_ns)
         self._sampled, self._sampled_key = self._empty_sample(), 0
         self._traced = Generations(_TRACED, capacity=TRACED_WHOLE + capacity // TRACED_PART, wait_ns=wait_ns)
-        self._minute, self._came = -1, 0
         self._score_slots: list[int] = []
 
     def __len__(self) -> int:
@@ -134,16 +134,19 @@ class PendingPredictions:
             values["class_scores"] = self._matrix(rows.class_scores, len(rows.ids))
         if rows.estimates is not None:
             values["estimate"] = rows.estimates.astype(np.float32)
-        if rows.cells is not None:
-            values["cell"] = rows.cells
-        if rows.slices is not None and len(rows.slices.rows):
-            sample = rows.slices.rows
-            if rows.slices.key != self._sampled_key:
-                self._sampled, self._sampled_key = self._empty_sample(), rows.slices.key
-            self._sampled.insert(rows.ids[sample], rows.time_ns[sample], {"codes": rows.slices.codes})
+        if rows.sample is not None and len(rows.sample.rows):
+            self._keep_sample(rows, rows.sample)
         if rows.traces is not None:
             self._keep_traces(rows, rows.traces)
         return self.store.insert(rows.ids, rows.time_ns, values)
+
+    def _keep_sample(self, rows: PendingRows, sample: SampledRows) -> None:
+        if sample.key != self._sampled_key:
+            self._sampled, self._sampled_key = self._empty_sample(), sample.key
+        values: dict[str, Values] = {"codes": sample.codes}
+        if sample.cells is not None:
+            values["cell"] = sample.cells
+        self._sampled.insert(rows.ids[sample.rows], rows.time_ns[sample.rows], values)
 
     def _keep_traces(self, rows: PendingRows, traces: Traces) -> None:
         kept = traces.present()
@@ -156,15 +159,6 @@ class PendingPredictions:
     def _empty_sample(self) -> Generations:
         capacity = max(1, self.store.capacity // SAMPLED_PART)
         return Generations(_SAMPLED, capacity=capacity, wait_ns=self.store.wait_ns)
-
-    def came(self, time_ns: I64) -> int:
-        """Return how many rows came in the minute of these, the newest, and count them."""
-        minute = int(time_ns.max()) // MINUTE_NS
-        if minute != self._minute:
-            self._minute, self._came = minute, 0
-        before = self._came
-        self._came += len(time_ns)
-        return before
 
     def expire(self, now_ns: int) -> Dropped:
         """Drop what has waited long enough at ``now_ns`` (Unix nanoseconds)."""
@@ -214,6 +208,7 @@ class PendingPredictions:
         predicted = None if regression else take("predicted", places).astype(np.int32)
         width = 0 if schema.task == "binary_classification" else len(self._score_slots)
         class_scores = take("class_scores", places, width).astype(np.float64) if width else None
+        slices, cells = self._sampled_cells(places, schema)
         return OutcomeBatch(
             time_ns=take("outcome_ns", places),
             weights=sign * take("weight", places),
@@ -227,24 +222,28 @@ class PendingPredictions:
             predicted_values=take("predicted_value", places) if regression else None,
             predicted_ns=take("time_ns", places),
             estimates=take("estimate", places).astype(np.float64),
-            cells=take("cell", places).astype(np.int32),
-            slices=self._slices(places, schema),
+            cells=cells,
+            slices=slices,
             traces=self._traces(places, truth.labels, predicted),
             class_scores=self._class_scores(schema, class_scores),
         )
 
-    def _slices(self, places: Places, schema: Schema) -> Codes | None:
-        """Return the cells of the rows that are in the sample, ``[n, 1 + C]``."""
+    def _sampled_cells(self, places: Places, schema: Schema) -> tuple[Codes | None, I32 | None]:
+        """Return ``slices`` and ``cells`` of :class:`.OutcomeBatch`: those of the rows that are in the sample."""
+        if not len(self._sampled):
+            return None, None
         fit = schema.fit(SliceCells)
-        if fit is None or fit.key != self._sampled_key:
-            return None
-        width = len(fit.positions) + 1
-        codes = np.zeros((len(places.row), width), np.uint8)
+        if (0 if fit is None else fit.key) != self._sampled_key:
+            return None, None
+        width = 1 if fit is None else len(fit.positions) + 1
+        codes, cells = np.zeros((len(places.row), width), np.uint8), np.full(len(places.row), NO_CELL, np.int32)
         found = self._sampled.find(self.store.take("ids", places, 2))
-        hits = np.flatnonzero(found.row >= 0)
+        hits = np.flatnonzero(found.hits())
         if len(hits):
-            codes[hits] = self._sampled.take("codes", Places(found.generation[hits], found.row[hits]), width)
-        return codes
+            at = found.take(hits)
+            codes[hits] = self._sampled.take("codes", at, width)
+            cells[hits] = with_level(self._sampled.take("cell", at), codes[hits, 0])
+        return None if fit is None else codes, cells
 
     def _traces(self, places: Places, labels: I32 | None, predicted: I32 | None) -> U64 | None:
         """Return the key and the trace of those rows that kept it, ``[n, 4]``; of classes, only of wrong ones."""

@@ -12,9 +12,8 @@ from collector_processor.monitors.attributes import SEGMENT_KEYS, group_attribut
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.cause_words import cause_text
 from collector_processor.monitors.disde import TERMS, Split, joined_cells, split
-from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.monitors.performance import DROP_LABELS, ROUNDING, LeastLabels
-from collector_processor.monitors.world_cells import where_worse
+from collector_processor.monitors.world_cells import equal_rows, where_worse
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.fits.cause_cells import CauseCells
@@ -85,7 +84,7 @@ def splits(window: Window, reference: Reference, least: float) -> dict[int, Spli
     before, after = reference.pane.further[CauseSums], window.pane.further[CauseSums]
     if fit is None or before.cells.shape != after.cells.shape or len(after.cells) != fit.count:
         return {}
-    scales = rows_per_weight(reference.pane), rows_per_weight(window.pane)
+    scales = equal_rows(reference.pane), equal_rows(window.pane)
     found: dict[int, Split] = {}
     for group in range(min(len(before.leaves), len(after.leaves))):
         old, new, ranges = before.leaves[group], after.leaves[group], 1

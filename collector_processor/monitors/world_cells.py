@@ -16,6 +16,7 @@ from collector_processor.monitors.disde import Split, split
 from collector_processor.monitors.independence import rows_per_weight
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.fits.cause_cells import CauseCells
+from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.cause_sums import CauseSums
 from collector_processor.window.closed import Window
 
@@ -31,6 +32,11 @@ _LEAST_OF_LEAF: Final = 30.0
 """Rows with which a leaf is judged."""
 _LOOK: Final = 2.0
 """Standard errors below which evidence is not computed: it would be small, and none is on the safe side."""
+
+
+def equal_rows(pane: Pane) -> float:
+    """Return the equal rows per row counted in cells: rows may be sampled by their sender, and again here."""
+    return rows_per_weight(pane) * pane.further[CauseSums].worth
 
 
 def where_worse(window: Window, reference: Reference, found: Mapping[int, Split]) -> str:
@@ -55,7 +61,7 @@ def _leaves(window: Window, reference: Reference) -> Iterator[str]:
     old, new = (each.pane.further[CauseSums].leaves for each in (reference, window))
     if fit is None or not len(old) or not len(new) or fit.leaves < 3:
         return
-    scales = rows_per_weight(reference.pane), rows_per_weight(window.pane)
+    scales = equal_rows(reference.pane), equal_rows(window.pane)
     parts = split(old[0], new[0], np.arange(fit.leaves), scales)
     if parts is None:
         return

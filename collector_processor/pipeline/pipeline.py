@@ -39,10 +39,6 @@ from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin, learner_of
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
-from collector_processor.statistics.cells import score_cells
-from collector_processor.statistics.estimates import estimates
-from collector_processor.statistics.groups import segment_groups
-from collector_processor.statistics.parts.calls import call_weights
 from collector_processor.window.policy import duration_words
 
 COUNT_NS: Final = 30 * 10**9
@@ -295,13 +291,8 @@ class Pipeline:
             return
         model.check(batch, self.telemetry)
         batch = understood(model, watch, batch, partial(self.join.early_classes, model.key.name))
-        windows = watch.windows
-        segment_groups(windows.schema, batch)  # for the whole batch, before the windows cut it into panes
-        score_cells(batch, windows.schema.positive_class)
-        estimates(windows.schema, batch)
-        call_weights(batch)
         model.late += watch.add(batch, now_ns)
-        outcomes = self.join.predictions(model.key, windows.schema, batch, windows.not_before_ns)
+        outcomes = self.join.predictions(model.key, watch.windows.schema, batch, watch.windows.not_before_ns)
         if outcomes is not None:
             watch.add_outcomes(outcomes)
 

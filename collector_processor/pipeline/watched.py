@@ -27,7 +27,13 @@ from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.task import listed
 from collector_processor.statistics.accumulate import withheld_columns
+from collector_processor.statistics.calls import call_weights
+from collector_processor.statistics.cells import score_cells
+from collector_processor.statistics.estimates import estimates
+from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.sample import Arrivals
+from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
 from collector_processor.window.cohorts import Cohorts, cohort_width_ns
 from collector_processor.window.policy import WindowPolicy
@@ -70,6 +76,8 @@ class Watch:
     few_rows: FewRows = field(default_factory=FewRows)
     cohorts: Cohorts | None = None
     """Outcomes by the time of prediction."""
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    """Numbers the rows, for what looks at a sample of them."""
     min_labels: int = 0
     looks: Looks = True
     """Whether restated figures have intervals, and of which kind."""
@@ -82,6 +90,7 @@ class Watch:
 
     def add(self, batch: PredictionBatch, now_ns: int) -> int:
         """Add predictions to the windows and count them for their cohorts; return how many were late."""
+        prepare(self.windows.schema, batch, self.arrivals, now_ns + self.windows.policy.max_clock_ahead_ns)
         if self.cohorts is not None:
             self.cohorts.add(batch, now_ns + self.windows.policy.max_clock_ahead_ns)
         return self.windows.add(batch, now_ns)
@@ -244,6 +253,15 @@ def _is_expected(measurement: Measurement) -> bool:
     """Return whether a figure rests on what the scores of the reference meant."""
     estimated = (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_ESTIMATED) in measurement.attributes
     return estimated or measurement.name in (semconv.CONCEPT_DIVERGENCE, semconv.CONCEPT_DIVERGENCE_ERROR)
+
+
+def prepare(schema: Schema, batch: PredictionBatch, arrivals: Arrivals, latest_ns: int) -> None:
+    """Derive what must not depend on where windows cut a batch into panes."""
+    arrivals.number(batch, latest_ns)
+    segment_groups(schema, batch)
+    score_cells(batch, schema.positive_class)
+    estimates(schema, batch)
+    call_weights(batch)
 
 
 def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Telemetry) -> Watch:

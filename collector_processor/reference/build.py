@@ -44,6 +44,7 @@ from collector_processor.statistics.groups import segment_column
 from collector_processor.statistics.labeled import LIMIT_WORDS, is_extreme
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.sample import number_by_place
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.statistics.texts import as_texts
 from otel_ml.classes import canonical_class
@@ -132,6 +133,7 @@ def build_reference(
     _note_extremes(rows)
     schema = fitted(rows, thorough=strict)
     evaluate_evenly(schema, batch, ESTIMATED_ROWS)
+    number_by_place(batch)
     schema = with_corners(schema, numbers, bins, batch.weights)
     pane = Pane.empty(schema)
     accumulate(pane, schema, batch)

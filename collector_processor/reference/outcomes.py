@@ -10,9 +10,10 @@ from collector_processor.columns.batch import F64, I32, Column, Mask, Prediction
 from collector_processor.reference.columns import Labels
 from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.classes import NO_CLASS, class_codes, decided_classes, known_classes
-from collector_processor.statistics.fits.slice_cells import Codes, SliceCells, sampled_codes
+from collector_processor.statistics.fits.slice_cells import Codes, SliceCells
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.sample import sampled
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
 
@@ -54,9 +55,8 @@ def reference_slices(schema: Schema, batch: PredictionBatch) -> Codes | None:
         return None
     if len(batch) <= MOST_ROWS:
         return np.column_stack((np.ones(len(batch), np.uint8), fit.of(schema, batch)))
-    slices = np.zeros((len(batch), len(fit.positions) + 1), np.uint8)
-    rows, codes = sampled_codes(fit, schema, batch, 0)
-    slices[rows] = codes
+    slices, sample = np.zeros((len(batch), len(fit.positions) + 1), np.uint8), sampled(batch)
+    slices[sample.rows] = np.column_stack((sample.levels, fit.of(schema, sample.batch)))
     return slices
 
 

@@ -177,6 +177,7 @@ class StateReader:
         watch = model.watch = replace(watch, windows=windows, cohorts=cohorts)
         if cohorts is not None and "cohorts" in entry:
             self._restore_cohorts(key, cohorts, entry["cohorts"])
+        watch.arrivals.restore(entry.get("arrivals"))
         if decided_now:
             watch.decide(schema.positive_class, SCORE_SUMS)
         if watch.first_labels is not None and "first_labels" in entry and not decided_now:
@@ -250,6 +251,7 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
         "sequential": saved_folds(model.watch.folds, reference),
         "tables": {name: _pairs(getattr(windows.schema, name)) for name in _TABLES},
         "meaning": _meaning(reference.schema),
+        "arrivals": model.watch.arrivals.state(),
         "classes": {
             "positive": "" if model.settings.positive_class else windows.schema.positive_class,
             "counted": windows.schema.positive_class,

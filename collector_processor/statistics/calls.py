@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.columns.batch import I64, Mask, PredictionBatch
+from collector_processor.columns.batch import F64, I64, Mask, PredictionBatch
 
 LARGEST_CALL: Final = 1000
 """Rows of a call that may be alike. A larger call is a batch job, whose rows count as independent."""
@@ -34,14 +34,32 @@ def call_starts(batch: PredictionBatch) -> Mask:
 def calls_of(batch: PredictionBatch) -> I64 | None:
     """Return the number of each row's call ``[n]``; None if every row is its own (:func:`call_starts`).
 
-    In calls of more than :data:`LARGEST_CALL` rows, each row counts as its own call, too.
+    In calls of more than :data:`LARGEST_CALL` rows, each row counts as its own call, too. Derive it before a batch is
+    cut into panes: a call may be cut, too.
     """
-    begins = call_starts(batch)
-    if begins.all():
+    return batch.once("calls", None, lambda: _calls_of(batch))
+
+
+def _calls_of(batch: PredictionBatch) -> I64 | None:
+    starts = np.flatnonzero(call_starts(batch))
+    sizes = np.diff(np.append(starts, len(batch)))
+    alone = sizes > LARGEST_CALL
+    if (alone | (sizes == 1)).all():
         return None
-    call = np.cumsum(begins) - 1
-    large = np.bincount(call) > LARGEST_CALL
-    if large.any():
-        alone = np.flatnonzero(large[call])
-        call[alone] = call[-1] + 1 + np.arange(len(alone))
+    call = np.repeat(np.arange(len(starts)), sizes)
+    if alone.any():
+        rows = np.flatnonzero(np.repeat(alone, sizes))
+        call[rows] = len(starts) + np.arange(len(rows))
     return call
+
+
+def call_weights(batch: PredictionBatch) -> F64:
+    """Return the weight of all rows of each row's call, ``[n]``; derive it before a batch is cut, as the calls."""
+    return batch.once("call_weights", None, lambda: _call_weights(batch))
+
+
+def _call_weights(batch: PredictionBatch) -> F64:
+    calls = calls_of(batch)
+    if calls is None:
+        return batch.weights
+    return np.bincount(calls, batch.weights).astype(np.float64, copy=False)[calls]

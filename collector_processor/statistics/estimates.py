@@ -6,12 +6,12 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I64, PredictionBatch
 from collector_processor.statistics.cells import score_cells
-from collector_processor.statistics.evaluated import evaluated_evenly, evaluated_weights
 from collector_processor.statistics.fits.adaptive import AdaptiveTrees
 from collector_processor.statistics.fits.calibration import Calibration, Curve
 from collector_processor.statistics.fits.class_curves import ClassCurves
 from collector_processor.statistics.fits.losses import LOSSES, LossTrees
 from collector_processor.statistics.predicted import predicted_codes
+from collector_processor.statistics.sample import evaluated_evenly, evaluated_weights
 from collector_processor.statistics.schema import Schema
 
 
@@ -43,10 +43,10 @@ def estimate_weights(schema: Schema, batch: PredictionBatch) -> F64:
     losses = schema.fit(LossTrees) if schema.task == "regression" else None
     trees, classes = adaptive_trees(schema), class_curves(schema)
     if losses is not None:
-        return evaluated_weights(batch, losses, LossTrees.most)
+        return evaluated_weights(batch, losses, LossTrees.whole)
     if classes is not None:
-        return evaluated_weights(batch, classes, classes.most)
-    return batch.weights if trees is None else evaluated_weights(batch, trees, AdaptiveTrees.most)
+        return evaluated_weights(batch, classes, classes.whole)
+    return batch.weights if trees is None else evaluated_weights(batch, trees, AdaptiveTrees.whole)
 
 
 def evaluate_evenly(schema: Schema, batch: PredictionBatch, most: int) -> None:
@@ -61,7 +61,7 @@ def expected_losses(fit: LossTrees, batch: PredictionBatch) -> F64:
     """Return the expected losses of each row ``[n, 4]``: NaN where there is none, and in rows not evaluated."""
 
     def derive() -> F64:
-        chosen = _chosen(batch, evaluated_weights(batch, fit, LossTrees.most))
+        chosen = _chosen(batch, evaluated_weights(batch, fit, LossTrees.whole))
         losses = np.full((len(batch), len(LOSSES)), np.nan)
         losses[chosen] = fit.evaluate(batch.take(chosen))
         return losses
@@ -79,7 +79,7 @@ def adaptive(schema: Schema, trees: AdaptiveTrees, batch: PredictionBatch) -> F6
         p = calibrated(schema, batch)
         if p is None:
             return None
-        chosen = _chosen(batch, evaluated_weights(batch, trees, AdaptiveTrees.most))
+        chosen = _chosen(batch, evaluated_weights(batch, trees, AdaptiveTrees.whole))
         chosen = chosen[~np.isnan(p[chosen])]
         found = np.full((len(batch), 2), np.nan)
         found[chosen] = np.stack(trees.evaluate(batch.take(chosen), p[chosen]), axis=1)
@@ -143,7 +143,7 @@ def class_probabilities(schema: Schema, batch: PredictionBatch) -> F64 | None:
         scores = class_scores(schema, fit, batch)
         if scores is None:
             return None
-        chosen = _chosen(batch, evaluated_weights(batch, fit, fit.most))
+        chosen = _chosen(batch, evaluated_weights(batch, fit, fit.whole))
         found = np.full(scores.shape, np.nan)
         found[chosen] = fit.probabilities(scores[chosen])
         return found

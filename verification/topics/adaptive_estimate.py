@@ -40,7 +40,7 @@ LARGEST = 3_000
 """Rows of a chunk, if a third of the rows it is drawn from is not less."""
 ROWS = 90_000
 """Rows of a data set: a third trains the model, a third is the reference, and chunks are drawn from a third."""
-BATCH = AdaptiveTrees.most
+BATCH = AdaptiveTrees.whole
 """Rows that arrive together: all of that many are evaluated."""
 NUMERIC: Final = {
     "flights": ("hour", "month", "weekday", "distance", "temp"),

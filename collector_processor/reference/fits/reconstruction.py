@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, I64, PredictionBatch
+from collector_processor.columns.batch import F64, I32, PredictionBatch
 from collector_processor.reference.document import Json, Node, number
 from collector_processor.reference.fits.base import FitRows
 from collector_processor.reference.fits.compat import CHUNKS
@@ -58,14 +58,14 @@ class ReconstructionFitter:
         if varying < 2:
             return None
 
-        def cells(block: I64) -> F64:
-            return standardized(filled(encoded(schema, positions, shares, batch, block), fill), mean, scale)
+        def cells(block: PredictionBatch) -> F64:
+            return standardized(filled(encoded(schema, positions, shares, block), fill), mean, scale)
 
-        covariance = sum(products((z := cells(block)) * batch.weights[block], z) for block in _blocks(batch))
+        covariance = sum(products((z := cells(block)) * block.weights, z) for block in _blocks(batch))
         components = _components(np.asarray(covariance))
         residuals = [np.square(unexplained(components, cells(block))) for block in _blocks(batch)]
         errors = np.concatenate([np.sqrt(part.sum(axis=0)) for part in residuals])
-        squares = sum(part @ batch.weights[block] for part, block in zip(residuals, _blocks(batch), strict=True))
+        squares = sum(part @ block.weights for part, block in zip(residuals, _blocks(batch), strict=True))
         compat = schema.fit(Compat)
         return Reconstruction(
             positions,
@@ -127,9 +127,9 @@ class ReconstructionFitter:
 _ARRAYS: Final = ("fill", "mean", "scale", "components", "squares")
 
 
-def _blocks(batch: PredictionBatch) -> Iterator[I64]:
+def _blocks(batch: PredictionBatch) -> Iterator[PredictionBatch]:
     for start in range(0, len(batch), _BLOCK):
-        yield np.arange(start, min(start + _BLOCK, len(batch)))
+        yield batch.take(slice(start, start + _BLOCK))
 
 
 def _filling(schema: Schema, batch: PredictionBatch, features: I32) -> tuple[I32, Scores, F64]:
@@ -140,7 +140,7 @@ def _filling(schema: Schema, batch: PredictionBatch, features: I32) -> tuple[I32
     sums, present = np.zeros(len(features)), np.zeros(len(features))
     counts = [np.zeros(size) for size in sizes]
     for block in _blocks(batch):
-        cells, weights = encoded(schema, features, codes, batch, block), batch.weights[block]
+        cells, weights = encoded(schema, features, codes, block), block.weights
         there = np.isfinite(cells)
         with np.errstate(over="ignore", invalid="ignore"):
             sums += np.where(there, cells, 0.0) @ weights
@@ -169,11 +169,11 @@ def _scaling(schema: Schema, batch: PredictionBatch, positions: I32, shares: Sco
     with np.errstate(over="ignore", invalid="ignore"):
         mean = np.zeros(len(positions))
         for block in _blocks(batch):
-            mean += filled(encoded(schema, positions, shares, batch, block), fill) @ (batch.weights[block] / total)
+            mean += filled(encoded(schema, positions, shares, block), fill) @ (block.weights / total)
         variance = np.zeros(len(positions))
         for block in _blocks(batch):
-            cells = filled(encoded(schema, positions, shares, batch, block), fill) - mean[:, None]
-            variance += np.square(cells) @ (batch.weights[block] / total)
+            cells = filled(encoded(schema, positions, shares, block), fill) - mean[:, None]
+            variance += np.square(cells) @ (block.weights / total)
         # What rounding alone makes of a constant, as scikit-learn's StandardScaler decides.
         eps = np.finfo(np.float64).eps
         varies = (variance > rows * eps * variance + (rows * mean * eps) ** 2) & np.isfinite(variance)

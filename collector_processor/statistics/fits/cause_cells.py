@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collector_processor.columns.batch import F64, I32, Mask, PredictionBatch
 from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.fits.inputs import UNSEEN, Inputs
 from collector_processor.statistics.fits.trees import Trees
+from collector_processor.statistics.sample import Levels
 from collector_processor.statistics.schema import Schema
 
 LEAVES: Final = 24
@@ -24,6 +26,8 @@ _SIZE: Final = 300
 """More than all cells: 25 leaves, each with ten ranges and one for a missing score."""
 _KEYS: Final = 109
 """How many partitions a number can be of, so that it fits into 16 bits."""
+_LEVEL: Final = 2**16
+"""The bits above are those of the row's level in a sample (:mod:`.sample`)."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class CauseCells:
 
     def decoded(self, cells: I32) -> I32:
         """Return the cells of rows, :data:`NO_CELL` for a row without one, or with one of another partition."""
-        cell = cells - np.int32(_SIZE * self.key)
+        cell = (cells & np.int32(_LEVEL - 1)) - np.int32(_SIZE * self.key)
         return np.where((cell >= 0) & (cell < self.count), cell, np.int32(NO_CELL))
 
     def _outside(self, matrix: F64) -> Mask | None:
@@ -110,6 +114,20 @@ class CauseCells:
         """The least and the greatest value of each input that the reference has."""
         least_code = np.where(self.unseen < THIN, UNSEEN + 1.0, -np.inf)
         return np.append(self.low, least_code), np.append(self.high, np.full(len(least_code), np.inf))
+
+
+def with_level(cells: NDArray[Any], levels: Levels) -> I32:
+    """Return cells with the level of each row in a sample, int32 ``[n]``."""
+    return np.where(levels > 0, cells + np.int32(_LEVEL) * (levels.astype(np.int32) - 1), NO_CELL).astype(np.int32)
+
+
+def stand_for(cells: I32) -> F64:
+    """Return how many rows each row with a cell stands for, ``[n]``.
+
+    >>> stand_for(with_level(np.array([7, 7, 7]), np.array([1, 2, 3], np.uint8))).tolist()
+    [1.0, 2.0, 4.0]
+    """
+    return np.exp2(cells // np.int32(_LEVEL))
 
 
 def ranked(schema: Schema, batch: PredictionBatch) -> F64 | None:

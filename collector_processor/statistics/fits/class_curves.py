@@ -10,8 +10,8 @@ import numpy as np
 from collector_processor.columns.batch import F64, I32
 from collector_processor.statistics.fits.calibration import Curve
 
-CELLS: Final = 4096
-"""Scores of one batch that are calibrated: of a larger batch, a sample of the rows."""
+CELLS: Final = 16_384
+"""Scores of one minute that are all calibrated: of more, a sample of the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class ClassCurves:
     edges: F64
 
     @property
-    def most(self) -> int:
-        """The most rows of a batch that are calibrated."""
+    def whole(self) -> int:
+        """The rows of a minute that are all calibrated."""
         return max(CELLS // len(self.curves), 1)
 
     def probabilities(self, scores: F64) -> F64:

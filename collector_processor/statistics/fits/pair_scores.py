@@ -44,25 +44,24 @@ class Scores:
         ]
         return cls(positions, bins, others, tuple(named), other)
 
-    def of(self, schema: Schema, batch: PredictionBatch, chosen: I64 | None = None) -> F64:
-        """Return the score of the chosen cells of a batch, ``[K, m]``; NaN for a missing one."""
-        rows = len(batch) if chosen is None else len(chosen)
-        found = np.empty((len(self.positions), rows))
+    def of(self, schema: Schema, batch: PredictionBatch) -> F64:
+        """Return the score of the cells of a batch, ``[K, n]``; NaN for a missing one."""
+        found = np.empty((len(self.positions), len(batch)))
         numbers = len(self.bins)
         positions: I64 = self.positions[:numbers].astype(np.int64)
         columns = [batch.features.get(schema.numeric[place].name) for place in positions.tolist()]
-        bins = fine_bins(schema, positions, columns, len(batch), chosen)
+        bins = fine_bins(schema, positions, columns, len(batch))
         # A missing cell is bin −1: the last of the row above, which is NaN, too.
         places = bins + self.bins.shape[1] * np.arange(numbers)[:, None]
         found[:numbers] = self.bins.ravel().take(places, mode="wrap")
         for row, named in enumerate(self.named, numbers):
             position = int(self.positions[row]) - len(schema.numeric)
             column = batch.features.get(schema.categorical[position].name)
-            found[row] = np.nan if column is None else self._of_texts(column, named, chosen)
+            found[row] = np.nan if column is None else self._of_texts(column, named)
         return found
 
-    def _of_texts(self, column: Column, named: Mapping[str, float], chosen: I64 | None) -> F64:
-        texts = as_texts(column if chosen is None else column.mapped(lambda values: values[chosen]))
+    def _of_texts(self, column: Column, named: Mapping[str, float]) -> F64:
+        texts = as_texts(column)
         if texts.codes is None:
             return np.full(len(texts), np.nan)
         names, codes = texts.categories, texts.codes

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, I64, PredictionBatch
+from collector_processor.columns.batch import F64, I32, PredictionBatch
 from collector_processor.statistics.fits.pair_scores import Scores
 from collector_processor.statistics.schema import Schema
 
@@ -66,9 +66,9 @@ class Reconstruction:
     chunks: Chunks
     whole: bool
 
-    def residuals(self, schema: Schema, batch: PredictionBatch, chosen: I64 | None = None) -> F64:
-        """Return what the components do not explain of each cell of the chosen rows, ``[K, m]``."""
-        cells = filled(encoded(schema, self.positions, self.shares, batch, chosen), self.fill)
+    def residuals(self, schema: Schema, batch: PredictionBatch) -> F64:
+        """Return what the components do not explain of each cell, ``[K, n]``."""
+        cells = filled(encoded(schema, self.positions, self.shares, batch), self.fill)
         return unexplained(self.components, standardized(cells, self.mean, self.scale))
 
     def limits(self, rows: float) -> tuple[float, float]:
@@ -76,16 +76,16 @@ class Reconstruction:
         return self.chunks.limits(max(rows, self.chunks.rows) if self.whole else rows)
 
 
-def encoded(schema: Schema, positions: I32, shares: Scores, batch: PredictionBatch, chosen: I64 | None) -> F64:
-    """Return numbers as they are and categories as their shares, ``[K, m]``; a missing cell is not finite."""
+def encoded(schema: Schema, positions: I32, shares: Scores, batch: PredictionBatch) -> F64:
+    """Return numbers as they are and categories as their shares, ``[K, n]``; a missing cell is not finite."""
     numbers = len(positions) - len(shares.positions)
-    found = np.full((len(positions), len(batch) if chosen is None else len(chosen)), np.nan)
+    found = np.full((len(positions), len(batch)), np.nan)
     for row, position in enumerate(positions[:numbers].tolist()):
         column = batch.features.get(schema.numeric[position].name)
         if column is not None and column.numbers is not None:
-            found[row] = column.numbers if chosen is None else column.numbers[chosen]
+            found[row] = column.numbers
     if numbers < len(positions):
-        found[numbers:] = shares.of(schema, batch, chosen)
+        found[numbers:] = shares.of(schema, batch)
     return found
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from collector_processor.columns.batch import F64, I32, I64, PredictionBatch
 from collector_processor.statistics.fits.pair_scores import Scores
-from collector_processor.statistics.sample import chosen
 from collector_processor.statistics.schema import Schema
 
 MISSING: Final = 0
@@ -64,14 +63,7 @@ class SliceCells:
         """The first cell of each feature among those of all, ``[C + 1]``."""
         return np.append(0, np.cumsum(self.sizes))
 
-    def of(self, schema: Schema, batch: PredictionBatch, chosen: I64 | None = None) -> Codes:
-        """Return the code of the chosen cells, ``[m, C]``."""
-        codes = np.nan_to_num(self.codes.of(schema, batch, chosen), nan=MISSING)
+    def of(self, schema: Schema, batch: PredictionBatch) -> Codes:
+        """Return the code of each cell, ``[n, C]``."""
+        codes = np.nan_to_num(self.codes.of(schema, batch), nan=MISSING)
         return np.minimum(codes, np.array(self.sizes)[:, None] - 1).astype(np.uint8).T
-
-
-def sampled_codes(fit: SliceCells, schema: Schema, batch: PredictionBatch, came: int) -> tuple[I64, Codes]:
-    """Return a sample of rows (:mod:`.sample`), and of each k + 1 if it stands for 2ᵏ rows, then its codes."""
-    rows, _, levels = chosen(batch, came)
-    codes = np.column_stack((levels + np.uint8(1), fit.of(schema, batch, rows)))
-    return np.arange(len(batch)) if rows is None else rows, codes

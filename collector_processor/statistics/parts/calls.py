@@ -7,9 +7,9 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I64, Column, Mask, PredictionBatch
+from collector_processor.columns.batch import F64, I64, U64, Column, PredictionBatch
 from collector_processor.statistics.bins import finite_edges
-from collector_processor.statistics.calls import LARGEST_CALL, call_starts
+from collector_processor.statistics.calls import call_weights, calls_of
 from collector_processor.statistics.cells import cells_of
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.schema import Schema
@@ -55,18 +55,20 @@ class Calls(Part):
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add predictions."""
         batch = rows.batch
-        calls = call_weights(batch)
-        by_row = np.bincount(_class_of(batch.weights), batch.weights, _CLASSES)
+        calls = calls_of(batch)
+        by_row = _by_size(batch.weights, batch.weights)
         self.by_row += by_row
-        self.by_call += by_row if calls is batch.weights else np.bincount(_class_of(calls), batch.weights, _CLASSES)
-        if calls is not batch.weights:
-            self._add_pairs(schema, batch, rows.failed)
+        self.by_call += by_row if calls is None else _by_size(call_weights(batch), batch.weights)
+        if calls is None:
+            return
+        if rows.failed is not None:
+            done = ~rows.failed
+            batch, calls = batch.take(done), calls[done]
+        if len(calls):
+            self._add_pairs(schema, batch, calls)
 
-    def _add_pairs(self, schema: Schema, batch: PredictionBatch, failed: Mask | None) -> None:
-        first, second = _pairs(batch, float(self.pairs.max(initial=0.0)))
-        if failed is not None:
-            kept = ~(failed[first] | failed[second])
-            first, second = first[kept], second[kept]
+    def _add_pairs(self, schema: Schema, batch: PredictionBatch, calls: I64) -> None:
+        first, second = _pairs(batch.ids[:, 0], calls, int(self.pairs.max(initial=0.0)))
         if not len(first):
             return
         ends = batch.take(np.concatenate((first, second)))
@@ -80,36 +82,23 @@ class Calls(Part):
                 self.alike[position] += np.count_nonzero(code[: len(first)] == code[len(first) :])
 
 
-def call_weights(batch: PredictionBatch) -> F64:
-    """Return the weight of all rows of each row's call, ``[n]``; ``batch.weights`` itself if each row is one.
-
-    Derive it before a batch is cut into panes: a call may be cut, too.
-    """
-    return batch.once("call_weights", None, lambda: _call_weights(batch))
-
-
-def _call_weights(batch: PredictionBatch) -> F64:
-    begins = call_starts(batch)
-    if begins.all():
-        return batch.weights
-    call = np.cumsum(begins) - 1
-    total = np.bincount(call, batch.weights)[call]
-    return np.where(np.bincount(call)[call] <= LARGEST_CALL, total, batch.weights)
-
-
-def _pairs(batch: PredictionBatch, compared: float) -> tuple[I64, I64]:
+def _pairs(keys: U64, calls: I64, compared: int) -> tuple[I64, I64]:
     """Return the positions of rows to compare, after ``compared`` pairs: of each call the first rows of both halves.
 
-    Not of calls whose rows count as independent.
+    Not of calls whose rows count as independent. Calls are looked at one after the other, so that it is the same in
+    whichever batches they come.
     """
-    starts = np.flatnonzero(call_starts(batch))
-    sizes = np.diff(np.append(starts, len(batch)))
-    chosen = (sizes >= 2) & (call_weights(batch)[starts] != batch.weights[starts])
-    chosen &= (sizes >= _ALWAYS) | (batch.ids[starts, 0] % np.uint64(8) == 0)
+    starts = np.flatnonzero(np.append([True], calls[1:] != calls[:-1]))
+    sizes = np.diff(np.append(starts, len(calls)))
+    chosen = (sizes >= 2) & ((sizes >= _ALWAYS) | (keys[starts] % np.uint64(8) == 0))
     starts, half = starts[chosen], sizes[chosen] // 2
     count = np.minimum(half, _PAIRS)
-    whole = (2 * half >= _ALWAYS) & (compared + np.cumsum(half) <= _ENOUGH)
-    count[whole] = half[whole]
+    for place, size in enumerate(half.tolist()):
+        if compared > _ENOUGH - _ALWAYS // 2:
+            break
+        if 2 * size >= _ALWAYS and compared + size <= _ENOUGH:
+            count[place] = size
+        compared += int(count[place])
     first = np.repeat(starts, count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return first, first + np.repeat(half, count)
 
@@ -125,6 +114,14 @@ def _codes(column: Column, edges: F64 | None) -> F64 | I64:
     return np.where(np.isnan(column.numbers), -1, places)
 
 
-def _class_of(weights: F64) -> I64:
-    """Return the class of each weight: the first whose size is at least the weight."""
-    return np.minimum(np.searchsorted(SIZES, weights * (1.0 - 1e-12)), _CLASSES - 1)
+def _by_size(sizes: F64, weights: F64) -> F64:
+    """Return the weight of rows by the class of their size ``[S]``: the first whose size is at least theirs."""
+    if (sizes == sizes[0]).all():
+        found = np.zeros(_CLASSES)
+        found[_class_of(sizes[:1])] = weights.sum()
+        return found
+    return np.bincount(_class_of(sizes), weights, _CLASSES).astype(np.float64, copy=False)
+
+
+def _class_of(sizes: F64) -> I64:
+    return np.minimum(np.searchsorted(SIZES, sizes * (1.0 - 1e-12)), _CLASSES - 1)

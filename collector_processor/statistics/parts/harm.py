@@ -11,11 +11,11 @@ from collector_processor.columns.batch import F64, I64
 from collector_processor.statistics.calls import calls_of
 from collector_processor.statistics.classes import known_classes
 from collector_processor.statistics.estimates import class_curves, estimate_weights, estimates, positive_curve
-from collector_processor.statistics.evaluated import evaluated_weights
 from collector_processor.statistics.fits.adaptive import AdaptiveTrees
 from collector_processor.statistics.fits.losses import LossTrees
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.predicted import predicted_codes
+from collector_processor.statistics.sample import evaluated_weights
 from collector_processor.statistics.schema import Schema
 
 
@@ -96,8 +96,8 @@ def _has_estimates(schema: Schema) -> bool:
 
 
 def _weights(schema: Schema, rows: Rows) -> F64:
-    """Return weights, 0 for rows that are not evaluated: of large batches a part, even if each row has an estimate."""
+    """Return weights, 0 for rows that are not evaluated: of many rows a part, even if each has an estimate."""
     curve = None if schema.fit(AdaptiveTrees) is not None else positive_curve(schema)
     if curve is None:
         return estimate_weights(schema, rows.batch)
-    return evaluated_weights(rows.batch, curve, AdaptiveTrees.most)
+    return evaluated_weights(rows.batch, curve, AdaptiveTrees.whole)

@@ -11,7 +11,7 @@ import numpy as np
 from collector_processor.columns.batch import F64
 from collector_processor.statistics.fits.pair_scores import PairScores
 from collector_processor.statistics.parts.base import Part, Rows
-from collector_processor.statistics.sample import chosen
+from collector_processor.statistics.sample import sampled
 from collector_processor.statistics.schema import Schema
 
 _ONE_THREAD: Final = 2**17
@@ -48,11 +48,12 @@ class PairMoments(Part):
         fit = schema.fit(PairScores)
         if fit is None:
             return
-        sample, weights, _ = chosen(rows.batch, self.rows[3])
+        sample = sampled(rows.batch)
+        weights = sample.weights
         self.rows += (weights.sum(), (weights * weights).sum(), len(weights), len(rows.batch))
         if not len(weights):
             return
-        firsts, products, present = pair_sums(fit.scores.of(schema, rows.batch, sample), weights)
+        firsts, products, present = pair_sums(fit.scores.of(schema, sample.batch), weights)
         self.firsts += firsts
         self.products += products
         self.present += present

@@ -10,7 +10,7 @@ import numpy as np
 from collector_processor.columns.batch import F64
 from collector_processor.statistics.fits.reconstruction import Reconstruction
 from collector_processor.statistics.parts.base import Part, Rows
-from collector_processor.statistics.sample import chosen
+from collector_processor.statistics.sample import sampled
 from collector_processor.statistics.schema import Schema
 
 
@@ -42,11 +42,13 @@ class ReconstructionSums(Part):
         fit, batch = schema.fit(Reconstruction), rows.batch
         if fit is None:
             return
-        sample, weights = (None, batch.weights) if fit.whole else chosen(batch, self.rows[3])[:2]
+        looked, weights = batch, batch.weights
+        if not fit.whole:
+            looked, _, weights, _ = sampled(batch)
         self.rows += (weights.sum(), (weights * weights).sum(), len(weights), len(batch))
         if not len(weights):
             return
-        squares = np.square(fit.residuals(schema, batch, sample))
+        squares = np.square(fit.residuals(schema, looked))
         total = squares.sum(axis=0)
         self.errors += (weights @ np.sqrt(total), weights @ total)
         self.squares += squares @ weights

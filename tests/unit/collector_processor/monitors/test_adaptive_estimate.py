@@ -19,6 +19,7 @@ from collector_processor.statistics.estimates import calibrated, evaluate_evenly
 from collector_processor.statistics.fits.adaptive import AdaptiveTrees
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.adaptive import AdaptiveSums
+from collector_processor.statistics.sample import Arrivals
 from collector_processor.window.closed import Window
 from otel_ml import semconv
 from support import cbpe
@@ -60,7 +61,7 @@ def built(**more):
 REFERENCE = built()
 
 
-def pane_of(*batches, size=AdaptiveTrees.most, reference=REFERENCE) -> Pane:
+def pane_of(*batches, size=AdaptiveTrees.whole, reference=REFERENCE) -> Pane:
     pane = Pane.empty(reference.schema)
     for each in batches:
         for start in range(0, len(each), size):
@@ -68,7 +69,7 @@ def pane_of(*batches, size=AdaptiveTrees.most, reference=REFERENCE) -> Pane:
     return pane
 
 
-def measured(*batches, pane=None, method="adaptive", least=50, reference=REFERENCE, size=AdaptiveTrees.most):
+def measured(*batches, pane=None, method="adaptive", least=50, reference=REFERENCE, size=AdaptiveTrees.whole):
     pane = pane_of(*batches, size=size, reference=reference) if pane is None else pane
     monitor = EstimatedPerformanceMonitor(
         LeastLabels(min_labels=least), EstimateSettings.model_validate({"method": method})
@@ -127,10 +128,18 @@ def test_each_series_is_there_once():
     assert len(keys) == len(set(keys))
 
 
-def test_some_rows_of_large_batches_are_nearly_as_good_as_all():
+def sampled(each: PredictionBatch, came: int) -> PredictionBatch:
+    """The rows as if others had come before in the same minute."""
+    arrivals = Arrivals()
+    arrivals.numbers(np.zeros(came, np.int64), 0)
+    arrivals.number(each, 0)
+    return each
+
+
+def test_some_of_many_rows_are_nearly_as_good_as_all():
     x, kind, score, _ = rows_of(4, 4000, known=0.9)
     each = batch(x, kind, score)
-    some = pane_of(each, size=1000)
+    some = pane_of(sampled(batch(x, kind, score), 9000))
     assert some.further[AdaptiveSums].evaluated[0] < 600
     assert figures(measured(pane=some))["accuracy"] == pytest.approx(figures(measured(each))["accuracy"], abs=0.02)
     plain = figures(measured(each, method="cbpe"))["precision"]
@@ -164,7 +173,7 @@ def test_few_rows_have_no_figures(rows, known):
 
 def test_a_group_of_few_evaluated_rows_is_left_out():
     x, kind, score, _ = rows_of(8, 1024, known=0.9)
-    pane = pane_of(batch(x, kind, score), size=1024)
+    pane = pane_of(sampled(batch(x, kind, score), 17_000))
     assert (kind == 0).sum() > 50
     assert pane.further[AdaptiveSums].evaluated[0] > 50
     assert figures(measured(pane=pane))

@@ -28,6 +28,7 @@ from collector_processor.statistics.fits.feature_losses import FeatureLosses
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.cause_sums import CauseSums, row_losses
+from collector_processor.statistics.sample import WHOLE, Arrivals
 from collector_processor.window.closed import Window
 from otel_ml import semconv
 from tests.support.scored_rows import MODEL, rows_of
@@ -378,6 +379,28 @@ def test_cells_ride_with_the_pending_prediction_and_come_back_with_the_label():
         # Those of another reference are not taken for its own.
         assert (other.fit(CauseCells).decoded(outcomes.cells) == NO_CELL).all()
         assert not labeled(replace(REFERENCE, schema=other), outcomes).pane.further[CauseSums].cells.any()
+
+
+def test_a_sample_of_a_busy_minute_stands_for_all_rows_and_is_worth_less():
+    batch, labels = rows(30_000, seed=5, wrong=0.4)
+    whole = measured(labeled(REFERENCE, outcomes_of(REFERENCE, batch, labels)))
+    arrivals, schema, join = Arrivals(), REFERENCE.schema.fork(), LabelJoin()
+    arrivals.numbers(np.zeros(4 * WHOLE, np.int64), 0)
+    arrivals.number(batch, 0)
+    join.predictions(MODEL, schema, batch)
+    sent = LabelBatch(MODEL.name, batch.time_ns, batch.ids, labels["label_classes"])
+    ((_, outcomes),) = join.labels(sent, {MODEL: schema}, {MODEL: 0})
+    window = labeled(REFERENCE, outcomes)
+    part = window.pane.further[CauseSums]
+    assert part.cells[:, 0].sum() == pytest.approx(30_000, rel=0.1)
+    assert 1 / 17 < part.worth < 1 / 8
+    sampled = measured(window)
+    error = errors_of(sampled)[1]
+    assert sampled[semconv.CAUSE_CONCEPT] == pytest.approx(whole[semconv.CAUSE_CONCEPT], abs=4 * error)
+    assert error > 2 * errors_of(whole)[1]
+    part_back = labeled(REFERENCE, outcomes, replace(outcomes, weights=-outcomes.weights)).pane.further[CauseSums]
+    assert np.abs(part_back.cells).max() < 1e-9
+    assert part_back.worth == 1.0
 
 
 def test_a_learned_reference_compares_with_its_first_labels():

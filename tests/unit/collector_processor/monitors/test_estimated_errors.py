@@ -13,6 +13,7 @@ from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.fits.losses import LOSSES, LossTrees
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.losses import LossSums
+from collector_processor.statistics.sample import Arrivals
 from collector_processor.window.closed import Window
 from otel_ml import semconv
 
@@ -106,12 +107,15 @@ def test_weights_count_as_repeated_rows():
     assert figures(measured(each)) == pytest.approx(expected(each, weights), rel=1e-12)
 
 
-def test_a_part_of_a_large_batch_stands_for_all_of_it():
-    batches = [batch(*rows_of(seed, 1000, low=0.5)[:3]) for seed in range(100, 140)]
+def test_a_part_of_a_busy_minute_stands_for_all_of_it():
+    batches = [batch(*rows_of(seed, 1000 + seed, low=0.5)[:3]) for seed in range(40)]  # the seed of ids is their number
     whole = np.mean([expected(each)["absolute"] for each in batches])
+    arrivals, rows = Arrivals(), sum(map(len, batches))
+    for each in batches:
+        arrivals.number(each, 0)
     pane = pane_of(*batches, size=1000)
-    assert 40 * 8 * 0.8 < pane.further[LossSums].sums[0, 0, 3] < 40 * 16
-    assert pane.further[LossSums].sums[0, 0, 0] == pytest.approx(40_000)
+    assert LossTrees.whole * 3 < pane.further[LossSums].sums[0, 0, 3] < LossTrees.whole * 5
+    assert pane.further[LossSums].sums[0, 0, 0] == pytest.approx(rows, rel=0.1)
     assert figures(measured(pane=pane))["absolute"] == pytest.approx(whole, rel=0.1)
 
 

@@ -99,17 +99,9 @@ def test_panes_add_up_whatever_the_split():
         np.testing.assert_allclose(values, whole.arrays()[name], rtol=1e-12, atol=1e-9)
 
 
-def test_the_sample_is_the_same_however_the_rows_are_divided():
-    batch = rows_of(columns(30_000, seed=7))
-    whole = sample.chosen(batch, 1000)
-    parts = [sample.chosen(batch.take(slice(at, at + 700)), 1000 + at) for at in range(0, 30_000, 700)]
-    rows = [at * 700 + (np.arange(700) if part.rows is None else part.rows) for at, part in enumerate(parts)]
-    np.testing.assert_array_equal(np.concatenate(rows), whole.rows)
-    np.testing.assert_array_equal(np.concatenate([part.weights for part in parts]), whole.weights)
-
-
 def test_a_large_pane_is_sampled_and_weighted():
     batch = rows_of(columns(40_000, seed=7))
+    sample.Arrivals().number(batch, 0)
     part = window_of(REFERENCE, [batch]).pane.further[PairMoments]
     assert sample.WHOLE * 2 < part.rows[2] < sample.WHOLE * 3
     assert part.rows[0] == pytest.approx(40_000, rel=0.05)

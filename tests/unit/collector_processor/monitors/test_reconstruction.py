@@ -123,6 +123,7 @@ def test_panes_add_up_whatever_the_split():
 
 def test_a_large_pane_is_sampled_and_weighted():
     batch = rows_of(columns(40_000, seed=7))
+    sample.Arrivals().number(batch, 0)
     part = window_of(REFERENCE, [batch]).pane.further[ReconstructionSums]
     assert sample.WHOLE * 2 < part.rows[2] < sample.WHOLE * 3
     assert part.rows[0] == pytest.approx(40_000, rel=0.05)

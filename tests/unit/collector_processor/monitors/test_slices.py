@@ -20,6 +20,7 @@ from collector_processor.statistics.fits.slice_cells import SliceCells
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.parts.slice_sums import SliceSums, place
+from collector_processor.statistics.sample import Arrivals
 from collector_processor.window.closed import Window
 from otel_ml import semconv
 from tests.support.scored_rows import MODEL, rows_of, window_of
@@ -181,6 +182,7 @@ def test_a_reference_without_labels_compares_with_the_rest():
 
 def test_cells_ride_with_the_pending_prediction_and_come_back_with_the_label():
     batch, labels = rows(9000, seed=10, bad=0.3)
+    Arrivals().number(batch, 0)
     join = LabelJoin()
     schema = REFERENCE.schema.fork()
     assert join.predictions(MODEL, schema, batch.take(slice(0, 5000))) is None

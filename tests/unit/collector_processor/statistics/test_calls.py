@@ -12,8 +12,9 @@ from collector_processor.detectors.dependence import design_effect
 from collector_processor.monitors.independence import independent_rows
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate
+from collector_processor.statistics.calls import LARGEST_CALL, call_weights
 from collector_processor.statistics.pane import Pane
-from collector_processor.statistics.parts.calls import LARGEST_CALL, SIZES, Calls, call_weights
+from collector_processor.statistics.parts.calls import SIZES, Calls
 
 
 def rows(sizes: list[int], *, equal: bool = False, weight: float = 1.0, seed: int = 0) -> PredictionBatch:
