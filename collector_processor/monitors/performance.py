@@ -190,7 +190,7 @@ def performance(schema: Schema, outcomes: Outcomes) -> Iterator[Score]:
     if schema.task == "regression":
         yield from regression(outcomes.errors)
         return
-    by_class, probable = class_sums(schema, outcomes), _are_probabilities(schema, outcomes)
+    by_class, probable = class_sums(schema, outcomes), are_probabilities(schema, outcomes)
     yield Score("accuracy", by_class[:, 0].sum(axis=1) / by_class[:, 1].sum(axis=1))
     if schema.task != "binary_classification":
         yield from multiclass(by_class)
@@ -207,7 +207,7 @@ def class_sums(schema: Schema, outcomes: Outcomes) -> F64:
     if any(spec.role == "prediction" for spec in schema.categorical):
         return by_class
     # The class was decided from the score, which takes a probability, and a positive class for every label.
-    decided = _are_probabilities(schema, outcomes) & ~undecided_labels(schema, outcomes)
+    decided = are_probabilities(schema, outcomes) & ~undecided_labels(schema, outcomes)
     return np.where(decided[:, None, None], by_class, 0.0)
 
 
@@ -258,7 +258,7 @@ def undecided_labels(schema: Schema, outcomes: Outcomes) -> Mask:
     return (decided > rounding) & (scored - decided > rounding)
 
 
-def _are_probabilities(schema: Schema, outcomes: Outcomes) -> Mask:
+def are_probabilities(schema: Schema, outcomes: Outcomes) -> Mask:
     """Return the groups in which all scores that were ranked are from 0 to 1, bool ``[G]``."""
     ranked = outcomes.score_hits.sum(axis=(1, 2))
     if schema.task != "binary_classification":

@@ -21,6 +21,7 @@ from collector_processor.monitors.estimated_performance import WITHOUT, share_wi
 from collector_processor.monitors.performance import DROP, PerformanceMonitor, undecided_labels
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.label_words import renamed, respell
+from collector_processor.pipeline.score_words import check_threshold, without_classes, without_ranking
 from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch
 from collector_processor.reference.scored_class import Shown, shown_by, turned
 from collector_processor.reference.task import is_conventional, listed, opposite, positive_among, shown_positive
@@ -63,6 +64,7 @@ def understood(
     known = about_other and sent in _names(model, watch)
     _take_threshold(model, schema, batch.threshold, turn=known)
     if not about_other:
+        check_threshold(model, schema, batch)
         return batch
     model.report(
         "positive_class", "the sender says that its score is about the class %r; figures are about %r", sent, positive
@@ -159,6 +161,15 @@ def _take_threshold(model: Model, schema: Schema, sent: float | None, *, turn: b
     if turn:
         sent = math.nextafter(1.0 - sent, math.inf)  # the other class is predicted below the threshold
     if not model.threshold_given():
+        if schema.threshold is not None and schema.threshold == schema.threshold and sent != schema.threshold:
+            model.problems.pop("threshold_changed", None)
+            model.report(
+                "threshold_changed",
+                "the sender's threshold changed from %g to %g: classes that scores decide mix both in the windows that "
+                "have predictions from before",
+                schema.threshold,
+                sent,
+            )
         schema.set_threshold(sent)
     elif str(sent) != str(schema.threshold):
         model.report(
@@ -232,6 +243,10 @@ def check_figures(model: Model, watch: Watch, window: Window, measured: Sequence
         "labels came before the positive class was known, so their scores decided no class: accuracy, precision, recall"
         " and F1 are left out while these labels are in the window",
     )
+    reason = without_ranking(model, watch, window, measured)
+    _set(model, "no_roc_auc", bool(reason), reason)
+    reason = without_classes(schema, window)
+    _set(model, "scores_decide_nothing", bool(reason), reason)
     what = "value" if schema.task == "regression" else "class and no score"
     _set(model, "no_performance", not some, f"labels join, but give no performance: their predictions have no {what}")
 

@@ -35,6 +35,7 @@ from collector_processor.pipeline.classes import (
 from collector_processor.pipeline.few_rows import FEW_REFERENCE_ROWS
 from collector_processor.pipeline.gather import gather
 from collector_processor.pipeline.label_words import check_cells, renamed, respell
+from collector_processor.pipeline.score_words import usable
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin, learner_of
 from collector_processor.reference.learn import Learner
@@ -117,7 +118,7 @@ class Pipeline:
         while watch is not None and (windows := watch.windows.close(now_ns)):
             report = True
             for window in windows:
-                measured = model.evaluate(window)
+                measured = usable(model, model.evaluate(window))
                 check_figures(model, watch, window, measured)
                 yield from measured
                 self.telemetry.windows.labels(str(model.key)).inc()

@@ -42,6 +42,8 @@ from otel_ml import semconv
 
 OF_PREDICTED: Final = "score_of_predicted"
 """The problem of a binary model whose scores are probabilities of the predicted class."""
+GUESSED_WRONG: Final = "positive_guessed_wrong"
+"""The problem of a binary model whose scores are most likely about the class that is not taken for positive."""
 _OF_SCORES: Final = ("roc_auc", "log_loss", "brier", "calibration_error")
 _log = logging.getLogger(__name__)
 
@@ -203,9 +205,9 @@ class Model:
             self.contradicted(misfits.of_window(window, self.watch.reference), self.watch.telemetry)
         measured = self.watch.evaluate(window)
         if OF_PREDICTED in self.problems:
-            return [each for each in measured if not _of_scores(each) and not _is_expected(each)]
+            return [each for each in measured if not of_scores(each) and not is_expected(each)]
         if "scored_class" in self.problems:
-            return [each for each in measured if not _is_expected(each)]
+            return [each for each in measured if not is_expected(each)]
         return measured
 
     def contradicted(self, found: Iterable[tuple[misfits.Misfit, str]], telemetry: Telemetry) -> None:
@@ -243,13 +245,13 @@ class Model:
             )
 
 
-def _of_scores(measurement: Measurement) -> bool:
+def of_scores(measurement: Measurement) -> bool:
     """Return whether a figure of performance is about the probability of the positive class."""
     metric = dict(measurement.attributes).get(semconv.PERFORMANCE_METRIC, measurement.name)
     return metric.removeprefix(semconv.PERFORMANCE) in _OF_SCORES
 
 
-def _is_expected(measurement: Measurement) -> bool:
+def is_expected(measurement: Measurement) -> bool:
     """Return whether a figure rests on what the scores of the reference meant."""
     estimated = (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_ESTIMATED) in measurement.attributes
     return estimated or measurement.name in (semconv.CONCEPT_DIVERGENCE, semconv.CONCEPT_DIVERGENCE_ERROR)
