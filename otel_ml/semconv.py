@@ -214,6 +214,7 @@ FAIRNESS_GIVEN: Final = "ml.fairness.given"
 SOURCE_LABELS: Final = "labels"
 SOURCE_ESTIMATED: Final = "estimated"
 SOURCE_RESTATED: Final = "restated"
+SOURCE_COMBINED: Final = "combined"
 
 # --- attributes of an alert, beside the model's (section 7) ----------------------------------------------------
 ALERT_NAME: Final = "ml.alert.name"

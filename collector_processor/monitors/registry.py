@@ -13,6 +13,7 @@ from collector_processor.monitors.base import Metric, Monitor, OptIn, Sequential
 from collector_processor.monitors.causes import CauseMonitor
 from collector_processor.monitors.certain_drop import CertainDropMonitor
 from collector_processor.monitors.class_ranking import ClassRankingMonitor
+from collector_processor.monitors.combined import CombinedMonitor
 from collector_processor.monitors.concept import ConceptMonitor
 from collector_processor.monitors.divergence import DivergenceMonitor
 from collector_processor.monitors.drift import DriftMonitor
@@ -51,6 +52,7 @@ MONITOR_TYPES: Final[tuple[type[AnyMonitor], ...]] = (
     EstimatedErrorMonitor,
     EstimatedClassesMonitor,
     DivergenceMonitor,
+    CombinedMonitor,
     CertainDropMonitor,
     FairnessMonitor,
     MissingRiseMonitor,

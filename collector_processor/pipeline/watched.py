@@ -253,8 +253,9 @@ def of_scores(measurement: Measurement) -> bool:
 
 def is_expected(measurement: Measurement) -> bool:
     """Return whether a figure rests on what the scores of the reference meant."""
-    estimated = (semconv.PERFORMANCE_SOURCE, semconv.SOURCE_ESTIMATED) in measurement.attributes
-    return estimated or measurement.name in (semconv.CONCEPT_DIVERGENCE, semconv.CONCEPT_DIVERGENCE_ERROR)
+    source = dict(measurement.attributes).get(semconv.PERFORMANCE_SOURCE)
+    expected = source in (semconv.SOURCE_ESTIMATED, semconv.SOURCE_COMBINED)
+    return expected or measurement.name in (semconv.CONCEPT_DIVERGENCE, semconv.CONCEPT_DIVERGENCE_ERROR)
 
 
 def prepare(schema: Schema, batch: PredictionBatch, arrivals: Arrivals, latest_ns: int) -> None:

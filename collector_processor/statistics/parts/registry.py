@@ -14,6 +14,7 @@ from collector_processor.statistics.parts.calls import Calls
 from collector_processor.statistics.parts.cause_sums import CauseSums
 from collector_processor.statistics.parts.class_estimates import ClassEstimates
 from collector_processor.statistics.parts.class_ranks import ClassRanks
+from collector_processor.statistics.parts.combined import CombinedSums
 from collector_processor.statistics.parts.estimated import EstimatedSums
 from collector_processor.statistics.parts.group_scores import GroupScores
 from collector_processor.statistics.parts.harm import HarmSums
@@ -45,6 +46,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         CauseSums,
         GroupScores,
         ClassRanks,
+        CombinedSums,
     ]
 )
 """Every part of a pane, in the order of files."""
