@@ -18,7 +18,7 @@ _FLUSH_S: Final = 2.0
 """How long the end of the process waits for messages to be read."""
 
 
-READY: Final = "collector_processor.service.ready"
+READY: Final = "collector_processor.service.started"
 """Logger of the one line that comes at any level: that the service has started, and where it listens."""
 
 
