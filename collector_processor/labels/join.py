@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from collector_processor.statistics.schema import Schema
 
 WAIT_NS: Final = 7 * 86_400 * 1_000_000_000
 CAPACITY: Final = 10_000_000
+LATEST_NS: Final = int(np.iinfo(np.int64).max)
 NAMES_LIMIT: Final = 1000
 """Number of model names whose early labels are kept, and that are counted separately; others count as ``other``."""
 
@@ -90,11 +92,17 @@ class LabelJoin:
         return sum(store.nbytes for store in stores)
 
     def predictions(
-        self, key: ModelKey, schema: Schema, batch: PredictionBatch, not_before_ns: int = 0
+        self,
+        key: ModelKey,
+        schema: Schema,
+        batch: PredictionBatch,
+        not_before_ns: int = 0,
+        not_after_ns: int = LATEST_NS,
     ) -> OutcomeBatch | None:
         """Keep a batch's predictions except failed ones; return the outcomes of those whose label was early.
 
-        An outcome's time is when the truth became known: the latest of label, prediction and ``not_before_ns``.
+        An outcome's time is when the truth became known: the latest of label, prediction and ``not_before_ns``, but at
+        most ``not_after_ns``: a retraction is looked for in the pane of this time.
         """
         rows = pending_rows(schema, batch)
         if not len(rows.ids):
@@ -108,7 +116,7 @@ class LabelJoin:
         self._drop_predictions("capacity", pending.insert(rows))
         outcomes = None
         if early is not None and new_ids is not None and len(new_ids):
-            outcomes = self._join_early(pending, early, new_ids, schema, not_before_ns)
+            outcomes = self._join_early(pending, early, new_ids, schema, (not_before_ns, not_after_ns))
         self._make_room()
         self._gauge_pending(key)
         self._gauge_early(key.name)
@@ -119,6 +127,7 @@ class LabelJoin:
         batch: LabelBatch,
         schemas: Mapping[ModelKey, Schema],
         not_before_ns: Mapping[ModelKey, int],
+        not_after_ns: Mapping[ModelKey, int] = MappingProxyType({}),
         *,
         awaited: bool = False,
     ) -> list[tuple[ModelKey, OutcomeBatch]]:
@@ -139,7 +148,8 @@ class LabelJoin:
             pending = self._pending.get(key)
             if key.name != name or pending is None:
                 continue
-            outcomes = _join(pending, schema, batch, not_before_ns.get(key, 0), fates)
+            span_ns = not_before_ns.get(key, 0), not_after_ns.get(key, LATEST_NS)
+            outcomes = _join(pending, schema, batch, span_ns, fates)
             if outcomes is not None:
                 joined.append((key, outcomes))
             self._gauge_pending(key)
@@ -203,7 +213,7 @@ class LabelJoin:
         return join
 
     def _join_early(
-        self, pending: PendingPredictions, early: EarlyLabels, ids: U64, schema: Schema, not_before_ns: int
+        self, pending: PendingPredictions, early: EarlyLabels, ids: U64, schema: Schema, span_ns: tuple[int, int]
     ) -> OutcomeBatch | None:
         """Give pending predictions the labels that came before them."""
         places = early.find(ids)
@@ -216,7 +226,7 @@ class LabelJoin:
         self._count(early.model_name, "wrong_kind", int(np.count_nonzero(~truths.known() & ~taken)))
         at = at.take(usable)
         pending.decide(at, schema)
-        _settle(pending, at, truths.take(usable), labels.time_ns[usable], not_before_ns)
+        _settle(pending, at, truths.take(usable), labels.time_ns[usable], span_ns)
         return pending.outcomes(at, schema) if len(at.row) else None
 
     def _last_labels(self, batch: LabelBatch) -> LabelBatch:
@@ -319,7 +329,7 @@ def _unlabeled(pending: PendingPredictions, early: EarlyLabels, ids: U64) -> U64
 
 
 def _join(
-    pending: PendingPredictions, schema: Schema, batch: LabelBatch, not_before_ns: int, fates: Fates
+    pending: PendingPredictions, schema: Schema, batch: LabelBatch, span_ns: tuple[int, int], fates: Fates
 ) -> OutcomeBatch | None:
     """Join labels, one for each id, with one version's predictions, and record the fate of each in ``fates``."""
     places = pending.find(batch.ids)
@@ -341,15 +351,15 @@ def _join(
     taken_back = pending.outcomes(at.take(changed), schema, -1.0)
     at = at.take(~same)
     pending.decide(at, schema)
-    _settle(pending, at, truths.take(~same), batch.time_ns[rows[~same]], not_before_ns)
+    _settle(pending, at, truths.take(~same), batch.time_ns[rows[~same]], span_ns)
     outcomes = pending.outcomes(at, schema)
     return taken_back.plus(outcomes) if len(taken_back) else outcomes
 
 
-def _settle(pending: PendingPredictions, at: Places, truths: Truth, label_ns: I64, not_before_ns: int) -> None:
-    """Give predictions their labels, with the time when the truth became known."""
+def _settle(pending: PendingPredictions, at: Places, truths: Truth, label_ns: I64, span_ns: tuple[int, int]) -> None:
+    """Give predictions their labels, with the time when the truth became known, within a span."""
     predicted_ns = pending.time_ns(at)
-    outcome_ns = np.maximum(np.maximum(label_ns, predicted_ns), not_before_ns)
+    outcome_ns = np.clip(np.maximum(label_ns, predicted_ns), *span_ns)
     pending.settle(at, truths, outcome_ns, np.maximum(label_ns - predicted_ns, 0) / 1e9)
 
 

@@ -293,7 +293,8 @@ class Pipeline:
         model.check(batch, self.telemetry)
         batch = understood(model, watch, batch, partial(self.join.early_classes, model.key.name))
         model.late += watch.add(batch, now_ns)
-        outcomes = self.join.predictions(model.key, watch.windows.schema, batch, watch.windows.not_before_ns)
+        windows = watch.windows
+        outcomes = self.join.predictions(model.key, windows.schema, batch, windows.not_before_ns, windows.not_after_ns)
         if outcomes is not None:
             watch.add_outcomes(outcomes)
 
@@ -327,7 +328,8 @@ class Pipeline:
             check_labels(model, watch, meant, self.telemetry)
         schemas = {key: watch.windows.schema for key, watch in versions.items()}
         not_before = {key: watch.windows.not_before_ns for key, watch in versions.items()}
-        for key, outcomes in self.join.labels(batch, schemas, not_before, awaited=learning):
+        not_after = {key: watch.windows.not_after_ns for key, watch in versions.items()}
+        for key, outcomes in self.join.labels(batch, schemas, not_before, not_after, awaited=learning):
             versions[key].add_outcomes(outcomes)
 
 

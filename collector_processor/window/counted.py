@@ -49,6 +49,11 @@ class CountedWindows:
         """Start of the current pane, or None before the first row."""
         return None if self._span is None else self._span[0]
 
+    @property
+    def not_after_ns(self) -> int | None:
+        """The latest time that is believed, or None before the first row since a restart."""
+        return None if self._believed_ns is None or self._span is None else max(self._believed_ns, self._span[0])
+
     def add(self, batch: PredictionBatch, now_ns: int) -> int:
         """Add rows, split where a pane is full; return 0, because no row is ever late."""
         model = self._model

@@ -41,6 +41,11 @@ class Line(Protocol):
         """Start of the lowest pane that takes rows, or None before the first rows."""
         ...
 
+    @property
+    def not_after_ns(self) -> int | None:
+        """The latest time in the highest pane that takes outcomes, or None before the first rows."""
+        ...
+
     def add(self, batch: PredictionBatch, now_ns: int) -> int:
         """Add rows and return how many were late."""
         ...

@@ -44,6 +44,15 @@ class TimedWindows:
         floor = self._floor()
         return None if floor is None else floor * self._every
 
+    @property
+    def not_after_ns(self) -> int | None:
+        """The latest time in the highest pane that takes outcomes, or None before the first rows."""
+        floor = self._floor()
+        return None if floor is None else (self._ceiling(floor) + 1) * self._every - 1
+
+    def _ceiling(self, floor: int) -> int:
+        return min(floor + self._model.policy.open_panes - 1, _HIGHEST)
+
     def _floor(self) -> int | None:
         return self._boundary if self._newest is None else self._lowest(self._newest)
 
@@ -86,8 +95,7 @@ class TimedWindows:
         floor = self._floor()
         if floor is not None:
             joined = outcomes.weights >= 0
-            ceiling = min(floor + self._model.policy.open_panes - 1, _HIGHEST)
-            numbers[joined] = np.clip(numbers[joined], floor, ceiling)
+            numbers[joined] = np.clip(numbers[joined], floor, self._ceiling(floor))
         lost = 0
         for number, rows in by_pane(numbers):
             part = outcomes if rows is None else outcomes.take(rows)

@@ -51,6 +51,13 @@ class ModelWindows:
         return lowest if start is None else max(start, lowest)
 
     @property
+    def not_after_ns(self) -> int:
+        """The latest time that an outcome can have; the largest int64 before the first rows."""
+        latest = self._line.not_after_ns
+        highest = int(np.iinfo(np.int64).max)
+        return highest if latest is None else min(latest, highest)
+
+    @property
     def filled(self) -> tuple[int, int] | None:
         """Rows in the current pane and rows that close it; None for windows of time."""
         return (self._line.filled, self.policy.pane_rows) if isinstance(self._line, CountedWindows) else None
@@ -73,7 +80,7 @@ class ModelWindows:
         In windows of time, an outcome goes into the pane of its time, or into the nearest open one; in windows of rows,
         into the current pane. A retraction (negative weight) goes into the pane of its time, even if that is closed; if
         no window needs that pane anymore, the retraction is dropped and counted. Give a retraction the time that the
-        outcome had, not earlier than :attr:`not_before_ns` was then.
+        outcome had, not earlier than :attr:`not_before_ns` was then, and not later than :attr:`not_after_ns`.
         """
         if len(outcomes):
             self._line.add_outcomes(outcomes)
