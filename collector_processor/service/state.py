@@ -28,6 +28,7 @@ from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import ModelConfig
 from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch, window_policy
 from collector_processor.reference.file import parse_reference, reference_text
+from collector_processor.reference.fits.registry import fit_digests
 from collector_processor.reference.learning_rows import batches_from_state, batches_state
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.respelled import respelled_pairs
@@ -151,6 +152,7 @@ class StateReader:
         if entry["learned"]:
             self._telemetry.learning.labels(str(key)).set(1.0)
         schema = _grown(reference.schema, entry["tables"])
+        _check_fits(reference, entry)
         adopt(model, schema)
         decided_now = _restore_classes(model, schema, entry.get("classes", {}))
         folds: Any = entry.get("sequential", {})
@@ -251,6 +253,7 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
         "sequential": saved_folds(model.watch.folds, reference),
         "tables": {name: _pairs(getattr(windows.schema, name)) for name in _TABLES},
         "meaning": _meaning(reference.schema),
+        "fits": reference.prepared(_fits),
         "arrivals": model.watch.arrivals.state(),
         "classes": {
             "positive": "" if model.settings.positive_class else windows.schema.positive_class,
@@ -288,6 +291,17 @@ def _reference(pipeline: Pipeline, model: Model, entry: Any) -> Reference:
     if changed:
         raise ValueError(f"{', '.join(changed)} changed since its reference was learned")
     return parse_reference(entry["reference"], "the snapshot")
+
+
+def _check_fits(reference: Reference, entry: Any) -> None:
+    """Raise ``ValueError`` if windows were counted in the cells of other fits: columns and bins may still be equal."""
+    saved = cast("dict[str, Any]", {} if entry["learned"] else entry.get("fits", {}))  # 0.1.0 did not save them
+    if any(saved.get(name, digest) != digest for name, digest in reference.prepared(_fits).items()):
+        raise ValueError("its reference file was built again, from other rows or labels")
+
+
+def _fits(reference: Reference) -> dict[str, str]:
+    return fit_digests(reference.schema)
 
 
 def _learned_with(settings: ModelConfig) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -60,6 +62,16 @@ def written_fits(schema: Schema, others: Mapping[str, Json] | None) -> dict[str,
         if fit is not None:
             written[fitter.name] = fitter.written(fit)
     return {**written, "version": VERSION} if written else None
+
+
+def fit_digests(schema: Schema) -> dict[str, str]:
+    """Return a digest of each fit by its name: sums in the cells of one fit cannot be added to those of another."""
+    written = written_fits(schema, None) or {}
+    return {
+        name: hashlib.blake2b(json.dumps(fit, sort_keys=True).encode(), digest_size=16).hexdigest()
+        for name, fit in written.items()
+        if name != "version"
+    }
 
 
 def read_fits(node: Node, schema: Schema) -> Schema:

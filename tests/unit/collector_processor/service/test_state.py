@@ -319,6 +319,21 @@ def test_a_reference_file_that_means_something_else_now_drops_the_windows(
     starts_afresh(line(fraud=changed), caplog, why)
 
 
+def test_a_reference_file_with_other_labels_drops_the_windows_although_its_bins_are_equal(
+    line: Callable[..., Line], caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = replace(rows(0, 600), score=None, scores={})
+    right = np.random.default_rng(1).random(600) < 0.8
+
+    def labeled(said: Sequence[bool]) -> Reference:
+        return build_reference("fraud", batch, label_classes=texts(np.where(said, "yes", "no").tolist()))
+
+    simple, complex_ = labeled(right), labeled(right ^ (batch.features["amount"].numbers > 25.0))
+    assert np.array_equal(simple.schema.edges, complex_.schema.edges, equal_nan=True)
+    saved_with(line, fraud=simple)
+    starts_afresh(line(fraud=complex_), caplog, "its reference file was built again, from other rows or labels")
+
+
 def test_a_reference_file_that_was_built_again_from_the_same_rows_keeps_the_windows(
     line: Callable[..., Line],
 ) -> None:
