@@ -20,7 +20,7 @@ from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.estimated_performance import WITHOUT, share_without
 from collector_processor.monitors.performance import DROP, PerformanceMonitor, undecided_labels
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.pipeline.label_words import renamed, respell
+from collector_processor.pipeline.label_words import renamed, respell, respell_positive
 from collector_processor.pipeline.score_words import check_threshold, without_classes, without_ranking
 from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch
 from collector_processor.reference.scored_class import Shown, shown_by, turned
@@ -54,6 +54,8 @@ def understood(
         respell(model, watch, islice(labeled(), MAX_NAMES), watch.telemetry)
     if schema.task != _BINARY:
         return batch
+    if len(model.predicted) > before:
+        respell_positive(model, watch)
     shown = shown_by(batch)
     if not schema.positive_class or model.tentative:
         sent = batch.positive_class or shown_positive(shown.scored, _names(model, watch))

@@ -13,6 +13,7 @@ from collector_processor.labels.truth import label_cells, number_of, truth
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.watched import Model, Watch
 from collector_processor.statistics.labeled import LIMIT_WORDS, is_extreme
+from collector_processor.statistics.outcomes import CLASS_SUMS, SCORE_SUMS
 
 _MOST: Final = 1000
 """Spellings that are kept for one model."""
@@ -24,7 +25,7 @@ def respell(model: Model, watch: Watch, names: Iterable[str], telemetry: Telemet
     Where several classes of the predictions or the reference could be meant, the labels are left out.
     """
     meant = watch.windows.schema.meant
-    known = {*watch.reference.schema.classes.names(0), *model.predicted}
+    known = known_classes(model, watch)
     before = dict(meant)
     found = spelled_otherwise({**dict.fromkeys(meant), **dict.fromkeys(names)}, known)
     meant.clear()
@@ -34,6 +35,26 @@ def respell(model: Model, watch: Watch, names: Iterable[str], telemetry: Telemet
         if meant != before:
             model.problems.pop(kind, None)
         model.contradicted([(kind, text)], telemetry)
+
+
+def known_classes(model: Model, watch: Watch) -> set[str]:
+    """Return the classes of the predictions and the reference, and the configured positive one unless it is theirs."""
+    known = {*watch.reference.schema.classes.names(0), *model.predicted}
+    positive = model.settings.positive_class
+    return known if not positive or spelled_otherwise([positive], known) else {*known, positive}
+
+
+def respell_positive(model: Model, watch: Watch) -> None:
+    """Let a positive class that only labels had be the class that predictions have by another spelling."""
+    positive = watch.windows.schema.positive_class
+    if not positive or positive in (model.settings.positive_class, watch.reference.schema.positive_class):
+        return
+    meant = spelled_otherwise([positive], known_classes(model, watch)).get(positive, ())
+    if len(meant) == 1:
+        model.labeled.pop(positive, None)
+        model.tentative = False
+        model.problems.pop("positive_guessed", None)
+        watch.decide(meant[0], SCORE_SUMS | CLASS_SUMS)
 
 
 def renamed(counts: Mapping[str, int], meant: Mapping[str, tuple[str, ...]]) -> dict[str, int]:

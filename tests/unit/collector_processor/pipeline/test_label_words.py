@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,3 +152,44 @@ def test_labels_that_are_fractions_are_no_classes_and_it_is_said():
     assert not found
     assert "0.7 are numbers and not classes" in model.problems["label_values"]
     assert counted(telemetry, "label_values") == 1.0
+
+
+@pytest.mark.parametrize("configured", ["", "yes"])
+def test_a_positive_class_that_only_labels_had_is_the_one_that_predictions_have_later(configured):
+    random = np.random.default_rng(3)
+    scores = random.random(ROWS) * 0.4
+
+    def rows(first, codes):
+        classes = texts(*np.where(codes, "yes", "no").tolist())
+        batch = predictions(prediction=classes, score=np.where(codes, scores + 0.5, scores))
+        return replace(batch, ids=hash_ids([str(first + number) for number in range(ROWS)]))
+
+    def truth(first, codes):
+        ids = hash_ids([str(first + number) for number in range(ROWS)])
+        return LabelBatch("m", np.full(ROWS, NOW_NS), ids, Column(None, codes.astype(np.int32), ("NO", "YES")))
+
+    reference = build_reference("m", rows(0, np.zeros(ROWS)), task="binary_classification")
+    settings = {
+        "window": {"size": f"{3 * ROWS} rows", "min_rows": 50, "min_labels": 5},
+        "models": {"m": {"positive_class": configured}},
+    }
+    pipeline = Pipeline(MlMonitor.model_validate(settings), {"m": reference}, Telemetry(), NOW_NS)
+    rare, later = (np.arange(ROWS) % every == 0 for every in (50, 4))
+    for first, predicted, label in ((1000, np.zeros(ROWS), rare), (2000, later, later ^ rare)):
+        pipeline.process([Decoded(predictions=(rows(first, predicted),))], NOW_NS)
+        pipeline.process([Decoded(labels=(truth(first, label),))], NOW_NS)
+    model = pipeline.models[KEY]
+    assert model.watch is not None
+    assert model.watch.windows.schema.positive_class == "yes"
+    pipeline.process([Decoded(predictions=(rows(3000, np.zeros(ROWS)),))], NOW_NS)
+    found = {
+        item.name.removeprefix("ml.performance."): item.value
+        for item in pipeline.tick(NOW_NS)
+        if ("ml.performance.source", "labels") in item.attributes
+    }
+    truth_of = np.concatenate((rare, later ^ rare)) if configured else later ^ rare  # a change of class begins anew
+    said = np.concatenate((np.zeros(ROWS, bool), later)) if configured else later
+    right = np.count_nonzero(truth_of & said)
+    assert found["recall"] == pytest.approx(right / np.count_nonzero(truth_of))
+    assert found["precision"] == pytest.approx(right / np.count_nonzero(said))
+    assert found["accuracy"] == pytest.approx(1.0 - np.count_nonzero(rare) / ROWS)
