@@ -46,6 +46,7 @@ class Arrivals:
 
     def numbers(self, time_ns: I64, latest_ns: int) -> I64:
         """Return the number of each row ``[n]``, and count them."""
+        self._minute = min(self._minute, latest_ns // MINUTE_NS)  # the service's clock may have been ahead
         numbers = self._came + np.arange(len(time_ns))
         if min(int(time_ns.max()), latest_ns) // MINUTE_NS > self._minute:
             minutes = np.maximum.accumulate(np.maximum(np.minimum(time_ns, latest_ns) // MINUTE_NS, self._minute))

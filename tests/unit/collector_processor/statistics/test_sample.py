@@ -52,6 +52,17 @@ def test_a_clock_that_is_ahead_does_not_end_the_sample() -> None:
     assert arrivals.numbers(np.array([6 * MINUTE_NS]), 6 * MINUTE_NS).tolist() == [0]
 
 
+def test_a_service_whose_clock_was_ahead_counts_minutes_again_once_it_is_right() -> None:
+    ahead = Arrivals()
+    ahead.numbers(np.array([10**6 * MINUTE_NS]), 10**6 * MINUTE_NS)
+    arrivals = Arrivals()
+    arrivals.restore(ahead.state())
+    latest_ns = 16 * MINUTE_NS  # ten minutes later than now
+    assert arrivals.numbers(np.full(2, 6 * MINUTE_NS), latest_ns).tolist() == [1, 2]
+    assert arrivals.numbers(np.full(2, 17 * MINUTE_NS), latest_ns + 11 * MINUTE_NS).tolist() == [0, 1]
+    assert arrivals.numbers(np.full(2, 18 * MINUTE_NS), latest_ns + 12 * MINUTE_NS).tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("came", [0, 3000, 5 * WHOLE, 2**40, 2**60])
 @pytest.mark.parametrize("whole", [WHOLE, 512, 5461])
 def test_weights_stand_for_all_rows(came: int, whole: int) -> None:
