@@ -215,6 +215,7 @@ SOURCE_LABELS: Final = "labels"
 SOURCE_ESTIMATED: Final = "estimated"
 SOURCE_RESTATED: Final = "restated"
 SOURCE_COMBINED: Final = "combined"
+PERFORMANCE_SOURCES: Final = (SOURCE_LABELS, SOURCE_ESTIMATED, SOURCE_RESTATED, SOURCE_COMBINED)
 
 # --- attributes of an alert, beside the model's (section 7) ----------------------------------------------------
 ALERT_NAME: Final = "ml.alert.name"

@@ -27,8 +27,11 @@ _VALUES: Final[Mapping[str, Sequence[str]]] = {
     semconv.COLUMN_ROLE: (*semconv.COLUMN_ROLES, *semconv.FIGURE_ROLES),
     semconv.DRIFT_METHOD: tuple(method.name for method in DRIFT_METHODS),
     semconv.PERFORMANCE_METRIC: tuple(METRICS),
+    semconv.PERFORMANCE_SOURCE: semconv.PERFORMANCE_SOURCES,
 }
 """Attributes whose values are a closed set."""
+_BOUNDED: Final = (*METRICS, *FURTHER_METRICS)
+"""The figures of performance that have the ends of an interval; only the former have a drop."""
 _FIGURES: Final = frozenset(metric.name for metric in (*METRICS.values(), *FURTHER_METRICS.values()))
 """Figures of performance that labels, estimates and restated windows all have."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -237,7 +240,7 @@ def _rule_problems(path: str, settings: RuleSettings, base: AlertRule | None) ->
     if where is None and base is not None and settings.measurement is not None:
         where = dict(base.where)
     if metric is not None and where is not None:
-        yield from _where_problems(f"{path}.where", where, metric.attributes, f" of {measurement}")
+        yield from _where_problems(f"{path}.where", where, metric.attributes, measurement)
     given = _conditions(settings)
     if len(given) > 1:
         yield f"{path}: has {' and '.join(given)}; a rule needs exactly one of above, below, absent_for"
@@ -267,15 +270,17 @@ def _clear_problems(path: str, settings: RuleSettings, base: AlertRule | None) -
 
 
 def _where_problems(
-    path: str, where: Mapping[str, Sequence[str]], choices: Sequence[str], of: str = ""
+    path: str, where: Mapping[str, Sequence[str]], choices: Sequence[str], measurement: str = ""
 ) -> Iterator[str]:
+    of = f" of {measurement}" if measurement else ""
+    bounded = measurement in ("", semconv.PERFORMANCE_LOWER, semconv.PERFORMANCE_UPPER)
     for key, values in where.items():
         if key not in choices:
             yield f"{path}.{key}: not an attribute{of}; allowed: {', '.join(choices)}"
             continue
         if not values:
             yield f"{path}.{key}: must list at least one value"
-        closed = _VALUES.get(key, values)
+        closed = _BOUNDED if bounded and key == semconv.PERFORMANCE_METRIC else _VALUES.get(key, values)
         for value in values:
             if value and value not in closed:
                 yield f"{path}.{key}: unknown value {value!r}; allowed: {', '.join(closed)}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from collector_processor.columns.batch import F64, I64, Mask
 from collector_processor.detectors.dependence import Tempering, alike_share, tempering
@@ -24,6 +24,7 @@ from collector_processor.monitors.independence import expected_alike
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import Duration, Rate, alarms_per_minute
+from collector_processor.statistics.latency import LATENCY
 from collector_processor.statistics.parts.calls import SIZES, Calls
 from collector_processor.window.closed import Window
 from otel_ml import semconv
@@ -98,6 +99,13 @@ class AlarmSettings(Settings):
         description="rows that may be alike although they come in several calls, such as those of one customer; rows "
         "of one call are measured",
     )
+
+    @field_validator("latency_objective")
+    @classmethod
+    def _is_a_duration_of_calls(cls, value: int | None) -> int | None:
+        if value is not None and not LATENCY.low_s <= value / 1e9 < LATENCY.high_s:
+            raise ValueError("must be at least 1us and less than 1000s: bins of durations end there")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

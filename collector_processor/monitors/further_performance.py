@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from collector_processor.columns.batch import F64, Mask
 from collector_processor.monitors.attributes import Attributes
@@ -76,6 +76,14 @@ class FurtherPerformanceSettings(Settings):
     quantile: float | None = Field(
         default=None, gt=0, lt=1, description="the quantile that a regression predicts; adds its pinball loss"
     )
+
+    @field_validator("intervals", mode="before")
+    @classmethod
+    def _is_one_choice(cls, value: object) -> object:
+        try:
+            return value if value == "anytime" else TypeAdapter(bool).validate_python(value)
+        except ValidationError:
+            raise ValueError("must be true, false or 'anytime'") from None
 
 
 class FurtherPerformanceMonitor:

@@ -39,6 +39,13 @@ _OF_TASK = {
     ),
     "multiclass_classification": ("accuracy", "precision", "recall", "f1", "log_loss"),
 }  # fmt: skip
+"""The figures of performance whose drop is measured."""
+_FURTHER_OF_TASK = {
+    "regression": ("quantile_loss",),
+    "binary_classification": ("specificity", "balanced_accuracy", "mcc", "average_precision", "lift"),
+    "multiclass_classification": ("specificity", "balanced_accuracy", "mcc", "roc_auc", "average_precision"),
+}
+"""The figures that have the ends of an interval or of a band, too."""
 
 
 def unable(rule: AlertRule, name: str, monitor: MlMonitor, reference: Reference | None) -> str:
@@ -120,6 +127,8 @@ def _of_reference(rule: AlertRule, monitor: MlMonitor, model: ModelConfig, refer
         yield f"its reference has no segment {' or '.join(segments)}"
     metrics = [name for name in where.get(semconv.PERFORMANCE_METRIC, ()) if name]
     possible = _OF_TASK.get(schema.task, ())
+    if rule.measurement not in DROPS:
+        possible += _FURTHER_OF_TASK.get(schema.task, ())
     if metrics and possible and not set(possible).intersection(metrics):
         yield f"a model of the task {schema.task} has no {' or '.join(metrics)}"
     if rule.measurement in DROPS:

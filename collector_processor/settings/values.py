@@ -29,6 +29,8 @@ _NS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": _S, "m": 60 * _S, "h": 3600 * _S,
     "d": 86_400 * _S, "w": 7 * 86_400 * _S,
 }  # fmt: skip
+_LONGEST: Final = 36_500 * 86_400 * _S
+"""A hundred years: longer times would not fit beside the time of today."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
 _BYTES = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
@@ -69,7 +71,10 @@ def duration_ns(value: object) -> int:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{value!r} is not a duration; write a number with a unit, such as 10s, 5m, 1h30m or 7d")
-    return round(sum(float(number) * _NS[unit] for number, unit in parts))
+    duration = sum(float(number) * _NS[unit] for number, unit in parts)
+    if duration > _LONGEST:
+        raise ValueError(f"{text[:40]!r} is longer than a hundred years, 36500d")
+    return round(duration)
 
 
 def size_bytes(value: object) -> int:

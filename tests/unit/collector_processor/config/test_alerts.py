@@ -100,6 +100,7 @@ def test_a_rule_can_be_left_out_and_all_built_in_ones_together() -> None:
 
 
 BREACH = {"measurement": semconv.DRIFT_BREACHED, "above": 0.5}
+DROP = {"measurement": semconv.PERFORMANCE_DROP, "above": 0.1}
 MINE = {"measurement": semconv.PERFORMANCE + "accuracy", "below": 0.8}
 
 
@@ -160,6 +161,8 @@ def test_a_version_that_looks_like_a_number_is_its_text() -> None:
         ({**MINE, "where": {semconv.MODEL_NAME: []}}, f"where.{semconv.MODEL_NAME}", "must list at least one value"),
         (choosing(BREACH, semconv.COLUMN_ROLE, "featur"), f"where.{semconv.COLUMN_ROLE}", "'featur'; allowed: feature"),
         (choosing(BREACH, semconv.DRIFT_METHOD, "PSI"), f"where.{semconv.DRIFT_METHOD}", "'PSI'; allowed: psi"),
+        (choosing(MINE, semconv.PERFORMANCE_SOURCE, "label"), f"where.{semconv.PERFORMANCE_SOURCE}", "'label'; "),
+        (choosing(DROP, semconv.PERFORMANCE_METRIC, "mcc"), f"where.{semconv.PERFORMANCE_METRIC}", "value 'mcc'; "),
         ({**MINE, "severity": "page"}, "severity", "'info', 'warning' or 'critical'"),
         ({**MINE, "for": 10}, "for", "10 is not a duration"),
         ({**MINE, "min_rows": -1}, "min_rows", "greater than or equal to 0"),
@@ -174,6 +177,12 @@ def test_a_mistake_in_a_rule_is_told_with_its_path_and_the_choices(rule: Any, wh
         if each.startswith(f"alerts.rules.mine{'.' * bool(where)}{where}")
     )
     assert re.search(said, problem), problem
+
+
+@pytest.mark.parametrize("figure", ["mcc", "specificity", "average_precision", "quantile_loss", "mae"])
+def test_a_rule_on_the_end_of_an_interval_may_be_about_any_figure(figure: str) -> None:
+    mine = {"measurement": semconv.PERFORMANCE_LOWER, "below": 0.5, "where": {semconv.PERFORMANCE_METRIC: figure}}
+    assert rules({"rules": {"mine": mine}})["mine"].where == ((semconv.PERFORMANCE_METRIC, (figure,)),)
 
 
 @pytest.mark.parametrize("name", ["a b", "", "x" * 101, "-x", "a\nb", "größe"])

@@ -10,6 +10,8 @@ import yaml
 from collector_processor.config import ConfigError, default_config, load_config, parse_config
 from collector_processor.config.load import DEFAULT
 from collector_processor.exporters.otlp.settings import OtlpSettings
+from collector_processor.monitors.further_performance import FurtherPerformanceSettings
+from collector_processor.pipeline.settings import ModelConfig
 from collector_processor.settings.values import Extent, duration_ns, endpoint, size_bytes
 
 CONTRACT = """
@@ -113,6 +115,8 @@ def test_an_unused_component_is_not_started_but_told() -> None:
         ("size: 1h", "size: 0s", "must be greater than 0"),
         ("lateness: 10m", "lateness: 10000d", "allowed_lateness may be at most 10000 times every"),
         ("wait: 7d", "wait: 7", "7 is not a duration; write a number with a unit"),
+        ("wait: 7d", "wait: 99999w", "labels.wait: '99999w' is longer than a hundred years, 36500d"),
+        ("wait: 7d", f"wait: {'9' * 400}s", "9' is longer than a hundred years"),
         ("capacity: 10000000", "capacity: -1", "connectors.ml_monitor.labels.capacity: must be greater"),
         ("task: binary_classification", "task: ranking", "models.flight-delay.task: must be 'binary_class"),
         ("endpoint: localhost:9464", "endpoint: 9464", "9464 is not an address; write host:port"),
@@ -163,6 +167,29 @@ def test_missing_and_binary_files_are_told_by_name(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not valid UTF-8"):
         load_config(binary)
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("performance: { intervals: sometimes }", "performance.intervals: must be true, false or 'anytime'"),
+        ("performance: { intervals: }", "performance.intervals: must be true, false or 'anytime'"),
+        ("drift: { latency_objective: 0s }", "drift.latency_objective: must be at least 1us and less than 1000s"),
+        ("drift: { latency_objective: 1h }", "drift.latency_objective: must be at least 1us and less than 1000s"),
+    ],
+)
+def test_a_wrong_setting_of_a_monitor_has_one_line_in_our_words(section: str, said: str) -> None:
+    found = problems(MINIMAL.format(monitor=f"{{ {section} }}"))
+    assert said in found
+    assert found.count("connectors.ml_monitor") == 1
+
+
+@pytest.mark.parametrize("value", ["anytime", True, "false"])
+def test_intervals_are_a_choice(value: object) -> None:
+    monitor = f"{{ performance: {{ intervals: {value} }} }}"
+    section = parse_config(MINIMAL.format(monitor=monitor)).monitor.section("performance", ModelConfig())
+    assert isinstance(section, FurtherPerformanceSettings)
+    assert section.intervals == {"false": False}.get(str(value), value)
 
 
 @pytest.mark.parametrize("value", ["", "10", "m", "-5m", "1h 5m", None, True, 5.0])

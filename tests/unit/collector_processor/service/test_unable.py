@@ -86,6 +86,11 @@ def test_without_methods_nothing_drifts():
             own(measurement="ml.performance.drop", where={"ml.performance.metric": "rmse"}),
             "a model of the task binary_classification has no rmse",
         ),
+        (own(measurement="ml.performance.lower", where={"ml.performance.metric": "specificity"}), ""),
+        (
+            own(measurement="ml.performance.lower", where={"ml.performance.metric": "quantile_loss"}),
+            "a model of the task binary_classification has no quantile_loss",
+        ),
         (
             own(measurement="ml.drift.breached", where={"ml.drift.method": "hellinger"}),
             "the drift method hellinger does not run for this model",
