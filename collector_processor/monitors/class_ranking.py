@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from collector_processor.monitors.further_performance import (
     average_precision,
     listed_classes,
 )
+from collector_processor.monitors.left_out import NAMED, LeftOut
 from collector_processor.monitors.performance import (
     METRICS,
     ROUNDING,
@@ -27,6 +28,7 @@ from collector_processor.monitors.performance import (
     without_rounding,
 )
 from collector_processor.reference.profile import Reference
+from collector_processor.reference.task import listed
 from collector_processor.settings.base import Settings
 from collector_processor.statistics.estimates import class_curves
 from collector_processor.statistics.parts.class_estimates import ClassEstimates
@@ -36,6 +38,7 @@ from otel_ml import semconv
 
 WITHOUT: Final = 0.01
 """Share of labels of rows that lack a score from which on there is no ranking: it would be that of other rows."""
+_RANKED: Final = {"roc_auc": "ROC AUC", "average_precision": "average precision"}
 MACRO: Final = (semconv.PERFORMANCE_AVERAGE, "macro")
 
 
@@ -87,6 +90,34 @@ class ClassRankingMonitor:
                 found.append(_point(name, value, (*labeled_attributes(window.model, schema, 0), of_class), window))
         return found
 
+    def left_out_of(self, window: Window, reference: Reference, measured: Sequence[Measurement]) -> Iterator[LeftOut]:
+        """Yield that the ranking of all rows is left out, although its reference has scores of all classes."""
+        schema, labels = window.schema, float(window.pane.outcomes.labels[0])
+        if class_curves(schema) is None or labels < self._min_labels * (1.0 - ROUNDING):
+            return
+        present = {(item.name, item.attributes) for item in measured}
+        macro = (*labeled_attributes(window.model, schema, 0), MACRO)
+        absent = [name for name in _RANKED if (semconv.PERFORMANCE + name, macro) not in present]
+        if not absent:
+            return
+        share = _without_scores(window)
+        if share > WITHOUT:
+            yield LeftOut(
+                "without_scores",
+                len(absent),
+                f"ROC AUC and average precision are left out: for {share:.0%} of the labels, the scores of some "
+                "classes are missing",
+            )
+            return
+        found = ranked_classes(window, reference)
+        if not found or np.count_nonzero(~np.isneginf(found["roc_auc"])) < 2:
+            return  # without rows of both sides
+        undecided = np.flatnonzero(np.any([np.isnan(found[name]) for name in absent], axis=0)).tolist()
+        classes = listed([repr(schema.classes.name(slot)) for slot in undecided], NAMED)
+        which = " and ".join(_RANKED[name] for name in absent)
+        text = f"{which} of {classes}, and the mean over the classes, are left out"
+        yield LeftOut("undecided", len(absent) * (len(undecided) + 1), f"{text}: the bins of the scores do not decide")
+
 
 def specificity(by_class: F64) -> F64:
     """Return the specificity of each class ``[G, K]`` from ``by_class`` ``[G, 3, K]``: right, labeled, predicted.
@@ -117,13 +148,10 @@ def ranked_classes(window: Window, reference: Reference) -> dict[str, F64]:
 
     NaN where the bins do not decide it, and −∞ for a class that was not labeled, which has none.
     """
-    fit, labels = class_curves(window.schema), float(window.pane.outcomes.labels[0])
-    by_score = window.pane.further[ClassRanks].by_score
-    if fit is None or not by_score.size:
+    fit, by_score = class_curves(window.schema), window.pane.further[ClassRanks].by_score
+    if fit is None or not by_score.size or not _without_scores(window) <= WITHOUT:
         return {}
     hits = without_rounding(by_score)
-    if not abs(hits[0].sum() - labels) <= WITHOUT * labels:
-        return {}
     size = max(len(window.schema.classes), int(fit.slots.max()) + 1)
     found = {name: np.full(size, np.nan) for name in ("roc_auc", "average_precision")}
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -136,6 +164,14 @@ def ranked_classes(window: Window, reference: Reference) -> dict[str, F64]:
     came = np.zeros(size, np.bool_)
     came[fit.slots] = hits[:, 1].sum(axis=1) > 0.0
     return {name: np.where(came, values, -np.inf) for name, values in found.items()}
+
+
+def _without_scores(window: Window) -> float:
+    """Return the share of the labels that are of rows without the scores of all classes."""
+    labels = float(window.pane.outcomes.labels[0])
+    by_score = without_rounding(window.pane.further[ClassRanks].by_score)
+    scored = float(by_score[0].sum()) if len(by_score) else 0.0
+    return abs(scored - labels) / labels if labels > 0.0 else 0.0
 
 
 def _ties(reference: Reference) -> tuple[Mask, Mask]:

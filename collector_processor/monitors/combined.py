@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from collector_processor.columns.batch import F64
+from collector_processor.columns.batch import F64, Mask
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.estimated_performance import WITHOUT, share_without
 from collector_processor.monitors.intervals import BAND, FEW
+from collector_processor.monitors.left_out import LeftOut, groups_words
 from collector_processor.monitors.performance import LOWER, METRICS, ROUNDING, UPPER, LeastLabels, labeled_attributes
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
@@ -23,12 +24,16 @@ SELECTED: Final = 3.5
 
 
 class Combined(NamedTuple):
-    """A figure of each group ``[G]``, its standard error, the weight λ of the estimates, and whether it is of use."""
+    """A figure of each group ``[G]``, its standard error, the weight λ of the estimates, and whether it is of use.
+
+    ``selected``: it would be of use if its labels were those of a random sample.
+    """
 
     value: F64
     error: F64
     weight: F64
-    known: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    known: Mask
+    selected: Mask
 
 
 class CombinedMonitor:
@@ -53,11 +58,10 @@ class CombinedMonitor:
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the figure of all groups with enough labels and rows, each with the ends of its 95 % interval."""
         del reference
-        sums, schema = window.pane.further[CombinedSums], window.schema
-        if not sums.rows.size or share_without(window) > WITHOUT:
+        found, schema = self._combined(window), window.schema
+        if found is None:
             return []
         shares = schema.task != "regression"
-        found = combined(sums, self._least, shares=shares)
         name = "accuracy" if shares else "mae"
         unit, most = (METRICS[name].unit, 1.0) if shares else (schema.unit, np.inf)
         points: list[Measurement] = []
@@ -71,6 +75,27 @@ class CombinedMonitor:
                 Measurement(UPPER.name, min(max(value + margin, 0.0), most), unit, about, window.end_ns),
             ]
         return points
+
+    def left_out_of(self, window: Window, reference: Reference, measured: Sequence[Measurement]) -> Iterator[LeftOut]:
+        """Yield the groups that are left out because their labels are selected."""
+        del reference, measured
+        found, schema = self._combined(window), window.schema
+        groups: list[int] = [] if found is None else np.flatnonzero(found.selected).tolist()
+        if groups:
+            name = "mean absolute error" if schema.task == "regression" else "accuracy"
+            yield LeftOut(
+                "selected_labels",
+                len(groups),
+                f"the {name} from labels and estimates together is left out of {groups_words(schema, groups)}: labels "
+                "are those of rows unlike the others, by their estimates, not of a random sample",
+            )
+
+    def _combined(self, window: Window) -> Combined | None:
+        """Return the figure of all groups; None without estimates of nearly all rows."""
+        sums = window.pane.further[CombinedSums]
+        if not sums.rows.size or share_without(window) > WITHOUT:
+            return None
+        return combined(sums, self._least, shares=window.schema.task != "regression")
 
 
 def combined(sums: CombinedSums, least: float, *, shares: bool) -> Combined:
@@ -100,7 +125,8 @@ def combined(sums: CombinedSums, least: float, *, shares: bool) -> Combined:
         variance = spread / labeled + weight**2 * noise - 2.0 * weight * shared / labeled
         selected = np.abs(apart) > SELECTED * np.sqrt(noise) + ROUNDING * np.abs(p / count)
         enough = np.minimum(size, np.minimum(count, rows)) >= least * (1.0 - ROUNDING)
-        known = enough & ~selected & (spread > ROUNDING * yy / size)
+        known = enough & (spread > ROUNDING * yy / size)
         if shares:
             known &= np.minimum(mean, 1.0 - mean) * labeled >= FEW
-        return Combined(mean + weight * apart, np.sqrt(np.maximum(variance, 0.0)), weight, known)
+        error = np.sqrt(np.maximum(variance, 0.0))
+        return Combined(mean + weight * apart, error, weight, known & ~selected, known & selected)

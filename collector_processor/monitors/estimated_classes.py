@@ -21,6 +21,7 @@ from collector_processor.monitors.estimated_performance import (
 )
 from collector_processor.monitors.expected_ranking import ExpectedBins
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings, listed_classes
+from collector_processor.monitors.left_out import LeftOut, left_out_ranking, unranked
 from collector_processor.monitors.performance import (
     AUC_TOLERANCE,
     LOWER,
@@ -97,6 +98,15 @@ class EstimatedClassesMonitor:
         if groups[0] == 0:
             found += self._of_classes(window, fit, each | {name: values[None] for name, values in ranked.items()}, sums)
         return [item for item in found if np.isfinite(item.value)]
+
+    def left_out_of(self, window: Window, reference: Reference, measured: Sequence[Measurement]) -> Iterator[LeftOut]:
+        """Yield that the ranking of all rows is left out."""
+        del reference
+        if class_curves(window.schema) is None or 0 not in unranked(window, measured, MACRO):
+            return
+        # A class of which no row is expected has no ranking.
+        if (expected_cells(window.pane.further[ClassEstimates].by_class)[2, 0] > 0.0).all():
+            yield from left_out_ranking(window.schema, "undecided", [0], "the bins of the scores do not decide them")
 
     def _of_classes(
         self, window: Window, fit: ClassCurves, figures: Mapping[str, F64], sums: ClassEstimates

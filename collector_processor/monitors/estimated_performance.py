@@ -16,6 +16,7 @@ from collector_processor.monitors.estimate_settings import ADAPTIVE, EstimateSet
 from collector_processor.monitors.expected_ranking import ExpectedBins
 from collector_processor.monitors.further_performance import FURTHER_METRICS
 from collector_processor.monitors.independence import rows_per_weight
+from collector_processor.monitors.left_out import LeftOut, left_out_ranking, unranked
 from collector_processor.monitors.performance import LOWER, METRICS, ROUNDING, UPPER, LeastLabels, labeled_attributes
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
@@ -138,6 +139,17 @@ class EstimatedPerformanceMonitor:
                 found += _unsupported(window, group, moved)
         return [each for each in found if np.isfinite(each.value)]
 
+    def left_out_of(self, window: Window, reference: Reference, measured: Sequence[Measurement]) -> Iterator[LeftOut]:
+        """Yield that the ranking of groups is left out."""
+        del reference
+        if window.schema.task != "binary_classification":
+            return
+        groups = unranked(window, measured)
+        lacking = [group for group in groups if group and not _is_whole(window, group)]
+        undecided = [group for group in groups if group not in lacking]
+        yield from left_out_ranking(window.schema, "undecided", undecided, "the bins of the score do not decide them")
+        yield from left_out_ranking(window.schema, "incomplete", lacking, "some rows came before an upgrade")
+
 
 def labeled_rows(reference: Reference) -> float:
     """Return how many labeled rows a reference has; rows of a sample count as one each."""
@@ -246,12 +258,19 @@ def group_ranking(
             continue
         by_score = sums.by_score[group]
         moved = sums.moved[group] * scale if adaptive and group < len(sums.moved) else None
-        if abs(by_score[0].sum() - weight[group]) > 1e-6 * weight[group]:
+        if not _is_whole(window, group):
             continue
         bins = ExpectedBins.of_group(curve, edges, by_score * scale, moved)
         for name, value in zip(RANKING, (bins.area(), bins.precision()), strict=True):
             figures[name][group] = np.clip(value, 0.0, 1.0)
     return figures
+
+
+def _is_whole(window: Window, group: int) -> bool:
+    """Return whether the sums by score have all rows of a group with an estimate."""
+    by_score, by_class = window.pane.further[GroupScores].by_score, window.pane.further[EstimatedSums].by_class
+    weight = float(by_class[group, :, 0].sum())
+    return group < len(by_score) and abs(float(by_score[group, 0].sum()) - weight) <= 1e-6 * weight
 
 
 def _unsupported(window: Window, group: int, moved: AdaptiveSums) -> Iterator[Measurement]:

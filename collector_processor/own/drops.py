@@ -29,6 +29,8 @@ DecodeReason = Literal[
 """Why a part of a request was left out (``Decoded.dropped``); the request itself was accepted."""
 StatisticsReason = Literal["unknown_feature", "failed"]
 """Why rows or cells of a decoded request were not counted."""
+FigureReason = Literal["undecided", "incomplete", "without_scores", "selected_labels"]
+"""Why a figure of a window was left out although there are rows for it."""
 Drop = (
     tuple[Literal["receiver"], Literal["loop"]]
     | tuple[Literal["journal"], Literal["destination_lagging", "stopped"]]
@@ -37,6 +39,7 @@ Drop = (
     | tuple[Literal["statistics"], StatisticsReason]
     | tuple[Literal["labels"], Literal["failed", "no_class"]]
     | tuple[Literal["window"], Literal["late", "retraction_expired"]]
+    | tuple[Literal["figures"], FigureReason]
     | tuple[Literal["status"], Literal["series_limit"]]
     | tuple[Literal["export"], Literal["series_limit", "delta_series_limit", "name", "kind_conflict"]]
     | tuple[Literal["alerts"], Literal["limit"]]
@@ -96,6 +99,12 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
     ("labels", "no_class"): _by_error("labels whose class is empty, or a text for a missing one such as `nan`"),
     ("window", "late"): _asked_for("rows that arrived after `allowed_lateness`"),
     ("window", "retraction_expired"): _asked_for("corrections of outcomes that are no longer in any window"),
+    ("figures", "undecided"): _asked_for("figures of a window that the bins of the scores do not decide"),
+    ("figures", "incomplete"): _asked_for("figures of a window with rows from before an upgrade, which lack sums"),
+    ("figures", "without_scores"): _asked_for(
+        "figures of ranking of a window in which more than 1 % of the labels lack the scores of all classes"
+    ),
+    ("figures", "selected_labels"): _asked_for("figures from labels and estimates together where labels are selected"),
     ("export", "series_limit"): _asked_for("points of new series beyond `limits.series`"),
     ("status", "series_limit"): _asked_for("series beyond `limits.series` in what the console and `/status` read"),
     ("export", "delta_series_limit"): _asked_for("points of new counters beyond those that delta temporality tracks"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +14,7 @@ from collector_processor.monitors.exemplars import with_exemplars
 from collector_processor.monitors.fold import Fold
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings
 from collector_processor.monitors.interval_monitor import Looks
+from collector_processor.monitors.left_out import LeavesOutOfWindows
 from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.monitors.restated import restated
@@ -44,6 +45,8 @@ OF_PREDICTED: Final = "score_of_predicted"
 """The problem of a binary model whose scores are probabilities of the predicted class."""
 GUESSED_WRONG: Final = "positive_guessed_wrong"
 """The problem of a binary model whose scores are most likely about the class that is not taken for positive."""
+_OF_WINDOW: Final = "window_"
+"""Begins the kinds of problems that are about the newest window."""
 _OF_SCORES: Final = ("roc_auc", "log_loss", "brier", "calibration_error")
 _log = logging.getLogger(__name__)
 
@@ -204,11 +207,26 @@ class Model:
         with survived("misfits", self.watch.telemetry):
             self.contradicted(misfits.of_window(window, self.watch.reference), self.watch.telemetry)
         measured = self.watch.evaluate(window)
+        self.left_out(self.watch, window, measured)
         if OF_PREDICTED in self.problems:
             return [each for each in measured if not of_scores(each) and not is_expected(each)]
         if "scored_class" in self.problems:
             return [each for each in measured if not is_expected(each)]
         return measured
+
+    def left_out(self, watch: Watch, window: Window, measured: Sequence[Measurement]) -> None:
+        """Count, log once and keep, until the next window, what monitors leave out of a window."""
+        found: dict[str, str] = {}
+        for monitor in watch.monitors:
+            if isinstance(monitor, LeavesOutOfWindows):
+                with survived(f"monitor_{monitor.name}", watch.telemetry):
+                    for reason, figures, text in monitor.left_out_of(window, watch.compared, measured):
+                        watch.telemetry.dropped(("figures", reason), figures)
+                        found[f"{_OF_WINDOW}{monitor.name}_{reason}"] = text
+        for kind in [kind for kind in self.problems if kind.startswith(_OF_WINDOW)]:
+            del self.problems[kind]
+        for kind, text in found.items():
+            self.report(kind, "%s", text)
 
     def contradicted(self, found: Iterable[tuple[misfits.Misfit, str]], telemetry: Telemetry) -> None:
         """Count, log and keep contradictions."""
@@ -291,8 +309,8 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
     model.watch, model.learner = watch, None
     model.contradicted(misfits.of_reference(reference), telemetry)
     for monitor in configured:
-        for note in monitor.left_out(reference) if isinstance(monitor, LeavesOut) else ():
-            model.report(f"left_out_{monitor.name}", "%s", note)
+        for number, note in enumerate(monitor.left_out(reference)) if isinstance(monitor, LeavesOut) else ():
+            model.report(f"left_out_{monitor.name}_{number}", "%s", note)
     for number, note in enumerate(reference.notes):
         model.report(f"reference_{number}", "%s", note)
     return watch

@@ -12,12 +12,14 @@ import pytest
 
 import collector_processor
 from collector_processor.decode.limits import DEFAULT_LIMITS
-from collector_processor.own.drops import DROPS, DecodeReason, Drop, StatisticsReason
+from collector_processor.own.drops import DROPS, DecodeReason, Drop, FigureReason, StatisticsReason
 from collector_processor.own.telemetry import Telemetry
 
 PACKAGE = Path(collector_processor.__file__).parent
 METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
-ANY_OF = {"decode": get_args(DecodeReason), "statistics": get_args(StatisticsReason)}
+ANY_OF = {
+    "decode": get_args(DecodeReason), "statistics": get_args(StatisticsReason), "figures": get_args(FigureReason),
+}  # fmt: skip
 """Reasons of the stages that hand a reason on which they were given."""
 PASSED_ON = {("own", "survive.py")}
 """Files in which a whole drop is handed on."""

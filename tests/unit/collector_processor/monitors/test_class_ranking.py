@@ -184,6 +184,42 @@ class TestLeftOut:
         assert {of for _, of in found} == {"macro", NAMES[np.bincount(rows[2]).argmax()]}
 
 
+class TestSaid:
+    """What is left out of a window is said, with the number of figures."""
+
+    def said(self, pane, reference=REFERENCE, least=50):
+        monitor = ClassRankingMonitor(FurtherPerformanceSettings(), LeastLabels(min_labels=least))
+        window = Window(MODEL, 0, 60, reference.schema, pane)
+        return [*monitor.left_out_of(window, reference, monitor.evaluate(window, reference))]
+
+    def test_nothing_is_said_where_nothing_is_left_out(self):
+        scores, predicted, labels = rows_of(1)
+        assert self.said(joined(batch(scores, predicted), labels)) == []
+        assert self.said(Pane.empty(REFERENCE.schema)) == []
+
+    def test_labels_of_one_class_have_no_ranking_to_leave_out(self):
+        scores, _, _ = rows_of(1, 200)
+        assert self.said(joined(batch(scores, np.zeros(200)), np.zeros(200, int))) == []
+
+    def test_rows_without_all_scores(self):
+        scores, predicted, labels = rows_of(1)
+        scores[:300, 1] = np.nan
+        [found] = self.said(joined(batch(scores, predicted), labels))
+        assert found == (
+            "without_scores", 2,
+            "ROC AUC and average precision are left out: for 15% of the labels, the scores of some classes are missing",
+        )  # fmt: skip
+
+    def test_bins_that_do_not_decide(self):
+        reference = built(*rows_of(rows=5000, digits=None), segments=REGION)
+        _, predicted, labels = rows_of(1)
+        near = np.random.default_rng(0).uniform([0.5, 0.3, 0.2], [0.5001, 0.3001, 0.2001], (2000, 3))
+        [found] = self.said(joined(batch(near, predicted), labels, reference), reference)
+        assert found.reason == "undecided"
+        assert found.figures == 8
+        assert found.text.startswith("ROC AUC and average precision of 'ant', 'bee', 'cat', and the mean over")
+
+
 def test_the_reference_has_its_own_sums():
     scores, _, labels = rows_of(rows=5000)
     by_score = REFERENCE.pane.further[ClassRanks].by_score

@@ -78,6 +78,11 @@ def measured(pane, least=50, reference=REFERENCE):
             if semconv.SEGMENT_VALUE not in dict(item.attributes)}  # fmt: skip
 
 
+def said(pane, least=50, reference=REFERENCE):
+    monitor = CombinedMonitor(LeastLabels(min_labels=least))
+    return [*monitor.left_out_of(Window(MODEL, 0, 60, reference.schema, pane), reference, [])]
+
+
 def by_rows(y, p, every):
     """PPI++ over rows: the figure, and both ends of its interval."""
     n, rows = len(y), len(every)
@@ -157,11 +162,17 @@ class TestLeftOut:
     def test_labels_that_are_selected(self):
         score, truth = rows_of(1)
         order = np.argsort(-np.abs(score - 0.5))  # those that are sure come first
-        assert measured(pane_of(batch(score[order]), truth[order], 600)) == {}
+        pane = pane_of(batch(score[order]), truth[order], 600)
+        assert measured(pane) == {}
+        [found] = said(pane)
+        assert (found.reason, found.figures) == ("selected_labels", 1)
+        assert found.text.startswith("the accuracy from labels and estimates together is left out of all rows: ")
 
     def test_predictions_that_are_all_right(self):
         score, _ = rows_of(1)
-        assert measured(pane_of(batch(score), score >= 0.5, 300)) == {}
+        pane = pane_of(batch(score), score >= 0.5, 300)
+        assert measured(pane) == {}
+        assert said(pane) == []
 
     def test_scores_that_are_missing(self):
         score, truth = rows_of(1)

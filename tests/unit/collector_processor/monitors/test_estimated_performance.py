@@ -83,6 +83,12 @@ def measured(reference, *batches, least=50, pane=None, schema=None, band="95%"):
     )
 
 
+def said(reference, pane):
+    monitor = EstimatedPerformanceMonitor(LeastLabels(min_labels=50), EstimateSettings())
+    window = Window(MODEL, 0, 60, reference.schema, pane)
+    return [*monitor.left_out_of(window, reference, monitor.evaluate(window, reference))]
+
+
 def figures(found, **wanted):
     """Values by the name of the figure, of all rows unless a segment is wanted."""
     wanted = {key.replace("_", "."): value for key, value in wanted.items()}
@@ -363,14 +369,23 @@ class TestSegments:
     def test_scores_within_few_bins_leave_the_ranking_out(self):
         reference = built_with_segments(*rows_of(5, bend=1.0))
         score = np.random.default_rng(0).uniform(0.001, 0.004, 1000)
-        found = figures(measured(reference, segmented(batch(score, score > 0.5), np.zeros(1000))), segment="north")
+        pane = pane_of(reference.schema, segmented(batch(score, score > 0.5), np.zeros(1000)))
+        found = figures(measured(reference, pane=pane), segment="north")
         assert "accuracy" in found
         assert {"roc_auc", "average_precision"}.isdisjoint(found)
+        [undecided] = said(reference, pane)
+        assert (undecided.reason, undecided.figures) == ("undecided", 4)
+        assert undecided.text == (
+            "estimated ROC AUC and average precision are left out of all rows and 1 segment ('region=north'): the bins "
+            "of the score do not decide them"
+        )
 
     def test_rows_from_before_an_upgrade_leave_the_ranking_out(self):
         score, predicted, _ = rows_of(1, 1000)
         pane = pane_of(self.REFERENCE.schema, segmented(batch(score, predicted), np.zeros(1000)))
+        assert said(self.REFERENCE, pane) == []
         pane.further[GroupScores].by_score[:] *= 0.5
+        assert [found[:2] for found in said(self.REFERENCE, pane)] == [("incomplete", 2)]
         found = figures(measured(self.REFERENCE, pane=pane), segment="north")
         assert "accuracy" in found
         assert {"roc_auc", "average_precision"}.isdisjoint(found)
