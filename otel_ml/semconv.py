@@ -31,7 +31,9 @@ ROLE_BRIER: Final = "brier"
 """``ml.column.role`` of the alarm on the mean squared error of the score."""
 ROLE_LATENCY: Final = "latency"
 """``ml.column.role`` of the alarm on calls that take longer than the objective."""
-FIGURE_ROLES: Final = (ROLE_ERROR, ROLE_BRIER, ROLE_LATENCY)
+ROLE_ATTRIBUTION: Final = "attribution"
+"""``ml.column.role`` of the alarm on the mean absolute attribution of a feature."""
+FIGURE_ROLES: Final = (ROLE_ERROR, ROLE_BRIER, ROLE_LATENCY, ROLE_ATTRIBUTION)
 """What ``ml.column.role`` is beside a :data:`ColumnRole`: figures of a model that alarms watch."""
 
 # --- spans and log records -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 from collector_processor.columns.batch import F64, I64, Mask
 from collector_processor.detectors.dependence import Tempering
 from collector_processor.detectors.dictionary import Dictionary, Shape, dictionary
-from collector_processor.monitors.attributes import column_attributes, model_attributes
+from collector_processor.monitors.attributes import column_attributes, figure_attributes
 from collector_processor.monitors.drift_words import percent, quoted
 from collector_processor.monitors.independence import independent_rows
 from collector_processor.reference.profile import Reference
@@ -19,7 +19,6 @@ from collector_processor.statistics.bins import coarse, finite_edges
 from collector_processor.statistics.pane import Pane
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
-from otel_ml import semconv
 from otel_ml.semconv import Change
 
 TOP: Final = 10
@@ -253,8 +252,9 @@ def _missing_words(before: float, *, gained: bool) -> str:
     return f"{'more' if gained else 'fewer'} cells are missing, before {percent(before)}"
 
 
-def alarm_attributes(window: Window, further: Sequence[str]) -> Sequence[tuple[tuple[str, str], ...]]:
-    """Return the attributes of every column, and of the figures with these roles behind them."""
-    model = model_attributes(window.model)
-    figures = (((*model, (semconv.COLUMN_ROLE, role))) for role in further)
-    return (*column_attributes(window.model, window.schema.columns), *figures)
+def alarm_attributes(
+    window: Window, roles: tuple[str, ...], features: tuple[str, ...]
+) -> Sequence[tuple[tuple[str, str], ...]]:
+    """Return the attributes of every column, and of the figures with these roles and features behind them."""
+    columns = column_attributes(window.model, window.schema.columns)
+    return (*columns, *figure_attributes(window.model, roles, features))

@@ -1,4 +1,4 @@
-"""Figures of a model that alarms watch beside its columns: the squared error of its scores, and slow calls."""
+"""Figures of a model that alarms watch beside its columns: squared errors of scores, slow calls, attributions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from collector_processor.detectors.dictionary import Dictionary, dictionary
 from collector_processor.monitors.drift_words import percent
 from collector_processor.monitors.independence import independent_rows, rows_per_weight
 from collector_processor.reference.profile import Reference
+from collector_processor.statistics.fits.attribution_baseline import AttributionBaseline
 from collector_processor.statistics.latency import latency_bins
 from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.parts.attribution_means import AttributionMeans
 from collector_processor.statistics.parts.label_moments import SCORED, LabelMoments
 from collector_processor.window.closed import Window
 from otel_ml.semconv import Change
@@ -100,6 +102,51 @@ class SlowCalls:
         """Return what changed, for a person."""
         which = f"{'more' if gained else 'fewer'} calls take longer than {self.objective_s:g} s"
         return f"{which}, before {percent(self.share)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attributions:
+    """The mean absolute attribution of each feature, cut off where the reference has few: columns of bounded values."""
+
+    dictionary: Bets
+    means: F64
+
+    @classmethod
+    def of(cls, reference: Reference, tolerance: float, doubt: float) -> Attributions:
+        """Return the block of a reference with :func:`attribution_caps`; ``doubt`` is that of one feature."""
+        sums, caps = reference.pane.further[AttributionMeans].sums, attribution_caps(reference)[1]
+        scale = float(independent_rows(reference.pane, reference.schema).min(initial=1.0))
+        limits = np.array(
+            [mean_limits(count, total, squares, doubt) for count, total, squares in (sums * scale).tolist()]
+        )
+        means = sums[:, 1] / np.maximum(sums[:, 0], 1e-300) * caps
+        return cls(Bets.of(limits[:, 0] - tolerance, limits[:, 1] + tolerance), means)
+
+    def cells(self, window: Window) -> F64:
+        """Return the number of attributions, Σ x and Σ x², ``[C, 3]``."""
+        return np.maximum(window.pane.further[AttributionMeans].sums, 0.0)
+
+    def change(self, column: int, cell: int, *, gained: bool) -> Change:
+        """Return the value of ``ml.drift.change``."""
+        return "mean_up" if gained else "mean_down"
+
+    def words(self, column: int, cell: int, window: Window, *, gained: bool) -> str:
+        """Return what changed, for a person."""
+        return f"the mean absolute attribution has {'risen' if gained else 'fallen'}, before {self.means[column]:.3g}"
+
+
+def attribution_caps(reference: Reference) -> tuple[tuple[str, ...], F64]:
+    """Return the features whose mean absolute attributions can be watched, and where they are cut off."""
+    baseline = reference.schema.fit(AttributionBaseline)
+    if baseline is None or baseline.caps is None:
+        return (), np.zeros(0)
+    return baseline.names, baseline.caps
+
+
+def lacks_caps(reference: Reference) -> bool:
+    """Return whether a reference has attributions, but was built before their caps were."""
+    baseline = reference.schema.fit(AttributionBaseline)
+    return baseline is not None and baseline.caps is None
 
 
 def has_latency(reference: Reference) -> bool:

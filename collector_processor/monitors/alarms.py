@@ -14,7 +14,7 @@ from collector_processor.detectors.dependence import Tempering, alike_share, tem
 from collector_processor.detectors.promise import MINUTE_NS, log_threshold
 from collector_processor.detectors.shiryaev_roberts import selected
 from collector_processor.monitors.alarm_cells import Block, alarm_attributes
-from collector_processor.monitors.alarm_figures import has_latency
+from collector_processor.monitors.alarm_figures import has_latency, lacks_caps
 from collector_processor.monitors.alarm_plan import Plan, Planned
 from collector_processor.monitors.alarm_state import LOWEST, PER_PAIR, U16, AlarmState, ages, coded, tables, times
 from collector_processor.monitors.attributes import COLUMN_KEYS, MODEL_KEYS, Attributes, model_attributes
@@ -131,8 +131,8 @@ class _Found:
 class AlarmMonitor:
     """Sequential alarms of every column: features, predictions, scores, labels; and of figures of a model.
 
-    The figures are the share of failed predictions, the squared error of the scores of labeled rows
-    (:class:`.alarm_figures.Brier`), and the share of slow calls if there is an objective.
+    The figures are the share of failed predictions, the squared error of the scores of labeled rows, the share of slow
+    calls if there is an objective, and the mean absolute attribution of each feature (:mod:`.alarm_figures`).
 
     Every pane adds evidence for each of about 45 ways in which a column may change (:mod:`.dictionary`), and a column
     raises an alarm when the mean of them reaches the number of columns divided by the false alarms per minute
@@ -155,6 +155,11 @@ class AlarmMonitor:
         self._rate = alarms_per_minute(settings.false_alarms)
         self._plan = Planned(settings.tolerance, settings.latency_objective)
 
+    @property
+    def raises(self) -> bool:
+        """Whether it raises alarms at all."""
+        return self._rate > 0.0
+
     def begin(self, reference: Reference) -> AlarmState:
         """Return the state before the first pane."""
         plan = reference.prepared(self._plan)
@@ -174,7 +179,7 @@ class AlarmMonitor:
 
     def step(self, pane: Window, reference: Reference, state: AlarmState) -> tuple[AlarmState, list[Measurement]]:
         """Add the pane's evidence; raise and end alarms."""
-        if self._rate <= 0.0:
+        if not self.raises:
             return state, []
         plan = reference.prepared(self._plan)
         width = max(pane.end_ns - pane.start_ns, 1)
@@ -202,6 +207,11 @@ class AlarmMonitor:
         """Yield what is asked for and cannot be watched."""
         if self.settings.latency_objective is not None and not has_latency(reference):
             yield "its reference has too few durations of calls: no alarm says that more of them are slow"
+        if self.raises and lacks_caps(reference):
+            yield (
+                "its reference does not say how large attributions get, so none of their means has an alarm: build it "
+                "again, or run `otel-ml relearn`"
+            )
 
     def _dependence(self, plan: Plan, pane: Window, reference: Reference, state: AlarmState, width: int) -> AlarmState:
         """Return the state with the pane's calls."""
@@ -265,7 +275,7 @@ class AlarmMonitor:
         return after, list(self._measured(plan, pane, after, found))
 
     def _measured(self, plan: Plan, pane: Window, state: AlarmState, found: _Found) -> Iterator[Measurement]:
-        attributes, end_ns = alarm_attributes(pane, plan.figures), pane.end_ns
+        attributes, end_ns = alarm_attributes(pane, plan.figures, plan.features), pane.end_ns
         shown = found.stepped & found.known
         alarmed = (state.left > 0.0) & found.known
         values = (np.maximum(found.evidence, LOWEST) / _LN10).tolist()

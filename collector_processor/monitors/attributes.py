@@ -91,6 +91,22 @@ def column_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...]) -> tuple
 
 
 @lru_cache(maxsize=_CACHED)
+def figure_attributes(model: ModelKey, roles: tuple[str, ...], features: tuple[str, ...]) -> tuple[Attributes, ...]:
+    """Return the pairs of figures of a model, and of those of a feature.
+
+    >>> for pairs in figure_attributes(ModelKey("fraud"), ("error", "attribution"), ("", "age")):
+    ...     print(pairs[2:])
+    (('ml.column.role', 'error'),)
+    (('ml.column.role', 'attribution'), ('ml.feature.name', 'age'))
+    """
+    base = model_attributes(model)
+    return tuple(
+        (*base, (semconv.COLUMN_ROLE, role), *(((semconv.FEATURE_NAME, feature),) if feature else ()))
+        for role, feature in zip(roles, features, strict=True)
+    )
+
+
+@lru_cache(maxsize=_CACHED)
 def drift_attributes(model: ModelKey, columns: tuple[ColumnSpec, ...], method: str) -> tuple[Attributes, ...]:
     """Return the pairs of each column under one drift method.
 

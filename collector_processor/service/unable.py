@@ -18,6 +18,7 @@ from collector_processor.monitors.weighted_share import without_weights
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.values import alarms_per_minute
+from collector_processor.statistics.parts.attribution_sums import attributed
 from collector_processor.statistics.schema import Schema
 from otel_ml import semconv
 
@@ -120,7 +121,10 @@ def _of_reference(rule: AlertRule, monitor: MlMonitor, model: ModelConfig, refer
     if roles and not present.intersection(roles):
         yield f"its reference has no {' and no '.join(roles)}"
     features = [name for name in where.get(semconv.FEATURE_NAME, ()) if name]
-    if features and not {column.name for column in schema.columns if column.role == "feature"}.intersection(features):
+    known = {column.name for column in schema.columns if column.role == "feature"}
+    if semconv.ROLE_ATTRIBUTION in roles:
+        known.update(attributed(schema))
+    if features and not known.intersection(features):
         yield f"its reference has no feature {' or '.join(features)}"
     segments = [name for name in where.get(semconv.SEGMENT_NAME, ()) if name]
     if segments and not set(schema.groups.columns).intersection(segments):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from collector_processor.reference.document import Json, Node
 from collector_processor.reference.estimator import MAX_TEXT_BYTES
 from collector_processor.reference.fits.base import FitRows
 from collector_processor.reference.task import listed
-from collector_processor.statistics.fits.attribution_baseline import BINS, AttributionBaseline
+from collector_processor.statistics.fits.attribution_baseline import BEYOND, BINS, AttributionBaseline
 from collector_processor.statistics.labeled import VALUE_LIMIT
 from collector_processor.statistics.schema import Schema
 from otel_ml.config import DEFAULT_MAX_FEATURES
@@ -25,7 +25,7 @@ _SHARES: Final = np.linspace(0.0, 1.0, BINS + 1)[1:-1]
 
 
 class AttributionBaselineFitter:
-    """Cut the attributions of each feature at their quantiles."""
+    """Cut the attributions of each feature at their quantiles, and see how large they usually are."""
 
     name: ClassVar[str] = "attributions"
     kind: type[AttributionBaseline] = AttributionBaseline
@@ -34,6 +34,7 @@ class AttributionBaselineFitter:
     def fit(self, rows: FitRows) -> AttributionBaseline | None:
         """Return the bins; None without attributions."""
         edges: dict[str, F64] = {}
+        caps: list[float] = []
         few: list[str] = []
         for name, phi in sorted(rows.batch.attributions.items())[:DEFAULT_MAX_FEATURES]:
             known = phi[np.abs(phi) <= VALUE_LIMIT]
@@ -43,13 +44,17 @@ class AttributionBaselineFitter:
                 few.append(repr(name[:40]))
                 continue
             edges[name] = np.quantile(known, _SHARES)
+            caps.append(float(np.quantile(np.abs(known), 1.0 - BEYOND)))
         if few:
             rows.note(f"fewer than {LEAST_ROWS} attributions, so they are left out, of {listed(few, _NAMED)}")
-        return AttributionBaseline(tuple(edges), np.stack([*edges.values()])) if edges else None
+        return AttributionBaseline(tuple(edges), np.stack([*edges.values()]), np.array(caps)) if edges else None
 
     def written(self, fit: AttributionBaseline) -> Mapping[str, Json]:
-        """Return the edges by feature."""
-        return {"edges": {name: row.tolist() for name, row in zip(fit.names, fit.edges, strict=True)}}
+        """Return the edges and caps by feature."""
+        edges: dict[str, Json] = {name: row.tolist() for name, row in zip(fit.names, fit.edges, strict=True)}
+        if fit.caps is None:
+            return {"edges": edges}
+        return {"edges": edges, "caps": dict(zip(fit.names, fit.caps.tolist(), strict=True))}
 
     def read(self, node: Node, schema: Schema) -> AttributionBaseline:
         """Return the bins, checked."""
@@ -63,4 +68,14 @@ class AttributionBaselineFitter:
             if len(edges) != BINS - 1 or (np.diff(edges) < 0.0).any():
                 item.fail(f"must be {BINS - 1} ascending numbers")
             rows.append(edges)
-        return AttributionBaseline(tuple(name for name, _ in items), np.stack(rows))
+        names = tuple(name for name, _ in items)
+        return AttributionBaseline(names, np.stack(rows), self._caps(node["caps"], names) if "caps" in node else None)
+
+    def _caps(self, node: Node, names: Sequence[str]) -> F64:
+        """Return the caps of the features, checked; profiles from before there were any have none."""
+        if [name for name, _ in node.items()] != [*names]:
+            node.fail("must have the features of edges, in their order")
+        caps = np.array([item.real() for _, item in node.items()])
+        if not ((caps >= 0.0) & (caps <= VALUE_LIMIT)).all():
+            node.fail("must not be negative")
+        return caps

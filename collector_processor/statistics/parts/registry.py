@@ -8,6 +8,7 @@ from typing import Final, TypeVar, cast
 from collector_processor.columns.batch import F64
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.parts.adaptive import AdaptiveSums
+from collector_processor.statistics.parts.attribution_means import AttributionMeans
 from collector_processor.statistics.parts.attribution_sums import AttributionSums
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.parts.calls import Calls
@@ -47,6 +48,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         GroupScores,
         ClassRanks,
         CombinedSums,
+        AttributionMeans,
     ]
 )
 """Every part of a pane, in the order of files."""

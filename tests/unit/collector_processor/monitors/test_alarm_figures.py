@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +16,14 @@ from collector_processor.monitors.alarms import AlarmMonitor, AlarmSettings
 from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.fold import Fold, restore_folds, saved_folds
 from collector_processor.reference.build import build_reference
+from collector_processor.reference.file import parse_reference, reference_text
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.accumulate import accumulate
+from collector_processor.statistics.fits.attribution_baseline import AttributionBaseline
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.parts.attribution_means import AttributionMeans
 from collector_processor.window.closed import Window
 from otel_ml import semconv
 
@@ -196,6 +201,134 @@ def test_what_cannot_be_watched_is_left_out_and_what_was_asked_for_is_said() -> 
     assert figures(reference_of(timed=False), 10**9) == ("error", "brier")
     assert figures(reference_of(labeled=False)) == ("error",)
     assert figures(reference_of(90)) == ("error",)
+
+
+class TestAttributions:
+    """The mean absolute attribution of each feature."""
+
+    @staticmethod
+    def rows(random, count, scale=1.0, call=1, weight=1.0, said=None, share=1.0):
+        rows = batch(random, scores(random, count, call), weight=weight, call=call)
+        age = np.repeat(random.normal(size=-(-count // call)), call)[:count] * scale
+        city = np.where(random.random(count) < share, random.standard_t(3, count), np.nan)
+        explained = {"age": age, "city=x": city, "none": np.zeros(count)}
+        weights = None if said is None else np.full(count, said)
+        return replace(rows, attributions=explained, attribution_weights=weights)
+
+    @classmethod
+    def reference(cls, count=ROWS):
+        return build_reference("fraud", cls.rows(np.random.default_rng(7), count), task="binary_classification",
+                               positive_class="yes")  # fmt: skip
+
+    @classmethod
+    def panes(cls, reference, total=90, change_at=30, *, scale=1.0, count=100, **world):
+        random, schema = np.random.default_rng(1), reference.schema.fork()
+        for minute in range(total):
+            pane = Pane.empty(schema)
+            accumulate(pane, schema, cls.rows(random, count, scale if minute >= change_at else 1.0, **world))
+            yield Window(MODEL, minute * MINUTE_NS, (minute + 1) * MINUTE_NS, schema, pane)
+
+    @staticmethod
+    def of(found, feature, name=semconv.DRIFT_ALARM):
+        return [each for each in of_role(found, semconv.ROLE_ATTRIBUTION, name)
+                if dict(each.attributes)[semconv.FEATURE_NAME] == feature]  # fmt: skip
+
+    @pytest.mark.parametrize(("scale", "word"), [(2.0, "risen"), (0.5, "fallen")])
+    def test_a_mean_that_moves_raises_an_alarm_of_its_feature_alone(self, scale, word):
+        reference = self.reference()
+        measured = run(self.panes(reference, scale=scale), reference)
+        found = [minute for minute, each in enumerate(measured) if any(x.value for x in self.of(each, "age"))]
+        assert found
+        assert 30 <= found[0] < 60
+        [alarm] = self.of(measured[found[0]], "age")
+        assert alarm.words.startswith(f"the mean absolute attribution has {word}, before 0.79")
+        [at] = self.of(measured[found[0]], "age", semconv.DRIFT_CHANGED_AT)
+        assert dict(at.attributes)[semconv.DRIFT_CHANGE] == ("mean_up" if scale > 1 else "mean_down")
+        for other in ("city=x", "none"):
+            assert not any(x.value for each in measured for x in self.of(each, other))
+
+    @pytest.mark.parametrize(
+        "world",
+        [{}, {"call": 10}, {"weight": 10.0}, {"said": 100.0}, {"share": 0.05}, {"share": 0.0}, {"count": 1}],
+    )
+    def test_nothing_is_found_where_nothing_changed(self, world):
+        reference = self.reference()
+        measured = run(self.panes(reference, 300, **world), reference, **DAILY)
+        assert alarms(measured, semconv.ROLE_ATTRIBUTION) == []
+        assert bool(self.of(measured[-1], "city=x")) is (world.get("share", 1.0) > 0.0)
+
+    def test_attributions_beyond_the_cap_count_as_the_cap_and_those_that_are_no_numbers_not_at_all(self):
+        reference = self.reference()
+        schema = reference.schema.fork()
+        rows = self.rows(np.random.default_rng(3), 4)
+        rows = replace(rows, attributions={"age": np.array([1e9, np.nan, np.inf, -1e12]), "new": np.ones(4)})
+        pane = Pane.empty(schema)
+        accumulate(pane, schema, rows)
+        assert pane.further[AttributionMeans].sums.tolist() == [[2.0, 2.0, 2.0], [0.0] * 3, [0.0] * 3]
+
+    def test_a_feature_that_never_contributed_and_does_now_has_an_alarm(self):
+        reference = self.reference()
+        schema, monitor = reference.schema.fork(), AlarmMonitor(AlarmSettings())
+        state, random, seen = monitor.begin(reference), np.random.default_rng(3), False
+        for minute in range(20):
+            rows = self.rows(random, 100)
+            rows.attributions["none"][:] = random.normal(size=100)
+            pane = Pane.empty(schema)
+            accumulate(pane, schema, rows)
+            window = Window(MODEL, minute * MINUTE_NS, (minute + 1) * MINUTE_NS, schema, pane)
+            state, found = monitor.step(window, reference, state)
+            seen |= any(each.value for each in self.of(found, "none"))
+        assert seen
+
+    def test_few_attributions_in_the_reference(self):
+        assert "attribution" not in Planned(0.01, None)(self.reference(99)).figures
+        plan = Planned(0.01, None)(self.reference(100))
+        assert plan.figures == ("error", *["attribution"] * 3)
+        assert plan.features == ("", "age", "city=x", "none")
+
+    def test_a_profile_without_caps_loads_and_says_that_there_are_no_alarms(self):
+        reference = self.reference()
+        document = json.loads(reference_text(reference))
+        assert document["estimator"]["attributions"].pop("caps")
+        assert document["vectors"].pop("further.attribution_means.sums")
+        old = parse_reference(json.dumps(document), "old.json")
+        monitor = AlarmMonitor(AlarmSettings())
+        [text] = monitor.left_out(old)
+        assert text.startswith("its reference does not say how large attributions get")
+        assert list(monitor.left_out(reference)) == []
+        assert list(AlarmMonitor(AlarmSettings(false_alarms="0 per year")).left_out(old)) == []
+        assert monitor.figures(old) == ("error",)
+        [*_, measured] = run(self.panes(old, 3), old)
+        assert of_role(measured, semconv.ROLE_ATTRIBUTION) == []
+
+    def test_a_profile_keeps_its_caps(self):
+        reference = self.reference()
+        text = reference_text(reference)
+        again = parse_reference(text, "again.json")
+        assert reference_text(again) == text
+        np.testing.assert_array_equal(
+            again.schema.fit(AttributionBaseline).caps, reference.schema.fit(AttributionBaseline).caps
+        )
+
+    @pytest.mark.parametrize("caps", [{"age": 1.0}, {"age": -1.0, "city=x": 1.0, "none": 0.0}])
+    def test_caps_that_cannot_be_are_refused(self, caps):
+        document = json.loads(reference_text(self.reference()))
+        document["estimator"]["attributions"]["caps"] = caps
+        with pytest.raises(ValueError, match="caps"):
+            parse_reference(json.dumps(document), "wrong.json")
+
+    def test_a_restart_changes_no_bit(self):
+        reference = self.reference()
+        monitor = AlarmMonitor(AlarmSettings())
+        through, first = Fold.begun(monitor, reference), Fold.begun(monitor, reference)
+        given = list(self.panes(reference, 60, 20, scale=1.5))
+        for pane in given[:25]:
+            through.step(pane, reference)
+            first.step(pane, reference)
+        again = Fold.begun(monitor, reference)
+        assert list(restore_folds([again], reference, saved_folds([first], reference), given[25].start_ns)) == []
+        for pane in given[25:]:
+            assert again.step(pane, reference) == through.step(pane, reference)
 
 
 def test_every_figure_counts_for_the_promise() -> None:
