@@ -54,6 +54,23 @@ def specificity(by_class: F64, squares: F64, positive: int, level: Level) -> Int
         return of_ratio(hits / sizes, sizes, hits_2, sizes_2, level)
 
 
+def macro_specificity(value: F64, by_class: F64, squares: F64, level: Level) -> Interval:
+    """Return the interval of the mean specificity of the classes that came, by the delta method.
+
+    A wrong row counts in one class, among as many rows as there are of all others.
+    """
+    right, labeled, predicted = np.moveaxis(by_class, 1, 0)
+    rows, there = labeled.sum(axis=1, keepdims=True), labeled + predicted > 0.0
+    rest = rows - labeled
+    known = there & (rest > 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = np.where(known, 1.0 / np.where(known, rest, 1.0), 0.0) / there.sum(axis=1, keepdims=True)
+        rate = (predicted - right) * each / np.where(known, rest, 1.0)
+        gradient = np.stack((each, rate.sum(axis=1, keepdims=True) - rate, -each), axis=1)
+        most = rows[:, 0] ** 2 / squares[:, 1].sum(axis=1)
+        return of_share(value, effective(value, variance(gradient, squares), most), level)
+
+
 def mean_of_two(one: Interval, other: Interval) -> Interval:
     """Return the interval of the mean of two independent shares, by Newcombe's method."""
     return Interval(

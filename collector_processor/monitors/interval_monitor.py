@@ -9,6 +9,7 @@ import numpy as np
 
 from collector_processor.monitors.attributes import Attributes
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
+from collector_processor.monitors.class_ranking_intervals import class_ranking_intervals
 from collector_processor.monitors.figure_intervals import further_intervals, intervals
 from collector_processor.monitors.further_performance import FURTHER_METRICS, FurtherPerformanceSettings
 from collector_processor.monitors.intervals import BAND, Interval, independent_labels
@@ -74,6 +75,8 @@ class IntervalMonitor:
         if not self._settings.intervals or not window.pane.outcomes.labels[0] > 0.0:
             return []
         found = [*of_performance(window), *further_intervals(window.schema, window.pane, self._settings, BAND)]
+        if window.schema.task == "multiclass_classification":
+            found += class_ranking_intervals(window, reference, self._settings.classes)
         return [
             *bounds(
                 window, found, self._min_labels, semconv.SOURCE_LABELS, window.end_ns, looks=self._settings.intervals

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.random import Generator
 
 from collector_processor.columns.batch import F64, ModelKey
+from collector_processor.monitors.class_ranking import ClassRankingMonitor
 from collector_processor.monitors.further_performance import FurtherPerformanceMonitor, FurtherPerformanceSettings
 from collector_processor.monitors.interval_monitor import IntervalMonitor
 from collector_processor.monitors.performance import LeastLabels, PerformanceMonitor
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.bins import fine_edges
+from collector_processor.statistics.fits.calibration import Curve
+from collector_processor.statistics.fits.class_curves import ClassCurves
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.outcomes import accumulate_outcomes
 from collector_processor.statistics.pane import Pane
@@ -24,7 +27,7 @@ from verification.topic import Check, Findings, Progress, Table, Topic, versions
 MODEL = ModelKey("intervals", "1")
 LEAST = LeastLabels(min_labels=1)
 SETTINGS = FurtherPerformanceSettings(quantile=0.9)
-CONSERVATIVE = frozenset({"calibration_error"})
+CONSERVATIVE = frozenset({"calibration_error", "roc_auc macro", "average_precision macro"})
 """Figures whose interval is wider than 95 % on purpose."""
 Rows = Callable[[Generator, int], dict[str, F64]]
 """Draws rows: labels, predictions, scores and weights."""
@@ -53,6 +56,19 @@ def multiclass(random: Generator, rows: int) -> dict[str, F64]:
     return {"labels": label + 1.0, "predicted": predicted + 1.0, "probability": probability}
 
 
+def scored_classes(random: Generator, rows: int) -> dict[str, F64]:
+    """Return rows of five classes, from 34 % to 8 %, with calibrated scores of all classes."""
+    scores = np.exp(random.normal([1.0, 0.6, 0.2, -0.2, -0.6], 1.5, (rows, 5)))
+    scores /= scores.sum(axis=1, keepdims=True)
+    label = (random.random((rows, 1)) > scores.cumsum(axis=1)[:, :4]).sum(axis=1)
+    return {
+        "labels": label + 1.0,
+        "predicted": scores.argmax(axis=1) + 1.0,
+        "probability": scores[np.arange(rows), label],
+        "class_scores": scores,
+    }
+
+
 def regression(tails: float) -> Rows:
     """Return rows with errors of Student's distribution with ``tails`` degrees of freedom."""
 
@@ -68,6 +84,7 @@ CASES: dict[str, tuple[str, Rows]] = {
     "binary, 2 % positive": ("binary_classification", binary(0.02)),
     "binary, 30 %, weights 1 and 10": ("binary_classification", binary(0.3, weights=True)),
     "five classes": ("multiclass_classification", multiclass),
+    "five classes with scores": ("multiclass_classification", scored_classes),
     "regression, normal errors": ("regression", regression(1e6)),
     "regression, t with 10 degrees": ("regression", regression(10.0)),
 }
@@ -94,7 +111,15 @@ def schema_of(task: str, random: Generator) -> Schema:
         classes=Categories.from_pairs(("class",), 100, [(0, name) for name in names]),
         groups=Categories((), 50),
         unit="min",
+        fits={} if task != "multiclass_classification" else {ClassCurves: _curves(random)},
     )
+
+
+def _curves(random: Generator) -> ClassCurves:
+    """Return the bins of the scores of five classes; what they are calibrated to does not matter here."""
+    edges = np.quantile(scored_classes(random, 100_000)["class_scores"], np.arange(1, 1000) / 1000.0, axis=0).T
+    same = Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.0, 1.0)
+    return ClassCurves(np.arange(1, 6, dtype=np.int32), (same,) * 5, edges)
 
 
 def window_of(schema: Schema, rows: dict[str, F64]) -> Window:
@@ -111,6 +136,7 @@ def window_of(schema: Schema, rows: dict[str, F64]) -> Window:
         delay_s=none,
         label_values=rows.get("label_values"),
         predicted_values=rows.get("predicted_values"),
+        class_scores=rows.get("class_scores"),
         **codes,
     )
     accumulate_outcomes(pane, schema, outcomes)
@@ -120,7 +146,8 @@ def window_of(schema: Schema, rows: dict[str, F64]) -> Window:
 def figures(window: Window) -> Iterator[tuple[str, float]]:
     """Yield the figures of a window by name, with average, class or share."""
     reference = Reference(MODEL.name, window.schema, window.pane, np.zeros(len(window.schema.numeric)), "", "")
-    for monitor in (PerformanceMonitor(LEAST), FurtherPerformanceMonitor(SETTINGS, LEAST)):
+    of_labels = (kind(SETTINGS, LEAST) for kind in (FurtherPerformanceMonitor, ClassRankingMonitor))
+    for monitor in (PerformanceMonitor(LEAST), *of_labels):
         for item in monitor.evaluate(window, reference):
             if item.name != semconv.PERFORMANCE_DROP:
                 yield _name(item.name.removeprefix(semconv.PERFORMANCE), item.attributes), item.value
