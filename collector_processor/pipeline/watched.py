@@ -9,6 +9,7 @@ from typing import Final
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.monitors import configured_monitors
+from collector_processor.monitors.alarms import AlarmMonitor
 from collector_processor.monitors.base import LeavesOut, Measurement, Monitor, Sequential
 from collector_processor.monitors.exemplars import with_exemplars
 from collector_processor.monitors.fold import Fold
@@ -24,6 +25,7 @@ from collector_processor.pipeline import misfits
 from collector_processor.pipeline.few_rows import FewRows
 from collector_processor.pipeline.first_labels import FirstLabels
 from collector_processor.pipeline.settings import LearnConfig, MlMonitor, ModelConfig, WindowConfig
+from collector_processor.pipeline.single_calls import SingleCalls
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.task import listed
@@ -79,6 +81,7 @@ class Watch:
     first_labels: FirstLabels | None = None
     """Learns the performance to compare with; None if the reference has enough labels."""
     few_rows: FewRows = field(default_factory=FewRows)
+    single_calls: SingleCalls = field(default_factory=SingleCalls)
     cohorts: Cohorts | None = None
     """Outcomes by the time of prediction."""
     arrivals: Arrivals = field(default_factory=Arrivals)
@@ -137,6 +140,8 @@ class Watch:
                     measurements += monitor.evaluate(window, reference)
             pane = window.newest_pane() if self.folds else None
             if pane is not None:
+                with survived("single_calls", self.telemetry):
+                    self.single_calls.see(pane)
                 for fold in self.folds:
                     with survived(f"monitor_{fold.monitor.name}", self.telemetry):
                         measurements += fold.step(pane, self.reference)
@@ -302,6 +307,7 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
         folds=tuple(Fold.begun(monitor, reference) for monitor in configured if isinstance(monitor, Sequential)),
         first_labels=None if has_labels else FirstLabels(max(config.reference.labels, needed)),
         few_rows=FewRows.configured(window, config.section("drift", model.settings)),
+        single_calls=SingleCalls(any(isinstance(each, AlarmMonitor) and each.raises for each in configured)),
         cohorts=Cohorts(model.key, schema, cohort_width_ns(policy, config.labels.wait)),
         min_labels=least.min_labels,
         looks=shown.intervals if isinstance(shown, FurtherPerformanceSettings) else True,

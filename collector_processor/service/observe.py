@@ -21,9 +21,20 @@ from collector_processor.service.unable import unable
 from collector_processor.status.board import Board
 from collector_processor.status.newest import Newest
 from collector_processor.status.state import FiringAlert, Learning, ModelState, Phase, ServiceState
+from otel_ml import semconv
 
 INTERVAL_NS: Final = 10**9
 """How often the state is renewed when nothing was measured."""
+_SCORES: Final = frozenset(
+    {
+        semconv.DRIFT_SCORE,
+        semconv.DRIFT_BREACHED,
+        semconv.DRIFT_DRIFTED,
+        semconv.DRIFT_SHARE,
+        semconv.DRIFT_WEIGHTED_SHARE,
+    }
+)
+"""What a rule judges that finds drift at once."""
 _log = logging.getLogger(__name__)
 
 
@@ -78,7 +89,19 @@ class Observer:
             if watch is None or watch.first_labels is None
             else Learning(int(watch.first_labels.labels), watch.first_labels.wanted),
             without_estimate="" if watch is None else _without_estimate(watch.reference),
+            slow_alarms="" if watch is None else self._slow_alarms(model, watch.single_calls.text),
         )
+
+    def _slow_alarms(self, model: Model, text: str) -> str:
+        """Return why alarms are slow, unless a rule on scores is on; log it once."""
+        if not text or self._alerting is None:
+            return ""
+        if any(book.rule.measurement in _SCORES for book in self._alerting.engine.books.values()):
+            return ""
+        if "slow_alarms" not in model.logged:
+            model.logged.add("slow_alarms")
+            _log.warning("model '%s': %s", model.key, text)
+        return text
 
     def _unable_rules(self, key: ModelKey, reference: Reference) -> tuple[tuple[str, str], ...]:
         """Return the rules that cannot fire for a model, each with its reason; log those that are new."""

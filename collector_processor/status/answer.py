@@ -51,6 +51,7 @@ def _model(model: ModelState, alerts: list[FiringAlert]) -> dict[str, Any]:
         if model.first_labels is None
         else {"labels": model.first_labels.rows, "wanted": model.first_labels.wanted},
         "without_estimate": model.without_estimate or None,
+        "slow_alarms": model.slow_alarms or None,
         "cannot_fire": [{"rule": rule, "reason": reason} for rule, reason in model.unable],
         "window": None
         if window is None

@@ -99,6 +99,8 @@ class ModelState:
     threshold: float | None = None
     without_estimate: str = ""
     """Why its performance is not estimated before labels come; empty if it is, or cannot be."""
+    slow_alarms: str = ""
+    """Why its alarms take long to find a change while no rule on scores is on; empty if they do not."""
 
     @property
     def reason(self) -> str:
