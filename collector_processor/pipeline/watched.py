@@ -77,6 +77,8 @@ class Watch:
     windows: ModelWindows
     monitors: tuple[Monitor, ...]
     telemetry: Telemetry
+    arrivals: Arrivals
+    """Numbers the rows, for what looks at a sample of them."""
     folds: tuple[Fold, ...] = ()
     first_labels: FirstLabels | None = None
     """Learns the performance to compare with; None if the reference has enough labels."""
@@ -84,8 +86,6 @@ class Watch:
     single_calls: SingleCalls = field(default_factory=SingleCalls)
     cohorts: Cohorts | None = None
     """Outcomes by the time of prediction."""
-    arrivals: Arrivals = field(default_factory=Arrivals)
-    """Numbers the rows, for what looks at a sample of them."""
     min_labels: int = 0
     looks: Looks = True
     """Whether restated figures have intervals, and of which kind."""
@@ -304,6 +304,7 @@ def begin(model: Model, reference: Reference, config: MlMonitor, telemetry: Tele
         windows=ModelWindows(model.key, schema, policy, telemetry),
         monitors=tuple(monitor for monitor in configured if not isinstance(monitor, Sequential)),
         telemetry=telemetry,
+        arrivals=Arrivals(policy.pane_rows),
         folds=tuple(Fold.begun(monitor, reference) for monitor in configured if isinstance(monitor, Sequential)),
         first_labels=None if has_labels else FirstLabels(max(config.reference.labels, needed)),
         few_rows=FewRows.configured(window, config.section("drift", model.settings)),

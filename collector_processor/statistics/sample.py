@@ -1,9 +1,10 @@
 """Which rows the dearer sums look at: all of the first ones of a minute, then fewer and fewer, by prediction id.
 
-A row that is looked at stands for those that are not, so it has their weight, and sums are right whatever the share.
-The choice depends on the id and on how many rows of the model came before in that minute, never on what is in the row
-or on how the rows were divided into batches and panes. The share halves whenever the rows of a minute have doubled, so
-a sum of n rows is worth about 1.5 times as many equal ones as are looked at before it first halves.
+Where windows are counted in rows, a pane takes the place of the minute: its figures need its rows, however fast they
+come. A row that is looked at stands for those that are not, so it has their weight, and sums are right whatever the
+share. The choice depends on the id and on how many rows of the model came before in that minute or pane, never on what
+is in the row or on how the rows were divided into batches. The share halves whenever the rows of a minute have doubled,
+so a sum of n rows is worth about 1.5 times as many equal ones as are looked at before it first halves.
 """
 
 from __future__ import annotations
@@ -29,15 +30,19 @@ Levels = NDArray[np.uint8]
 class Arrivals:
     """Numbers the rows of a model in the order in which they come, from 0 on in each minute of event time.
 
-    A row of an earlier minute than the newest one counts in the newest.
+    A row of an earlier minute than the newest one counts in the newest. With ``pane_rows``, from 0 on in each pane of
+    that many rows.
 
     >>> arrivals = Arrivals()
     >>> [arrivals.numbers(np.array(minutes) * MINUTE_NS, 2**62).tolist() for minutes in ([1, 1], [1, 2, 1], [3])]
     [[0, 1], [2, 0, 1], [0]]
+    >>> arrivals = Arrivals(pane_rows=3)
+    >>> [arrivals.numbers(np.zeros(rows, np.int64), 0).tolist() for rows in (2, 3)]
+    [[0, 1], [2, 0, 1]]
     """
 
-    def __init__(self) -> None:
-        self._minute, self._came = -(2**62), 0
+    def __init__(self, pane_rows: int = 0) -> None:
+        self._minute, self._came, self._pane_rows = -(2**62), 0, pane_rows
 
     def number(self, batch: PredictionBatch, latest_ns: int) -> None:
         """Number the rows of a batch before it is cut into panes; times after ``latest_ns`` are not believed."""
@@ -48,6 +53,10 @@ class Arrivals:
         """Return the number of each row ``[n]``, and count them."""
         self._minute = min(self._minute, latest_ns // MINUTE_NS)  # the service's clock may have been ahead
         numbers = self._came + np.arange(len(time_ns))
+        if self._pane_rows:
+            numbers %= self._pane_rows
+            self._came = (int(numbers[-1]) + 1) % self._pane_rows
+            return numbers
         if min(int(time_ns.max()), latest_ns) // MINUTE_NS > self._minute:
             minutes = np.maximum.accumulate(np.maximum(np.minimum(time_ns, latest_ns) // MINUTE_NS, self._minute))
             begins = np.append(minutes[:1] > self._minute, minutes[1:] > minutes[:-1])

@@ -82,7 +82,7 @@ class WindowPolicy:
 
     @property
     def pane_rows(self) -> int:
-        """Number of rows in a pane, for windows of rows."""
+        """Number of rows in a pane, for windows of rows; 0 for windows of time."""
         return self.every_rows or self.rows
 
     @property

@@ -86,9 +86,9 @@ def reference(task: str) -> Reference:
     )  # fmt: skip
 
 
-def sums(task: str, borders: list[int]) -> dict[str, np.ndarray]:
+def sums(task: str, borders: list[int], config: MlMonitor | None = None) -> dict[str, np.ndarray]:
     """The sums of all panes, if the rows came in batches that begin at the calls after these rows."""
-    pipeline = Pipeline(MlMonitor(), {KEY.name: reference(task)}, Telemetry(), START_NS)
+    pipeline = Pipeline(config or MlMonitor(), {KEY.name: reference(task)}, Telemetry(), START_NS)
     batch, labels = stream(task, ROWS, 2)
     begins = np.append(np.flatnonzero(np.isfinite(batch.duration_s)), ROWS)
     edges = sorted({0, ROWS, *begins[np.searchsorted(begins, borders)].tolist()})
@@ -114,6 +114,19 @@ def test_no_sum_depends_on_the_batches(task: str, borders: list[int]) -> None:
     assert whole.keys() == divided.keys()
     for name, values in whole.items():
         np.testing.assert_allclose(divided[name], values, rtol=1e-9, atol=1e-7, err_msg=name)
+
+
+def test_windows_of_rows_evaluate_all_of_a_small_pane_however_fast_its_rows_come() -> None:
+    by_rows = MlMonitor.model_validate({"window": {"size": f"{ROWS} rows", "every": "1024 rows"}})
+    batch, _ = stream(TASKS[0], ROWS, 2)
+    assert batch.error is not None
+    assert evaluated(sums(TASKS[0], [], by_rows)) == np.count_nonzero(batch.error.codes < 0)
+    assert evaluated(at_once(TASKS[0])) < 0.8 * ROWS
+
+
+def evaluated(arrays: dict[str, np.ndarray]) -> float:
+    """The number of rows of which harm has an estimate, the first of six sums of each pane."""
+    return float(arrays["further.harm.sums.f8"][::6].sum())
 
 
 def test_every_estimate_is_tried() -> None:

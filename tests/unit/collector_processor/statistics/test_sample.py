@@ -39,6 +39,27 @@ def test_rows_are_numbered_alike_in_any_batches(minutes: list[int], borders: lis
         assert number == came
 
 
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=20), st.integers(1, 50))
+def test_rows_are_numbered_within_panes_of_rows_alike_in_any_batches(sizes: list[int], pane_rows: int) -> None:
+    parts, found = Arrivals(pane_rows), []
+    for size in sizes:
+        found += parts.numbers(np.full(size, MINUTE_NS), LATEST_NS).tolist()
+        again = Arrivals(pane_rows)
+        again.restore(parts.state())
+        parts = again
+    assert found == [number % pane_rows for number in range(sum(sizes))]
+
+
+def test_panes_of_rows_are_looked_at_whole_however_fast_they_come() -> None:
+    rows = batch(np.zeros(5 * WHOLE, np.int64))
+    Arrivals(pane_rows=WHOLE).number(rows, LATEST_NS)
+    assert sampled(rows).batch is rows
+    rows = batch(np.zeros(4 * WHOLE, np.int64))
+    Arrivals(pane_rows=2 * WHOLE).number(rows, LATEST_NS)
+    first, second = (set(levels(rows)[start : start + WHOLE].tolist()) for start in (2 * WHOLE, 3 * WHOLE))
+    assert (first, second) == ({1}, {0, 2})
+
+
 @pytest.mark.parametrize("saved", [None, 3, [], [1], ["1", 2], [1, -2], [1.0, 2], [True, 1], [2**70, 1], {"a": 1}])
 def test_a_state_that_is_none_begins_again(saved: object) -> None:
     arrivals = Arrivals()
