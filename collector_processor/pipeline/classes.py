@@ -163,19 +163,25 @@ def _take_threshold(model: Model, schema: Schema, sent: float | None, *, turn: b
     if turn:
         sent = math.nextafter(1.0 - sent, math.inf)  # the other class is predicted below the threshold
     if not model.threshold_given():
-        if schema.threshold is not None and schema.threshold == schema.threshold and sent != schema.threshold:
-            model.problems.pop("threshold_changed", None)
-            model.report(
-                "threshold_changed",
-                "the sender's threshold changed from %g to %g: classes that scores decide mix both in the windows that "
-                "have predictions from before",
-                schema.threshold,
-                sent,
-            )
+        if schema.threshold is not None:
+            check_change(model, schema.threshold, sent)
         schema.set_threshold(sent)
     elif str(sent) != str(schema.threshold):
         model.report(
             "threshold", "the sender's threshold is %g; its configuration or reference has %g", sent, schema.threshold
+        )
+
+
+def check_change(model: Model, before: float, after: float) -> None:
+    """Report it if windows have predictions that another threshold decided; NaN decided none."""
+    if before == before and before != after:
+        model.problems.pop("threshold_changed", None)
+        model.report(
+            "threshold_changed",
+            "its threshold changed from %g to %g: classes that scores decide mix both in the windows that have "
+            "predictions from before",
+            before,
+            after,
         )
 
 

@@ -23,7 +23,7 @@ from collector_processor.columns.classes import canonical_predictions
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitors.fold import restore_folds, saved_folds
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.pipeline.classes import adopt, set_of_predicted
+from collector_processor.pipeline.classes import adopt, check_change, set_of_predicted
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import ModelConfig
 from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch, window_policy
@@ -33,6 +33,7 @@ from collector_processor.reference.learning_rows import batches_from_state, batc
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.respelled import respelled_pairs
 from collector_processor.service.state_0_1_0 import state_of_0_1_0
+from collector_processor.statistics.classes import DECISION_THRESHOLD
 from collector_processor.statistics.outcomes import SCORE_SUMS
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.instance_id import keep_instance_id
@@ -222,12 +223,18 @@ def _restore_classes(model: Model, schema: Schema, saved: Mapping[str, Any]) -> 
         raise ValueError("its positive class changed since its windows were counted")
     if threshold is not None and schema.threshold is None:
         schema.set_threshold(float(threshold))
+    if "decided_by" in saved:  # not before version 0.2
+        check_change(model, float(saved["decided_by"]), _threshold(schema))
     model.predicted = dict.fromkeys(map(str, saved.get("predicted", schema.classes.names(0))))
     model.labeled = dict.fromkeys(map(str, saved.get("labeled", ())))
     model.tentative = bool(saved.get("tentative")) and not model.settings.positive_class
     if saved.get("score_of_predicted"):
         set_of_predicted(model, True)  # until many rows show the opposite
     return bool(schema.positive_class) and not counted
+
+
+def _threshold(schema: Schema) -> float:
+    return DECISION_THRESHOLD if schema.threshold is None else schema.threshold
 
 
 class _NoRoomError(ValueError):
@@ -258,6 +265,7 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
         "classes": {
             "positive": "" if model.settings.positive_class else windows.schema.positive_class,
             "counted": windows.schema.positive_class,
+            "decided_by": _threshold(windows.schema),
             "threshold": None if model.threshold_given() else windows.schema.threshold,
             "predicted": [*model.predicted],
             "labeled": [*model.labeled],

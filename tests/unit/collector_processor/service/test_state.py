@@ -370,6 +370,24 @@ def test_windows_counted_about_another_positive_class_start_over(
     assert one(again.tick(), "ml.performance.accuracy") == positive_right
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"), [(None, 0.75, "0.5 to 0.75"), (0.6, 0.7, "0.6 to 0.7"), (0.5, None, "")]
+)
+def test_a_threshold_that_changed_over_a_restart_is_said(
+    line: Callable[..., Line], before: float | None, after: float | None, said: str
+) -> None:
+    def decided(threshold: float | None) -> MlMonitor:
+        return settings(models={"fraud": {"positive_class": "yes", "threshold": threshold}})
+
+    reference = build_reference("fraud", scored(0, 500), positive_class="yes")
+    first = line(decided(before), fraud=reference)
+    first.feed(scored(0, 150))
+    first.save()
+    problems = line(decided(after), fraud=reference).pipeline.models[KEY].problems
+    assert said in problems.get("threshold_changed", "")
+    assert ("threshold_changed" in problems) == bool(said)
+
+
 def test_a_positive_class_that_is_configured_while_none_is_known_keeps_what_waits_for_labels(
     line: Callable[..., Line],
 ) -> None:
