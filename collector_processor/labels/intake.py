@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from collector_processor.columns.batch import F64, I64, U64, PredictionBatch
+from collector_processor.columns.traces import Traces
 from collector_processor.labels.pending import SCORES_LIMIT, PendingRows, SampledRows
 from collector_processor.statistics.cells import likeliest_score, score_cells
 from collector_processor.statistics.estimates import estimates
@@ -12,7 +13,7 @@ from collector_processor.statistics.fits.cause_cells import CauseCells
 from collector_processor.statistics.fits.slice_cells import SliceCells
 from collector_processor.statistics.groups import segment_groups
 from collector_processor.statistics.predicted import predicted_codes
-from collector_processor.statistics.sample import sampled
+from collector_processor.statistics.sample import levels, sampled
 from collector_processor.statistics.schema import Schema
 
 
@@ -26,7 +27,7 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
     groups = segment_groups(schema, batch)
     if schema.task == "regression":
         return PendingRows(
-            batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value, traces=batch.traces
+            batch.ids, batch.time_ns, batch.weights, groups, predicted_values=batch.value, traces=_traces(batch)
         )
     predicted = predicted_codes(schema, batch)
     scores, expected = score_cells(batch, schema.positive_class), estimates(schema, batch)
@@ -39,7 +40,7 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
             predicted,
             scores=scores,
             estimates=expected,
-            traces=batch.traces,
+            traces=_traces(batch),
         )
     class_scores = _class_scores(schema, batch)
     scores = likeliest_score(batch, scores)
@@ -52,7 +53,7 @@ def pending_rows(schema: Schema, batch: PredictionBatch) -> PendingRows:
         scores=scores,
         class_scores=class_scores,
         estimates=expected,
-        traces=batch.traces,
+        traces=_traces(batch),
     )
 
 
@@ -67,6 +68,13 @@ def sampled_rows(schema: Schema, batch: PredictionBatch) -> SampledRows | None:
     codes = levels[:, None] if slices is None else np.column_stack((levels, slices.of(schema, part)))
     key = 0 if slices is None else slices.key
     return SampledRows(rows, codes, key, None if causes is None else causes.of(schema, part))
+
+
+def _traces(batch: PredictionBatch) -> Traces | None:
+    """Return the traces of the rows that are in the sample, too: of the rows of a busy minute, these are enough."""
+    if batch.traces is None:
+        return None
+    return Traces(np.where(levels(batch) > 0, batch.traces.codes, np.int32(-1)), batch.traces.ids)
 
 
 def _done(batch: PredictionBatch) -> PredictionBatch:

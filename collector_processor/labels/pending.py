@@ -149,10 +149,9 @@ class PendingPredictions:
         self._sampled.insert(rows.ids[sample.rows], rows.time_ns[sample.rows], values)
 
     def _keep_traces(self, rows: PendingRows, traces: Traces) -> None:
-        kept = traces.present()
-        further = slice(max(0, TRACED_WHOLE - len(self.store)), None)
-        kept[further] &= rows.ids[further, 0] % np.uint64(TRACED_PART) == 0
-        sample = np.flatnonzero(kept)
+        sample = np.flatnonzero(traces.present())
+        first = sample < TRACED_WHOLE - len(self.store)
+        sample = sample[first | (rows.ids[sample, 0] % np.uint64(TRACED_PART) == 0)]
         if len(sample):
             self._traced.insert(rows.ids[sample], rows.time_ns[sample], {"trace": traces.rows(sample)})
 

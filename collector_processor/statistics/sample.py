@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from collector_processor.columns.batch import F64, I64, Column, PredictionBatch
+from collector_processor.columns.batch import F64, I64, U64, Column, PredictionBatch
 
 WHOLE: Final = 4096
 """How many rows of a minute are looked at before sampling begins, unless a sum costs more."""
@@ -114,7 +114,7 @@ def sampled(batch: PredictionBatch) -> Sample:
 
 def _sampled(batch: PredictionBatch) -> Sample:
     chosen = levels(batch)
-    rows = np.flatnonzero(chosen)
+    rows = np.flatnonzero(chosen > 0)
     if len(rows) == len(batch) and (chosen == _EVERY).all():
         return Sample(batch, rows, batch.weights, chosen)
     features = _Taken(batch.features, rows)
@@ -166,6 +166,16 @@ def _levels(batch: PredictionBatch, whole: int) -> Levels:
     if numbers is None or not len(batch):
         return np.full(len(batch), _EVERY, np.uint8)
     keys = batch.ids[:, 0]
+    if whole >= WHOLE:
+        return _levels_of(keys, numbers, whole)
+    rows = np.flatnonzero(levels(batch) > 0)
+    found = np.zeros(len(batch), np.uint8)
+    if len(rows):
+        found[rows] = _levels_of(keys[rows], numbers[rows], whole)
+    return found
+
+
+def _levels_of(keys: U64, numbers: I64, whole: int) -> Levels:
     if not keys.all():  # rows without an id, such as those of a table
         keys = np.where(keys == 0, numbers.astype(np.uint64), keys)
     least, most = (min(int(number) // whole, 2**LEVELS - 1).bit_length() for number in (numbers.min(), numbers.max()))
@@ -181,7 +191,14 @@ def evaluated_weights(batch: PredictionBatch, by: object, whole: int) -> F64:
 
     Derived once for each batch and ``by``.
     """
-    return batch.once("evaluated_weights", by, lambda: batch.weights * stands_for(levels(batch, whole)))
+
+    def derive() -> F64:
+        chosen = levels(batch, whole)
+        rows, weights = np.flatnonzero(chosen > 0), np.zeros(len(batch))
+        weights[rows] = batch.weights[rows] * stands_for(chosen[rows])
+        return weights
+
+    return batch.once("evaluated_weights", by, derive)
 
 
 def evaluated_evenly(batch: PredictionBatch, by: object, most: int) -> None:

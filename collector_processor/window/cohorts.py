@@ -69,11 +69,11 @@ class Cohorts:
 
     def add(self, batch: PredictionBatch, latest_ns: int) -> None:
         """Count predictions, which labels may follow; those later than ``latest_ns`` are not believed, and left out."""
-        kept = batch.time_ns <= latest_ns
-        if batch.error is not None:
-            kept &= ~batch.error.is_text()
         times, weights = batch.time_ns, batch.weights
-        if not kept.all():
+        if (len(times) and times.max() > latest_ns) or batch.error is not None:
+            kept = times <= latest_ns
+            if batch.error is not None:
+                kept &= ~batch.error.is_text()
             times, weights = times[kept], weights[kept]
         for number, rows in by_pane(times // self._width_ns):
             added = float(weights.sum() if rows is None else weights[rows].sum())

@@ -9,7 +9,7 @@ import numpy as np
 
 from collector_processor.columns.batch import F64, I32, U64, PredictionBatch
 from collector_processor.statistics.exemplars.cells import Counted, outcome_cells, row_cells
-from collector_processor.statistics.exemplars.reservoir import ENTRY, NO_CELL, ROWS, Codes, Reservoir, look
+from collector_processor.statistics.exemplars.reservoir import ENTRY, NO_CELL, ROWS, Codes, Reservoir, look, may_look
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import Vectors
@@ -59,7 +59,8 @@ class Exemplars(Vectors):
         """Add predictions that have a trace, with their columns as they were counted."""
         if batch.traces is None:
             return
-        present = np.flatnonzero(batch.traces.codes >= 0)
+        near = may_look(self._below, batch.ids[:, 0])
+        present = near[batch.traces.codes[near] >= 0]
         rows, self._below = look(self._below, batch.ids[present, 0])
         chosen = present[rows]
         if not len(chosen):

@@ -155,6 +155,11 @@ def _packed(below: I64, entries: U64, cells: Codes, owners: NDArray[Any]) -> Res
     return Reservoir(below, entries[kept], cells, places[owners].astype(np.uint16))
 
 
+def may_look(below: I64, keys: U64) -> I64:
+    """Return the positions of the keys among which :func:`look` chooses, given the rows that came before."""
+    return _under(_level(below), keys)
+
+
 def look(below: I64, keys: U64) -> tuple[I64, I64]:
     """Return the positions of the keys whose rows have to be looked at, and ``below`` (:class:`Reservoir`) with them.
 

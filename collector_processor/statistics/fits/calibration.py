@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from collector_processor.columns.batch import F64
+from collector_processor.statistics import built
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,9 @@ class Curve:
 
     def read(self, scores: F64) -> F64:
         """Return the value of the curve at each score ``[n]``, wherever that is."""
-        return np.interp(scores, self.knots, self.values)
+        if built.sums is None:
+            return np.interp(scores, self.knots, self.values)
+        return built.sums.read_curve(np.ascontiguousarray(scores), self.knots, self.values)
 
     def corners(self) -> tuple[F64, F64]:
         """Return the knots at which a level part or a lone value begins, and those at which one ends."""

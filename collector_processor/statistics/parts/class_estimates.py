@@ -11,8 +11,9 @@ from collector_processor.columns.batch import F64, I32, I64
 from collector_processor.statistics.bins import bin_index, finite_edges
 from collector_processor.statistics.estimates import class_curves, class_probabilities, class_scores, estimate_weights
 from collector_processor.statistics.fits.class_curves import ClassCurves
+from collector_processor.statistics.grouped import add_terms
 from collector_processor.statistics.parts.base import Part, Rows
-from collector_processor.statistics.parts.estimated import COARSE, FINE, add_cells
+from collector_processor.statistics.parts.estimated import COARSE, FINE
 from collector_processor.statistics.predicted import predicted_codes
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import grown
@@ -65,7 +66,7 @@ class ClassEstimates(Part):
         place = fit.places(predicted_codes(schema, batch))
         known = looked & (place >= 0) & (False if p is None else ~np.isnan(p[:, 0]))
         lost = chosen[~known[chosen]]
-        add_cells(self.without, rows.groups[lost], weights[lost], np.zeros(len(lost), np.int64))
+        add_terms(self.without[:, None, None], rows.groups[lost], [weights[lost]])
         if p is None or not known.any():
             return
         used = np.flatnonzero(known)

@@ -8,14 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from collector_processor.columns.batch import F64, I32
-from collector_processor.statistics.classes import known_classes
+from collector_processor.statistics import built
+from collector_processor.statistics.classes import NO_CLASS, known_classes
 from collector_processor.statistics.estimates import class_curves, estimate_weights, estimates, positive_curve
 from collector_processor.statistics.fits.losses import LossTrees
+from collector_processor.statistics.grouped import add_terms
 from collector_processor.statistics.labeled import VALUE_LIMIT
 from collector_processor.statistics.losses import class_errors
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.parts.base import Part, Rows
-from collector_processor.statistics.parts.estimated import add_cells
 from collector_processor.statistics.predicted import predicted_codes
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.vectors import grown
@@ -51,11 +52,15 @@ class CombinedSums(Part):
         if expected is None:
             return
         self._grow(schema)
-        p = expected if schema.task == "regression" else _right(schema, expected, predicted_codes(schema, rows.batch))
         weights = estimate_weights(schema, rows.batch)
-        used = np.flatnonzero(np.isfinite(p) & (weights > 0.0))
-        p, weights = p[used], weights[used]
-        _add(self.rows, rows.groups[used], (weights, weights**2, weights * p, weights * p * p))
+        if schema.task == "binary_classification":
+            positive, predicted = _positive(schema), predicted_codes(schema, rows.batch)
+            add = add_with_numpy if built.sums is None else built.sums.add_right
+            add(np.ascontiguousarray(expected), predicted, weights, positive, rows.groups, self.rows)
+            return
+        if schema.task != "regression":
+            expected = _right(schema, expected, predicted_codes(schema, rows.batch))
+        _add_rows(self.rows, expected, weights, rows.groups)
 
     def add_outcomes(self, schema: Schema, outcomes: OutcomeBatch) -> None:
         """Add joined labels of rows that have a prediction."""
@@ -66,7 +71,7 @@ class CombinedSums(Part):
         known = np.isfinite(y)
         y, weights = np.where(known, y, 0.0), np.where(known, outcomes.weights, 0.0)
         squares = weights * np.abs(weights)
-        _add(self.labeled, outcomes.groups, (weights, squares, weights * y, weights * y * y))
+        add_terms(self.labeled[:, None], outcomes.groups, (weights, squares, weights * y, weights * y * y))
         expected, predicted = outcomes.estimates, outcomes.predicted
         if expected is None:
             return
@@ -76,7 +81,7 @@ class CombinedSums(Part):
         used = np.flatnonzero(known & np.isfinite(p))
         p, y, weights = p[used], y[used], weights[used]
         both = weights * y, weights * p, weights * y * p, weights * p * p
-        _add(self.both, outcomes.groups[used], (weights, squares[used], *both))
+        add_terms(self.both[:, None], outcomes.groups[used], (weights, squares[used], *both))
 
     def _grow(self, schema: Schema) -> None:
         groups = len(schema.groups) + 1
@@ -93,9 +98,9 @@ def _has_estimates(schema: Schema) -> bool:
 def _right(schema: Schema, expected: F64, predicted: I32) -> F64:
     """Return the probability that each prediction is right ``[n]``; NaN without a class."""
     if positive_curve(schema) is not None:
-        positive = predicted == schema.classes.find(0, schema.positive_class)
-        expected = np.where(positive, expected, 1.0 - expected)
-    return np.where(known_classes(predicted), expected, np.nan)
+        expected = np.where(predicted == _positive(schema), expected, 1.0 - expected)
+    known = known_classes(predicted)
+    return expected if known.all() else np.where(known, expected, np.nan)
 
 
 def _realized(schema: Schema, outcomes: OutcomeBatch) -> F64 | None:
@@ -109,6 +114,20 @@ def _realized(schema: Schema, outcomes: OutcomeBatch) -> F64 | None:
     return np.abs(np.where(usable, predicted - y, np.nan))
 
 
-def _add(sums: F64, groups: I32, terms: tuple[F64, ...]) -> None:
-    for offset, values in enumerate(terms):
-        add_cells(sums, groups, values, np.full(len(values), offset))
+def _positive(schema: Schema) -> int:
+    """Return the slot of the positive class of a model that has estimates of it."""
+    slot = schema.classes.find(0, schema.positive_class)
+    return NO_CLASS if slot is None else slot
+
+
+def add_with_numpy(p: F64, predicted: I32, weights: F64, positive: int, groups: I32, sums: F64) -> None:
+    """Do what :func:`.sums.add_right` does if that is not built; sums may be rounded otherwise."""
+    right = np.where(known_classes(predicted), np.where(predicted == positive, p, 1.0 - p), np.nan)
+    _add_rows(sums, right, weights, groups)
+
+
+def _add_rows(sums: F64, p: F64, weights: F64, groups: I32) -> None:
+    used = np.flatnonzero(np.isfinite(p) & (weights > 0.0))
+    p, weights = p[used], weights[used]
+    weighted = weights * p
+    add_terms(sums[:, None], groups[used], (weights, weights * weights, weighted, weighted * p))

@@ -7,9 +7,11 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from collector_processor.columns.batch import F64, I32, I64, Mask
+from collector_processor.columns.batch import F64, I32, Mask
+from collector_processor.statistics import built
 from collector_processor.statistics.classes import known_classes
 from collector_processor.statistics.estimates import calibrated, class_curves, positive_curve
+from collector_processor.statistics.grouped import add_terms
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.predicted import predicted_codes
@@ -49,23 +51,19 @@ class EstimatedSums(Part):
 
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add predictions, without failed ones."""
-        if positive_curve(schema) is None:
+        positive = None if positive_curve(schema) is None else schema.classes.find(0, schema.positive_class)
+        if positive is None:
             return
         batch, groups = rows.batch, len(schema.groups) + 1
         self.by_class, self.without = grown(self.by_class, (groups, 2, 3)), grown(self.without, (groups,))
-        p = calibrated(schema, batch)
+        p, predicted = calibrated(schema, batch), predicted_codes(schema, batch)
         p = np.full(len(batch), np.nan) if p is None else p
-        predicted = predicted_codes(schema, batch)
-        known, weights = ~np.isnan(p) & known_classes(predicted), batch.weights
-        if not known.all():
-            absent = ~known if rows.failed is None else ~known & ~rows.failed
-            add_cells(self.without, rows.groups, np.where(absent, weights, 0.0), np.zeros(len(batch), np.int64))
-            p, weights = np.where(known, p, 0.0), np.where(known, weights, 0.0)
-        coarse = np.rint(p * COARSE) * (1.0 / COARSE)
-        fine = np.rint((p - coarse) * FINE) * (1.0 / FINE)
-        cell = 3 * (predicted == schema.classes.find(0, schema.positive_class)).astype(np.int64)
-        for offset, values in enumerate((weights, weights * coarse, weights * fine)):
-            add_cells(self.by_class, rows.groups, values, cell + offset)
+        add = add_with_numpy if built.sums is None else built.sums.add_estimated
+        if add(p, predicted, batch.weights, positive, rows.groups, self.by_class, COARSE, FINE):
+            absent = _without(p, predicted)
+            if rows.failed is not None:
+                absent &= ~rows.failed
+            add_terms(self.without[:, None, None], rows.groups, [np.where(absent, batch.weights, 0.0)])
 
     def add_outcomes(self, schema: Schema, outcomes: OutcomeBatch) -> None:
         """Add joined labels whose rows have an estimate."""
@@ -82,16 +80,21 @@ class EstimatedSums(Part):
             right = (labels == slot) == (predicted == slot)
         difference = np.where(known, right - expected, 0.0)
         weights = np.where(known, outcomes.weights, 0.0)
-        for offset, values in enumerate((weights, weights * difference, weights * difference**2)):
-            add_cells(self.divergence, outcomes.groups, values, np.full(len(values), offset))
+        terms = weights, weights * difference, weights * difference**2
+        add_terms(self.divergence[:, None], outcomes.groups, terms)
 
 
-def add_cells(sums: F64, groups: I32, values: F64, cell: I64) -> None:
-    """Add values to a cell of everything and of each row's segments; ``sums`` is ``[G, …]``, flat in its cells."""
-    flat = sums.reshape(len(sums), -1)
-    size = flat.shape[1]
-    flat[0] += np.bincount(cell, values, size)
-    for group in groups.T:
-        member = group > 0
-        places = group[member].astype(np.int64) * size + cell[member]
-        flat += np.bincount(places, values[member], flat.size).reshape(flat.shape)
+def add_with_numpy(
+    p: F64, predicted: I32, weights: F64, positive: int, groups: I32, sums: F64, coarse_units: float, fine_units: float
+) -> int:
+    """Do what :func:`.sums.add_estimated` does, to the last digit where weights are 1, if that is not built."""
+    absent = _without(p, predicted)
+    p, weights = np.where(absent, 0.0, p), np.where(absent, 0.0, weights)
+    coarse = np.rint(p * coarse_units) * (1.0 / coarse_units)
+    fine = np.rint((p - coarse) * fine_units) * (1.0 / fine_units)
+    add_terms(sums, groups, (weights, weights * coarse, weights * fine), (predicted == positive).astype(np.int64))
+    return int(np.count_nonzero(absent))
+
+
+def _without(p: F64, predicted: I32) -> Mask:
+    return np.isnan(p) | ~known_classes(predicted)

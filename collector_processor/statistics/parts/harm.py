@@ -49,7 +49,8 @@ class HarmSums(Part):
         if expected is None:
             return
         weights = _weights(schema, rows)
-        chosen = np.flatnonzero(~np.isnan(expected) & (weights > 0.0))
+        chosen = np.flatnonzero(weights > 0.0)
+        chosen = chosen[~np.isnan(expected[chosen])]
         g = expected[chosen]
         losses = schema.fit(LossTrees)
         if losses is not None:
