@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,13 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("suites", nargs="*", help=f"only these: {', '.join(SUITES)}")
     parser.add_argument("--full", action="store_true", help="ten million pending predictions instead of one")
     parser.add_argument("--scale", action="store_true", help="how it scales, instead of the targets")
-    parser.add_argument("--write", action="store_true", help=f"write docs/{page.PAGE.name} too")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write docs/{page.PAGE.name} too, or its part about monitors"
+    )
     options = parser.parse_args(arguments)
     unknown = set(options.suites) - set(SUITES)
     if unknown:
         parser.error(f"no such suite: {', '.join(sorted(unknown))}; there are: {', '.join(SUITES)}")
-    if options.write and options.suites:
-        parser.error("--write needs all suites")
+    if options.write and options.suites not in ([], ["monitors"]):
+        parser.error("--write needs all suites, or monitors alone")
     suites: dict[str, Suite] = {
         "decode": bench_wire.rows,
         "service": bench_service.rows,
@@ -53,13 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     scaling = bench_scale.lines(_progress) if options.scale else None
     chosen = [] if options.scale and not options.write else options.suites or SUITES
-    found = [row for name in chosen for row in suites[name](_progress)]
+    found: dict[str, list[Row]] = {}
+    for name in chosen:
+        before = os.getloadavg()[0]
+        found[name] = list(suites[name](_progress))
+        if name == "monitors" and options.write:
+            page.write_monitors(found[name], (before, os.getloadavg()[0]))
+    every = [row for rows in found.values() for row in rows]
     print(page.machine())
-    print(page.shown(found) if found else "")
+    print(page.shown(every) if every else "")
     print("\n".join(scaling or ()))
     print(f"{time.monotonic() - start:.0f} s")
+    if options.write and not options.suites:
+        page.write([row for name, rows in found.items() if name != "monitors" for row in rows], scaling)
     if options.write:
-        print(page.write(found, scaling).name, "written")
+        print(page.PAGE.name, "written")
     return 0
 
 

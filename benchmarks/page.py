@@ -17,20 +17,19 @@ _PACKAGES = ("numpy", "pyarrow", "opentelemetry-sdk", "protobuf", "grpcio", "htt
 _MARK = "<!-- Written by `python -m benchmarks --write`; the scaling tables by `--scale --write`. -->"
 _SCALING = "## How it scales"
 _PEERS = "<!-- Other tools: written by `python -m benchmarks.bench_peers --write`. -->"
-_PEERS_END = "<!-- End of other tools. -->"
+_MONITORS = "<!-- Every monitor: written by `python -m benchmarks monitors --write`. -->"
+_ENDS = {_MONITORS: "<!-- End of every monitor. -->", _PEERS: "<!-- End of other tools. -->"}
+"""The parts that are written separately, in their order, by the marks around them."""
 
 
 def write(rows: Sequence[Row], scaling: Sequence[str] | None) -> Path:
-    """Writes the page; the part about other tools stays, and the scaling tables unless there are new ones."""
-    before, peers = _parts()
+    """Writes the page; parts that are written separately stay, and the scaling tables unless there are new ones."""
+    before, parts = _parts()
     kept = before[before.index(_SCALING) :].splitlines() if _SCALING in before else []
     lines = [_MARK, "# Benchmarks", "", *_how(), "", "## Results", "", *table(rows), ""]
-    missed = [row for row in rows if row.ratio is not None and row.ratio < 1.0]
-    if missed:
-        lines += ["## Missed targets, and why", ""]
-        lines += [f"- **{row.what}** ({row.reach}): {row.why}." for row in missed]
-        lines.append("")
-    lines += [*peers, ""] if peers else []
+    missed = _missed(rows)
+    lines += ["## Missed targets, and why", "", *missed, ""] if missed else []
+    lines += [line for part in parts.values() for line in (*part, "")]
     lines += [_SCALING, "", *scaling] if scaling is not None else kept
     PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     return PAGE
@@ -38,24 +37,51 @@ def write(rows: Sequence[Row], scaling: Sequence[str] | None) -> Path:
 
 def write_peers(lines: Sequence[str]) -> Path:
     """Writes the part about other tools, before the scaling tables, and leaves the rest as it is."""
-    rest, _ = _parts()
+    return _write_part(_PEERS, lines)
+
+
+def write_monitors(rows: Sequence[Row], load: Sequence[float]) -> Path:
+    """Writes the part about what everything costs together; ``load`` is that of the machine before and after."""
+    before, after = load
+    how = (
+        f"Measured {date.today().isoformat()} on a {machine()}. The machine's load (processes that run or wait for a "
+        f"core, mean of a minute) was {before:.1f} when the run began and {after:.1f} when it ended; the run itself is "
+        "about two of them."
+    )
+    missed = _missed(rows)
+    reasons = ["", "Missed, and why:", "", *missed] if missed else []
+    return _write_part(_MONITORS, ["## With every monitor on", "", how, "", *table(rows), *reasons])
+
+
+def _missed(rows: Sequence[Row]) -> list[str]:
+    missed = [row for row in rows if row.ratio is not None and row.ratio < 1.0]
+    return [f"- **{row.what}** ({row.reach}): {row.why}." for row in missed]
+
+
+def _write_part(mark: str, lines: Sequence[str]) -> Path:
+    rest, parts = _parts()
+    parts[mark] = [mark, *lines, _ENDS[mark]]
     place = rest.find(_SCALING)
     above, below = (rest, "") if place < 0 else (rest[:place], rest[place:])
-    part = "\n".join([_PEERS, *lines, _PEERS_END])
-    PAGE.write_text(f"{above.rstrip()}\n\n{part}\n\n{below}".strip() + "\n", encoding="utf-8")
+    ordered = ["\n".join(parts[known]) for known in _ENDS if known in parts]
+    PAGE.write_text("\n\n".join([above.rstrip(), *ordered, below]).strip() + "\n", encoding="utf-8")
     return PAGE
 
 
-def _parts() -> tuple[str, list[str]]:
-    """The page without the part about other tools, and that part's lines with its marks."""
+def _parts() -> tuple[str, dict[str, list[str]]]:
+    """The page without the parts that are written separately, and the lines of those by mark, with their marks."""
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    if _PEERS not in text:
-        return text, []
-    above, _, rest = text.partition(_PEERS)
-    part, end, below = rest.partition(_PEERS_END)
-    if not end:
-        raise ValueError(f"{PAGE.name}: no '{_PEERS_END}' after '{_PEERS}'; nothing was written")
-    return f"{above.rstrip()}\n\n{below.lstrip()}", [_PEERS, *part.strip().splitlines(), _PEERS_END]
+    parts: dict[str, list[str]] = {}
+    for mark, end in _ENDS.items():
+        if mark not in text:
+            continue
+        above, _, rest = text.partition(mark)
+        part, found, below = rest.partition(end)
+        if not found:
+            raise ValueError(f"{PAGE.name}: no '{end}' after '{mark}'; nothing was written")
+        text = f"{above.rstrip()}\n\n{below.lstrip()}"
+        parts[mark] = [mark, *part.strip().splitlines(), end]
+    return text, parts
 
 
 def machine() -> str:
