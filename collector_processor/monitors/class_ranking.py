@@ -49,7 +49,8 @@ class ClassRankingMonitor:
     each segment too), and those of the classes with most labels. Ranking is read from the bins in which the reference
     cut the scores of each class; rows of a bin in which the reference has one value are ties. Left out where that
     allows an error of more than 0.01 of the ROC AUC, or 0.03 of the average precision, and where more than 1 % of the
-    labels are of predictions without the scores of all classes. Source: scikit-learn.
+    labels are of predictions without the scores of all classes; and means also where more than 1 % are of a class without scores.
+    Source: scikit-learn.
     """
 
     name: ClassVar[str] = "class_ranking"
@@ -77,7 +78,9 @@ class ClassRankingMonitor:
         each: dict[str, F64] = {}
         if enough[0]:
             each = ranked_classes(window, reference)
-            macro |= {(name, 0): value for name, values in each.items() if np.isfinite(value := _mean(values))}
+            macro |= {
+                (name, 0): value for name, values in each.items() if np.isfinite(value := mean_of_labeled(values))
+            }
             each["specificity"] = specificity(by_class[:1])[0]
         for (name, group), value in macro.items():
             if enough[group] and np.isfinite(value):
@@ -108,6 +111,13 @@ class ClassRankingMonitor:
                 f"ROC AUC and average precision are left out: for {share:.0%} of the labels, the scores of some "
                 "classes are missing",
             )
+            return
+        share = _of_other_classes(window)
+        if share > WITHOUT:
+            which = " and ".join(_RANKED[name] for name in absent)
+            text = f"means of {which} over the classes are left out"
+            text += f": {share:.0%} of the labels are of classes without scores"
+            yield LeftOut("without_scores", len(absent), text)
             return
         found = ranked_classes(window, reference)
         if not found or np.count_nonzero(~np.isneginf(found["roc_auc"])) < 2:
@@ -146,7 +156,8 @@ def macro_specificity(by_class: F64) -> F64:
 def ranked_classes(window: Window, reference: Reference) -> dict[str, F64]:
     """Return ROC AUC and average precision by class slot; nothing without scores of all classes.
 
-    NaN where the bins do not decide it, and −∞ for a class that was not labeled, which has none.
+    NaN where the bins do not decide it, and −∞ for a class that was not labeled, which has none. The first slot is NaN
+    if labels are of classes without scores.
     """
     fit, by_score = class_curves(window.schema), window.pane.further[ClassRanks].by_score
     if fit is None or not by_score.size or not _without_scores(window) <= WITHOUT:
@@ -163,6 +174,8 @@ def ranked_classes(window: Window, reference: Reference) -> dict[str, F64]:
             found["average_precision"][slot] = precision if np.isfinite(area) or not both else np.nan
     came = np.zeros(size, np.bool_)
     came[fit.slots] = hits[:, 1].sum(axis=1) > 0.0
+    if _of_other_classes(window) > WITHOUT:
+        came[0] = True  # their figures are not known
     return {name: np.where(came, values, -np.inf) for name, values in found.items()}
 
 
@@ -172,6 +185,13 @@ def _without_scores(window: Window) -> float:
     by_score = without_rounding(window.pane.further[ClassRanks].by_score)
     scored = float(by_score[0].sum()) if len(by_score) else 0.0
     return abs(scored - labels) / labels if labels > 0.0 else 0.0
+
+
+def _of_other_classes(window: Window) -> float:
+    """Return the share of the labels of scored rows that are of classes without scores."""
+    by_score = without_rounding(window.pane.further[ClassRanks].by_score)
+    scored = float(by_score[0].sum()) if len(by_score) else 0.0
+    return (scored - float(by_score[:, 1].sum())) / scored if scored > 0.0 else 0.0
 
 
 def _ties(reference: Reference) -> tuple[Mask, Mask]:
@@ -184,7 +204,7 @@ def _ties(reference: Reference) -> tuple[Mask, Mask]:
     return (rows > 1.0) & (squares / some - (places / some) ** 2 <= TIED), rows <= 0.0
 
 
-def _mean(values: F64) -> float:
+def mean_of_labeled(values: F64) -> float:
     """Return the mean over the classes that came; NaN if one of them is unknown."""
     came = values[~np.isneginf(values)]
     return float(came.mean()) if len(came) else float("nan")

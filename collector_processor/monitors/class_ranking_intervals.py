@@ -10,7 +10,7 @@ import numpy as np
 from collector_processor.columns.batch import F64
 from collector_processor.monitors import class_intervals, ranking_intervals
 from collector_processor.monitors.attributes import Attributes
-from collector_processor.monitors.class_ranking import MACRO, macro_specificity, ranked_classes
+from collector_processor.monitors.class_ranking import MACRO, macro_specificity, mean_of_labeled, ranked_classes
 from collector_processor.monitors.further_performance import listed_classes
 from collector_processor.monitors.intervals import BAND, FEW, Interval, class_squares
 from collector_processor.monitors.performance import class_sums, without_rounding
@@ -47,8 +47,9 @@ def class_ranking_intervals(
     came, weights = rows[:, 1] > 0.0, _weights(by_class[0, 1], squares[0, 1])[fit.slots]
     for name, interval_of in _OF_RANKING.items():
         each = interval_of(ranked[name][fit.slots], hits, weights, BAND).where((rows >= FEW).all(axis=1))
-        whole = (np.array([side[came].mean()]) for side in each)
-        yield name, (MACRO,), Interval(*whole)
+        if np.isfinite(mean_of_labeled(ranked[name])):
+            whole = (np.array([side[came].mean()]) for side in each)
+            yield name, (MACRO,), Interval(*whole)
         for place, slot in enumerate(fit.slots.tolist()):
             if slot in slots:
                 pairs = ((semconv.PERFORMANCE_CLASS, schema.classes.name(slot)),)

@@ -12,7 +12,8 @@ from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.labels.intake import pending_rows
 from collector_processor.labels.pending import PendingPredictions
 from collector_processor.labels.truth import Truth
-from collector_processor.monitors.class_ranking import ClassRankingMonitor
+from collector_processor.monitors.class_ranking import MACRO, ClassRankingMonitor
+from collector_processor.monitors.class_ranking_intervals import class_ranking_intervals
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings
 from collector_processor.monitors.performance import LeastLabels
 from collector_processor.reference.build import build_reference
@@ -55,13 +56,13 @@ REGION = {"region": Column(None, (np.arange(5000) % 2).astype(np.int32), ("north
 REFERENCE = built(*rows_of(rows=5000), segments=REGION)
 
 
-def joined(rows, labels, reference=REFERENCE, sign=1.0, pane=None):
+def joined(rows, labels, reference=REFERENCE, sign=1.0, pane=None, names=NAMES):
     """A pane of labels that joined their predictions."""
     schema = reference.schema.fork()
     pending = PendingPredictions(capacity=10_000, wait_ns=10**18)
     pending.insert(pending_rows(schema, rows))
     places = pending.find(rows.ids)
-    slots = np.array([schema.classes.find(0, name) for name in NAMES], np.int32)
+    slots = np.array([schema.classes.find(0, name) for name in names], np.int32)
     pending.settle(places, Truth(labels=slots[labels]), rows.time_ns, np.ones(len(rows)))
     pane = Pane.empty(schema) if pane is None else pane
     accumulate_outcomes(pane, schema, pending.outcomes(places, schema, sign))
@@ -182,6 +183,27 @@ class TestLeftOut:
         rows = rows_of(1)
         found = measured(joined(batch(*rows[:2]), rows[2]), classes=1)
         assert {of for _, of in found} == {"macro", NAMES[np.bincount(rows[2]).argmax()]}
+
+    @pytest.mark.parametrize(("strange", "kept"), [(0, True), (20, True), (300, False), (2000, False)])
+    def test_labels_of_a_class_without_scores(self, strange, kept):
+        scores, predicted, labels = rows_of(1)
+        labels[:strange] = 3
+        reference = replace(REFERENCE, schema=REFERENCE.schema.fork())
+        reference.schema.classes.slots(0, ("dog",))
+        pane = joined(batch(scores, predicted), labels, reference, names=(*NAMES, "dog"))
+        found = measured(pane, reference)
+        for name in ("roc_auc", "average_precision"):
+            assert ((name, "macro") in found) == kept
+            assert ((name, "bee") in found) == (strange < 2000)
+        window = Window(MODEL, 0, 60, reference.schema, pane)
+        intervals = class_ranking_intervals(window, reference, 20)
+        ends = {name for name, of, each in intervals if of == (MACRO,) and np.isfinite(each.down).all()}
+        assert ends - {"specificity"} == ({"roc_auc", "average_precision"} if kept else set())
+        monitor = ClassRankingMonitor(FurtherPerformanceSettings(), LeastLabels(min_labels=50))
+        said = [each.text for each in monitor.left_out_of(window, reference, monitor.evaluate(window, reference))]
+        share = "100%" if strange == 2000 else "15%"
+        wanted = f"over the classes are left out: {share} of the labels are of classes without scores"
+        assert [wanted in text for text in said] == ([] if kept else [True])
 
 
 class TestSaid:
