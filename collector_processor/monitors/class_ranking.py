@@ -49,8 +49,8 @@ class ClassRankingMonitor:
     each segment too), and those of the classes with most labels. Ranking is read from the bins in which the reference
     cut the scores of each class; rows of a bin in which the reference has one value are ties. Left out where that
     allows an error of more than 0.01 of the ROC AUC, or 0.03 of the average precision, and where more than 1 % of the
-    labels are of predictions without the scores of all classes; and means also where more than 1 % are of a class without scores.
-    Source: scikit-learn.
+    labels are of predictions without the scores of all classes; means also where more than 1 % are of a class without
+    scores. Source: scikit-learn.
     """
 
     name: ClassVar[str] = "class_ranking"
