@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from collector_processor.statistics.fits.attribution_baseline import Attribution
 from collector_processor.statistics.labeled import VALUE_LIMIT
 from collector_processor.statistics.parts.base import Part, Rows
 from collector_processor.statistics.schema import Schema
+
+_CELLS: Final = 65_536
+"""Attributions that are looked at together."""
 
 
 @dataclass(slots=True)
@@ -32,19 +35,17 @@ class AttributionMeans(Part):
         baseline = schema.fit(AttributionBaseline)
         return cls(np.zeros((0 if baseline is None or baseline.caps is None else len(baseline.names), 3)))
 
+    @np.errstate(over="ignore")  # what is far beyond a cap is at it
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add the attributions that a batch has."""
         baseline, batch = schema.fit(AttributionBaseline), rows.batch
-        if baseline is None or baseline.caps is None or not batch.attributions:
+        if baseline is None or baseline.caps is None or not batch.attributions or not len(batch):
             return
-        for place, (name, cap) in enumerate(zip(baseline.names, baseline.caps.tolist(), strict=True)):
-            phi = batch.attributions.get(name)
-            if phi is None:
-                continue
-            size, weights = np.abs(phi), batch.weights
-            known = size <= VALUE_LIMIT
-            if not known.all():
-                size, weights = size[known], weights[known]
-            x = np.minimum(size / cap, 1.0) if cap > 0.0 else np.sign(size)
-            weighted = weights * x
-            self.sums[place] += (weights.sum(), weighted.sum(), weighted @ x)
+        step, absent = max(_CELLS // len(batch), 1), np.full(len(batch), np.nan)
+        for first in range(0, len(baseline.names), step):
+            part = slice(first, first + step)
+            size = np.abs([batch.attributions.get(name, absent) for name in baseline.names[part]])
+            known, caps = size <= VALUE_LIMIT, baseline.caps[part, None]
+            x = np.minimum(np.divide(size, caps, out=np.sign(size), where=caps > 0.0), 1.0)
+            x = np.where(known, x, 0.0)
+            self.sums[part] += np.stack([each @ batch.weights for each in (known, x, x * x)], axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -216,6 +217,7 @@ class TestAttributions:
         return replace(rows, attributions=explained, attribution_weights=weights)
 
     @classmethod
+    @cache
     def reference(cls, count=ROWS):
         return build_reference("fraud", cls.rows(np.random.default_rng(7), count), task="binary_classification",
                                positive_class="yes")  # fmt: skip
@@ -265,6 +267,17 @@ class TestAttributions:
         pane = Pane.empty(schema)
         accumulate(pane, schema, rows)
         assert pane.further[AttributionMeans].sums.tolist() == [[2.0, 2.0, 2.0], [0.0] * 3, [0.0] * 3]
+
+    def test_the_largest_numbers_and_no_rows_do_no_harm(self):
+        random = np.random.default_rng(7)
+        rows = self.rows(random, 200)
+        rows.attributions["age"][:] *= 1e-300
+        reference = build_reference("fraud", rows, task="binary_classification", positive_class="yes")
+        schema = reference.schema.fork()
+        pane = Pane.empty(schema)
+        accumulate(pane, schema, replace(self.rows(random, 3), attributions={"age": np.array([1e308, 1e140, 0.0])}))
+        accumulate(pane, schema, self.rows(random, 3).take(slice(0, 0)))
+        assert pane.further[AttributionMeans].sums[0].tolist() == [2.0, 1.0, 1.0]
 
     def test_a_feature_that_never_contributed_and_does_now_has_an_alarm(self):
         reference = self.reference()
