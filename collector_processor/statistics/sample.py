@@ -176,14 +176,22 @@ def _levels(batch: PredictionBatch, whole: int) -> Levels:
 
 
 def _levels_of(keys: U64, numbers: I64, whole: int) -> Levels:
-    if not keys.all():  # rows without an id, such as those of a table
-        keys = np.where(keys == 0, numbers.astype(np.uint64), keys)
     least, most = (min(int(number) // whole, 2**LEVELS - 1).bit_length() for number in (numbers.min(), numbers.max()))
     if least == most:
-        return np.where(keys & np.uint64((1 << least) - 1) == 0, np.uint8(least + 1), np.uint8(0))
+        left_out = np.uint64((1 << least) - 1)
+        rows = np.flatnonzero(keys & left_out == 0)
+        rows = rows[_keys(keys[rows], numbers[rows]) & left_out == 0]
+        found = np.zeros(len(keys), np.uint8)
+        found[rows] = least + 1
+        return found
     halved = np.clip(np.frexp(numbers // whole)[1], 0, LEVELS)
-    left_out = keys & ((np.uint64(1) << halved.astype(np.uint64)) - np.uint64(1))
+    left_out = _keys(keys, numbers) & ((np.uint64(1) << halved.astype(np.uint64)) - np.uint64(1))
     return np.where(left_out == 0, halved + 1, 0).astype(np.uint8)
+
+
+def _keys(keys: U64, numbers: I64) -> U64:
+    """Return the numbers of rows without an id, such as those of a table, in place of their keys."""
+    return keys if keys.all() else np.where(keys == 0, numbers.astype(np.uint64), keys)
 
 
 def evaluated_weights(batch: PredictionBatch, by: object, whole: int) -> F64:

@@ -45,8 +45,8 @@ def add_terms(sums: F64, groups: I32, terms: Sequence[F64], cells: I64 | None, e
     are ``[n]``; None is cell 0. The terms are contiguous.
     """
 
-def read_curve(scores: F64, knots: F64, values: F64) -> F64:
-    """Return what ``numpy.interp`` does, to the last digit, and NaN for NaN.
+def read_curve(scores: F64, knots: F64, values: F64, least: float, most: float) -> F64:
+    """Return what ``numpy.interp`` does, to the last digit; NaN for NaN and for a score that is not between the limits.
 
     ``knots`` ascend; ``scores`` are contiguous.
     """

@@ -8,7 +8,7 @@ the cells of a block of rows one after the other from zero, then the block's sum
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.math cimport fabs, isinf
+from libc.math cimport NAN, fabs, isinf
 from libc.stdint cimport int16_t, int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -409,7 +409,9 @@ cdef inline int32_t cell_of(double value, double low, double scale) noexcept nog
     return <int32_t>(place if place < CELLS - 1 else CELLS - 1)
 
 
-def read_curve(scores, const double[::1] knots not None, const double[::1] values not None):
+def read_curve(
+    scores, const double[::1] knots not None, const double[::1] values not None, double least, double most
+):
     cdef Py_ssize_t rows = len(scores), size = knots.shape[0], i, at, step, left
     cdef _Doubles held = _Doubles(scores, rows)
     cdef const Askew* score = <const Askew*>held.at
@@ -418,13 +420,16 @@ def read_curve(scores, const double[::1] knots not None, const double[::1] value
     cdef double x, scale
     if size < 1 or values.shape[0] != size:
         raise ValueError("the values are not those of the knots")
-    cdef double[::1] read = np.empty(rows)
+    cdef double[::1] read = np.empty(rows), slopes = np.empty(size)
+    cdef double* slope = &slopes[0]
     cdef const double* knot = &knots[0]
     cdef const double* value = &values[0]
     scale = CELLS / (knot[size - 1] - knot[0])
     scale = scale if scale < EXCESS_LIMIT else 0.0  # one cell for all; NaN too
     with nogil, cython.boundscheck(False):
         count_knots(knot, size, knot[0], scale, below)
+        for at in range(size - 1):
+            slope[at] = (value[at + 1] - value[at]) / (knot[at + 1] - knot[at])
         for i in range(rows):
             x = score[i]
             cell = cell_of(x, knot[0], scale)
@@ -435,12 +440,12 @@ def read_curve(scores, const double[::1] knots not None, const double[::1] value
                 step = left >> 1
                 at += step * (knot[at + step] <= x)
                 left -= step
-            if x != x:
-                read[i] = x
+            if not least <= x <= most:
+                read[i] = NAN
             elif x <= knot[at] or at + 1 == size:
                 read[i] = value[at]
             else:
-                read[i] = (value[at + 1] - value[at]) / (knot[at + 1] - knot[at]) * (x - knot[at]) + value[at]
+                read[i] = slope[at] * (x - knot[at]) + value[at]
     return np.asarray(read)
 
 

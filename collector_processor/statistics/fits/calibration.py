@@ -30,15 +30,16 @@ class Curve:
 
     def at(self, scores: F64) -> F64:
         """Return the probability of each score ``[n]``; NaN for a missing score, and for one that it is not about."""
-        probable = (scores >= self.low) & (scores <= self.high)
-        found = self.read(scores)
-        return found if probable.all() else np.where(probable, found, np.nan)
+        return self._read(scores, self.low, self.high)
 
     def read(self, scores: F64) -> F64:
         """Return the value of the curve at each score ``[n]``, wherever that is."""
-        if built.sums is None:
-            return np.interp(scores, self.knots, self.values)
-        return built.sums.read_curve(np.ascontiguousarray(scores), self.knots, self.values)
+        return self._read(scores, -np.inf, np.inf)
+
+    def _read(self, scores: F64, low: float, high: float) -> F64:
+        if built.sums is not None:
+            return built.sums.read_curve(np.ascontiguousarray(scores), self.knots, self.values, low, high)
+        return np.where((scores >= low) & (scores <= high), np.interp(scores, self.knots, self.values), np.nan)
 
     def corners(self) -> tuple[F64, F64]:
         """Return the knots at which a level part or a lone value begins, and those at which one ends."""
