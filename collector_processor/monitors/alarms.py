@@ -91,7 +91,8 @@ class AlarmSettings(Settings):
     latency_objective: Duration | None = Field(
         default=None,
         description="calls that take longer are counted, and an alarm says that there are more of them than in the "
-        "reference; when absent, none does",
+        "reference. That must be a learned one: one built from a table has no durations. When absent, there is no such "
+        "alarm",
     )
     dependent_rows: int = Field(
         default=1,

@@ -70,8 +70,8 @@ class FurtherPerformanceSettings(Settings):
     intervals: bool | Literal["anytime"] = Field(
         default=True,
         description="add the 95 % interval of each figure, "
-        f"`{semconv.PERFORMANCE_LOWER}` and `{semconv.PERFORMANCE_UPPER}`; `anytime`: a wider one, in which the truth "
-        "lies with 95 % at all times together, however often one looks while labels come",
+        f"`{semconv.PERFORMANCE_LOWER}` and `{semconv.PERFORMANCE_UPPER}`; `anytime`: wider ones that hold "
+        "with 95 % over all looks together, while labels come",
     )
     quantile: float | None = Field(
         default=None, gt=0, lt=1, description="the quantile that a regression predicts; adds its pinball loss"

@@ -16,10 +16,11 @@ from collector_processor.config.load import DEFAULT
 from collector_processor.generate.catalog import Catalog
 from collector_processor.generate.dashboards import boards
 from collector_processor.generate.rules import Rule, rules_of
-from support.promql import assert_names_exist
+from support.promql import assert_names_exist, hidden
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = {path.stem: path for path in sorted((ROOT / "docs" / "runbooks").glob("*.md"))}
+PAGES_WITH_QUERIES = [page for page in sorted(ROOT.glob("docs/**/*.md")) if "```promql" in page.read_text()]
 EACH_RUNBOOK = pytest.mark.parametrize("name", sorted(RUNBOOKS))
 HEADINGS = ["Look first", "Usual causes", "What to do", "Tune or silence"]
 QUERY = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -61,6 +62,27 @@ def test_a_runbook_names_metrics_and_labels_that_exist(name: str) -> None:
     catalog = Catalog.of_registries()
     for query in queries(name):
         assert_names_exist(catalog, query)
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_QUERIES, ids=lambda page: page.stem)
+def test_no_query_hides_a_metric_behind_or(page: Path) -> None:
+    for query in QUERY.findall(page.read_text(encoding="utf-8")):
+        assert not hidden(query), query
+
+
+@pytest.mark.parametrize(
+    ("query", "lost"),
+    [
+        ('ml_latency_p50_seconds{a="b"} or ml_latency_p99_seconds{a="b"}', {"ml_latency_p99_seconds"}),
+        ("topk(10, up or ALERTS)", {"ALERTS"}),
+        ("sum by (stage) (rate(up[5m])) or sum by (stage) (ALERTS)", {"ALERTS"}),
+        ("sum by (stage) (rate(up[5m])) or sum by (transport) (ALERTS)", set()),
+        ("sum(up) or vector(0)", set()),
+        ('rate(up{a="b"}[5m]) or up{a="b"}', set()),
+    ],
+)
+def test_what_or_hides(query: str, lost: set[str]) -> None:
+    assert hidden(query) == lost
 
 
 @EACH_RUNBOOK

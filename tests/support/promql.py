@@ -14,6 +14,7 @@ _VARIABLES = {"$__rate_interval": "5m"}
 """What Grafana fills in where PromQL wants a duration; its other variables stand in strings."""
 PROMETHEUS_ADDS = {"up", "ALERTS"}
 PROMETHEUS_LABELS = {"job", "instance", "le", "alertname", "alertstate"}
+_NAME = "__name__"
 _OF_GRAFANA = re.compile(r"label_values\((.*), (\w+)\)")
 
 
@@ -43,9 +44,9 @@ def _plain(expression: str) -> str:
 def _selectors(node: promql.Expr, function: str) -> Iterator[Asked]:
     match node:
         case promql.VectorSelector():
-            yield _asked(node, function, 0.0)
+            yield from _asked(node, function, 0.0)
         case promql.MatrixSelector():
-            yield _asked(node.vector_selector, function, node.range.total_seconds())
+            yield from _asked(node.vector_selector, function, node.range.total_seconds())
         case promql.Call():
             for argument in node.args:
                 yield from _selectors(argument, node.func.name)
@@ -58,9 +59,24 @@ def _selectors(node: promql.Expr, function: str) -> Iterator[Asked]:
             return
 
 
-def _asked(selector: promql.VectorSelector, function: str, range_s: float) -> Asked:
-    labels = frozenset(matcher.name for matcher in selector.matchers.matchers)
-    return Asked(selector.name or "", labels, function, range_s)
+def _asked(selector: promql.VectorSelector, function: str, range_s: float) -> Iterator[Asked]:
+    values = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
+    for name in _alternatives(selector.name or values.get(_NAME, "")):
+        yield Asked(name, frozenset(values) - {_NAME}, function, range_s)
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """Every name of ``{__name__=~"PATTERN"}``, of which only ``|``, groups and ``?`` behind them are understood.
+
+    >>> _alternatives("a|b_(c_)?d")
+    ['a', 'b_c_d', 'a', 'b_d']
+    """
+    group = re.search(r"\(([^()]*)\)(\??)", pattern)
+    if group is None:
+        return pattern.split("|")
+    choices = [*group[1].split("|"), *([""] if group[2] else [])]
+    before, after = pattern[: group.start()], pattern[group.end() :]
+    return [name for choice in choices for name in _alternatives(before + choice + after)]
 
 
 def labels_named(expression: str) -> set[str]:
@@ -74,6 +90,30 @@ def labels_named(expression: str) -> set[str]:
 
     promql.walk(promql.parse(_plain(expression)), visit)
     return found
+
+
+def hidden(expression: str) -> set[str]:
+    """Metrics of which ``or`` hides what another one has: it compares labels, and the name of a metric is none of them.
+
+    An operand with other labels than the first, as after ``sum by``, is not hidden; numbers and ``vector()`` neither.
+    """
+    found = set[str]()
+
+    def visit(node: promql.Expr) -> None:
+        if isinstance(node, promql.BinaryExpr) and str(node.op) == "or":
+            left, right = ({asked.metric for asked in _selectors(side, "")} for side in (node.lhs, node.rhs))
+            if left != right and _grouped(node.lhs) == _grouped(node.rhs):
+                found.update(right - left)
+
+    promql.walk(promql.parse(_plain(expression)), visit)
+    return found
+
+
+def _grouped(node: promql.Expr) -> frozenset[str] | None:
+    """The labels that an aggregation keeps; None where a metric keeps its own."""
+    if not isinstance(node, promql.AggregateExpr):
+        return None
+    return frozenset(getattr(node.modifier, "labels", ()))
 
 
 def metrics_named(catalog: Catalog, expression: str) -> set[str]:

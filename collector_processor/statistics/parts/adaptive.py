@@ -24,7 +24,7 @@ from collector_processor.statistics.vectors import grown
 class AdaptiveSums(Part):
     """Sums of rows with an adaptive estimate p̃, p the calibrated one; size 0 without trees.
 
-    Differences are kept, because of large batches only some rows are evaluated: Σ p of all rows plus Σ (p̃ − p) of some
+    Differences are kept, because of much traffic only some rows are evaluated: Σ p of all rows plus Σ (p̃ − p) of some
     is nearly as exact as Σ p̃ of all.
 
     - ``by_class`` ``[G, 2, 2]``: weight and Σ (p̃ − p) of the rows predicted as negative, then as positive.
