@@ -29,6 +29,8 @@ class Figures:
     coverage: float | None = None
     causes: Mapping[str, float] = field(default_factory=dict[str, float])
     """What changed the accuracy, in shares of the rows, if beyond two standard errors: population, world."""
+    accuracy_change: float = 0.0
+    """The whole change of the accuracy since the reference."""
     drift: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     """Score and threshold of PSI by feature."""
 
@@ -72,6 +74,7 @@ def read_figures(url: str) -> Figures:
         latency_p95_s=single.get(("ml_latency_p95_seconds", "")),
         coverage=single.get(("ml_labels_coverage_ratio", "")),
         causes={cause: value for cause, value in causes.items() if value**2 > 4.0 * variances[cause]},
+        accuracy_change=-single.get(("ml_cause_change", ""), 0.0),
         drift={name: (score, thresholds.get(name, 0.0)) for name, score in scores.items()},
     )
 

@@ -69,6 +69,7 @@ def run_demo(duration_s: float, *, live: bool = True, port: int | None = None, f
     if port is None and ports.prometheus != DEFAULT_PORT:
         console.print(f"Port {DEFAULT_PORT} is taken (another service?), so the demo uses free ports")
     console.print(f"Metrics: http://localhost:{ports.prometheus}/metrics    Files: {folder}")
+    console.print(f"State of the model: http://localhost:{ports.own}/status")
     with contextlib.ExitStack() as stack:
         console.print("Reading the flights of 2013 from New York City")
         training, rest = load_flights().split(TRAINING_ENDS)
@@ -200,7 +201,7 @@ def _finish(
     console.print(year_table(chapters, alarms_by_chapter(alarms)))
     for line in spans_of(alarms):
         console.print(f"ALARM {line}")
-    console.print("Alarms are dated when they came out: in a fast replay, days of flights have left by then.")
+    console.print("An alarm has the date at which it was raised. In a fast replay, that is days after its cause.")
     console.print(f"\nWhat happened (the flights are real; three events are staged):\n{EXPLANATION}\n")
     console.print(
         f"predictions: {sent.predictions:,} sent, {totals.decoded:,} decoded; "

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collector_processor.demo.figures import Figures
-from collector_processor.demo.story import CHAPTERS
+from collector_processor.demo.story import CAUSE, CHAPTERS, cause, of_chapters
 
 _BAR_WIDTH = 24
 
@@ -21,32 +21,29 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.0%}"
 
 
-def _why(figures: Figures) -> str:
-    """Return the cause that changed the accuracy most, if it is at least two points."""
-    cause, points = max(figures.causes.items(), key=lambda item: abs(item[1]), default=("", 0.0))
-    return f"{cause} {100 * points:+.0f}" if abs(points) >= 0.02 else ""
-
-
 def year_table(chapters: Mapping[str, Figures], alarms: Mapping[str, str]) -> Table:
-    """Return a table with one line per chapter: the measurements at its end, what happened, and the alarms."""
+    """Return a table with one line per chapter: the measurements at its end, and what happened.
+
+    Chapters with ``alarms`` alone have a line, too. The alarms themselves are listed below the table.
+    """
     table = Table(title="The latest 7,000 flights, about a week", box=None, padding=(0, 2, 0, 0), title_justify="left")
     explained = any(figures.causes for figures in chapters.values())
-    for heading in ("week until", "estimated", "accuracy", "AUC", "delay PSI", *(["why"] if explained else [])):
-        table.add_column(heading, justify="left" if heading == "week until" else "right", no_wrap=True)
-    table.add_column("what happened, which alarms")
+    for heading in ("week\nuntil", "estimated", "accuracy", "AUC", "delay\nPSI"):
+        table.add_column(heading, justify="left" if heading.startswith("week") else "right", no_wrap=True)
+    if explained:
+        table.add_column(CAUSE, width=len("population -10"))
+    table.add_column("what happened", overflow="fold")
     events = {chapter.name: chapter.event for chapter in CHAPTERS}
-    for name, figures in chapters.items():
+    for name, figures in of_chapters(chapters, alarms):
         delay = figures.drift.get("departure_delay")
-        fired = Text(alarms.get(name, ""), style="red")
-        event = Text(events.get(name, ""))
         table.add_row(
             name,
             _percent(figures.estimated),
             _percent(figures.accuracy),
             "–" if figures.roc_auc is None else f"{figures.roc_auc:.3f}",
             "–" if delay is None else f"{delay[0]:.2f}",
-            *([_why(figures)] if explained else []),
-            Text("; ").join(text for text in (event, fired) if text),
+            *([cause(figures)] if explained else []),
+            events.get(name, ""),
         )
     return table
 
@@ -73,4 +70,5 @@ def live_screen(
     bar = ProgressBar(total=1.0, completed=share, width=30)
     head.add_row(Text(f"2013 in fast motion: {now}", style="bold"), bar, Text(latency, style="dim"))
     panel = Panel(drift_table(latest), title=f"drift now, compared with March ({latest.rows:,.0f} flights)")
-    return Group(head, year_table(chapters, alarms), panel, Text(f"Prometheus scrapes {url}", style="dim"))
+    fired = (Text.assemble(f"{name}  ", (words, "red")) for name, words in alarms.items())
+    return Group(head, year_table(chapters, alarms), *fired, panel, Text(f"Prometheus scrapes {url}", style="dim"))

@@ -88,6 +88,18 @@ def alarms_by_chapter(alarms: Sequence[Alarm]) -> Mapping[str, str]:
     return {name: ", ".join(dict.fromkeys(each)) for name, each in words.items()}
 
 
+def of_chapters(chapters: Mapping[str, Figures], fired: Mapping[str, str]) -> list[tuple[str, Figures]]:
+    """Return the chapters with figures or alarms, in the order of the year.
+
+    On a busy machine, no look may fall on the last window of a chapter: it has no figures then.
+    """
+    return [
+        (chapter.name, chapters.get(chapter.name, Figures()))
+        for chapter in CHAPTERS
+        if chapter.name in chapters or chapter.name in fired
+    ]
+
+
 def spans_of(alarms: Sequence[Alarm]) -> list[str]:
     """Return a line for each alarm, in the order of their beginnings: the dates in 2013 of its begin and end."""
     begun: list[tuple[str, pd.Timestamp, str]] = []
@@ -118,6 +130,7 @@ def report(chapters: Mapping[str, Figures], alarms: Sequence[Alarm], trained: st
         "ROC AUC",
         "delay PSI",
         "temp PSI",
+        CAUSE,
         "what happened",
         "alarms",
     )
@@ -126,9 +139,9 @@ def report(chapters: Mapping[str, Figures], alarms: Sequence[Alarm], trained: st
             name, _share(each.estimated),
             *(_share(value) for value in (each.accuracy, each.precision, each.recall, each.roc_auc)),
             *(_share(each.drift.get(column, (None,))[0]) for column in ("departure_delay", "temp")),
-            events.get(name, ""), fired.get(name, ""),
+            cause(each), events.get(name, ""), fired.get(name, ""),
         )
-        for name, each in chapters.items()
+        for name, each in of_chapters(chapters, fired)
     ]  # fmt: skip
     table = "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
     alarm_lines = "\n".join(f"- {line}" for line in spans_of(alarms)) or "- none"
@@ -146,11 +159,27 @@ EXPLANATION = f"""\
 - 12 August to 8 September, staged: the app asks only about flights that leave up to {HARD_MINUTES} minutes late, which
   are hard to predict. The estimate falls over two weeks, as these flights fill the window, and `harder_flights` fires.
   Compare the estimate of a row with the accuracy {REPORTED_AFTER.days} days later. No new alarm says that the world
-  changed, because it did not: the *population* did. The alarm of July's broken feed may still be on.
+  changed, because only the *population* did. `departure_delay_changed` fires, too: only delays of 1 to
+  {HARD_MINUTES - 1} minutes are left. The alarm of July's broken feed may still be on.
 - From 1 October, staged: a runway at {RUNWAY_ORIGIN} closes, and its flights arrive {RUNWAY_MINUTES} minutes later.
   No feature and no estimate shows it. Labels do, and say that the *world* changed: the model has to be trained again.
 - Summer, real: temperatures drift from a reference made in March, and the model is as good as before.
+- 31 December, real: the weather of that day is not in the data, so `missing_features` fires.
 - Everything else is as it was in 2013. Single weeks of a good model differ: storms, holidays, quiet Septembers."""
+
+
+CAUSE = "cause (points of accuracy)"
+
+
+def cause(figures: Figures) -> str:
+    """Return the cause that changed the accuracy most; empty below two points or beyond the whole change."""
+    change = figures.accuracy_change
+    name, points = max(
+        (item for item in figures.causes.items() if item[1] * change > 0.0 and abs(item[1]) <= abs(change)),
+        key=lambda item: abs(item[1]),
+        default=("", 0.0),
+    )
+    return f"{name} {100 * points:+.0f}" if abs(points) >= 0.02 else ""
 
 
 def _share(value: float | None) -> str:

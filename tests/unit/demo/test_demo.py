@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import re
 import socket
 from itertools import pairwise
 
 import pandas as pd
+import pytest
+from rich.console import Console
+from rich.table import Table
 
 from collector_processor.demo import figures, flights, run
+from collector_processor.demo.figures import Figures
 from collector_processor.demo.flights import DELAYED, load_flights, scored_table, train
 from collector_processor.demo.processes import DEFAULT_PORT, choose_ports
 from collector_processor.demo.replay import Progress
-from collector_processor.demo.story import CHAPTERS, Alarm, alarms_by_chapter, chapter_of, read_alarms, spans_of
+from collector_processor.demo.screen import year_table
+from collector_processor.demo.story import (
+    CHAPTERS,
+    Alarm,
+    alarms_by_chapter,
+    cause,
+    chapter_of,
+    read_alarms,
+    report,
+    spans_of,
+)
 from collector_processor.generate.catalog import Catalog
 from otel_ml.frameworks.sklearn.estimators import layers
 from otel_ml.frameworks.sklearn.thresholds import threshold_of
@@ -97,6 +112,52 @@ def test_the_alarms_of_the_log_are_told_by_the_dates_of_the_flights() -> None:
     assert spans_of(alarms) == [
         "delays: fired 10 Jul, ended 16 Jul", "performance_drop: fired 4 Oct, still firing at the end"
     ]  # fmt: skip
+
+
+def test_a_chapter_without_figures_keeps_its_alarms() -> None:
+    """On a busy machine, no look may fall on its last window."""
+    alarms = [Alarm("harder_flights", firing=True, date=pd.Timestamp("2013-08-26"))]
+    seen = {"8 Sep": Figures(accuracy=0.8), "21 Aug": Figures(accuracy=0.9)}
+    told = report(seen, alarms, "").splitlines()
+    names = [line.split(" | ")[0] for line in told if line.startswith("| ")]
+    assert names == ["| week until", "| ---", "| 21 Aug", "| 31 Aug", "| 8 Sep"]
+    [row] = [line for line in told if line.startswith("| 31 Aug")]
+    assert row.startswith("| 31 Aug | – | – |")
+    assert row.endswith("| harder_flights |")
+    assert "31 Aug" in shown(year_table(seen, alarms_by_chapter(alarms)))
+
+
+def shown(table: Table) -> str:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(table)
+    return console.export_text()
+
+
+def test_the_table_cuts_nothing_off_in_80_columns() -> None:
+    figures = Figures(0, 0.9, 0.91, roc_auc=0.925, causes={"population": -0.16}, accuracy_change=-0.2)
+    told = shown(year_table({chapter.name: figures for chapter in CHAPTERS}, {"14 Jul": "departure_delay_changed"}))
+    assert "…" not in told
+    assert "departure_delay_changed" not in told  # alarms are listed below it
+    assert told.count("population -16") == len(CHAPTERS)
+    assert max(len(line) for line in told.splitlines()) <= 80
+    words = set(told.split())
+    for chapter in CHAPTERS:
+        assert set(chapter.event.split()) <= words
+
+
+@pytest.mark.parametrize(
+    ("change", "causes", "told"),
+    [
+        (-0.2, {"population": -0.03, "world": -0.16}, "world -16"),
+        (0.0, {"world": -0.02}, ""),
+        (0.03, {"world": -0.02, "population": 0.05}, ""),
+        (-0.03, {"world": -0.04}, ""),
+        (-0.015, {"world": -0.015}, ""),
+    ],
+    ids=["the larger", "no change", "other sign, or more than all", "more than all", "less than two points"],
+)
+def test_a_cause_is_a_part_of_what_changed(change: float, causes: dict[str, float], told: str) -> None:
+    assert cause(Figures(causes=causes, accuracy_change=change)) == told
 
 
 def test_the_serving_app_sends_the_classes_and_the_threshold_of_the_reference() -> None:
