@@ -23,6 +23,7 @@ from otel_ml import semconv
 
 def configure(parser: Parser) -> None:
     """Describe the command."""
+    parser.description = "Check that alerts arrive."
     test = parser.add_command(
         "test",
         "send a test alert to every destination and show which ones accept it",

@@ -24,6 +24,7 @@ from otel_ml import semconv
 
 def configure(parser: Parser) -> None:
     """Describe both commands."""
+    parser.description = "Build a reference profile, with which live data is compared, or print one."
     build = parser.add_command(
         "build",
         "build a reference profile from training or validation data",
@@ -53,7 +54,7 @@ def configure(parser: Parser) -> None:
         "--attributions",
         default=None,
         metavar="PREFIX",
-        help="what the columns of attributions (SHAP values) begin with, before the name of the feature",
+        help="prefix of columns with attributions (SHAP values): with shap_, shap_age is that of age",
     )
     build.add_argument(
         "--compat", choices=TOOLS, default="", help="add the bins and limits of this tool, for drift.compat"

@@ -24,7 +24,7 @@ def configure(parser: Parser) -> None:
         "--runbooks",
         default="",
         metavar="URL",
-        help="URL that relative runbook paths start from, where docs/ is published",
+        help="URL that relative runbook paths start from, where the parent of docs/ is published",
     )
     parser.add_argument("--tests", type=Path, metavar="FILE", help="also write promtool unit tests (Prometheus only)")
     parser.set_defaults(run=_rules)

@@ -31,7 +31,7 @@ def configure(parser: Parser) -> None:
     parser.description = (
         "Simulate traffic that is drawn from a reference profile, first unchanged, then with one feature changed, and "
         "report how many false alarms there were and how long each change took to find. Exit code 1: more false "
-        "alarms than chance explains (1 %%)."
+        "alarms than chance explains (1 %)."
     )
     parser.add_argument("--reference", required=True, type=Path, metavar="FILE", help="reference profile")
     parser.add_argument(

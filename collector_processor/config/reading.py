@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from collector_processor.components import Component, Registry
-from collector_processor.config.words import did_you_mean, problem, unknown_key
+from collector_processor.config.words import did_you_mean, problems, unknown_key
 from collector_processor.settings.base import Settings
 from collector_processor.settings.values import BASE, FromEnvironment
 
@@ -102,7 +102,7 @@ class Reading:
         try:
             return kind.model_validate({} if value is None else value, context={BASE: self.base})
         except ValidationError as error:
-            self.problems += [problem(path, kind, item) for item in error.errors()]
+            self.problems += problems(path, kind, error.errors())
             self.invalid.add(path)
             # Other keys may name it, and they are not mistakes.
             return kind.model_construct()

@@ -48,15 +48,43 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def problems(path: str, settings: type[BaseModel], errors: Sequence[Any]) -> list[str]:
+    """Return pydantic's errors in our words: one for each place, although ``bool | Literal`` has one for each type."""
+    choices: dict[tuple[Any, ...], list[str]] = {}
+    for item in errors:
+        if choice := _choice(item):
+            choices.setdefault(item["loc"][:-1], []).append(choice)
+    lines: dict[tuple[Any, ...], str] = {}
+    for item in errors:
+        several = choices.get(item["loc"][:-1], ()) if _choice(item) else ()
+        if len(several) > 1:
+            lines[item["loc"][:-1]] = f"{_where(path, item['loc'][:-1])}: must be {' or '.join(several)}"
+        else:
+            lines[item["loc"]] = problem(path, settings, item)
+    return list(lines.values())
+
+
+def _choice(item: Any) -> str:
+    """Return the values of one type of a union, which pydantic adds to the place; empty for any other place."""
+    kind = str(item["loc"][-1]) if item["loc"] else ""
+    if kind == "bool":
+        return "true, false"
+    return str(item["ctx"]["expected"]) if kind.startswith("literal[") else ""
+
+
 def problem(path: str, settings: type[BaseModel], item: Any) -> str:
     """Return one pydantic error in our words."""
-    where = ".".join([path, *(str(part) for part in item["loc"] if part != "function-before")])
+    where = _where(path, item["loc"])
     if item["type"] == "extra_forbidden":
         return f"{where}: {unknown_key(str(item['loc'][-1]), _fields(settings, item['loc'][:-1]))}"
     if item["type"] == "missing":
         return f"{where}: required"
     message = _MESSAGES.get(item["type"])
     return f"{where}: {message or item['msg'].removeprefix('Value error, ').replace('Input should be', 'must be', 1)}"
+
+
+def _where(path: str, location: Sequence[str | int]) -> str:
+    return ".".join([path, *(str(part) for part in location if part != "function-before")])
 
 
 def _fields(settings: type[BaseModel], location: Sequence[str | int]) -> Sequence[str]:

@@ -239,7 +239,7 @@ class ConceptMonitor:
             yield Measurement(EVIDENCE.name, _evidence(log_m[_PARTS[0]]) / _LN10, EVIDENCE.unit, keys, end_ns)
         if usual.calibrated and (world or np.isfinite(log_m[0])):
             change = _CHANGES[int(state.change)]
-            words = f"the world: {_MEANING[change]}" if world else ""
+            words = f"the world changed: {_MEANING[change]}" if world else ""
             yield Measurement(ALARM.name, float(world), ALARM.unit, keys, end_ns, words=words)
             if world:
                 named = (*keys, (semconv.CONCEPT_CHANGE, change))
@@ -268,7 +268,7 @@ def _error_words(usual: _Usual, state: ConceptState, world: bool) -> str:
     if not usual.calibrated:
         return words
     if world:
-        return f"{words}: the world, because {_MEANING[_CHANGES[int(state.change)]]}"
+        return f"{words}, because the world changed: {_MEANING[_CHANGES[int(state.change)]]}"
     return f"{words}: the population so far, because labels are as probable as the scores of their rows say"
 
 

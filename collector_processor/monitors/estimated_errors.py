@@ -10,6 +10,7 @@ import numpy as np
 from collector_processor.columns.batch import F64
 from collector_processor.monitors.base import WINDOW, Measurement, Metric
 from collector_processor.monitors.performance import METRICS, ROUNDING, LeastLabels, labeled_attributes
+from collector_processor.own.install import install
 from collector_processor.reference.fits.losses import LEAST_ROWS
 from collector_processor.reference.profile import Reference
 from collector_processor.settings.base import Settings
@@ -97,5 +98,5 @@ def without_losses(reference: Reference) -> str:
     elif reference.pane.rows[1] < LEAST_ROWS:
         why = f"its reference has fewer than {LEAST_ROWS:,} rows"
     else:
-        why = "no trees were fitted at `reference build` (pip install 'otel-ml[estimate]')"
+        why = f"no trees were fitted at `reference build` ({install('estimate')})"
     return f"errors are not estimated before labels come: {why}"

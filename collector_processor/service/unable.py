@@ -25,6 +25,7 @@ from otel_ml import semconv
 DROPS: Final = (DROP.name, CERTAIN_DROP.name)
 """Measurements that compare performance with that of the reference's labels."""
 _OF_DRIFT: Final = semconv.DRIFT_SCORE.removesuffix("score")
+_ROLES: Final = {"latency": "durations of calls; only a learned one has"}
 _ALARMS: Final = frozenset(metric.name for metric in AlarmMonitor.metrics)
 _WITHOUT: Final[Mapping[str, Callable[[Reference], str]]] = {
     semconv.CONCEPT_ALARM: concept.without_alarm,
@@ -119,7 +120,7 @@ def _of_reference(rule: AlertRule, monitor: MlMonitor, model: ModelConfig, refer
     if rule.measurement in _ALARMS and isinstance(settings, AlarmSettings):
         present.update(AlarmMonitor(settings).figures(reference))
     if roles and not present.intersection(roles):
-        yield f"its reference has no {' and no '.join(roles)}"
+        yield f"its reference has no {' and no '.join(_ROLES.get(role, role) for role in roles)}"
     features = [name for name in where.get(semconv.FEATURE_NAME, ()) if name]
     known = {column.name for column in schema.columns if column.role == "feature"}
     if semconv.ROLE_ATTRIBUTION in roles:

@@ -21,7 +21,7 @@ Contributions: TypeAlias = Callable[[Any], Any]
 
 _DEPTH: Final = 16
 _FUNCTION: Final = "pass a function that returns the attributions of one"
-_INSTALL: Final = "attributions of {} need the package shap: pip install 'otel-ml[shap]'"
+_INSTALL: Final = "attributions of {} need the package shap: pip install shap"
 
 
 class UnexplainedError(Exception):

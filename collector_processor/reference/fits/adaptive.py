@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from collector_processor.columns.batch import F64, Mask
+from collector_processor.own.install import install
 from collector_processor.reference.document import Json, Node, number
 from collector_processor.reference.fits.base import FitRows
 from collector_processor.reference.fits.boosting import grown, lightgbm, used_inputs, with_steps
@@ -117,7 +118,7 @@ class AdaptiveFitter:
         if lightgbm() is None:
             rows.note(
                 "estimated performance does not look at features, so a shift of the population makes it less accurate: "
-                "LightGBM is not installed (pip install 'otel-ml[estimate]')"
+                f"LightGBM is not installed ({install('estimate')})"
             )
             return None
         inputs = schema_inputs(schema, rows.batch, THIN)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from collector_processor.columns.batch import F64
+from collector_processor.own.install import install
 from collector_processor.reference.document import Json, Node, number
 from collector_processor.reference.fits.base import FitRows
 from collector_processor.reference.fits.boosting import grown, lightgbm
@@ -59,7 +60,7 @@ class LossFitter:
             rows.note(f"no errors are estimated: that needs {LEAST_ROWS:,} rows with a label")
             return None
         if lightgbm() is None:
-            rows.note("no errors are estimated: LightGBM is not installed (pip install 'otel-ml[estimate]')")
+            rows.note(f"no errors are estimated: LightGBM is not installed ({install('estimate')})")
             return None
         inputs = schema_inputs(rows.schema, rows.batch, 1.0)
         drawn = drawn_rows(used, len(inputs.names) + 1)

@@ -21,7 +21,7 @@ import yaml
 
 import collector_processor.__main__
 import otel_ml
-from collector_processor.cli.main import main
+from collector_processor.cli.main import main, parser_of
 from collector_processor.drift import DRIFT_METHODS
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.reference.file import load_reference
@@ -126,6 +126,14 @@ def test_help_tells_each_command_on_a_line_of_its_own(
     assert [line[0] for line in listed] == commands
     assert all(len(line) == 2 for line in listed)
     assert "Exit codes: 0 success, 1 failure, 2 invalid usage" in " ".join(told.split())
+
+
+def test_every_command_says_what_it_does_without_signs_of_formatting() -> None:
+    root = parser_of(None)
+    for command in root.commands:
+        told = command.format_help()
+        assert command.description, command.prog
+        assert "%%" not in told, command.prog
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("serve",)])

@@ -135,7 +135,7 @@ def test_changed_labels_are_the_world_and_the_time_of_the_change_is_found(refere
     assert (found + 1) * PER_PANE <= 3000
     changed = values(after, semconv.CONCEPT_CHANGED_AT)[0] / 60.0
     assert abs(changed - 50.0) <= max(2.0, 0.3 * (found + 1))
-    assert words(after, semconv.CONCEPT_ALARM).startswith("the world: ")
+    assert words(after, semconv.CONCEPT_ALARM).startswith("the world changed: ")
     item = next(item for step in after for item in step if item.name == semconv.CONCEPT_CHANGED_AT)
     assert dict(item.attributes)[semconv.CONCEPT_CHANGE] in ("overconfident", "positives_up", "positives_down")
     assert "the world" in words(after, semconv.CONCEPT_ERROR_ALARM)
@@ -265,4 +265,4 @@ def test_from_requests_to_the_alarm(reference: Reference) -> None:
     measured += pipeline.tick(100 * MINUTE)
     alarms = [item for item in measured if item.name == semconv.CONCEPT_ALARM]
     assert [item.value for item in alarms][-1] == 1.0
-    assert alarms[-1].words.startswith("the world: ")
+    assert alarms[-1].words.startswith("the world changed: ")

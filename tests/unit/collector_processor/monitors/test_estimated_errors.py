@@ -8,6 +8,7 @@ import pytest
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
 from collector_processor.monitors.estimated_errors import FIGURES, EstimatedErrorMonitor, without_losses
 from collector_processor.monitors.performance import LeastLabels
+from collector_processor.own.install import install
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate
 from collector_processor.statistics.fits.losses import LOSSES, LossTrees
@@ -183,5 +184,5 @@ def test_why_there_is_no_estimate():
     few = build_reference("cars", batch(x[:900], region[:900], value[:900]), label_values=label[:900])
     assert "fewer than 1,000 rows" in without_losses(few)
     learned = built(strict=False)
-    assert "otel-ml[estimate]" in without_losses(learned)
+    assert install("estimate") in without_losses(learned)
     assert measured(pane=Pane.empty(learned.schema), reference=learned) == []

@@ -110,4 +110,7 @@ def test_figures_that_alarms_watch_are_no_columns_of_the_reference():
 
     assert why("error", reference()) == ""
     assert why("brier", reference()) == "its reference has no brier"  # it has no scores
-    assert why("latency", reference(), latency_objective="1s") == "its reference has no latency"
+    assert (
+        why("latency", reference(), latency_objective="1s")
+        == "its reference has no durations of calls; only a learned one has"
+    )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
+from collector_processor.own.install import install
 from collector_processor.reference.build import build_reference
 from collector_processor.reference.file import load_reference, save_reference
 from collector_processor.reference.fits import adaptive as adaptive_fitter
@@ -115,11 +116,11 @@ def test_without_lightgbm_the_build_goes_on_and_says_what_is_lost(monkeypatch):
     monkeypatch.setattr(loss_fitter, "lightgbm", lambda: None)
     reference = reference_of(*classified())
     assert reference.schema.fit(AdaptiveTrees) is None
-    assert "pip install 'otel-ml[estimate]'" in reference.notes[0]
+    assert install("estimate") in reference.notes[0]
     batch, label = regressed()
     reference = build_reference("m", batch, label_values=label)
     assert reference.schema.fit(LossTrees) is None
-    assert "no errors are estimated: LightGBM is not installed" in reference.notes[0]
+    assert f"no errors are estimated: LightGBM is not installed ({install('estimate')})" in reference.notes[0]
 
 
 def test_a_reference_that_is_learned_has_no_trees():
