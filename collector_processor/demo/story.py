@@ -172,14 +172,11 @@ CAUSE = "cause (points of accuracy)"
 
 
 def cause(figures: Figures) -> str:
-    """Return the cause that changed the accuracy most; empty below two points or beyond the whole change."""
+    """Return the cause that changed the accuracy most in the direction in which it changed; both by two points."""
     change = figures.accuracy_change
-    name, points = max(
-        (item for item in figures.causes.items() if item[1] * change > 0.0 and abs(item[1]) <= abs(change)),
-        key=lambda item: abs(item[1]),
-        default=("", 0.0),
-    )
-    return f"{name} {100 * points:+.0f}" if abs(points) >= 0.02 else ""
+    along = (item for item in figures.causes.items() if item[1] * change > 0.0)
+    name, points = max(along, key=lambda item: abs(item[1]), default=("", 0.0))
+    return f"{name} {100 * points:+.0f}" if min(abs(points), abs(change)) >= 0.02 else ""
 
 
 def _share(value: float | None) -> str:

@@ -150,11 +150,12 @@ def test_the_table_cuts_nothing_off_in_80_columns() -> None:
     [
         (-0.2, {"population": -0.03, "world": -0.16}, "world -16"),
         (0.0, {"world": -0.02}, ""),
-        (0.03, {"world": -0.02, "population": 0.05}, ""),
-        (-0.03, {"world": -0.04}, ""),
+        (-0.003, {"world": -0.02}, ""),
+        (0.03, {"world": -0.06}, ""),
+        (-0.15, {"world": -0.17, "population": 0.02}, "world -17"),
         (-0.015, {"world": -0.015}, ""),
     ],
-    ids=["the larger", "no change", "other sign, or more than all", "more than all", "less than two points"],
+    ids=["the larger", "no change", "nearly none", "the other sign", "another one lowered it", "less than two points"],
 )
 def test_a_cause_is_a_part_of_what_changed(change: float, causes: dict[str, float], told: str) -> None:
     assert cause(Figures(causes=causes, accuracy_change=change)) == told
