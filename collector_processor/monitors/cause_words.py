@@ -19,9 +19,15 @@ def cause_text(*, concept: bool, value: float, change: float, unit: str) -> str:
 
     >>> cause_text(concept=True, value=0.031, change=0.04, unit="")
     'of the rise in errors, 0.031 of 0.04 comes from the same cases turning out differently'
+    >>> cause_text(concept=True, value=0.05, change=0.04, unit="")
+    'the same cases turning out differently raised errors by 0.05; other cases took 0.01 of it back'
     """
-    cause = "the same cases turning out differently" if concept else "other cases"
-    return f"of the rise in errors, {value:.2g} of {change:.2g}{f' {unit}' if unit else ''} comes from {cause}"
+    causes = ("the same cases turning out differently", "other cases")
+    cause, other = causes if concept else causes[::-1]
+    of = f" {unit}" if unit else ""
+    if value > change:
+        return f"{cause} raised errors by {value:.2g}{of}; {other} took {value - change:.2g}{of} of it back"
+    return f"of the rise in errors, {value:.2g} of {change:.2g}{of} comes from {cause}"
 
 
 def leaf_text(fit: CauseCells, leaf: int) -> str:

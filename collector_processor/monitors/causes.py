@@ -108,7 +108,7 @@ def _split(old: F64, new: F64, ranges: int, scales: tuple[float, float], least: 
 def cause_words(window: Window, reference: Reference, least: float, group: int) -> str:
     """Return the larger cause of a rise of the mean error in words.
 
-    Empty if it is not beyond two standard errors, or larger than the rise because another one lowered it.
+    Empty if it is not beyond two standard errors, or if errors have not risen.
     """
     parts = splits(window, reference, DROP_LABELS * least).get(group)
     if parts is None:
@@ -117,7 +117,7 @@ def cause_words(window: Window, reference: Reference, least: float, group: int) 
     concept = moved > population + unseen
     value = moved if concept else population + unseen
     error = parts.errors[1] if concept else np.hypot(parts.errors[0], parts.errors[2])
-    if not change >= value > 2.0 * error:
+    if change <= 0.0 or not value > 2.0 * error:
         return ""
     unit = window.schema.unit if window.schema.task == "regression" else ""
     return cause_text(concept=concept, value=value, change=change, unit=unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -344,6 +345,19 @@ def test_an_alert_about_a_drop_says_the_cause():
         assert "of the rise in errors, 0." in words["accuracy"]
         assert words["accuracy"].endswith(f" comes from {cause}")
         assert not any("rise in errors" in text for metric, text in words.items() if metric != "accuracy")
+
+
+def test_an_alert_says_what_the_other_cause_took_back():
+    window = window_of(REFERENCE, 20_000, seed=5, wrong=0.5, young=0.0)
+    found = re.fullmatch(
+        r"the same cases turning out differently raised errors by ([\d.]+); other cases took ([\d.]+) of it back",
+        cause_words(window, REFERENCE, 50, 0),
+    )
+    assert found is not None
+    change = splits(window, REFERENCE, 200)[0].terms[3]
+    assert float(found[1]) - float(found[2]) == pytest.approx(change, abs=0.01)
+    better = window_of(REFERENCE, 20_000, seed=5, young=0.0)
+    assert cause_words(better, REFERENCE, 50, 0) == ""
 
 
 def test_disjoint_rows_have_no_shared_cases():
