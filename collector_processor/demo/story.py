@@ -157,10 +157,11 @@ EXPLANATION = f"""\
   Their labels come later. To a detector that knows only scores, a broken feature looks like a changed world:
   `concept_drift` fires, and stays on for weeks after the repair. So look at the features first.
 - 12 August to 8 September, staged: the app asks only about flights that leave up to {HARD_MINUTES} minutes late, which
-  are hard to predict. The estimate falls over two weeks, as these flights fill the window, and `harder_flights` fires.
-  Compare the estimate of a row with the accuracy {REPORTED_AFTER.days} days later. No new alarm says that the world
-  changed, because only the *population* did. `departure_delay_changed` fires, too: only delays of 1 to
-  {HARD_MINUTES - 1} minutes are left. The alarm of July's broken feed may still be on.
+  are hard to predict. The estimate falls over two weeks, as these flights fill the window, and `harder_flights` fires,
+  as does the built-in `harmful_shift` in a replay of 180 s. Compare the estimate of a row with the accuracy
+  {REPORTED_AFTER.days} days later. No new alarm says that the world changed, because only the *population* did.
+  `departure_delay_changed` fires, too: only delays of 1 to {HARD_MINUTES - 1} minutes are left. The alarm of July's
+  broken feed may still be on.
 - From 1 October, staged: a runway at {RUNWAY_ORIGIN} closes, and its flights arrive {RUNWAY_MINUTES} minutes later.
   No feature and no estimate shows it. Labels do, and say that the *world* changed: the model has to be trained again.
 - Summer, real: temperatures drift from a reference made in March, and the model is as good as before.
