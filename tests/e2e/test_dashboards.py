@@ -73,7 +73,8 @@ def wanted() -> Iterator[tuple[Board, Panel]]:
         for row, panel in board.panels():
             needs_labels = "Labels" in panel.title or "Accuracy" in panel.title or "Feature values" in panel.title
             explained = any("ml_attributions_dropped" in query.expr for query in panel.queries)  # nothing is, here
-            left_out = needs_labels or explained or panel.title in ("Drift p-value", "Silent models")
+            weighted = any("ml_drift_weighted_share" in query.expr for query in panel.queries)  # by attributions
+            left_out = needs_labels or explained or weighted or panel.title in ("Drift p-value", "Silent models")
             if row.title in ROWS and not left_out:
                 yield board, panel
 

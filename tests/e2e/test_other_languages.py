@@ -22,7 +22,14 @@ MODELS = ("tips-python", "tips-javascript", "tips-go", "tips-go-batch")
 DISTRICTS = {"centre": 0.2, "north": -0.1, "harbour": 0.1, "east": -0.4}
 DEADLINE_S = 600.0
 """Go compiles gRPC and the SDK first."""
-TIMED = ("ml_latency_", "ml_labels_delay_", "ml_predictions_created")
+TIMED = (
+    "ml_latency_",
+    "ml_labels_delay_",
+    "ml_predictions_created",
+    # Evidence is of the rows of each second, and shown as long as rows come.
+    *("ml_drift_alarm", "ml_drift_changed_at", "ml_drift_evidence"),
+    *("ml_concept_alarm", "ml_concept_changed_at", "ml_concept_error_", "ml_concept_evidence", "ml_estimate_harm_"),
+)
 
 Ride = dict[str, str]
 
