@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 
-WIRE := setup.py collector_processor/detectors/rows.py $(wildcard collector_processor/*/*.pxd) $(wildcard collector_processor/*/*.pyx collector_processor/*/*/*.pyx collector_processor/*/*/*.pxi)
+WIRE := setup.py collector_processor/detectors/rows.py $(wildcard collector_processor/*/*.pxd) $(wildcard collector_processor/*/*.pyx collector_processor/*/*/*.pyx collector_processor/*/*.pxi collector_processor/*/*/*.pxi)
 
 .PHONY: help check test coverage verify wheel tools e2e demo bench bench-peers fuzz clean
 help:

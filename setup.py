@@ -14,6 +14,7 @@ PARTS = [f"{ROOM}wire_{kind}.pxi" for kind in KINDS]
 WIRE = Extension("collector_processor.decode.compiled.wire", [ROOM + "wire.pyx"], depends=PARTS, optional=True)
 # Sums are rounded as numpy rounds them: a product and a sum are two roundings, on every processor.
 ARITHMETIC = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"]
+DOUBLES = "collector_processor/statistics/doubles.pxi"
 # Optional too: numpy does the same.
 FAST = [
     Extension(
@@ -27,7 +28,8 @@ FAST = [
         "decode.compiled.packing": [ROOM + "wire_octets.pxi"],
         "decode.compiled.texts": [],
         "labels.slots": [],
-        "statistics.sums": [],
+        "statistics.sums": [DOUBLES],
+        "statistics.terms": [DOUBLES],
         "statistics.walk": [],
     }.items()
 ]

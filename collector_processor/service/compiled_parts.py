@@ -34,6 +34,7 @@ PARTS: Final = (
     Part("labels.slots", "labels to their predictions", labels.slots is not None),
     Part("detectors.compiled_rows", "detectors of single rows", detectors.compiled_rows is not None),
     Part("statistics.sums", "counts and sums of windows", statistics.sums is not None),
+    Part("statistics.terms", "estimates, and sums of segments", statistics.terms is not None),
     Part("statistics.walk", "rows through trees", statistics.walk is not None),
 )
 """All parts, in the order in which a request reaches them."""

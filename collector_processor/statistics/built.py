@@ -8,8 +8,13 @@ except ImportError:  # no compiler available, or built for another Python
     sums = None
 
 try:
+    from collector_processor.statistics import terms
+except ImportError:
+    terms = None
+
+try:
     from collector_processor.statistics import walk
 except ImportError:
     walk = None
 
-__all__ = ["sums", "walk"]
+__all__ = ["sums", "terms", "walk"]

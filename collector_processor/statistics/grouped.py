@@ -1,4 +1,4 @@
-"""Add terms of rows to the sums of everything and of each row's segments, compiled (:mod:`.sums`) or with numpy."""
+"""Add terms of rows to the sums of everything and of each row's segments, compiled (:mod:`.terms`) or with numpy."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def add_segments(sums: F64, groups: I32, terms: Sequence[F64], cells: I64) -> No
 
 
 def _add(sums: F64, groups: I32, terms: Sequence[F64], cells: I64 | None, everything: bool) -> None:
-    add = add_with_numpy if built.sums is None else built.sums.add_terms
+    add = add_with_numpy if built.terms is None else built.terms.add_terms
     add(sums, groups, [np.ascontiguousarray(values) for values in terms], cells, everything)
 
 
 def add_with_numpy(sums: F64, groups: I32, terms: Sequence[F64], cells: I64 | None, everything: bool) -> None:
-    """Do what :func:`.sums.add_terms` does if that is not built."""
+    """Do what :func:`.terms.add_terms` does if that is not built."""
     cells = np.zeros(len(groups), np.int64) if cells is None else cells
     if everything:
         for term, values in enumerate(terms):

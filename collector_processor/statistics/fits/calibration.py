@@ -37,8 +37,8 @@ class Curve:
         return self._read(scores, -np.inf, np.inf)
 
     def _read(self, scores: F64, low: float, high: float) -> F64:
-        if built.sums is not None:
-            return built.sums.read_curve(np.ascontiguousarray(scores), self.knots, self.values, low, high)
+        if built.terms is not None:
+            return built.terms.read_curve(np.ascontiguousarray(scores), self.knots, self.values, low, high)
         return np.where((scores >= low) & (scores <= high), np.interp(scores, self.knots, self.values), np.nan)
 
     def corners(self) -> tuple[F64, F64]:

@@ -55,7 +55,7 @@ class CombinedSums(Part):
         weights = estimate_weights(schema, rows.batch)
         if schema.task == "binary_classification":
             positive, predicted = _positive(schema), predicted_codes(schema, rows.batch)
-            add = add_with_numpy if built.sums is None else built.sums.add_right
+            add = add_with_numpy if built.terms is None else built.terms.add_right
             add(np.ascontiguousarray(expected), predicted, weights, positive, rows.groups, self.rows)
             return
         if schema.task != "regression":
@@ -121,7 +121,7 @@ def _positive(schema: Schema) -> int:
 
 
 def add_with_numpy(p: F64, predicted: I32, weights: F64, positive: int, groups: I32, sums: F64) -> None:
-    """Do what :func:`.sums.add_right` does if that is not built; sums may be rounded otherwise."""
+    """Do what :func:`.terms.add_right` does if that is not built; sums may be rounded otherwise."""
     right = np.where(known_classes(predicted), np.where(predicted == positive, p, 1.0 - p), np.nan)
     _add_rows(sums, right, weights, groups)
 

@@ -58,7 +58,7 @@ class EstimatedSums(Part):
         self.by_class, self.without = grown(self.by_class, (groups, 2, 3)), grown(self.without, (groups,))
         p, predicted = calibrated(schema, batch), predicted_codes(schema, batch)
         p = np.full(len(batch), np.nan) if p is None else p
-        add = add_with_numpy if built.sums is None else built.sums.add_estimated
+        add = add_with_numpy if built.terms is None else built.terms.add_estimated
         if add(p, predicted, batch.weights, positive, rows.groups, self.by_class, COARSE, FINE):
             absent = _without(p, predicted)
             if rows.failed is not None:
@@ -87,7 +87,7 @@ class EstimatedSums(Part):
 def add_with_numpy(
     p: F64, predicted: I32, weights: F64, positive: int, groups: I32, sums: F64, coarse_units: float, fine_units: float
 ) -> int:
-    """Do what :func:`.sums.add_estimated` does, to the last digit where weights are 1, if that is not built."""
+    """Do what :func:`.terms.add_estimated` does, to the last digit where weights are 1, if that is not built."""
     absent = _without(p, predicted)
     p, weights = np.where(absent, 0.0, p), np.where(absent, 0.0, weights)
     coarse = np.rint(p * coarse_units) * (1.0 / coarse_units)

@@ -13,7 +13,7 @@ from collector_processor.statistics.grouped import add_segments, add_terms, add_
 from collector_processor.statistics.parts import combined, estimated
 
 GROUPS, CELLS = 4, 3
-compiled = pytest.mark.skipif(built.sums is None, reason="built without a C compiler")
+compiled = pytest.mark.skipif(built.terms is None, reason="built without a C compiler")
 
 
 @pytest.fixture(params=[pytest.param(True, marks=compiled), False])
@@ -59,9 +59,9 @@ def test_sums_are_those_of_a_loop(rows: int, segments: int, count: int) -> None:
 )
 def test_what_is_not_in_the_sums_is_refused(group: int, cell: int, rows: int, count: int) -> None:
     groups, cells = np.array([[1], [group]], np.int32), np.array([0, cell])
-    assert built.sums is not None
+    assert built.terms is not None
     with pytest.raises(ValueError, match=r"not in the sums|not those of|is not of"):
-        built.sums.add_terms(np.zeros((GROUPS, CELLS, 1)), groups, [np.ones(rows)] * count, cells, True)
+        built.terms.add_terms(np.zeros((GROUPS, CELLS, 1)), groups, [np.ones(rows)] * count, cells, True)
 
 
 def test_numpy_alone_gives_the_same_bits_of_exact_terms() -> None:
@@ -93,7 +93,7 @@ def test_curves_are_read_as_numpy_reads_them(points: list[tuple[float, float]], 
 @pytest.mark.parametrize("segments", [0, 2])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_compiled_expectations_are_those_of_numpy(segments: int, *, weighted: bool) -> None:
-    assert built.sums is not None
+    assert built.terms is not None
     rng, rows = np.random.default_rng(9), 3000
     p, predicted = rng.random(rows), rng.integers(-2, 3, rows).astype(np.int32)
     p[:9], p[9:40] = [0.0, 1.0, 0.5, 2.0**-23, 3 * 2.0**-23, 2.0**-45, 1.0 - 2.0**-24, 1e-300, 1 / 3], np.nan
@@ -102,9 +102,9 @@ def test_compiled_expectations_are_those_of_numpy(segments: int, *, weighted: bo
     expected, right = np.zeros((2, GROUPS, 2, 3)), np.zeros((2, GROUPS, 4))
     missing = [
         add(p, predicted, weights, 1, groups, sums, estimated.COARSE, estimated.FINE)
-        for add, sums in zip((built.sums.add_estimated, estimated.add_with_numpy), expected, strict=True)
+        for add, sums in zip((built.terms.add_estimated, estimated.add_with_numpy), expected, strict=True)
     ]
-    for add, sums in zip((built.sums.add_right, combined.add_with_numpy), right, strict=True):
+    for add, sums in zip((built.terms.add_right, combined.add_with_numpy), right, strict=True):
         add(p, predicted, weights, 1, groups, sums)
     assert missing == [np.count_nonzero(np.isnan(p) | (predicted == -1))] * 2
     assert expected[0].all(axis=(1, 2)).tolist() == [True, *[segments > 0] * (GROUPS - 1)]
