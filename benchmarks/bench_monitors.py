@@ -25,7 +25,7 @@ _ROWS = 100_000
 
 
 def rows(progress: Callable[[str], None]) -> Iterator[Row]:
-    """The service with all monitors, and with those of version 0.2, in turns; the labeled reference is the same."""
+    """Measure all monitors and those of version 0.2, alternately, in the whole service with one labeled reference."""
     progress("monitors: the whole service with all of them, and with those of version 0.2")
     reference = labeled_reference()
     with ExitStack() as running:

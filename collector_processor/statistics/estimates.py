@@ -15,6 +15,12 @@ from collector_processor.statistics.sample import evaluated_evenly, evaluated_we
 from collector_processor.statistics.schema import Schema
 
 
+def has_estimates(schema: Schema) -> bool:
+    """Return whether the reference has what :func:`estimates` needs: loss trees, or calibrated scores."""
+    fits = (schema.fit(LossTrees), positive_curve(schema), class_curves(schema))
+    return any(fit is not None for fit in fits)
+
+
 def estimates(schema: Schema, batch: PredictionBatch) -> F64 | None:
     """Return what is expected of each row ``[n]``; None without a calibration and scores, or without loss trees.
 

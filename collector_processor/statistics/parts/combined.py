@@ -10,8 +10,12 @@ import numpy as np
 from collector_processor.columns.batch import F64, I32
 from collector_processor.statistics import built
 from collector_processor.statistics.classes import NO_CLASS, known_classes
-from collector_processor.statistics.estimates import class_curves, estimate_weights, estimates, positive_curve
-from collector_processor.statistics.fits.losses import LossTrees
+from collector_processor.statistics.estimates import (
+    estimate_weights,
+    estimates,
+    has_estimates,
+    positive_curve,
+)
 from collector_processor.statistics.grouped import add_terms
 from collector_processor.statistics.labeled import VALUE_LIMIT
 from collector_processor.statistics.losses import class_errors
@@ -43,12 +47,12 @@ class CombinedSums(Part):
     @classmethod
     def empty(cls, schema: Schema) -> CombinedSums:
         """Return the sums of nothing."""
-        groups = len(schema.groups) + 1 if _has_estimates(schema) else 0
+        groups = len(schema.groups) + 1 if has_estimates(schema) else 0
         return cls(np.zeros((groups, 4)), np.zeros((groups, 6)), np.zeros((groups, 4)))
 
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add the predictions that have an estimate."""
-        expected = estimates(schema, rows.batch) if _has_estimates(schema) else None
+        expected = estimates(schema, rows.batch) if has_estimates(schema) else None
         if expected is None:
             return
         self._grow(schema)
@@ -64,7 +68,7 @@ class CombinedSums(Part):
 
     def add_outcomes(self, schema: Schema, outcomes: OutcomeBatch) -> None:
         """Add joined labels of rows that have a prediction."""
-        y = _realized(schema, outcomes) if _has_estimates(schema) else None
+        y = _realized(schema, outcomes) if has_estimates(schema) else None
         if y is None:
             return
         self._grow(schema)
@@ -88,11 +92,6 @@ class CombinedSums(Part):
         for name in ("labeled", "both", "rows"):
             values: F64 = getattr(self, name)
             setattr(self, name, np.ascontiguousarray(grown(values, (groups, values.shape[1]))))
-
-
-def _has_estimates(schema: Schema) -> bool:
-    fits = (schema.fit(LossTrees), positive_curve(schema), class_curves(schema))
-    return any(fit is not None for fit in fits)
 
 
 def _right(schema: Schema, expected: F64, predicted: I32) -> F64:

@@ -10,7 +10,13 @@ import numpy as np
 from collector_processor.columns.batch import F64, I64
 from collector_processor.statistics.calls import calls_of
 from collector_processor.statistics.classes import known_classes
-from collector_processor.statistics.estimates import class_curves, estimate_weights, estimates, positive_curve
+from collector_processor.statistics.estimates import (
+    class_curves,
+    estimate_weights,
+    estimates,
+    has_estimates,
+    positive_curve,
+)
 from collector_processor.statistics.fits.adaptive import AdaptiveTrees
 from collector_processor.statistics.fits.losses import LossTrees
 from collector_processor.statistics.parts.base import Part, Rows
@@ -40,12 +46,12 @@ class HarmSums(Part):
     @classmethod
     def empty(cls, schema: Schema) -> HarmSums:
         """Return the sums of nothing."""
-        known = _has_estimates(schema)
+        known = has_estimates(schema)
         return cls(np.zeros(6 if known else 0), np.zeros(4 if known else 0))
 
     def add_rows(self, schema: Schema, rows: Rows) -> None:
         """Add the rows that are evaluated."""
-        expected = estimates(schema, rows.batch) if _has_estimates(schema) else None
+        expected = estimates(schema, rows.batch) if has_estimates(schema) else None
         if expected is None:
             return
         weights = _weights(schema, rows)
@@ -89,11 +95,6 @@ def alike(g: F64, calls: I64 | None) -> F64:
     before, after = g[:-1][same], g[1:][same]
     sizes = np.bincount(calls - calls.min())
     return np.array([len(before), before @ after, (before.sum() + after.sum()) / 2.0, float(sizes @ sizes)])
-
-
-def _has_estimates(schema: Schema) -> bool:
-    known = (schema.fit(LossTrees), positive_curve(schema), class_curves(schema))
-    return any(each is not None for each in known)
 
 
 def _weights(schema: Schema, rows: Rows) -> F64:

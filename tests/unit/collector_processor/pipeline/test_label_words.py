@@ -187,7 +187,10 @@ def test_a_positive_class_that_only_labels_had_is_the_one_that_predictions_have_
         for item in pipeline.tick(NOW_NS)
         if ("ml.performance.source", "labels") in item.attributes
     }
-    truth_of = np.concatenate((rare, later ^ rare)) if configured else later ^ rare  # a change of class begins anew
+    # Sums start over when the class changes.
+    truth_of = (
+        np.concatenate((rare, later ^ rare)) if configured else later ^ rare
+    )  # sums start over when the class changes
     said = np.concatenate((np.zeros(ROWS, bool), later)) if configured else later
     right = np.count_nonzero(truth_of & said)
     assert found["recall"] == pytest.approx(right / np.count_nonzero(truth_of))

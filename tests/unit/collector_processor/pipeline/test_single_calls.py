@@ -1,4 +1,4 @@
-"""A model whose rows come in one call a pane is told that alarms are slow there."""
+"""Alarms are slow for a model whose rows come in one call a pane: the log and the state say so."""
 
 from __future__ import annotations
 
