@@ -103,7 +103,16 @@ def combined(sums: CombinedSums, least: float, *, shares: bool) -> Combined:
 
     n labels, m of them with an estimate, N rows: the variance Var(Y) / n + λ² (Var(p) / m + Var(p) / N) −
     2 λ Cov(Y, p) / n is least for λ = Cov(Y, p) / n / (Var(p) (1 / m + 1 / N)), with Var(p) of both sets of rows
-    together, at least 0 and at most 1. With m = n this is PPI++.
+    together, at least 0 and at most 1. With m = n this is PPI++, whose labeled rows are others than the N. Here they
+    may be among them, which adds 2 λ (Cov(Y, p) − λ Var(p)) / N.
+
+    Of 100 labels 80 are right, as estimated on average; of all 1,000 rows, 90 % are expected to be:
+
+    >>> both = np.array([[100.0, 100.0, 80.0, 80.0, 66.0, 70.0]])
+    >>> labeled, rows = np.array([[100.0, 100.0, 80.0, 80.0]]), np.array([[1000.0, 1000.0, 900.0, 860.0]])
+    >>> found = combined(CombinedSums(labeled, both, rows), 50.0, shares=True)
+    >>> found.value.round(3).tolist(), found.error.round(3).tolist(), found.weight.round(2).tolist()
+    ([0.835], [0.039], [0.35])
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         size, size_2, y, yy = sums.labeled.T
@@ -123,6 +132,8 @@ def combined(sums: CombinedSums, least: float, *, shares: bool) -> Combined:
         weight = np.clip(np.where(varies, shared / labeled / least_noise, 0.0), 0.0, 1.0)
         apart = p_all / rows - p / count
         variance = spread / labeled + weight**2 * noise - 2.0 * weight * shared / labeled
+        among = shared - weight * np.where(varies, pooled, 0.0)
+        variance += np.maximum(2.0 * weight * among / every, 0.0)
         selected = np.abs(apart) > SELECTED * np.sqrt(noise) + ROUNDING * np.abs(p / count)
         enough = np.minimum(size, np.minimum(count, rows)) >= least * (1.0 - ROUNDING)
         known = enough & (spread > ROUNDING * yy / size)

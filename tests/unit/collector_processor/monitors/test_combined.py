@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from collector_processor.columns.batch import Column, ModelKey, PredictionBatch
-from collector_processor.monitors.combined import CombinedMonitor
+from collector_processor.monitors.combined import CombinedMonitor, combined
 from collector_processor.monitors.performance import LeastLabels
 from collector_processor.reference.build import build_reference
 from collector_processor.statistics.accumulate import accumulate
@@ -84,13 +84,15 @@ def said(pane, least=50, reference=REFERENCE):
 
 
 def by_rows(y, p, every):
-    """PPI++ over rows: the figure, and both ends of its interval."""
+    """PPI++ over rows: the figure, and both ends of its interval, wide enough for labels of these rows, too."""
     n, rows = len(y), len(every)
     covariance = np.cov(y, p, ddof=0)[0, 1]
     noise = p.var() / n + every.var() / rows
-    weight = np.clip(covariance / n / (np.concatenate((p, every)).var() * (1 / n + 1 / rows)), 0, 1)
+    pooled = np.concatenate((p, every)).var()
+    weight = np.clip(covariance / n / (pooled * (1 / n + 1 / rows)), 0, 1)
     value = y.mean() + weight * (every.mean() - p.mean())
-    error = np.sqrt(y.var() / n + weight**2 * noise - 2 * weight * covariance / n)
+    among = 2 * weight * (covariance - weight * pooled) / rows
+    error = np.sqrt(y.var() / n + weight**2 * noise - 2 * weight * covariance / n + among)
     return {"value": value, "lower": value - 1.959964 * error, "upper": value + 1.959964 * error}
 
 
@@ -109,6 +111,19 @@ def test_it_is_ppi_of_the_rows():
     )
     plain = 2 * 1.959964 * np.sqrt(y.var() / 300)
     assert found["upper"] - found["lower"] < plain
+
+
+def test_labels_of_all_rows_of_the_window_are_as_certain_as_labels_alone():
+    random = np.random.default_rng(4)
+    p = random.beta(4.0, 1.0, 2000)
+    y = (random.random(2000) < p).astype(float)
+    rows = np.array([[2000.0, 2000.0, p.sum(), p @ p]])
+    labels = np.array([[2000.0, 2000.0, y.sum(), y @ y]])
+    both = np.array([[2000.0, 2000.0, y.sum(), p.sum(), y @ p, p @ p]])
+    found = combined(CombinedSums(labels, both, rows), 50.0, shares=True)
+    assert found.weight[0] > 0.2
+    assert found.value[0] == pytest.approx(y.mean())
+    assert found.error[0] == pytest.approx(y.std() / np.sqrt(2000.0))
 
 
 def test_it_covers_the_truth_even_where_estimates_are_wrong():
