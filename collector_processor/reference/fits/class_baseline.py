@@ -160,10 +160,18 @@ def _precision_spread(judged: JudgedClasses) -> Spread:
     classes = judged.scores.shape[1]
 
     def figure_of(place: int) -> Callable[[I64], float]:
-        return lambda rows: _precision_of(judged.take(rows), place)
+        scores, truth = np.ascontiguousarray(judged.scores[:, place]), judged.truth == place
 
-    each = [drawn_deviation(figure_of(place), len(judged), DRAWN // classes) for place in range(classes)]
-    return float(np.sqrt(np.mean(np.square([deviation for deviation, _ in each])))), 1.0
+        def figure(rows: I64) -> float:
+            # A draw may lack the class, which says nothing about how its average precision varies.
+            drawn = truth[rows]
+            return average_precision(scores[rows], drawn, judged.weights[rows]) if drawn.any() else np.nan
+
+        return figure
+
+    each = np.array([drawn_deviation(figure_of(place), len(judged), DRAWN // classes) for place in range(classes)])
+    known = np.isfinite(each[:, 0])
+    return (float(np.sqrt(np.mean(each[known, 0] ** 2))), 1.0) if known.any() else (np.nan, 0.0)
 
 
 def _mean(variance: F64, share: F64) -> Spread:
