@@ -96,8 +96,10 @@ class Observer:
         """Return why alarms are slow, unless a rule on scores is on; log it once."""
         if not text or self._alerting is None:
             return ""
-        if any(book.rule.measurement in _SCORES for book in self._alerting.engine.books.values()):
-            return ""
+        for book in self._alerting.engine.books.values():
+            names = dict(book.rule.where).get(semconv.MODEL_NAME, ())
+            if book.rule.measurement in _SCORES and (not names or model.key.name in names):
+                return ""
         if "slow_alarms" not in model.logged:
             model.logged.add("slow_alarms")
             _log.warning("model '%s': %s", model.key, text)

@@ -70,3 +70,9 @@ def test_it_is_said_once_with_the_line_to_add(caplog):
 )
 def test_other_models_are_not_named(given):
     assert slow_alarms(**given) is None
+
+
+def test_a_rule_about_another_model_does_not_help():
+    text = slow_alarms()
+    assert slow_alarms(rules={"feature_drift": {"where": {"ml.model.name": "other"}}}) == text
+    assert slow_alarms(rules={"feature_drift": {"where": {"ml.model.name": ["other", "m"]}}}) is None
