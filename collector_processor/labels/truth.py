@@ -94,15 +94,14 @@ def label_cells(labels: LabelBatch) -> LabelCells:
 def _values(labels: LabelBatch) -> F64:
     """Return each label as a number ``[n]``: its value, else its class parsed as a number; NaN if that fails."""
     cell = label_cells(labels)
-    read = np.array([*map(number_of, cell.categories), math.nan])  # the last is for code −1
+    read = np.array([*map(_number, cell.categories), math.nan])  # the last is for code −1
     numbers = np.where(cell.codes >= 0, read[cell.codes], cell.numbers)
     if labels.values is None:
         return numbers
     return np.where(np.isfinite(labels.values), labels.values, numbers)
 
 
-def number_of(text: str) -> float:
-    """Return the finite number that a text is; NaN for any other text."""
+def _number(text: str) -> float:
     try:
         number = float(text)
     except ValueError:

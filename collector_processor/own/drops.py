@@ -29,7 +29,7 @@ DecodeReason = Literal[
 """Why a part of a request was left out (``Decoded.dropped``); the request itself was accepted."""
 StatisticsReason = Literal["unknown_feature", "failed"]
 """Why rows or cells of a decoded request were not counted."""
-FigureReason = Literal["undecided", "incomplete", "without_scores", "selected_labels"]
+FigureReason = Literal["undecided", "incomplete", "without_scores", "selected_labels", "wrong_scores"]
 """Why a figure of a window was left out although there are rows for it."""
 Drop = (
     tuple[Literal["receiver"], Literal["loop"]]
@@ -104,6 +104,7 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
     ("figures", "without_scores"): _asked_for(
         "figures of ranking of a window in which more than 1 % of the labels lack the scores of all classes"
     ),
+    ("figures", "wrong_scores"): _asked_for("figures of scores that are not those of the positive class"),
     ("figures", "selected_labels"): _asked_for("figures from labels and estimates together where labels are selected"),
     ("export", "series_limit"): _asked_for("points of new series beyond `limits.series`"),
     ("status", "series_limit"): _asked_for("series beyond `limits.series` in what the console and `/status` read"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -22,9 +21,10 @@ from collector_processor.monitors.performance import DROP, PerformanceMonitor, u
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.label_words import renamed, respell, respell_positive
 from collector_processor.pipeline.score_words import check_threshold, without_classes, without_ranking
-from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch
+from collector_processor.pipeline.watched import GUESSED, GUESSED_WRONG, OF_PREDICTED, Model, Watch
 from collector_processor.reference.scored_class import Shown, shown_by, turned
 from collector_processor.reference.task import is_conventional, listed, opposite, positive_among, shown_positive
+from collector_processor.statistics.classes import decision_threshold
 from collector_processor.statistics.outcomes import CLASS_SUMS, SCORE_SUMS
 from collector_processor.statistics.schema import Schema
 from collector_processor.statistics.texts import as_texts
@@ -51,7 +51,7 @@ def understood(
     _remember(model.predicted, names)
     if len(model.predicted) > before or not model.spelled:
         model.spelled = True
-        respell(model, watch, islice(labeled(), MAX_NAMES), watch.telemetry)
+        respell(model, watch, labeled()[:MAX_NAMES], watch.telemetry)
     if schema.task != _BINARY:
         return batch
     if len(model.predicted) > before:
@@ -65,6 +65,7 @@ def understood(
     about_other = bool(sent and positive) and sent != positive
     known = about_other and sent in _names(model, watch)
     _take_threshold(model, schema, batch.threshold, turn=known)
+    model.scored = True
     if not about_other:
         check_threshold(model, schema, batch)
         return batch
@@ -126,6 +127,7 @@ def decide(model: Model, watch: Watch, labeled: Iterable[str], sent: str = "") -
     elif schema.classes.find(0, positive) is not None:
         wrong = SCORE_SUMS  # until now there was one class, whose labels counted as negative
     model.tentative = not given and positive not in names
+    model.problems.pop(GUESSED_WRONG, None)
     watch.decide(positive, wrong)
 
 
@@ -134,7 +136,7 @@ def report_guess(model: Model, positive: str, names: Iterable[str]) -> None:
     names = sorted(names)
     if not is_conventional(positive, names):
         model.report(
-            "positive_guessed",
+            GUESSED,
             "the positive class is taken to be %r, the last of: %s; set positive_class if it is another one",
             positive,
             listed(names),
@@ -163,8 +165,8 @@ def _take_threshold(model: Model, schema: Schema, sent: float | None, *, turn: b
     if turn:
         sent = math.nextafter(1.0 - sent, math.inf)  # the other class is predicted below the threshold
     if not model.threshold_given():
-        if schema.threshold is not None:
-            check_change(model, schema.threshold, sent)
+        if model.scored:
+            check_change(model, decision_threshold(schema), sent)
         schema.set_threshold(sent)
     elif str(sent) != str(schema.threshold):
         model.report(

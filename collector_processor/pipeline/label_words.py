@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
 
 from collector_processor.columns.batch import LabelBatch
 from collector_processor.columns.classes import spelled_otherwise, spelling_words
-from collector_processor.labels.truth import label_cells, number_of, truth
+from collector_processor.labels.truth import label_cells, truth
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.pipeline.watched import Model, Watch
+from collector_processor.pipeline.misfits import Misfit
+from collector_processor.pipeline.watched import GUESSED, Model, Watch
 from collector_processor.statistics.labeled import LIMIT_WORDS, is_extreme
 from collector_processor.statistics.outcomes import CLASS_SUMS, SCORE_SUMS
 
 _MOST: Final = 1000
 """Spellings that are kept for one model."""
+_KINDS: Final[Mapping[bool, Misfit]] = {True: "label_spelling", False: "label_ambiguous"}
+"""The kinds of labels with another spelling, by whether it is clear what they mean."""
 
 
-def respell(model: Model, watch: Watch, names: Iterable[str], telemetry: Telemetry) -> None:
+def respell(model: Model, watch: Watch, names: Collection[str], telemetry: Telemetry) -> None:
     """Let labels with these names mean the one class that only another spelling keeps apart; count and report it.
 
     Where several classes of the predictions or the reference could be meant, the labels are left out.
     """
     meant = watch.windows.schema.meant
-    known = known_classes(model, watch)
+    known = class_names(model, watch)
     before = dict(meant)
     found = spelled_otherwise({**dict.fromkeys(meant), **dict.fromkeys(names)}, known)
     meant.clear()
     meant.update(list(found.items())[:_MOST])
     for clear, text in spelling_words(meant):
-        kind = "label_spelling" if clear else "label_ambiguous"
         if meant != before:
-            model.problems.pop(kind, None)
-        model.contradicted([(kind, text)], telemetry)
+            model.problems.pop(_KINDS[clear], None)
+        model.report(_KINDS[clear], "%s", text)
+    for clear, _ in spelling_words({name: meant[name] for name in names if name in meant}):
+        telemetry.misfits.labels(_KINDS[clear]).inc()
 
 
-def known_classes(model: Model, watch: Watch) -> set[str]:
+def class_names(model: Model, watch: Watch) -> set[str]:
     """Return the classes of the predictions and the reference, and the configured positive one unless it is theirs."""
     known = {*watch.reference.schema.classes.names(0), *model.predicted}
     positive = model.settings.positive_class
@@ -49,11 +53,11 @@ def respell_positive(model: Model, watch: Watch) -> None:
     positive = watch.windows.schema.positive_class
     if not positive or positive in (model.settings.positive_class, watch.reference.schema.positive_class):
         return
-    meant = spelled_otherwise([positive], known_classes(model, watch)).get(positive, ())
+    meant = spelled_otherwise([positive], class_names(model, watch)).get(positive, ())
     if len(meant) == 1:
         model.labeled.pop(positive, None)
         model.tentative = False
-        model.problems.pop("positive_guessed", None)
+        model.problems.pop(GUESSED, None)
         watch.decide(meant[0], SCORE_SUMS | CLASS_SUMS)
 
 
@@ -74,14 +78,14 @@ def renamed(counts: Mapping[str, int], meant: Mapping[str, tuple[str, ...]]) -> 
 def check_cells(model: Model, watch: Watch, labels: LabelBatch, telemetry: Telemetry) -> None:
     """Count and report labels that are of no use for the model's task, or too large."""
     cell = label_cells(labels)
-    if watch.windows.schema.task == "regression":
-        used = np.unique(cell.codes[cell.codes >= 0]).tolist()
-        wrong = next((cell.categories[code] for code in used if np.isnan(number_of(cell.categories[code]))), None)
-        if wrong is not None:
-            text = f"labels such as {wrong[:40]!r} are not numbers, and are left out; send numbers with a decimal point"
+    values = truth(watch.windows.schema, labels).values if watch.windows.schema.task == "regression" else None
+    if values is not None:
+        unread = np.flatnonzero((cell.codes >= 0) & np.isnan(values))
+        if len(unread):
+            wrong = cell.categories[cell.codes[unread[0]]][:40]
+            text = f"labels such as {wrong!r} are not numbers, and are left out; send numbers with a decimal point"
             model.contradicted([("label_values", text)], telemetry)
-        values = truth(watch.windows.schema, labels).values
-        if values is not None and is_extreme(values):
+        if is_extreme(values):
             model.contradicted([("extreme_labels", f"labels beyond {LIMIT_WORDS} are left out of errors")], telemetry)
         return
     fractions = np.flatnonzero(cell.numbers != np.floor(cell.numbers))

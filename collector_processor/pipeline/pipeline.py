@@ -118,9 +118,10 @@ class Pipeline:
         while watch is not None and (windows := watch.windows.close(now_ns)):
             report = True
             for window in windows:
-                measured = usable(model, model.evaluate(window))
+                measured = model.evaluate(window)
+                kept = usable(model, watch, measured)
                 check_figures(model, watch, window, measured)
-                yield from measured
+                yield from kept
                 self.telemetry.windows.labels(str(model.key)).inc()
                 if window.pane.rows[1] > 0:
                     self.telemetry.newest_window.labels(str(model.key)).set(window.end_ns / 1e9)

@@ -10,7 +10,16 @@ import numpy as np
 from collector_processor.columns.batch import PredictionBatch
 from collector_processor.monitors.base import Measurement
 from collector_processor.monitors.performance import are_probabilities
-from collector_processor.pipeline.watched import GUESSED_WRONG, OF_PREDICTED, Model, Watch, is_expected, of_scores
+from collector_processor.pipeline.watched import (
+    GUESSED,
+    GUESSED_WRONG,
+    OF_PREDICTED,
+    WRONG_SCORES,
+    Model,
+    Watch,
+    is_expected,
+    of_scores,
+)
 from collector_processor.statistics.cells import score_cells
 from collector_processor.statistics.labeled import position_of
 from collector_processor.statistics.schema import Schema
@@ -24,7 +33,7 @@ _ROC_AUC: Final = semconv.PERFORMANCE + "roc_auc"
 
 
 def without_classes(schema: Schema, window: Window) -> str:
-    """Return that scores decide no class in a window, because they are not probabilities; empty otherwise."""
+    """Return why scores decide no class in a window; empty if they do."""
     alone = position_of(schema, "prediction") is None
     if not alone or are_probabilities(schema, window.pane.outcomes)[0]:
         return ""
@@ -36,6 +45,8 @@ def without_classes(schema: Schema, window: Window) -> str:
 
 def check_threshold(model: Model, schema: Schema, batch: PredictionBatch) -> None:
     """Report it if the classes that were sent are not those that scores and a given threshold decide."""
+    if OF_PREDICTED in model.problems or "scored_class" in model.problems:
+        return  # the scores are at fault
     threshold, positive = schema.threshold, schema.classes.find(0, schema.positive_class)
     score = score_cells(batch, schema.positive_class)
     sent = batch.prediction
@@ -78,28 +89,41 @@ def without_ranking(model: Model, watch: Watch, window: Window, measured: Sequen
 
 
 def guessed_wrong(model: Model, measured: Sequence[Measurement]) -> bool:
-    """Return whether scores rank the guessed positive class below the other one, beyond what chance explains."""
-    if "positive_guessed" not in model.problems:
+    """Return whether scores rank the guessed positive class below the other one, beyond what chance explains.
+
+    A window without a ROC AUC does not change what the last one showed.
+    """
+    if GUESSED not in model.problems:
         return False
-    area = _area(measured)
-    upper = _area(measured, semconv.PERFORMANCE_UPPER)
-    return area is not None and area < 0.5 and (upper is None or upper < 0.5)
+    area, upper = _area(measured), _area(measured, semconv.PERFORMANCE_UPPER)
+    if area is None:
+        return GUESSED_WRONG in model.problems
+    return area < 0.5 and (upper is None or upper < 0.5)
 
 
-def usable(model: Model, measured: Sequence[Measurement]) -> list[Measurement]:
-    """Return what is measured; without what the guess of the positive class decides if that is most likely wrong."""
-    if not guessed_wrong(model, measured):
+def set_guessed_wrong(model: Model, wrong: bool) -> None:
+    """Report it, or no longer, if the guess of the positive class is most likely wrong."""
+    if not wrong:
         model.problems.pop(GUESSED_WRONG, None)
-        return list(measured)
+        return
     model.report(
         GUESSED_WRONG,
         "ROC AUC is below one half, so its scores are most likely about the other class than the one that is taken for "
         "positive: figures of scores are left out, and all performance if no class is sent; set positive_class",
     )
-    watch = model.watch
-    sent = watch is not None and position_of(watch.windows.schema, "prediction") is not None
+
+
+def usable(model: Model, watch: Watch, measured: Sequence[Measurement]) -> Sequence[Measurement]:
+    """Return what is measured; without what the guess of the positive class decides if that is most likely wrong."""
+    wrong = guessed_wrong(model, measured)
+    set_guessed_wrong(model, wrong)
+    if not wrong:
+        return measured
+    sent = position_of(watch.windows.schema, "prediction") is not None
     kept = [each for each in measured if not of_scores(each) and not is_expected(each)]
-    return [each for each in kept if sent or not each.name.startswith(semconv.PERFORMANCE)]
+    kept = [each for each in kept if sent or not each.name.startswith(semconv.PERFORMANCE)]
+    watch.telemetry.dropped(WRONG_SCORES, len(measured) - len(kept))
+    return kept
 
 
 def _area(measured: Sequence[Measurement], name: str = _ROC_AUC) -> float | None:

@@ -19,6 +19,7 @@ from collector_processor.monitors.left_out import LeavesOutOfWindows
 from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.monitors.restated import restated
+from collector_processor.own.drops import Drop
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline import misfits
@@ -45,8 +46,11 @@ from otel_ml import semconv
 
 OF_PREDICTED: Final = "score_of_predicted"
 """The problem of a binary model whose scores are probabilities of the predicted class."""
+GUESSED: Final = "positive_guessed"
+"""The problem of a binary model whose positive class is the last of its classes by name."""
 GUESSED_WRONG: Final = "positive_guessed_wrong"
 """The problem of a binary model whose scores are most likely about the class that is not taken for positive."""
+WRONG_SCORES: Final[Drop] = ("figures", "wrong_scores")
 _OF_WINDOW: Final = "window_"
 """Begins the kinds of problems that are about the newest window."""
 _OF_SCORES: Final = ("roc_auc", "log_loss", "brier", "calibration_error")
@@ -180,13 +184,15 @@ class Model:
     """Whether it is known what the labels that wait mean by their spelling."""
     tentative: bool = False
     """Whether the positive class is the opposite of the only class that came."""
+    scored: bool = False
+    """Whether rows came that a threshold may have decided."""
 
     def learn(self, config: LearnConfig) -> None:
         """Learn the reference from the next rows, and forget what the one before led to."""
         self.learner, self.watch = learner_of(config), None
         for known in (self.problems, self.logged, self.predicted, self.labeled, self.unmatched):
             known.clear()
-        self.tentative = self.spelled = False
+        self.tentative = self.spelled = self.scored = False
 
     def report(self, kind: str, message: str, *arguments: object) -> None:
         """Log the first problem of a kind, and keep it in the model's state; counters show how many there were."""
@@ -213,11 +219,13 @@ class Model:
             self.contradicted(misfits.of_window(window, self.watch.reference), self.watch.telemetry)
         measured = self.watch.evaluate(window)
         self.left_out(self.watch, window, measured)
+        kept = measured
         if OF_PREDICTED in self.problems:
-            return [each for each in measured if not of_scores(each) and not is_expected(each)]
-        if "scored_class" in self.problems:
-            return [each for each in measured if not is_expected(each)]
-        return measured
+            kept = [each for each in measured if not of_scores(each) and not is_expected(each)]
+        elif "scored_class" in self.problems:
+            kept = [each for each in measured if not is_expected(each)]
+        self.watch.telemetry.dropped(WRONG_SCORES, len(measured) - len(kept))
+        return kept
 
     def left_out(self, watch: Watch, window: Window, measured: Sequence[Measurement]) -> None:
         """Count, log once and keep, until the next window, what monitors leave out of a window."""

@@ -23,17 +23,18 @@ from collector_processor.columns.classes import canonical_predictions
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitors.fold import restore_folds, saved_folds
 from collector_processor.own.telemetry import Telemetry
-from collector_processor.pipeline.classes import adopt, check_change, set_of_predicted
+from collector_processor.pipeline.classes import adopt, check_change, report_guess, set_of_predicted
 from collector_processor.pipeline.pipeline import Pipeline
+from collector_processor.pipeline.score_words import set_guessed_wrong
 from collector_processor.pipeline.settings import ModelConfig
-from collector_processor.pipeline.watched import OF_PREDICTED, Model, Watch, window_policy
+from collector_processor.pipeline.watched import GUESSED, GUESSED_WRONG, OF_PREDICTED, Model, Watch, window_policy
 from collector_processor.reference.file import parse_reference, reference_text
 from collector_processor.reference.fits.registry import fit_digests
 from collector_processor.reference.learning_rows import batches_from_state, batches_state
 from collector_processor.reference.profile import Reference
 from collector_processor.reference.respelled import respelled_pairs
 from collector_processor.service.state_0_1_0 import state_of_0_1_0
-from collector_processor.statistics.classes import DECISION_THRESHOLD
+from collector_processor.statistics.classes import decision_threshold
 from collector_processor.statistics.outcomes import SCORE_SUMS
 from collector_processor.statistics.schema import Categories, Schema
 from collector_processor.storage.instance_id import keep_instance_id
@@ -224,17 +225,17 @@ def _restore_classes(model: Model, schema: Schema, saved: Mapping[str, Any]) -> 
     if threshold is not None and schema.threshold is None:
         schema.set_threshold(float(threshold))
     if "decided_by" in saved:  # not before version 0.2
-        check_change(model, float(saved["decided_by"]), _threshold(schema))
+        check_change(model, float(saved["decided_by"]), decision_threshold(schema))
     model.predicted = dict.fromkeys(map(str, saved.get("predicted", schema.classes.names(0))))
     model.labeled = dict.fromkeys(map(str, saved.get("labeled", ())))
     model.tentative = bool(saved.get("tentative")) and not model.settings.positive_class
+    model.scored = True
     if saved.get("score_of_predicted"):
         set_of_predicted(model, True)  # until many rows show the opposite
+    if saved.get("guessed") and not model.settings.positive_class:
+        report_guess(model, schema.positive_class, dict.fromkeys((*model.predicted, *model.labeled)))
+        set_guessed_wrong(model, bool(saved.get("guessed_wrong")))  # until labels show the opposite
     return bool(schema.positive_class) and not counted
-
-
-def _threshold(schema: Schema) -> float:
-    return DECISION_THRESHOLD if schema.threshold is None else schema.threshold
 
 
 class _NoRoomError(ValueError):
@@ -265,12 +266,14 @@ def _saved(model: Model, learned: bool) -> dict[str, Any]:
         "classes": {
             "positive": "" if model.settings.positive_class else windows.schema.positive_class,
             "counted": windows.schema.positive_class,
-            "decided_by": _threshold(windows.schema),
+            "decided_by": decision_threshold(windows.schema),
             "threshold": None if model.threshold_given() else windows.schema.threshold,
             "predicted": [*model.predicted],
             "labeled": [*model.labeled],
             "tentative": model.tentative,
             "score_of_predicted": OF_PREDICTED in model.problems,
+            "guessed": GUESSED in model.problems,
+            "guessed_wrong": GUESSED_WRONG in model.problems,
         },
     }
     if model.watch.cohorts is not None:

@@ -54,13 +54,18 @@ def class_slots(codes: I32) -> I32:
     return np.where(codes < NO_CLASS, 0, codes).astype(np.int32)
 
 
+def decision_threshold(schema: Schema) -> float:
+    """Return the score from which on the positive class is predicted: that of the schema, or one half."""
+    return DECISION_THRESHOLD if schema.threshold is None else schema.threshold
+
+
 def decided_classes(schema: Schema, predicted: I32, scores: F64 | None) -> I32:
     """Return the codes of binary classes, decided by score and threshold where ``predicted`` has none."""
     # Slot 0 is what a score below the threshold means while the negative class has no name: now it may have one.
     undecided = ~known_classes(predicted) | (predicted == 0)
     if scores is None or not schema.positive_class or not undecided.any():
         return predicted
-    threshold = DECISION_THRESHOLD if schema.threshold is None else schema.threshold
+    threshold = decision_threshold(schema)
     undecided &= ~np.isnan(scores - threshold)  # a threshold of NaN decides nothing
     positive = schema.classes.slots(0, (schema.positive_class,))[0]
     # While the other class has no name, it is "other": all except the positive one count as negative.

@@ -196,3 +196,23 @@ def test_a_positive_class_that_only_labels_had_is_the_one_that_predictions_have_
     assert found["recall"] == pytest.approx(right / np.count_nonzero(truth_of))
     assert found["precision"] == pytest.approx(right / np.count_nonzero(said))
     assert found["accuracy"] == pytest.approx(1.0 - np.count_nonzero(rare) / ROWS)
+
+
+def test_only_batches_with_another_spelling_are_counted():
+    predicted, wrong = spelled((("no", "yes"), ("No", "Yes")))
+    right = Column(None, wrong.codes, ("no", "yes"))
+    _, model, telemetry = served(predictions(prediction=predicted), labels(wrong), *[labels(right)] * 10)
+    assert counted(telemetry, "label_spelling") == 1
+    assert "label_spelling" in model.problems
+
+
+def test_a_label_with_a_value_counts_whatever_its_class_is():
+    value = np.arange(ROWS, dtype=np.float64)
+    words = texts(*["high"] * ROWS)
+    found, model, telemetry = served(predictions(value=value), labels(words, value + 1.0))
+    assert found["mae"] == pytest.approx(1.0)
+    assert "label_values" not in model.problems
+    assert counted(telemetry, "label_values") == 0
+    some = np.where(np.arange(ROWS) < 10, np.nan, value)
+    _, model, _ = served(predictions(value=value), labels(words, some))
+    assert "'high' are not numbers" in model.problems["label_values"]

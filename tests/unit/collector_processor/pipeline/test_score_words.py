@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline.pipeline import Pipeline
 from collector_processor.pipeline.settings import MlMonitor
 from collector_processor.reference.build import build_reference
+from collector_processor.service.state import StateStore
 
 NOW_NS = 1_750_000_000 * 10**9
 KEY = ModelKey("m", "1")
@@ -137,3 +139,68 @@ def test_a_guess_of_the_positive_class_that_the_scores_contradict_publishes_noth
     assert ("positive_guessed_wrong" in problems) == wrong
     assert "positive_guessed" in problems
     assert (found == {}) == wrong
+
+
+def test_a_wrong_guess_stays_known_in_windows_with_too_few_labels():
+    """What was left out of one window does not come back in the next because that has no ROC AUC of its own."""
+    names = ("b", "a")
+    sent = predictions(score=SCORES), labels(names=names), labels(~TRUTH, names=names), labels(names=names)
+    found, problems = served(*sent, predictions(ROWS, score=SCORES), labels(TRUTH[:2], ROWS, names), learn=100)
+    assert found == {}
+    assert "positive_guessed_wrong" in problems
+    assert "no_performance" not in problems
+
+
+def test_a_wrong_guess_stays_known_after_a_restart(tmp_path):
+    names, settings = ("b", "a"), {"window": {"size": "1h", "min_rows": 50, "min_labels": 5}}
+    config = MlMonitor.model_validate({**settings, "reference": {"learn": 100}})
+    pipeline, telemetry = Pipeline(config, {}, Telemetry(), NOW_NS), Telemetry()
+    pipeline.process([Decoded(predictions=(predictions(score=SCORES),))], NOW_NS)
+    for truth in (TRUTH, ~TRUTH, TRUTH):
+        pipeline.process([Decoded(labels=(labels(truth, names=names),))], NOW_NS)
+    assert [*pipeline.tick(NOW_NS + 3600 * 10**9)]
+    problems = pipeline.models[KEY].problems
+    assert {"positive_guessed", "positive_guessed_wrong"} <= problems.keys()
+    with closing(StateStore(tmp_path, telemetry)) as store:
+        store.open()
+        store.save(pipeline)
+        after = Pipeline(config, {}, telemetry, NOW_NS)
+        store.restore(after, NOW_NS)
+    restored = after.models[KEY].problems
+    assert restored["positive_guessed"] == problems["positive_guessed"]
+    assert restored["positive_guessed_wrong"] == problems["positive_guessed_wrong"]
+
+
+def test_what_a_wrong_guess_leaves_out_is_counted():
+    telemetry, names = Telemetry(), ("b", "a")
+    settings = {"window": {"size": f"{ROWS} rows", "min_rows": 50, "min_labels": 5}, "reference": {"learn": 100}}
+    pipeline = Pipeline(MlMonitor.model_validate(settings), {}, telemetry, NOW_NS)
+    pipeline.process([Decoded(predictions=(predictions(score=SCORES),))], NOW_NS)
+    for truth in (TRUTH, ~TRUTH, TRUTH):
+        pipeline.process([Decoded(labels=(labels(truth, names=names),))], NOW_NS)
+    pipeline.process([Decoded(predictions=(predictions(ROWS, score=SCORES),))], NOW_NS)
+    assert [*pipeline.tick(NOW_NS)]
+    drop = {"stage": "figures", "reason": "wrong_scores", "intentional": "true"}
+    assert (telemetry.registry.get_sample_value("otel_ml_dropped_total", drop) or 0.0) > 0.0
+
+
+def test_the_first_threshold_after_rows_that_one_half_decided_is_a_change():
+    reference = build_reference("m", predictions(score=SCORES), positive_class="yes", label_classes=classes(TRUTH))
+    half = ROWS // 2
+    first, then = predictions(0, half, score=SCORES[:half]), SCORES[half:]
+    _, problems = served(first, predictions(half, half, score=then, threshold=0.7), labels(), reference=reference)
+    assert "changed from 0.5 to 0.7" in problems["threshold_changed"]
+    _, problems = served(first, predictions(half, half, score=then, threshold=0.5), labels(), reference=reference)
+    assert "threshold_changed" not in problems
+    _, problems = served(predictions(score=SCORES, threshold=0.7), labels(), reference=reference)
+    assert "threshold_changed" not in problems
+
+
+def test_scores_of_the_predicted_class_are_no_fault_of_the_threshold():
+    positive = SCORES >= 0.5
+    sent = predictions(score=SCORES, prediction=classes(positive))
+    reference = build_reference("m", sent, positive_class="yes", label_classes=classes(TRUTH), threshold=0.5)
+    predicted = predictions(score=np.maximum(SCORES, 1.0 - SCORES), prediction=classes(positive))
+    _, problems = served(predicted, labels(), predicted, reference=reference)
+    assert "score_of_predicted" in problems
+    assert "threshold_classes" not in problems
