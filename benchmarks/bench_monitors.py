@@ -43,16 +43,16 @@ def rows(progress: Callable[[str], None]) -> Iterator[Row]:
                 [server.load(template, ROUND_S).per_core for server in (all_of_them, before)] for _ in range(ROUNDS)
             ]
             with_all, without = zip(*found, strict=True)
-            in_turns, rates = ratio(with_all, without), (float(np.median(with_all)), float(np.median(without)))
+            by_rounds, rates = ratio(with_all, without), (float(np.median(with_all)), float(np.median(without)))
             medians = rates[0] / rates[1]
             spread = sorted(one / other for one, other in zip(with_all, without, strict=True))
             yield Row(
                 f"rows a second of one core that are left with every monitor on (HTTP, {what}, 25 columns, labeled "
                 "reference)",
-                f"{in_turns:.0%} by rounds ({spread[0]:.0%} to {spread[-1]:.0%} in {ROUNDS}), "
-                f"{medians:.0%} by medians: {rate(rates[0])}",
+                f"{by_rounds:.1%} by rounds ({spread[0]:.0%} to {spread[-1]:.0%} in {ROUNDS}), "
+                f"{medians:.1%} by medians: {rate(rates[0])}",
                 "≥ 85 %",
-                min(in_turns, medians) / _REACH,
+                min(by_rounds, medians) / _REACH,
                 f"{rate(rates[1])} with those of version 0.2",
                 why="a request of batch rows costs so little that each further pass over its rows shows",
             )

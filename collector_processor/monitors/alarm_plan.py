@@ -38,8 +38,8 @@ class Plan:
     """What a reference leads to: the columns by kind, figures behind them, and what chance alone makes alike.
 
     ``figures`` are the roles of what is watched beside the columns, ``features`` the feature that each is about or an
-    empty text. ``shares`` ``[C]`` is how far the rows of a call
-    depend on each other where it is known, else NaN: it is measured.
+    empty text. ``shares`` ``[C]`` is how far the rows of a call depend on each other where it is known, else NaN: it is
+    measured.
     """
 
     blocks: tuple[Block, ...]

@@ -77,7 +77,7 @@ class ClassRankingMonitor:
         found: list[Measurement] = []
         each: dict[str, F64] = {}
         if enough[0]:
-            each = ranked_classes(window, reference)
+            each = realized_ranking(window, reference)
             macro |= {
                 (name, 0): value for name, values in each.items() if np.isfinite(value := mean_of_labeled(values))
             }
@@ -119,7 +119,7 @@ class ClassRankingMonitor:
             text += f": {share:.0%} of the labels are of classes without scores"
             yield LeftOut("without_scores", len(absent), text)
             return
-        found = ranked_classes(window, reference)
+        found = realized_ranking(window, reference)
         if not found or np.count_nonzero(~np.isneginf(found["roc_auc"])) < 2:
             return  # without rows of both sides
         undecided = np.flatnonzero(np.any([np.isnan(found[name]) for name in absent], axis=0)).tolist()
@@ -153,7 +153,7 @@ def macro_specificity(by_class: F64) -> F64:
     return np.where((count > 0) & ~there[:, 0], mean, np.nan)
 
 
-def ranked_classes(window: Window, reference: Reference) -> dict[str, F64]:
+def realized_ranking(window: Window, reference: Reference) -> dict[str, F64]:
     """Return ROC AUC and average precision by class slot; nothing without scores of all classes.
 
     NaN where the bins do not decide it, and −∞ for a class that was not labeled, which has none. The first slot is NaN
@@ -205,7 +205,11 @@ def _ties(reference: Reference) -> tuple[Mask, Mask]:
 
 
 def mean_of_labeled(values: F64) -> float:
-    """Return the mean over the classes that came; NaN if one of them is unknown."""
+    """Return the mean over the classes that came; NaN if one of them is unknown.
+
+    >>> mean_of_labeled(np.array([0.9, 0.7, -np.inf])), mean_of_labeled(np.array([0.9, np.nan]))
+    (0.8, nan)
+    """
     came = values[~np.isneginf(values)]
     return float(came.mean()) if len(came) else float("nan")
 

@@ -10,7 +10,7 @@ import numpy as np
 from collector_processor.columns.batch import F64
 from collector_processor.monitors import class_intervals, ranking_intervals
 from collector_processor.monitors.attributes import Attributes
-from collector_processor.monitors.class_ranking import MACRO, macro_specificity, mean_of_labeled, ranked_classes
+from collector_processor.monitors.class_ranking import MACRO, macro_specificity, mean_of_labeled, realized_ranking
 from collector_processor.monitors.further_performance import listed_classes
 from collector_processor.monitors.intervals import BAND, FEW, Interval, class_squares
 from collector_processor.monitors.performance import class_sums, without_rounding
@@ -39,7 +39,7 @@ def class_ranking_intervals(
     for slot in slots:
         of_class = class_intervals.specificity(by_class[:1], squares[:1], slot, BAND)
         yield "specificity", ((semconv.PERFORMANCE_CLASS, schema.classes.name(slot)),), of_class
-    fit, ranked = class_curves(schema), ranked_classes(window, reference)
+    fit, ranked = class_curves(schema), realized_ranking(window, reference)
     if fit is None or not ranked:
         return
     hits = without_rounding(pane.further[ClassRanks].by_score)

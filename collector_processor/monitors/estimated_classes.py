@@ -84,7 +84,7 @@ class EstimatedClassesMonitor:
             return []
         number, weight = sums.calibrated.tolist()
         each = class_figures(sums.by_class)
-        ranked = ranked_classes(sums.by_score, number / weight) if groups[0] == 0 else {}
+        ranked = estimated_ranking(sums.by_score, number / weight) if groups[0] == 0 else {}
         figures = {"accuracy": each.pop("accuracy")[:, 0]}
         figures |= {name: values.mean(axis=1) for name, values in each.items()}
         figures |= {name: values.mean(keepdims=True) for name, values in ranked.items()}
@@ -154,7 +154,7 @@ def class_figures(by_class: F64) -> dict[str, F64]:
     }
 
 
-def ranked_classes(by_score: F64, rows_per_weight: float = 1.0) -> dict[str, F64]:
+def estimated_ranking(by_score: F64, rows_per_weight: float = 1.0) -> dict[str, F64]:
     """Return the expected ROC AUC and average precision of each class beside all others ``[K]``.
 
     From the bins ``[K, 5, B]`` of the class's score. Rows of a bin whose places u in it differ are ordered by u: how

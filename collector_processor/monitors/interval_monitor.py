@@ -50,13 +50,14 @@ class IntervalMonitor:
     over classes, Matthews' correlation, ROC AUC (DeLong's variance), average precision and lift that of a share with
     their variance. Means of errors and losses have Hall's, which takes their skewness into account, R² that of a ratio
     of sums. The interval of the calibration error is wider than 95 %. Rows with weights count as the rows that they
-    are worth.
+    are worth. With ``intervals: anytime``, both sides are :func:`widened` so that they hold at all looks together.
 
     Left out: segments with fewer than four times ``min_labels`` labels; figures of the score with fewer than ten rows
     of either class; means and ratios of sums of which a few rows are the greater part; a mean of equal values.
 
     Sources: E. B. Wilson, JASA 22, 1927; C. J. Clopper and E. S. Pearson, Biometrika 26, 1934; E. R. DeLong et al.,
-    Biometrics 44, 1988; P. Hall, JRSS B 54, 1992; R. G. Newcombe, Statistics in Medicine 17, 1998.
+    Biometrics 44, 1988; P. Hall, JRSS B 54, 1992; R. G. Newcombe, Statistics in Medicine 17, 1998;
+    I. Waudby-Smith et al., Annals of Statistics 52, 2024.
     """
 
     name: ClassVar[str] = "intervals"

@@ -278,8 +278,8 @@ def roc_auc(hits: F64, edges: F64, single: Mask | None = None) -> F64:
     """Return the area under the ROC curve ``[G]`` from fine bins ``[G, 2, B]`` of negative and positive rows.
 
     Rows in one bin count as ties, which is exact for bins of a single value: ``single`` ``[B]``, or else those that are
-    as narrow. NaN if other bins hold enough pairs for
-    the area to be wrong by more than :data:`AUC_TOLERANCE`, or if a class has no rows.
+    as narrow. NaN if other bins hold enough pairs for the area to be wrong by more than :data:`AUC_TOLERANCE`, or if a
+    class has no rows.
 
     >>> hits = np.array([[[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]]])  # below one half, one half, above
     >>> roc_auc(hits, np.array([0.5, np.nextafter(0.5, 1.0)])).round(3).tolist()

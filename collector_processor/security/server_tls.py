@@ -123,7 +123,7 @@ def _certificates(contents: _Contents) -> grpc.ServerCertificateConfiguration:
 
 
 def _load(tls: ServerTls, key: str) -> ssl.SSLContext:
-    """Return a context with the current files, each read for it once: they may be replaced at any time."""
+    """Return a context with the current files, each loaded once: no file is used that was not checked."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
     # Without this, OpenSSL would prompt for the password of an encrypted key, and block the start.

@@ -56,8 +56,8 @@ def alarm_panels(catalog: Catalog, links: Sequence[Link]) -> tuple[Panel, ...]:
         ),
         Panel(
             "Evidence for a change",
-            f"The {_STRONGEST} columns with most evidence, as a power of ten. An alarm is raised at the threshold, and "
-            "begins the evidence again.",
+            f"The {_STRONGEST} columns with most evidence, as a power of ten. An alarm is raised at the threshold; "
+            "then the evidence restarts at 0.",
             (
                 Query(f"topk({_STRONGEST}, {strongest})", _COLUMN),
                 Query(aggregated("max", needed, (VERSION,)), f"threshold {{{{{VERSION}}}}}"),

@@ -112,13 +112,13 @@ class _Fleet:
             stat("Rows per second", "Predictions received per second, all models together.", f"sum({self._rate()})"),
             stat(
                 "Models in alarm",
-                "Model versions with a feature, prediction, score or label that has changed.",
+                "Model versions with a column that has changed, or a figure such as the share of failed predictions.",
                 f"count({aggregated('max', self._alarmed, _KEYS)} > 0) or vector(0)",
                 bounds=NONE_IS_BEST,
             ),
             stat(
                 "Columns in alarm",
-                "Features, predictions, scores and labels that have changed.",
+                "Columns and figures that have changed; a feature and its attributions count separately.",
                 f"sum({self._alarmed}) or vector(0)",
                 bounds=NONE_IS_BEST,
             ),
@@ -220,7 +220,7 @@ class _Fleet:
             self._series(semconv.DRIFT_SHARE),
             Panel(
                 "Columns in alarm",
-                "Number of columns that have changed, by model version.",
+                "Number of columns and figures that have changed, by model version.",
                 (Query(aggregated("sum", self._alarmed, _KEYS), _NAME),),
                 "short",
                 width=8,
