@@ -113,8 +113,9 @@ def _is_worth_it(walked: WalkedRequest, limits: DecodeLimits) -> bool:
     cells = labels + sum(model.cells for model in walked.models)
     if (others + len(walked.streams)) * sum(sizes) > _CATEGORIES_PER_CELL * cells + _FREE_CATEGORIES:
         return False
-    # In the fallback, the texts of other spans, one from each, might be in one column with the rest.
-    return max(sizes, default=0) + others <= limits.categories
+    # In the fallback, the texts of other spans, one from each, might be in one column with the rest, and so are the
+    # classes of labels that have no id.
+    return max(sizes, default=0) + others + walked.labels_without_id <= limits.categories
 
 
 class _Decoding:

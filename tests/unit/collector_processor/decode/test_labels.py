@@ -156,6 +156,15 @@ def test_labels_without_any_id_are_all_dropped(otlp: Any) -> None:
     assert (decoded.labels, decoded.dropped) == ((), {"label_without_id": 2})
 
 
+@pytest.mark.parametrize("labeled", [[], ["a", "b"]])
+def test_classes_of_labels_without_id_count_toward_the_categories(otlp: Any, labeled: list[str]) -> None:
+    columns = {"ml.prediction.id": [*labeled, "", "", ""], "ml.label.class": [*labeled, "x", "y", "z"]}
+    decoded = otlp.decoded(
+        otlp.span({"ml.model.name": "m", **columns}, name="label m"), limits=DecodeLimits(categories=2)
+    )
+    assert decoded.dropped == {"label_without_id": 3, "categories_over_limit": len(labeled) + 1}
+
+
 def test_a_batch_without_label_columns_in_a_span_named_label_holds_predictions(otlp: Any) -> None:
     stream = otlp.arrow({"ml.feature.a": [1.0]})
     decoded = otlp.decoded(otlp.span({"ml.model.name": "m", "ml.batch": stream}, name="labelled run"))
