@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
+
+from otel_ml.semconv import BATCH
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 _hooked: list[bool] = []
+_HINTS: Final = {BATCH: " (OTEL_TRACES_EXPORTER=otel_ml_console shows the rows)"}
 
 
 def print_batches() -> None:
@@ -40,6 +43,7 @@ def printable(span: ReadableSpan) -> ReadableSpan:
     return copy_of(
         span,
         attributes={
-            key: f"{len(value)} bytes" if isinstance(value, bytes) else value for key, value in attributes.items()
+            key: f"{len(value)} bytes{_HINTS.get(key, '')}" if isinstance(value, bytes) else value
+            for key, value in attributes.items()
         },
     )

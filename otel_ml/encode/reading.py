@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -63,13 +64,13 @@ class CapturedLabel:
     time_ns: int = 0
 
 
-def read_predictions(span: ReadableSpan) -> Iterator[CapturedPrediction]:
-    """Yield the rows of one prediction span, whatever its form."""
+def read_predictions(span: ReadableSpan, most: int = sys.maxsize) -> Iterator[CapturedPrediction]:
+    """Yield the first ``most`` rows of one prediction span, whatever its form."""
     attributes = dict(span.attributes or {})
     context = span.get_span_context()
     default = "" if context is None else f"{context.trace_id:032x}:{context.span_id:016x}"
     single = PREDICTION_ROWS not in attributes
-    for position, row in enumerate(_rows(attributes)):
+    for position, row in enumerate(_rows(attributes, most)):
         own = default if single else f"{default}:{position}"
         yield CapturedPrediction(
             model=str(attributes[MODEL_NAME]),
@@ -90,7 +91,7 @@ def read_predictions(span: ReadableSpan) -> Iterator[CapturedPrediction]:
 def read_labels(span: ReadableSpan) -> Iterator[CapturedLabel]:
     """Yield the labels of one label span."""
     attributes = dict(span.attributes or {})
-    for row in _rows(attributes):
+    for row in _rows(attributes, sys.maxsize):
         yield CapturedLabel(
             model=str(attributes[MODEL_NAME]),
             id=str(row.get(PREDICTION_ID, "")),
@@ -100,10 +101,10 @@ def read_labels(span: ReadableSpan) -> Iterator[CapturedLabel]:
         )
 
 
-def _rows(attributes: Mapping[str, Any]) -> list[Row]:
+def _rows(attributes: Mapping[str, Any], most: int) -> list[Row]:
     """Return attributes row by row, without missing cells, and with the ``ml.features`` map flattened."""
     if BATCH in attributes:
-        return _table_rows(columns(attributes[BATCH]), attributes[PREDICTION_ROWS])
+        return _table_rows(columns(attributes[BATCH]), min(attributes[PREDICTION_ROWS], most))
     flat = {name: value for name, value in attributes.items() if name not in (FEATURES, PREDICTION_SCORES)}
     flat.update({FEATURE + key: value for key, value in (attributes.get(FEATURES) or {}).items()})
     scores: Mapping[str, Any] = attributes.get(PREDICTION_SCORES) or {}
@@ -117,7 +118,7 @@ def _rows(attributes: Mapping[str, Any]) -> list[Row]:
                 PREDICTION_SCORES: {name: cells[row] for name, cells in scores.items()},
             }
         )
-        for row in range(rows)
+        for row in range(min(rows, most))
     ]
 
 
@@ -125,7 +126,7 @@ def _table_rows(table: list[tuple[str, list[Any]]], count: int) -> list[Row]:
     rows: list[Row] = [{} for _ in range(count)]
     prefix = f"{PREDICTION_SCORES}."
     for name, cells in table:
-        for row, cell in zip(rows, cells, strict=True):
+        for row, cell in zip(rows, cells, strict=False):
             if cell is None or _is_nan(cell):  # a name may come twice: its numbers and its texts
                 continue
             if name.startswith(prefix):
