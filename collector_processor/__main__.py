@@ -24,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The system keeps from process 1, a container's, what it does not handle; imports alone take seconds.
         for number in (signal.SIGTERM, signal.SIGQUIT):
             signal.signal(number, lambda received, _: os._exit(128 + received))
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["doctor"]:  # for an app, which has no more than the instrumentation
+        from otel_ml.__main__ import main as doctor
+
+        return doctor(words)
     missing = [name for name in _NEEDED if not _present(name)]
     if missing:
         message = f"only the instrumentation is installed (no {', '.join(missing)})"
