@@ -21,7 +21,7 @@ COMMANDS: Final = {
     "dashboards": "write Grafana dashboards",
     "rules": "write alert rules for Prometheus, Grafana or Datadog",
     "alerts": "send a test alert",
-    "doctor": "check the instrumentation of an application, in its environment",
+    "doctor": "check the instrumentation of an application",
     "demo": "train, serve and monitor a model on real data, on this machine",
     "completion": "print the completion of this command for a shell",
 }

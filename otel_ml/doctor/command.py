@@ -14,7 +14,7 @@ from otel_ml.doctor.reach import check_answer
 from otel_ml.doctor.route import check_routes, check_variables
 from otel_ml.doctor.trial import FEATURES, try_prediction
 
-HELP: Final = "check the instrumentation of an application, in its environment"
+HELP: Final = "check the instrumentation of an application"
 _RED, _YELLOW, _GREEN, _BOLD = "31", "33", "32", "1"
 
 

@@ -122,7 +122,7 @@ def test_help_tells_each_command_on_a_line_of_its_own(
     told = capsys.readouterr().out
     listed = [line.split(maxsplit=1) for line in told.partition("COMMAND\n")[2].partition("\n\n")[0].splitlines()]
     commands = ["serve", "validate", "components", "reference", "verify", "relearn", "dashboards", "rules", "alerts"]
-    commands.extend(("demo", "completion"))
+    commands.extend(("doctor", "demo", "completion"))
     assert [line[0] for line in listed] == commands
     assert all(len(line) == 2 for line in listed)
     assert "Exit codes: 0 success, 1 failure, 2 invalid usage" in " ".join(told.split())
