@@ -146,6 +146,7 @@ class _Observer:
     def plan(self, estimator: Any) -> Plan:
         """Decide how an estimator is observed, and make the handle that emits its predictions."""
         # imported here: it needs numpy, which an application with an estimator has already loaded
+        from otel_ml.frameworks.calls import position_of
         from otel_ml.frameworks.sklearn import estimators
 
         description = estimators.describe(estimator)
@@ -155,7 +156,7 @@ class _Observer:
         classes, threshold = description.classes, description.threshold
         positive = None
         if classes is not None and len(classes) == 2:
-            positive = classes.tolist()[estimators.position_of(threshold and threshold.positive, classes)]
+            positive = classes.tolist()[position_of(threshold and threshold.positive, classes)]
         names = None if classes is None else tuple(map(str, classes.tolist()))
         traits = (description.task, description.features, names)
         model = self.make_model(

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
+
+from otel_ml.frameworks.calls import Threshold
 
 _BASE: Final = "BaseThresholdClassifier"
 _DEFAULT: Final = 0.5
 """What ``threshold="auto"`` means for a probability."""
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """The class ``positive`` (None: the second one) is predicted if its probability is at least ``value``.
-
-    ``value`` is NaN if something other than the probability decides, such as a decision function.
-    """
-
-    value: float
-    positive: Any = None
 
 
 def threshold_of(layers: Iterable[Any]) -> Threshold | None:

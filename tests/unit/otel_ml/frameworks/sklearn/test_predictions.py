@@ -52,7 +52,7 @@ from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeClassifier
 
 from otel_ml.frameworks.base import quiet
-from otel_ml.frameworks.sklearn import estimators
+from otel_ml.frameworks.calls import MAX_SCORES
 
 RNG = np.random.default_rng(7)
 X = pd.DataFrame(RNG.random((48, 3)), columns=["age", "amount", "hour"])
@@ -194,7 +194,7 @@ def test_three_classes_have_the_score_of_the_predicted_one_and_all_of_them(instr
 
 
 def test_many_classes_have_no_map_of_scores(instrumented):
-    labels = np.arange(48) % (estimators.MAX_SCORES + 1)
+    labels = np.arange(48) % (MAX_SCORES + 1)
     model = GaussianNB().fit(X, labels)
     model.predict_proba(X[:2])
     assert [dict(prediction.scores) for prediction in instrumented.predictions] == [{}, {}]
