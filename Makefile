@@ -6,11 +6,12 @@ DEMO_ARGS ?=
 
 WIRE := setup.py collector_processor/detectors/rows.py $(wildcard collector_processor/*/*.pxd) $(wildcard collector_processor/*/*.pyx collector_processor/*/*/*.pyx collector_processor/*/*.pxi collector_processor/*/*/*.pxi)
 
-.PHONY: help check test coverage verify wheel tools e2e demo bench bench-peers fuzz clean
+.PHONY: help check test coverage verify wheel tools e2e frameworks demo bench bench-peers fuzz clean
 help:
 	@echo "make demo         the whole path on real data, live in the terminal"
 	@echo "make test         every test, with the Debian packages they need"
 	@echo "make e2e          the real Collector, Prometheus 3, Jaeger, Rotel; 'make tools' builds them, once"
+	@echo "make frameworks   the tests of every instrumented library and server, in environments that have them"
 	@echo "make check        lint, types, imports, dead code, dependencies, spelling, wording, workflows"
 	@echo "make wheel        the source distribution, and the wheel built from it, in dist/"
 	@echo "make coverage     the tests again, with the share of lines that they run, and its floor"
@@ -68,6 +69,11 @@ tools:
 e2e: $(VENV)/.dev tools
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m e2e tests/e2e
 
+# FRAMEWORKS: names of environments in tests/frameworks; all by default.
+FRAMEWORKS ?=
+frameworks: $(VENV)/.dev
+	$(BIN)/python tests/frameworks/run.py $(FRAMEWORKS)
+
 demo: $(VENV)/.demo
 	$(BIN)/otel-ml demo $(DEMO_ARGS)
 
@@ -94,5 +100,5 @@ fuzz: $(VENV)/.dev
 	rm -rf build
 
 clean:
-	rm -rf $(VENV) .peers .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* build dist *.egg-info
+	rm -rf $(VENV) .peers .frameworks .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* build dist *.egg-info
 	rm -f collector_processor/*/*.so collector_processor/*/*/*.so $(patsubst %.pyx,%.c,$(filter %.pyx,$(WIRE))) collector_processor/detectors/rows.c fuzz-difference.bin

@@ -31,6 +31,7 @@ from otel_ml.explain.queue import queue as explanations
 from otel_ml.explain.tables import kept
 from otel_ml.problems import report
 from otel_ml.semconv import BATCH_ID, ERROR_TYPE, FEATURES_WITHHELD, MODEL_NAME, PREDICTION_ID
+from otel_ml.served import Request, ServedCall, current_request
 
 
 class Prediction(RecordedCall):
@@ -47,6 +48,7 @@ class Prediction(RecordedCall):
         "_job",
         "_recorded",
         "_rows",
+        "_served",
         "_span",
         "_start_ns",
         "_started_s",
@@ -76,6 +78,7 @@ class Prediction(RecordedCall):
         self._rows: int | None = None
         self._explained: Explained | None = None
         self._job: Job | None = None
+        self._served: Request | None = None
         self._attached: Token[Context] | None = None
         self._start_ns = time_ns if time_ns is None else event_time(time_ns)
         self._started_s: float | None = None
@@ -166,7 +169,10 @@ class Prediction(RecordedCall):
         if not emitter.enabled or not is_instrumentation_enabled() or is_rehearsal():
             return self
         activity.observed = True
+        served = current_request()
         try:
+            if served is not None:
+                self._take_from(served)
             if self._start_ns is None:
                 self._start_ns = time_ns()
             # Name and version go in at the start, where samplers see them.
@@ -204,6 +210,8 @@ class Prediction(RecordedCall):
             except Exception as failure:  # noqa: BLE001 - nor may our failure here
                 report("emit", "a prediction of model %r is not fully recorded", self._emitter.name, error=failure)
                 _fill(span, self._emitter, {}, failed)
+            if self._served is not None and self._recorded:
+                self._served.add(ServedCall(self._emitter.name, self.id, self._rows or 0))
         if self._attached is not None:
             detach(self._attached)
         try:
@@ -214,9 +222,22 @@ class Prediction(RecordedCall):
         except Exception as failure:  # noqa: BLE001 - the application's span processor may raise
             report("end", "a span of model %r is not ended", self._emitter.name, error=failure)
 
+    def withdraw(self) -> None:
+        """Say that the call is not a prediction after all; it must not be ended then."""
+        if self._served is not None:
+            self._served.give_back(self._emitter.name)
+
     def explain_by(self, explains: Explains, model: object, table: object) -> None:
         """Send attributions of the call if it is one of the sample: those of this fitted model for this table."""
         self._explained = Explained(explains, model, table)
+
+    def _take_from(self, served: Request) -> None:
+        """Take what the server knows of the request: its id, unless the call has one, and segments."""
+        self._served = served
+        if served.segments:
+            self.segments = {**served.segments, **(self.segments or {})}
+        if self.id_given is None:
+            self.id_given = served.id_for(self._emitter.name)
 
     def _finish(self, span: Span, duration_s: float, end_ns: int, measuring: bool, failed: str | None) -> None:
         emitter, recorded = self._emitter, self._recorded

@@ -133,6 +133,7 @@ def observing(begin: Begin, hooks: Hooks) -> Around:
             _inside.reset(token)
         if prediction.recording and shielded(started.record, result) is False:
             attach(outside)  # a span that never ends is never exported
+            prediction.withdraw()
             return result
         if hooks.response is not None:
             shielded(hooks.response, prediction, instance, result)

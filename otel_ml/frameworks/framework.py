@@ -22,6 +22,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from otel_ml import activity
 from otel_ml.delivery.start import start
 from otel_ml.frameworks.base import Hooks, shielded
+from otel_ml.frameworks.described import Models
 from otel_ml.frameworks.patches import Patches
 from otel_ml.model import Model
 
@@ -43,6 +44,10 @@ class Options:
         common = {name: arguments.get(name) for name in ("config", "tracer_provider", "meter_provider")}
         hooks = Hooks(arguments.get("request_hook"), arguments.get("response_hook"))
         return cls(lru_cache(maxsize=_MODELS)(partial(Model, **common)), hooks, arguments)
+
+    def models(self) -> Models:
+        """Return what makes and names the handles of this instrumentation's models."""
+        return Models(self.make_model)
 
 
 class FrameworkObserver(Protocol):

@@ -1,69 +1,177 @@
-"""The name in ``OTEL_ML_MODEL_NAME`` belongs to one model: a second one in the same process gets another name."""
+"""Names the models of a process: by code, else by the server, a registry, the environment, or their class."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from weakref import ref
 
 from otel_ml.config import ENV_MODEL_NAME
-from otel_ml.frameworks.base import ByInstance
+from otel_ml.frameworks.base import ByInstance, shielded
 from otel_ml.problems import report
+from otel_ml.served import ServedName, served_name
 
-MODELS: Final = 100
+MODELS: Final = 1_000
 """Models with separate names; those beyond share the name of their class."""
+_PLANS: Final = 64
+"""Served names with which the plan of one model is kept."""
+
+PlanT = TypeVar("PlanT")
+
+
+class Name(NamedTuple):
+    """The name and version of a model; either may be empty."""
+
+    name: str
+    version: str = ""
+
+
+_by_code: ByInstance[Name] = ByInstance()
+_by_registry: ByInstance[Name] = ByInstance()
+_revision = 0
+"""How often a model was named; a plan made before may have another name."""
+
+
+def name_model(model: object, *, name: str, version: str = "") -> None:
+    """Name one model in its spans and metrics; it may be a pipeline's last step or a search's best estimator.
+
+    The name is kept outside the object: parameters, pickles, clones and copies do not carry it, so name a model where
+    it is loaded.
+
+    >>> class Estimator: ...
+    >>> name_model(Estimator(), name="churn", version="2026-11")
+    >>> name_model(Estimator(), name="")
+    Traceback (most recent call last):
+    ...
+    ValueError: name_model: the name is empty; give the model's name, such as 'churn'
+    """
+    if not name:
+        raise ValueError("name_model: the name is empty; give the model's name, such as 'churn'")
+    _put(_by_code, model, Name(str(name), str(version)))
+
+
+def register_model(model: object, name: Name) -> None:
+    """Keep what a registry calls a model that was loaded from it: the code and the server come before it."""
+    if name.name:
+        _put(_by_registry, model, name)
+
+
+def _put(names: ByInstance[Name], model: object, name: Name) -> None:
+    global _revision
+    names.put(model, name)
+    _revision += 1
+
+
+@dataclass(slots=True)
+class _Kept(Generic[PlanT]):
+    revision: int
+    by_served: dict[ServedName | None, PlanT] = field(default_factory=dict["ServedName | None", "PlanT"])
+
+
+class Plans(Generic[PlanT]):
+    """How the calls of each model are observed: decided once for each name that a server gives it.
+
+    ``make(model)`` decides; if it raises, that is logged once, and the plan is ``nothing``.
+    """
+
+    def __init__(self, make: Callable[[Any], PlanT], nothing: PlanT) -> None:
+        self._make = make
+        self._nothing = nothing
+        self._kept: ByInstance[_Kept[PlanT]] = ByInstance()
+
+    def of(self, model: Any) -> PlanT:
+        """Return the plan of this model."""
+        served = served_name()
+        kept = self._kept.get(model)
+        if kept is None or kept.revision != _revision or len(kept.by_served) > _PLANS:
+            kept = _Kept[PlanT](_revision)
+            self._kept.put(model, kept)
+        plan = kept.by_served.get(served)
+        if plan is None:
+            made = shielded(self._make, model)
+            plan = kept.by_served[served] = self._nothing if made is None else made
+        return plan
+
+    def drop(self, model: Any) -> None:
+        """Forget the plan of a model that is not what it was, such as one that is fitted again."""
+        self._kept.drop(model)
 
 
 class ModelNames:
-    """Names the models of one process: by the environment, else by their class.
+    """Names the models of one process.
 
-    The first model gets the name of the environment. A model of another class, or with other features, classes or
-    another task, gets ``NAME/CLASS``, then ``NAME/CLASS-2``, and a warning. The same object keeps its name when it is
-    fitted again; another object with the same traits is the same model, loaded again, with a warning if both exist.
+    A name in the code (:func:`name_model`) comes first, then that of the server, of a registry, of the environment, and
+    last the model's class. The version is the first that one of them gives.
+
+    A name of the server or the environment belongs to one model: the first gets it. A model of another class, or with
+    other features, classes or another task, gets ``NAME/CLASS``, then ``NAME/CLASS-2``, and a warning. The same object
+    keeps its name when it is fitted again; another object with the same traits is the same model, loaded again, with a
+    warning if both exist.
     """
 
     def __init__(self) -> None:
         self._owners: dict[str, Hashable] = {}
         self._by_traits: dict[Hashable, str] = {}
         self._by_instance: ByInstance[str] = ByInstance()
-        self._holders: dict[str, ref[Any]] = {}
+        self._holders: dict[tuple[str, str], ref[Any]] = {}
 
-    def of(self, model: Any, class_name: str, traits: Hashable) -> str:
-        """Return the name of a model of this class; ``traits`` are what makes it another model."""
+    def of(self, model: Any, class_name: str, traits: Hashable, layers: Iterable[Any] = ()) -> Name:
+        """Return the name of a model of this class; ``traits`` are what makes it another model.
+
+        ``layers`` are the objects inside it that may have its name instead, such as the last step of a pipeline.
+        """
+        chain = (model, *layers)
+        coded = next(filter(None, map(_by_code.get, chain)), Name(""))
+        registered = next(filter(None, map(_by_registry.get, chain)), Name(""))
+        served = served_name() or ServedName("", "")
+        version = coded.version or served.version or registered.version
+        if coded.name:
+            return Name(coded.name, version)
+        if served.name:
+            return Name(self._one(model, class_name, traits, served.name, version, "its server"), version)
+        if registered.name:
+            return Name(registered.name, version)
         given = os.environ.get(ENV_MODEL_NAME, "").strip()
-        if not given:
-            return class_name
+        name = self._one(model, class_name, traits, given, version, ENV_MODEL_NAME) if given else class_name
+        return Name(name, version)
+
+    def _one(self, model: Any, class_name: str, traits: Hashable, given: str, version: str, giver: str) -> str:
+        """Return the given name if it is this model's, else one with its class."""
         name = self._by_instance.get(model)
         if name is not None and (name == given or name.startswith(f"{given}/")):
             return name
         name = self._by_traits.get((given, class_name, traits))
         if name is None:
-            name = self._new(given, class_name, (class_name, traits))
+            name = self._new(given, class_name, (class_name, traits), giver)
             if len(self._by_traits) < MODELS:
                 self._by_traits[given, class_name, traits] = name
-        elif self._is_held(name):
+        elif self._is_held(name, version):
             report(
                 f"shared name {name}",
-                "%r is the name (%s) of two objects of class %s with the same features; if they are different models, "
-                "name each in the code, with name_model",
+                "%r is the name (from %s) of two objects of class %s with the same features; if they are different "
+                "models, name each in the code, with name_model",
                 name,
-                ENV_MODEL_NAME,
+                giver,
                 class_name,
             )
         self._by_instance.put(model, name)
         with suppress(TypeError):  # an object with slots may not allow references
-            self._holders[name] = ref(model)
+            if len(self._holders) < MODELS:
+                self._holders[name, version] = ref(model)
         return name
 
-    def _is_held(self, name: str) -> bool:
-        """Return whether an object that has the name still exists."""
-        holder = self._holders.get(name)
+    def _is_held(self, name: str, version: str) -> bool:
+        """Return whether an object that has the name and version still exists."""
+        holder = self._holders.get((name, version))
         return holder is not None and holder() is not None
 
-    def _new(self, given: str, class_name: str, owner: Hashable) -> str:
+    def _new(self, given: str, class_name: str, owner: Hashable, giver: str) -> str:
         # Two threads may come at once: setdefault lets one of them have the name.
+        if len(self._owners) >= MODELS and given not in self._owners:
+            return given
         if self._owners.setdefault(given, owner) == owner:
             return given
         base = name = f"{given}/{class_name}"
@@ -73,10 +181,10 @@ class ModelNames:
             name = f"{base}-{number}"
         report(
             f"second model {name}",
-            "%s=%s names one model, but this process predicts with another one, too, which is observed as %r; name "
-            "each model in the code, with name_model",
-            ENV_MODEL_NAME,
+            "%r (from %s) names one model, but this process predicts with another one, too, which is observed as %r; "
+            "name each model in the code, with name_model",
             given,
+            giver,
             name,
         )
         return name

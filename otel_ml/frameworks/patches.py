@@ -1,4 +1,4 @@
-"""Replaces methods in classes without visible traces, and restores every one.
+"""Replaces methods of classes and functions of modules without visible traces, and restores every one.
 
 A class then holds a plain function (or a descriptor in place of a descriptor), so ``inspect``, metadata routing and
 ``super()`` see no difference. Nothing is added to instances, and a function that is pickled by value, as cloudpickle
@@ -12,12 +12,15 @@ import inspect
 import operator
 import threading
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias, cast
 from weakref import WeakSet
 
 Around: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
-"""``around(original, instance, args, kwargs)`` runs in place of a method and returns what the method would."""
+"""``around(original, instance, args, kwargs)`` runs in place of a method and returns what the method would.
+
+In place of a coroutine method it is a coroutine function. For a function of a module, ``instance`` is the module.
+"""
 
 Passes: TypeAlias = Callable[[], bool]
 """Whether a call goes to the original at once. It is asked first, so it must be quick; the third frame above its own is
@@ -55,6 +58,25 @@ class _Seam:
         return operator.itemgetter(0), ((self.original,),)
 
 
+class _FunctionSeam(_Seam):
+    """The point where a call of a module's function enters our code."""
+
+    __slots__ = ("module",)
+
+    def __init__(self, home: Patches, original: Any, around: Around, module: ModuleType) -> None:
+        super().__init__(home, original, around, none_passes)
+        self.module = module
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if not self.home.active:
+            return self.original(*args, **kwargs)
+        return self.around(self.without_module, self.module, args, kwargs)
+
+    def without_module(self, module: ModuleType, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the original; ``around`` passes what it got as the instance."""
+        return self.original(*args, **kwargs)
+
+
 def _call_bound(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
     return original.__get__(instance, type(instance))(*args, **kwargs)
 
@@ -63,6 +85,15 @@ def _patched_function(seam: _Seam) -> FunctionType:
     @functools.wraps(seam.original)
     def method(*args: Any, **kwargs: Any) -> Any:
         return seam(*args, **kwargs)
+
+    _mark(method, seam)
+    return cast(FunctionType, method)
+
+
+def _patched_coroutine(seam: _Seam) -> FunctionType:
+    @functools.wraps(seam.original)
+    async def method(*args: Any, **kwargs: Any) -> Any:
+        return await seam(*args, **kwargs)
 
     _mark(method, seam)
     return cast(FunctionType, method)
@@ -135,15 +166,15 @@ class Patches:
     def __init__(self) -> None:
         self.active = False
         self._classes: WeakSet[type] = WeakSet()
+        self._modules: WeakSet[ModuleType] = WeakSet()
         self._hooks: list[tuple[type, Any, Any]] = []
         self._lock = threading.RLock()
 
     def replace(self, cls: type, name: str, around: Around, passes: Passes = none_passes) -> bool:
         """Replace the method that ``cls`` itself defines; false if it defines none or it is replaced already.
 
-        A call that ``passes`` does not reach ``around``.
-
-        Coroutines, properties, class and static methods are left alone: they are not prediction calls.
+        A call that ``passes`` does not reach ``around``. A coroutine method needs a coroutine function ``around``.
+        Properties, generators, class and static methods are left alone: they are not prediction calls.
         """
         with self._lock:
             current = vars(cls).get(name)
@@ -160,6 +191,21 @@ class Patches:
             except TypeError:  # a C class that cannot be changed
                 return False
             self._classes.add(cls)
+            return True
+
+    def replace_function(self, module: ModuleType, name: str, around: Around) -> bool:
+        """Replace a function of a module; false if there is none or it is replaced already.
+
+        Code that imported the function by its name before keeps the original.
+        """
+        with self._lock:
+            current = vars(module).get(name)
+            if not isinstance(current, FunctionType) or _is_ours(current, self):
+                return False
+            seam = _FunctionSeam(self, current, around, module)
+            is_coroutine = inspect.iscoroutinefunction(current)
+            setattr(module, name, _patched_coroutine(seam) if is_coroutine else _patched_function(seam))
+            self._modules.add(module)
             return True
 
     def on_subclass(self, base: type, seen: Callable[[type], object]) -> None:
@@ -197,12 +243,20 @@ class Patches:
                     if _is_ours(value, self):
                         type.__setattr__(cls, name, getattr(value, _SEAM).original)
             self._classes.clear()
+            for module in list(self._modules):
+                for name, value in list(vars(module).items()):
+                    if _is_ours(value, self):
+                        setattr(module, name, getattr(value, _SEAM).original)
+            self._modules.clear()
 
     def _replacement(self, current: Any, around: Around, passes: Passes) -> Any:
         if isinstance(current, (classmethod, staticmethod, property, type)):
             return None
-        if inspect.iscoroutinefunction(current) or inspect.isgeneratorfunction(current):
+        if inspect.isgeneratorfunction(current) or inspect.isasyncgenfunction(current):
             return None
+        if inspect.iscoroutinefunction(current):
+            seam = _Seam(self, current, around, passes)
+            return _patched_coroutine(seam) if inspect.iscoroutinefunction(around) else None
         if callable(current) and hasattr(current, "__get__"):
             return _patched_function(_Seam(self, current, around, passes))
         if hasattr(current, "__get__") and callable(getattr(current, "__wrapped__", None)):

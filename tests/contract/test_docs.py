@@ -45,7 +45,7 @@ PAGES = sorted(
     [
         *(
             page
-            for folder in (".", "docs", "docs/adr", "docs/methods", "docs/runbooks", "examples")
+            for folder in (".", "docs", "docs/adr", "docs/frameworks", "docs/methods", "docs/runbooks", "examples")
             for page in (ROOT / folder).glob("*.md")
         ),
         ROOT / "changes" / "README.md",
@@ -54,7 +54,14 @@ PAGES = sorted(
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 RUNNING_PAGES = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("instrumentation", "troubleshooting", "dashboards", "alerts", "methods/attributions")
+    for name in (
+        "instrumentation",
+        "troubleshooting",
+        "dashboards",
+        "alerts",
+        "methods/attributions",
+        "frameworks/README",
+    )
 ]
 REFERENCES = ROOT / "docs" / "references.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -195,7 +202,9 @@ def test_a_page_that_is_not_true_is_found(tmp_path: Path, untrue: str, surroundi
 
 def test_no_page_with_python_is_left_out() -> None:
     with_python = {page for page in PAGES if any(block.language == "python" for block in blocks(page))}
-    assert with_python <= {*RUNNING_PAGES, REFERENCES, ROOT / "README.md"}  # the README has a test of its own
+    # The README has a test of its own, and each framework's page runs where the framework is installed.
+    frameworks = set((ROOT / "docs" / "frameworks").glob("*.md"))
+    assert with_python <= {*RUNNING_PAGES, REFERENCES, ROOT / "README.md", *frameworks}
 
 
 def merged(base: Any, part: Any) -> Any:

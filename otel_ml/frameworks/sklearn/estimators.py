@@ -37,7 +37,7 @@ _NOT_PREDICTIONS: Final = ("raw_score", "pred_leaf", "pred_contrib", "output_mar
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class Estimator:
     """The attributes of a fitted estimator that matter here; see :func:`describe`."""
 
     name: str
@@ -49,7 +49,7 @@ class Description:
     threshold: Threshold | None
 
 
-def describe(estimator: Any) -> Description | None:
+def describe(estimator: Any) -> Estimator | None:
     """Describe an estimator; None for one that predicts neither one class nor one value per row.
 
     Examples are clusterers, outlier detectors, transformers, and multi-output or multi-label models.
@@ -75,7 +75,7 @@ def describe(estimator: Any) -> Description | None:
         if fitted_classes is not None and classes is None:
             return None
         task = None if classes is None else _classification(len(classes))
-    return Description(
+    return Estimator(
         name=type(chain[-1]).__name__,
         framework=_framework(type(chain[-1])),
         kind=kind,
@@ -111,7 +111,7 @@ def attribute(estimator: Any, name: str) -> Any:
         return None
 
 
-def begin_by_method(description: Description, model: Model) -> dict[str, Begin]:
+def begin_by_method(description: Estimator, model: Model) -> dict[str, Begin]:
     """Return how a call is observed, for each method that predicts; the estimator itself is not referenced."""
     explains = model.explaining()
 

@@ -17,11 +17,11 @@ computation. Texts and sparse matrices have no columns, so their predictions hav
 itself defines are replaced in its namespace, and restored by ``uninstrument``. Instances, parameters and pickles do not
 change. scikit-learn is never imported here, so an application that does not use it pays nothing.
 
-A model is named by :func:`name_model`, else ``OTEL_ML_MODEL_NAME``, else its class: a pipeline's last step, the best
-estimator of a search. If a process predicts with several models, the first one gets the name in ``OTEL_ML_MODEL_NAME``
-and each other one ``NAME/CLASS``, with a warning. A meta-estimator of the application that predicts in its own threads
-should have its members predict under :func:`otel_ml.frameworks.base.quiet`, because context does not follow into
-threads.
+A model is named by :func:`~otel_ml.name_model`, else by the server that it answers for, a registry that it was loaded
+from, or ``OTEL_ML_MODEL_NAME``, else by its class: a pipeline's last step, the best estimator of a search. If a process
+predicts with several models, the first one gets the name of the server or the environment, and each other one
+``NAME/CLASS``, with a warning. A meta-estimator of the application that predicts in its own threads should have its
+members predict under :func:`otel_ml.frameworks.base.quiet`, because context does not follow into threads.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from functools import partial
 from types import FrameType, ModuleType
 from typing import Any, Final, TypeAlias
 
-from otel_ml.frameworks.base import Begin, ByInstance, Hooks, Started, is_inside, observing, quietly, shielded
+from otel_ml.frameworks.base import Begin, Hooks, Started, is_inside, observing, quietly, shielded
+from otel_ml.frameworks.described import Description, Models
 from otel_ml.frameworks.framework import FrameworkInstrumentor, Options
-from otel_ml.frameworks.names import ModelNames
+from otel_ml.frameworks.names import Plans
 from otel_ml.frameworks.patches import Around, Patches, none_passes
-from otel_ml.model import Model
 
 _log = logging.getLogger(__name__)
 
@@ -55,52 +55,23 @@ _FRAMES: Final = 20
 """Callers checked for scikit-learn's own code; a user's scorer or callback is closer than this."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
-    name: str
-    version: str
-
-
 Plan: TypeAlias = Mapping[str, Begin]
 """How calls of one estimator are observed, by method: decided once, empty if nothing is emitted."""
-
-_names: ByInstance[_Name] = ByInstance()
-
-
-def name_model(estimator: object, *, name: str, version: str = "") -> None:
-    """Name one estimator in its spans and metrics; it may be a pipeline's last step or a search's best estimator.
-
-    The name is kept outside the object: parameters, pickles, clones and copies do not carry it, so name a model where
-    it is loaded.
-
-    >>> class Estimator: ...
-    >>> name_model(Estimator(), name="churn", version="2026-11")
-    >>> name_model(Estimator(), name="")
-    Traceback (most recent call last):
-    ...
-    ValueError: name_model: the name is empty; give the model's name, such as 'churn'
-    """
-    if not name:
-        raise ValueError("name_model: the name is empty; give the model's name, such as 'churn'")
-    _names.put(estimator, _Name(str(name), str(version)))
-    observer = SklearnInstrumentor().observer
-    if observer is not None:
-        observer.plans.clear()  # a pipeline's plan may hold the name of its step
 
 
 @dataclass(slots=True)
 class _Observer:
     """One instrumentation, from ``instrument`` to ``uninstrument``."""
 
-    make_model: Callable[..., Model]
+    models: Models
     methods: Collection[str]
     hooks: Hooks
     patches: Patches = field(default_factory=Patches)
-    plans: ByInstance[Plan] = field(default_factory=lambda: ByInstance[Plan]())
-    names: ModelNames = field(default_factory=ModelNames)
+    plans: Plans[Plan] = field(init=False)
     arounds: dict[str, Around] = field(default_factory=dict[str, Around])
 
     def __post_init__(self) -> None:
+        self.plans = Plans(self.plan, {})
         for method in (*METHODS, *_QUIET):
             observed = method in self.methods
             self.arounds[method] = observing(partial(self.begin, method), self.hooks) if observed else quietly
@@ -136,11 +107,7 @@ class _Observer:
         """Decide whether this call is a prediction, and start observing it."""
         if _driven_by_sklearn(inspect.currentframe()):
             return None
-        plan = self.plans.get(estimator)
-        if plan is None:
-            plan = shielded(self.plan, estimator) or {}
-            self.plans.put(estimator, plan)
-        start = plan.get(method)
+        start = self.plans.of(estimator).get(method)
         return None if start is None else start(estimator, args, kwargs)
 
     def plan(self, estimator: Any) -> Plan:
@@ -152,22 +119,20 @@ class _Observer:
         description = estimators.describe(estimator)
         if description is None:
             return {}
-        named = next(filter(None, map(_names.get, estimators.layers(estimator))), None)
         classes, threshold = description.classes, description.threshold
         positive = None
         if classes is not None and len(classes) == 2:
             positive = classes.tolist()[position_of(threshold and threshold.positive, classes)]
-        names = None if classes is None else tuple(map(str, classes.tolist()))
-        traits = (description.task, description.features, names)
-        model = self.make_model(
-            named.name if named else self.names.of(estimator, description.name, traits),
-            version=named.version if named else "",
-            task=description.task,
-            features=description.features,
+        described = Description(
+            name=description.name,
             framework=description.framework,
+            task=description.task,
+            classes=None if classes is None else tuple(classes.tolist()),
+            features=description.features,
             positive_class=positive,
             threshold=threshold.value if threshold and positive is not None else None,
         )
+        model = self.models.handle(estimator, described, estimators.layers(estimator))
         return estimators.begin_by_method(description, model)
 
     def fitting(
@@ -203,7 +168,7 @@ class SklearnInstrumentor(FrameworkInstrumentor[_Observer]):
     def observe(self, options: Options) -> _Observer:
         """Return the observer of scikit-learn's classes."""
         methods = chosen_methods(options.arguments.get("methods"), os.environ)
-        return _Observer(options.make_model, methods, options.hooks)
+        return _Observer(options.models(), methods, options.hooks)
 
 
 def chosen_methods(argument: object, environ: Mapping[str, str]) -> tuple[str, ...]:

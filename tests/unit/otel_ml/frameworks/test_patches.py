@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import copy
 import dataclasses
 import functools
@@ -10,6 +11,7 @@ import gc
 import inspect
 import pickle
 import weakref
+from types import ModuleType
 
 import pytest
 
@@ -335,3 +337,41 @@ def test_patched_classes_are_not_kept_alive(patches):
     del Model
     gc.collect()
     assert gone() is None
+
+
+class Server:
+    async def infer(self, rows):
+        await asyncio.sleep(0)
+        return rows
+
+
+async def loud_later(original, instance, args, kwargs):
+    return "seen", await original(instance, *args, **kwargs)
+
+
+def test_a_coroutine_stays_one_and_goes_through_a_coroutine(patches):
+    assert not patches.replace(Server, "infer", loud)
+    assert patches.replace(Server, "infer", loud_later)
+    assert inspect.iscoroutinefunction(Server.infer)
+    assert inspect.signature(Server.infer) == inspect.Signature.from_callable(Server.infer.__wrapped__)
+    kept = Server().infer
+    assert asyncio.run(kept(3)) == ("seen", 3)
+    patches.restore()
+    assert asyncio.run(kept(3)) == 3
+    assert not hasattr(Server.infer, "__wrapped__")
+
+
+def test_functions_of_a_module_are_replaced_and_restored(patches):
+    module = ModuleType("registry")
+    exec("def load(uri, *, dst=None): return uri\nasync def fetch(uri): return uri\nnumber = 3", vars(module))
+    before = dict(vars(module))
+    assert patches.replace_function(module, "load", loud)
+    assert patches.replace_function(module, "fetch", loud_later)
+    assert not any(patches.replace_function(module, name, loud) for name in ("load", "number", "missing"))
+    assert module.load("models:/churn@champion", dst=None) == ("seen", "models:/churn@champion")
+    assert asyncio.run(module.fetch("x")) == ("seen", "x")
+    assert str(inspect.signature(module.load)) == "(uri, *, dst=None)"
+    held = module.load
+    patches.restore()
+    assert dict(vars(module)) == before
+    assert held("x") == "x"

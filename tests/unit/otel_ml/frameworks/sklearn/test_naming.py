@@ -15,7 +15,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from otel_ml.frameworks.sklearn import name_model
+from otel_ml import name_model, serving
+from otel_ml.frameworks.names import Name, register_model
 
 X = pd.DataFrame(np.random.default_rng(5).random((30, 2)), columns=["age", "amount"])
 Y = (X["age"] > 0.5).to_numpy().astype(int)
@@ -150,3 +151,71 @@ def test_models_need_be_neither_hashable_nor_weakly_referenced(instrumented):
 def test_an_empty_name_is_refused():
     with pytest.raises(ValueError, match="the name is empty"):
         name_model(Ridge(), name="")
+
+
+def test_the_server_names_a_model_and_its_requests(instrumented, monkeypatch):
+    monkeypatch.setenv("OTEL_ML_MODEL_NAME", "from-the-environment")
+    model = LogisticRegression().fit(X, Y)
+    for version, request_id in (("1", "a"), ("2", "b"), ("1", "c")):
+        with serving("churn", version=version, request_id=request_id):
+            model.predict(X[:1])
+    with serving(version="3"):
+        model.predict(X[:1])
+    model.predict(X[:1])
+    assert seen(instrumented) == [
+        ("churn", "1"),
+        ("churn", "2"),
+        ("churn", "1"),
+        ("from-the-environment", "3"),
+        ("from-the-environment", ""),
+    ]
+    assert [row.id for row in instrumented.predictions[:3]] == ["a", "b", "c"]
+
+
+def test_code_comes_before_the_server_and_the_server_before_a_registry(instrumented):
+    coded, registered = Ridge().fit(X, Y), Ridge().fit(X[["age"]], Y)
+    register_model(coded, Name("in-registry", "3"))
+    register_model(registered, Name("in-registry", "3"))
+    name_model(coded, name="in-code")
+    registered.predict(X[["age"]][:1])
+    with serving("served", version="2"):
+        coded.predict(X[:1])
+        registered.predict(X[["age"]][:1])
+    coded.predict(X[:1])
+    assert seen(instrumented) == [("in-registry", "3"), ("in-code", "2"), ("served", "2"), ("in-code", "3")]
+
+
+def test_a_second_model_behind_one_served_name_gets_another(instrumented, caplog):
+    first, second = LogisticRegression().fit(X, Y), Ridge().fit(X, Y)
+    with serving("churn"):
+        for _ in range(2):
+            first.predict(X[:1])
+            second.predict(X[:1])
+    assert seen(instrumented) == [("churn", ""), ("churn/Ridge", "")] * 2
+    [warned] = [message for message in caplog.messages if "churn/Ridge" in message]
+    assert "from its server" in warned
+
+
+def test_two_versions_that_are_served_beside_each_other_are_no_mistake(instrumented, caplog):
+    models = {version: LogisticRegression().fit(X, Y) for version in "12"}
+    for version, model in models.items():
+        with serving("churn", version=version):
+            model.predict(X[:1])
+    assert seen(instrumented) == [("churn", "1"), ("churn", "2")]
+    assert not caplog.messages
+
+
+def test_a_call_that_is_not_a_prediction_leaves_the_id_to_the_next(instrumented):
+    model = LogisticRegression().fit(X, Y)
+
+    class Odd(LogisticRegression):
+        def predict(self, X):
+            return "no rows"
+
+    odd = Odd().fit(X, Y)
+    name_model(odd, name="churn")
+    name_model(model, name="churn")
+    with serving(request_id="r"):
+        odd.predict(X[:1])
+        model.predict(X[:1])
+    assert [row.id for row in instrumented.predictions] == ["r"]
