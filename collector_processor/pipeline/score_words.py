@@ -14,7 +14,6 @@ from collector_processor.pipeline.watched import (
     GUESSED,
     GUESSED_WRONG,
     OF_PREDICTED,
-    WRONG_SCORES,
     Model,
     Watch,
     is_expected,
@@ -122,7 +121,7 @@ def usable(model: Model, watch: Watch, measured: Sequence[Measurement]) -> Seque
     sent = position_of(watch.windows.schema, "prediction") is not None
     kept = [each for each in measured if not of_scores(each) and not is_expected(each)]
     kept = [each for each in kept if sent or not each.name.startswith(semconv.PERFORMANCE)]
-    watch.telemetry.dropped(WRONG_SCORES, len(measured) - len(kept))
+    watch.telemetry.dropped(("figures", "wrong_scores"), len(measured) - len(kept))
     return kept
 
 

@@ -19,7 +19,6 @@ from collector_processor.monitors.left_out import LeavesOutOfWindows
 from collector_processor.monitors.performance import DROP_LABELS, LeastLabels
 from collector_processor.monitors.predictions import PredictionCounter
 from collector_processor.monitors.restated import restated
-from collector_processor.own.drops import Drop
 from collector_processor.own.survive import survived
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.pipeline import misfits
@@ -50,7 +49,6 @@ GUESSED: Final = "positive_guessed"
 """The problem of a binary model whose positive class is the last of its classes by name."""
 GUESSED_WRONG: Final = "positive_guessed_wrong"
 """The problem of a binary model whose scores are most likely about the class that is not taken for positive."""
-WRONG_SCORES: Final[Drop] = ("figures", "wrong_scores")
 _OF_WINDOW: Final = "window_"
 """Begins the kinds of problems that are about the newest window."""
 _OF_SCORES: Final = ("roc_auc", "log_loss", "brier", "calibration_error")
@@ -224,7 +222,7 @@ class Model:
             kept = [each for each in measured if not of_scores(each) and not is_expected(each)]
         elif "scored_class" in self.problems:
             kept = [each for each in measured if not is_expected(each)]
-        self.watch.telemetry.dropped(WRONG_SCORES, len(measured) - len(kept))
+        self.watch.telemetry.dropped(("figures", "wrong_scores"), len(measured) - len(kept))
         return kept
 
     def left_out(self, watch: Watch, window: Window, measured: Sequence[Measurement]) -> None:
