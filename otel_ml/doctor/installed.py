@@ -70,7 +70,7 @@ def check_instrumentors(findings: Findings) -> None:
     named = sorted(set(reasons) & disabled) or (["*"] if "*" in disabled else [])
     if named:
         findings.problem(f"{_DISABLED} names {', '.join(named)}", f"remove it from {_DISABLED}")
-    elif all(reasons.values()):
+    elif all(reasons[entry.name] for entry in ours if _has_models(entry)):
         others = [name for name in NOT_OBSERVED if installed(name)]
         has = f"; {', '.join(others)} is installed, but not observed without code" if others else ""
         findings.warn(
@@ -78,6 +78,14 @@ def check_instrumentors(findings: Findings) -> None:
             "run the doctor in the environment of the application; other models need"
             " `with otel_ml.Model('name').predict(features) as prediction:`",
         )
+
+
+def _has_models(entry: EntryPoint) -> bool:
+    """Return whether an instrumentor observes models; that of a web framework only returns their ids."""
+    try:
+        return bool(entry.load().has_models)
+    except Exception:  # noqa: BLE001 - `_reason` reports it
+        return True
 
 
 def _reason(entry: EntryPoint, disabled: set[str]) -> str:

@@ -77,6 +77,8 @@ class FrameworkInstrumentor(BaseInstrumentor, Generic[ObserverT]):
     """The versions of the distribution that are instrumented, such as ``>= 1.2``."""
     module: ClassVar[str]
     """The module whose import makes the framework's classes available."""
+    has_models: ClassVar[bool] = True
+    """Whether its own calls are predictions; a server's hook only says for whom a library predicts."""
 
     observer: ObserverT | None = None
     _waiting = False

@@ -1,0 +1,7 @@
+"""Instrumentation of Flask: :class:`FlaskInstrumentor`."""
+
+from __future__ import annotations
+
+from otel_ml.frameworks.flask.instrumentor import FlaskInstrumentor
+
+__all__ = ["FlaskInstrumentor"]
