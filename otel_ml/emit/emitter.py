@@ -15,7 +15,8 @@ from otel_ml.config import ATTRIBUTE_ROOM, DEFAULT_EXPLAIN, ENV_MODEL_NAME, Conf
 from otel_ml.delivery.start import start
 from otel_ml.emit import instruments
 from otel_ml.emit.measure import Measures
-from otel_ml.emit.observations import Observations, load_profile
+from otel_ml.emit.observations import Observations
+from otel_ml.emit.profile import load_profile
 from otel_ml.emit.redaction import Redaction
 from otel_ml.encode.batch import PayloadLimits
 from otel_ml.encode.scalar import class_text, clean_text

@@ -16,7 +16,8 @@ from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, NoO
 from opentelemetry.trace import TracerProvider
 
 from otel_ml.emit.counted import CountedTracer
-from otel_ml.emit.observations import Observations, Profile
+from otel_ml.emit.observations import Observations
+from otel_ml.emit.profile import Profile
 from otel_ml.emit.redaction import Redaction
 from otel_ml.problems import report
 from otel_ml.semconv import (

@@ -18,14 +18,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otel_ml import Config, Model, problems
 from otel_ml.config import Settings
-from otel_ml.emit.observations import (
-    Observations,
-    Profile,
-    categorical_buckets,
-    load_profile,
-    numeric_buckets,
-    read_profile,
-)
+from otel_ml.emit.buckets import categorical_buckets, numeric_buckets
+from otel_ml.emit.observations import Observations
+from otel_ml.emit.profile import Profile, load_profile, read_profile
 from otel_ml.emit.redaction import Redaction
 from otel_ml.testing import Captured, capture
 
