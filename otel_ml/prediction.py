@@ -249,7 +249,7 @@ class Prediction(RecordedCall):
             features = self._read_features() if recorded or observing else Features(self.row_count())
             row = features.row
             if observing:
-                emitter.count(features)
+                emitter.count_features(features, recorded)
             self._rows = features.rows
             if features.rows != 1:
                 self._finish_batch(span, features, duration_s, end_ns, measuring, failed)
@@ -267,6 +267,7 @@ class Prediction(RecordedCall):
             self._add_outputs(attributes)
         if measuring:
             emitter.measures.row(attributes)
+            emitter.count_row(attributes, recorded, failed)
         if recorded:
             if PREDICTION_ID not in attributes:  # the service would derive it; people search for it
                 attributes[PREDICTION_ID] = self._own_id()
@@ -288,6 +289,8 @@ class Prediction(RecordedCall):
         if measuring:
             emitter.measures.call(duration_s, rows, failed)
             emitter.measures.batch(self.score, self.class_, rows)
+            outputs = {"class": self.class_, "score": self.score, "scores": self.scores, "value": self.value}
+            emitter.count_batch(outputs, rows, self._recorded, failed)
         if not self._recorded:
             return
         batch = self._batch(features, self._own_id())

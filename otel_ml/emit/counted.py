@@ -36,7 +36,7 @@ class CountedTracer:
     False
     """
 
-    __slots__ = ("_follow_sampler", "_identity", "_provider", "_sampled_only", "_tracer")
+    __slots__ = ("_follow_sampler", "_identity", "_provider", "_sampled_only", "_tracer", "_twin")
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class CountedTracer:
         self._identity = (name, version, schema_url)
         self._tracer: Tracer | None = None
         self._sampled_only = False
+        self._twin: Twin | None = None
 
     def start_span(
         self,
@@ -72,6 +73,11 @@ class CountedTracer:
             )
         return span
 
+    @property
+    def exports(self) -> bool:
+        """Whether the spans of this tracer go anywhere, as far as can be seen."""
+        return self._twin is None or self._twin.exports
+
     def _resolve(self) -> Tracer:
         provider = self._provider or trace.get_tracer_provider()
         name, version, schema_url = self._identity
@@ -84,6 +90,7 @@ class CountedTracer:
                 )
             return provider.get_tracer(name, version, schema_url)  # the application may set one up later
         counted = twin_of(provider, follow_sampler=self._follow_sampler)
+        self._twin = counted
         self._sampled_only = counted is None and not self._follow_sampler
         tracer = self._tracer = (counted or provider).get_tracer(name, version, schema_url)
         return tracer
@@ -93,7 +100,7 @@ _lock = threading.Lock()
 _twins: WeakKeyDictionary[TracerProvider, dict[bool, Twin]] = WeakKeyDictionary()
 
 
-def twin_of(provider: TracerProvider, *, follow_sampler: bool) -> TracerProvider | None:
+def twin_of(provider: TracerProvider, *, follow_sampler: bool) -> Twin | None:
     """Return the provider that counts every prediction beside this one; None if it is not an SDK's."""
     with _lock:
         known = _twins.setdefault(provider, {})

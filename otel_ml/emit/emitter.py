@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Real
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from otel_ml.emit.observations import Observations
 from otel_ml.emit.profile import load_profile
 from otel_ml.emit.redaction import Redaction
 from otel_ml.encode.batch import PayloadLimits
+from otel_ml.encode.row import Attributes
 from otel_ml.encode.scalar import class_text, clean_text
 from otel_ml.encode.shape import Features
 from otel_ml.explain.explains import Explains
@@ -126,7 +127,9 @@ class Emitter:
         meters = instruments.meters(meter_provider)
         self.measures = Measures(meters, self.model_attributes)
         if self._profile is not None and self.enabled:
-            self.observations = meters.observe(self.model_attributes, self._profile, self.redaction)
+            self.observations = meters.observe(
+                self.model_attributes, self._profile, self.redaction, self.positive_class
+            )
 
     def explaining(self, default: int = 0) -> Explains | None:
         """Return what explains the sample that the settings ask for, else one prediction in ``default``; or None."""
@@ -136,16 +139,29 @@ class Emitter:
             return None
         return Explains(Sample(one_in), self.name, self.feature_names, self.positive_class)
 
-    def count(self, features: Features) -> None:
-        """Count the features by the buckets of the reference profile, if there is one."""
-        observations = self.observations
-        if observations is None:
+    def count_features(self, features: Features, recorded: bool) -> None:
+        """Count the features of a call by the buckets of the reference profile, if there is one."""
+        if self.observations is not None:
+            sent = recorded and self.tracer.exports
+            self._counting(lambda observations: observations.add_features(features, sent=sent))
+
+    def count_row(self, outputs: Attributes, recorded: bool, failed: str | None) -> None:
+        """Count a prediction and its outputs by the buckets of the reference profile, if there is one."""
+        if self.observations is not None:
+            sent = recorded and self.tracer.exports
+            self._counting(lambda observations: observations.add_row(outputs, sent=sent, failed=failed))
+
+    def count_batch(self, outputs: Mapping[str, object], rows: int, recorded: bool, failed: str | None) -> None:
+        """Count the predictions of a call and their outputs, as :meth:`count_row` does."""
+        if self.observations is not None:
+            sent = recorded and self.tracer.exports
+            self._counting(lambda observations: observations.add_batch(outputs, rows, sent=sent, failed=failed))
+
+    def _counting(self, count: Callable[[Observations], None]) -> None:
+        if self.observations is None:
             return
         try:
-            if features.row is not None:
-                observations.add_row(features.row)
-            elif features.columns is not None:
-                observations.add_columns(features.columns, features.rows)
+            count(self.observations)
         except Exception as error:  # noqa: BLE001 - counting must not cost the span its attributes
             report(f"observations {self.name}", "model %r: features are not counted", self.name, error=error)
 

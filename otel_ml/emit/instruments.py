@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, NoOpHistogram, Observation
 from opentelemetry.trace import TracerProvider
 
 from otel_ml.emit.counted import CountedTracer
-from otel_ml.emit.observations import Observations
+from otel_ml.emit.observations import MAX_ERRORS, Observations, Observed
 from otel_ml.emit.profile import Profile
 from otel_ml.emit.redaction import Redaction
 from otel_ml.problems import report
 from otel_ml.semconv import (
+    COLUMN_ROLE,
+    ERROR_TYPE,
     FEATURE_BUCKET,
     FEATURE_NAME,
     INSTRUMENTATION_SCOPE,
     METRIC_ATTRIBUTIONS_DROPPED,
     METRIC_FEATURE_OBSERVATIONS,
     METRIC_PREDICTION_DURATION,
+    METRIC_PREDICTION_OBSERVATIONS,
     METRIC_PREDICTION_ROWS,
     METRIC_PREDICTION_SCORE,
+    OBSERVATION_IN_SPAN,
+    OBSERVATIONS_PART,
+    PREDICTION_BUCKET,
+    REFERENCE_ID,
     SCHEMA_URL,
     UNIT_OBSERVATION,
     UNIT_PREDICTION,
@@ -45,6 +52,8 @@ SCORE_EDGES: Final = tuple(step / 20 for step in range(1, 21))
 
 MAX_OBSERVED: Final = 256
 """Models whose feature observations one meter counts."""
+SERIES: Final = 1990
+"""Series of one instrument: beyond 2,000, the SDK puts everything together."""
 
 
 class Movable(Protocol):
@@ -83,8 +92,10 @@ class Meters:
             UNIT_PREDICTION,
             "Predictions of the sample that is explained that were sent without attributions.",
         )
-        self._meter = meter
+        # Weak, because this object lives as long as its provider does.
+        self._provider = (lambda: None) if provider is None else ref(provider)
         self._observations: dict[object, tuple[Mapping[str, str], Observations]] = {}
+        self._parts: list[_Part] = []
 
     def active(self) -> bool:
         """Return whether measurements go anywhere, as far as the API shows."""
@@ -93,15 +104,19 @@ class Meters:
         return real is not None and type(real) is not NoOpHistogram
 
     def observe(
-        self, model_attributes: Mapping[str, str], profile: Profile, redaction: Redaction
+        self,
+        model_attributes: Mapping[str, str],
+        profile: Profile,
+        redaction: Redaction,
+        positive_class: str | None = None,
     ) -> Observations | None:
-        """Return the counts of a model's features by the profile's buckets, read at each collection from now on.
+        """Return the counts of a model's features and outputs by the profile's buckets, read at each collection.
 
         Every handle of one model shares them, and they outlive the handle, because a counter must not fall. Beyond
         :data:`MAX_OBSERVED` models the result is None, and a report.
         """
-        observations = Observations(profile, redaction)
-        key = (tuple(model_attributes.items()), observations.series())
+        observations = Observations(profile, redaction, positive_class)
+        key = (tuple(model_attributes.items()), observations.series(), profile.id, redaction.captures, positive_class)
         with _lock:
             existing = self._observations.get(key)
             if existing is not None:
@@ -113,25 +128,96 @@ class Meters:
                     MAX_OBSERVED,
                 )
                 return None
-            if not self._observations:
-                self._meter.create_observable_counter(
-                    METRIC_FEATURE_OBSERVATIONS,
-                    [self._read],
-                    UNIT_OBSERVATION,
-                    "Feature values by bucket of the reference profile.",
-                )
             self._observations[key] = (model_attributes, observations)
+            self._distribute(model_attributes, observations)
         return observations
 
-    def _read(self, options: CallbackOptions) -> Iterator[Observation]:
-        # One model with two profiles or redactions has series in common, and a series must be reported once.
-        totals: dict[tuple[tuple[str, str], ...], int] = {}
-        for model_attributes, observations in list(self._observations.values()):
-            for feature, bucket, count in observations.read():
-                key = (*model_attributes.items(), (FEATURE_NAME, feature), (FEATURE_BUCKET, bucket))
-                totals[key] = totals.get(key, 0) + count
-        for key, count in totals.items():
-            yield Observation(count, dict(key))
+    def _distribute(self, model_attributes: Mapping[str, str], observations: Observations) -> None:
+        """Deal the features of a model out to instruments, each on its own meter, none with too many series."""
+        identity = {**model_attributes, **({REFERENCE_ID: observations.profile.id} if observations.profile.id else {})}
+        for name, labels in observations.series():
+            if len(labels) > SERIES:
+                report("buckets", "feature %r has %d buckets, at most %d are counted", name, len(labels), SERIES)
+                continue
+            # The values of one process may leave in spans or not, in separate series.
+            self._part(2 * len(labels)).add(identity, observations, name)
+        if observations.profile.outputs or observations.profile.id:
+            series = sum(len(buckets.labels) for buckets in observations.profile.outputs.values())
+            self._part(2 * (series + MAX_ERRORS)).predictions.append((identity, observations))
+
+    def _part(self, series: int) -> _Part:
+        """Return the part that takes that many more series: the last, or a new one."""
+        if not self._parts or self._parts[-1].series + series > SERIES:
+            self._parts.append(_Part(self._provider(), len(self._parts)))
+        self._parts[-1].series += series
+        return self._parts[-1]
+
+
+class _Part:
+    """The counts that one instrument of each kind reports."""
+
+    def __init__(self, provider: MeterProvider | None, number: int) -> None:
+        self.series = 0
+        self.predictions: list[tuple[Mapping[str, str], Observations]] = []
+        self._features: dict[int, tuple[Mapping[str, str], Observations, list[str]]] = {}
+        attributes = {OBSERVATIONS_PART: number} if number else None
+        meter = metrics.get_meter(INSTRUMENTATION_SCOPE, package_version(), provider, SCHEMA_URL, attributes)
+        meter.create_observable_counter(
+            METRIC_FEATURE_OBSERVATIONS,
+            [self._read_features],
+            UNIT_OBSERVATION,
+            "Feature values by bucket of the reference profile.",
+        )
+        meter.create_observable_counter(
+            METRIC_PREDICTION_OBSERVATIONS,
+            [self._read_predictions],
+            UNIT_OBSERVATION,
+            "Predictions, and their outputs by bucket of the reference profile.",
+        )
+
+    def add(self, identity: Mapping[str, str], observations: Observations, name: str) -> None:
+        """Add a feature of a model."""
+        self._features.setdefault(id(observations), (identity, observations, []))[2].append(name)
+
+    def _read_features(self, options: CallbackOptions) -> Iterator[Observation]:
+        del options
+        return _summed(
+            (identity, each)
+            for identity, observations, names in list(self._features.values())
+            for each in observations.read_features(tuple(names))
+        )
+
+    def _read_predictions(self, options: CallbackOptions) -> Iterator[Observation]:
+        del options
+        return _summed(
+            (identity, each)
+            for identity, observations in list(self.predictions)
+            for each in observations.read_outputs()
+        )
+
+
+def _summed(counted: Iterable[tuple[Mapping[str, str], Observed]]) -> Iterator[Observation]:
+    # One model with two profiles or redactions has series in common, and a series must be reported once.
+    totals: dict[tuple[tuple[str, str | bool], ...], int] = {}
+    for identity, each in counted:
+        key = (*identity.items(), *_described(each, REFERENCE_ID in identity))
+        totals[key] = totals.get(key, 0) + each.total
+    for key, count in totals.items():
+        yield Observation(count, dict(key))
+
+
+def _described(each: Observed, identified: bool) -> Iterator[tuple[str, str | bool]]:
+    """Yield what a count is of, as attributes."""
+    if each.role == "feature":
+        yield FEATURE_NAME, each.name
+        yield FEATURE_BUCKET, each.bucket
+    elif each.role is not None:
+        yield COLUMN_ROLE, each.role
+        yield PREDICTION_BUCKET, each.bucket
+    if each.error:
+        yield ERROR_TYPE, each.error
+    if identified:
+        yield OBSERVATION_IN_SPAN, each.in_span
 
 
 _lock = threading.Lock()

@@ -6,26 +6,37 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, cast
 
+from otel_ml.classes import canonical_class
 from otel_ml.config import Settings
-from otel_ml.emit.buckets import Buckets, categorical_buckets, numeric_buckets
+from otel_ml.emit.buckets import Buckets, categorical_buckets, numeric_buckets, observed_edges, profile_id
 
 _logger = logging.getLogger(__name__)
 
 FORMAT: Final = "otel-ml-reference/1"
 KINDS: Final = ("numeric", "categorical")
+OUTPUTS: Final[tuple[str, ...]] = ("prediction", "score")
+"""The outputs that are counted, by the name that they have in a profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The parts of a reference profile used here: its model, and the buckets by feature."""
+    """The parts of a reference profile used here: its model, and the buckets of features and outputs by name.
+
+    ``id`` identifies the buckets, empty for a profile without columns. ``classes`` are those of predictions.
+    """
 
     model: str
     buckets: Mapping[str, Buckets]
+    outputs: Mapping[str, Buckets] = field(default_factory=dict[str, Buckets])
+    id: str = ""
+    task: str = ""
+    positive_class: str = ""
+    classes: frozenset[str] = frozenset()
 
 
 def read_profile(path: str) -> Profile:
@@ -37,11 +48,38 @@ def read_profile(path: str) -> Profile:
     if not isinstance(content, dict) or cast(Any, content).get("format") != FORMAT:
         raise ValueError(f"{path}: not a reference profile of format {FORMAT!r}")
     profile = cast("dict[str, Any]", content)
+    model = str(profile.get("model", ""))
     try:
-        buckets = {str(name): _buckets(name, entry) for name, entry in profile["buckets"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: malformed 'buckets': {error!r}") from error
-    return Profile(str(profile.get("model", "")), buckets)
+        if "columns" not in profile:
+            return Profile(model, {str(name): _buckets(name, entry) for name, entry in profile["buckets"].items()})
+        return _whole(model, profile)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path}: malformed 'buckets' or 'columns': {error!r}") from error
+
+
+def _whole(model: str, profile: Mapping[str, Any]) -> Profile:
+    features = {str(name): _column(name, entry) for name, entry in profile["columns"].items()}
+    entries = profile["outputs"]
+    outputs = {role: _column(role, entries[role], classes=True) for role in OUTPUTS if role in entries}
+    positive = canonical_class(str(profile["positive_class"]))
+    columns: dict[tuple[str, str], Buckets] = {("feature", name): each for name, each in features.items()}
+    columns |= {(role, role): each for role, each in outputs.items()}
+    classes = frozenset(map(canonical_class, map(str, profile["classes"]["names"])))
+    return Profile(
+        model, features, outputs, profile_id(columns, positive), str(profile["task"]), positive, classes - {""}
+    )
+
+
+def _column(name: str, entry: Mapping[str, Any], *, classes: bool = False) -> Buckets:
+    if entry["kind"] != "numeric":
+        categories = [str(category) for category in entry["categories"]]
+        named = [text for text in map(canonical_class, categories) if text] if classes else categories
+        return _buckets(name, {"kind": entry["kind"], "categories": named})
+    edges, positions = [float(edge) for edge in entry["edges"]], [int(position) for position in entry["drift_edges"]]
+    return _buckets(
+        name,
+        {"kind": "numeric", "edges": observed_edges(edges, positions, float(entry["low"]), float(entry["high"]))},
+    )
 
 
 def _buckets(name: str, entry: Mapping[str, Any]) -> Buckets:

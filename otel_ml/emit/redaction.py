@@ -120,6 +120,11 @@ class Redaction:
         """Return whether the allow list names the key, or does not exist."""
         return self._settings.allow is None or _matches(name, self._settings.allow)
 
+    @property
+    def captures(self) -> bool:
+        """Whether features leave at all; those that :meth:`counts` allows then do."""
+        return self._settings.capture_features
+
     def counts(self, name: str) -> bool:
         """Return whether the feature may be counted by bucket: not if denied, nor if hashed (buckets are readable)."""
         return not self.denies(name) and self.allows(name) and not _matches(name, self._settings.hashed)

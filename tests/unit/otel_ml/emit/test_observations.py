@@ -22,6 +22,7 @@ from otel_ml.emit.buckets import categorical_buckets, numeric_buckets
 from otel_ml.emit.observations import Observations
 from otel_ml.emit.profile import Profile, load_profile, read_profile
 from otel_ml.emit.redaction import Redaction
+from otel_ml.encode.shape import Features
 from otel_ml.testing import Captured, capture
 
 CONTENT = {
@@ -64,8 +65,10 @@ def counted(captured: Captured) -> dict[tuple[str, str], float]:
         ({"age": math.inf, "city": True}, "[65.5,+inf)", "true"),
         ({"age": -math.inf, "city": "Rome"}, "(-inf,18)", "other"),
         ({"age": math.nan, "city": None}, "missing", "missing"),
-        ({"age": "old", "city": ["x"]}, "other", "other"),
-        ({"age": True, "city": pd.NA}, "other", "missing"),
+        ({"age": "old", "city": ["x"]}, "wrong_type", "missing"),
+        ({"age": True, "city": pd.NA}, "wrong_type", "missing"),
+        ({"age": ["x"], "city": 0.5}, "missing", "wrong_type"),
+        ({"age": 10**400, "city": 10**400}, "[65.5,+inf)", "wrong_type"),
         ({"age": np.float32(20), "city": np.str_("Bern")}, "[18,65.5)", "Bern"),
         ({}, "missing", "missing"),
     ],
@@ -212,8 +215,16 @@ def test_labels_are_distinct() -> None:
     assert numeric_buckets([]).place(5) == 0
     assert numeric_buckets([]).counts(np.ones(3))[0] == 3
     named = categorical_buckets(["a", "other", "missing", "a"])
-    assert named.labels == ("a", "other", "missing")
-    assert named.place("other") == named.other
+    assert named.labels == ("a", "=other", "=missing", "other", "wrong_type", "missing")
+    assert named.labels[named.place("other")] == "=other"
+    assert named.place(None) == named.missing
+
+
+ONE = Features(1, row={"a": 1})
+
+
+def counts(observations: Observations) -> list[tuple[str, str, int]]:
+    return [(each.name, each.bucket, each.total) for each in observations.read()]
 
 
 def test_threads_lose_no_count() -> None:
@@ -221,33 +232,33 @@ def test_threads_lose_no_count() -> None:
 
     def work() -> None:
         for _ in range(500):
-            observations.add_row({"a": 1})
-            observations.add_columns({"a": [1, -1]}, 2)
+            observations.add_features(ONE, sent=True)
+            observations.add_features(Features(2, columns={"a": [1, -1]}), sent=True)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert list(observations.read()) == [("a", "(-inf,0)", 2000), ("a", "[0,+inf)", 4000)]
+    assert counts(observations) == [("a", "(-inf,0)", 2000), ("a", "[0,+inf)", 4000)]
 
 
-def test_a_column_of_another_length_is_not_counted() -> None:
+def test_a_column_of_another_length_is_missing_as_in_a_span() -> None:
     observations = Observations(Profile("", {"a": numeric_buckets([0])}), Redaction(Settings()))
-    observations.add_columns({"a": [1]}, 2)
-    assert list(observations.read()) == []
+    observations.add_features(Features(2, columns={"a": [1]}), sent=True)
+    assert counts(observations) == [("a", "missing", 2)]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_starts_at_zero_though_the_lock_was_held() -> None:
     observations = Observations(Profile("", {"a": numeric_buckets([0])}), Redaction(Settings()))
-    observations.add_row({"a": 1})
+    observations.add_features(ONE, sent=True)
     reader, writer = os.pipe()
     with observations._lock:
         child = os.fork()
         if child == 0:
-            observations.add_row({"a": 1})
-            os.write(writer, repr(list(observations.read())).encode())
+            observations.add_features(ONE, sent=True)
+            os.write(writer, repr(counts(observations)).encode())
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as told:
