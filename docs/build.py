@@ -109,7 +109,8 @@ def configuration_page() -> str:
     lines += [
         "## `service`", "", "| key | default | meaning |", "|---|---|---|",
         "| `pipelines.traces`, `.logs`, `.metrics` | | `receivers` and `exporters` of each signal; `ml_monitor` is an "
-        "exporter of traces and logs, and a receiver of metrics |",
+        "exporter of traces, logs and [counts in metrics](privacy.md), and, in another pipeline, a receiver of "
+        "metrics |",
         "| `extensions` | | extensions to start |",
         *_keys(AdminListener, "telemetry.metrics."),
         "| `telemetry.logs.level` | `info` | debug, info, warning, error |",

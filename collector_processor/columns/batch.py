@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from collector_processor.columns.column import F64, I32, I64, U64, Column, Mask, ModelKey
+from collector_processor.columns.observations import ObservationBatch
 from collector_processor.columns.parts import (
     COLUMN,
     COLUMNS_BY_NAME,
@@ -138,7 +139,7 @@ class LabelBatch(Batch):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The predictions and labels of one OTLP request.
+    """The predictions, labels and counts of one OTLP request.
 
     ``items`` counts all spans or records in it, ours or not; ``rejected`` those of ours that are invalid, with the
     first reasons in ``message``; ``dropped`` counts what was left out, by reason (:data:`.DROPS`).
@@ -150,6 +151,7 @@ class Decoded:
     rejected: int = 0
     message: str = ""
     dropped: Mapping[DecodeReason, int] = field(default_factory=dict[DecodeReason, int])
+    observations: tuple[ObservationBatch, ...] = ()
 
 
 class MalformedRequestError(ValueError):

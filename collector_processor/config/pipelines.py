@@ -55,10 +55,12 @@ def pipelines(
         sources, sinks = (reading.names(ends.get(end), f"{path}.{end}") for end in ("receivers", "exporters"))
         derives = signal == "metrics"
         known(reading, sources, f"{path}.receivers", "receivers", {**receivers, **(connectors if derives else {})})
-        known(reading, sinks, f"{path}.exporters", "exporters", {**exporters, **({} if derives else connectors)})
+        known(reading, sinks, f"{path}.exporters", "exporters", {**exporters, **connectors})
         for end, names in (("receivers", sources), ("exporters", sinks)):
             if not names:
                 reading.problems.append(f"{path}.{end}: must list at least one")
+        for both in sorted({*sources} & {*sinks} & {*connectors}):
+            reading.problems.append(f"{path}: leads from {both!r} back into it; use a pipeline for each direction")
         _forwards_only(reading, path, signal, sources, sinks, connectors)
         flows[name] = SignalPipeline(sources, sinks, signal)
     _one_source(reading, flows, connectors)

@@ -126,7 +126,7 @@ def decode(
     the bytes are not such a request. Texts that are not UTF-8 are repaired and counted; ``body`` stays as it came.
 
     >>> decode("traces", b"", received_ns=0)
-    Decoded(predictions=(), labels=(), items=0, rejected=0, message='', dropped={})
+    Decoded(predictions=(), labels=(), items=0, rejected=0, message='', dropped={}, observations=())
     """
     try:
         return _decode(signal, body, received_ns, limits, own_instance_id)
@@ -147,7 +147,7 @@ def with_repaired(decoded: Decoded, texts: int) -> Decoded:
 
 def _decode(signal: Signal, body: bytes, received_ns: int, limits: DecodeLimits, own_instance_id: str) -> Decoded:
     if signal == "metrics":
-        return decode_metrics(body, own_instance_id)
+        return decode_metrics(body, own_instance_id, received_ns, limits)
     if signal == "logs":
         refuse_own_events(body, own_instance_id)
         return _chosen().decode_logs(body, received_ns, limits)

@@ -31,6 +31,9 @@ DRIFT_METHODS: Final[tuple[DriftMethod, ...]] = (
 )
 """Every method, in the order in which they are listed."""
 
+BY_FINE_BINS: Final = frozenset({"ks", "wasserstein"})
+"""The methods that need a column's fine bins; all others take coarse bins or categories."""
+
 
 def drift_method(name: str) -> DriftMethod:
     """Return the method with that name; for an unknown name, a ``ValueError`` lists the choices.

@@ -80,6 +80,16 @@ class Monitor(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesCounts(Protocol):
+    """A monitor that is right for cells of which only the coarse bin or category is known, too.
+
+    It gets windows in which those that senders counted themselves are added; others get the rows alone.
+    """
+
+    takes_counts: ClassVar[bool]
+
+
 S = TypeVar("S")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from collector_processor.columns.batch import F64, I64, Mask
-from collector_processor.drift import DRIFT_METHODS, drift_method
+from collector_processor.drift import BY_FINE_BINS, DRIFT_METHODS, drift_method
 from collector_processor.drift.method import Comparison, DriftMethod
 from collector_processor.monitors.attributes import (
     COLUMN_KEYS,
@@ -32,9 +32,12 @@ from collector_processor.monitors.comparisons import (
 from collector_processor.monitors.drift_compat import compat_points
 from collector_processor.monitors.drift_words import Drifted, column_words, drifted_columns, share_words, worst_of
 from collector_processor.monitors.independence import independent_rows
+from collector_processor.monitors.left_out import NAMED, LeftOut
 from collector_processor.monitors.weighted_share import WEIGHTED_SHARE, weighted_share, weights_left_out
 from collector_processor.reference.profile import Reference
+from collector_processor.reference.task import listed
 from collector_processor.settings.base import Settings
+from collector_processor.statistics.parts.observed import Observed
 from collector_processor.statistics.schema import ColumnSpec
 from collector_processor.window.closed import Window
 from otel_ml import semconv
@@ -176,6 +179,7 @@ class DriftMonitor:
     name: ClassVar[str] = "drift"
     metrics: ClassVar[Sequence[Metric]] = (SCORE, THRESHOLD, BREACHED, P_VALUE, DRIFTED, SHARE, WEIGHTED_SHARE)
     sections: ClassVar[Mapping[str, type[Settings]]] = {"drift": DriftSettings, WINDOW: LeastRows}
+    takes_counts: ClassVar[bool] = True
 
     def __init__(self, settings: DriftSettings, least: LeastRows) -> None:
         self._numeric, self._categorical = _methods(settings.numeric), _methods(settings.categorical)
@@ -191,6 +195,7 @@ class DriftMonitor:
         evaluated, found = list[str](), list[Drifted]()
         enough = window.pane.rows[1] >= self._min_rows
         independent = independent_rows(window.pane, window.schema, reference)
+        counted = window.pane.further[Observed].numeric()
         for columns, methods, cells, comparisons in (
             (reference.schema.numeric, self._numeric, window.pane.counts.sum(axis=1), _numeric_comparisons),
             (
@@ -204,7 +209,7 @@ class DriftMonitor:
             allowed = np.where(of_label, cells >= self._min_rows, enough) & (cells > LEAST_CELLS)
             if not methods or not allowed.any():
                 continue
-            verdicts = self._verdicts(methods, allowed, comparisons(window, reference, independent))
+            verdicts = self._verdicts(methods, allowed, counted, comparisons(window, reference, independent))
             for method, verdict in zip(methods, verdicts, strict=True):
                 measurements += _measurements(window, columns, method.name, verdict)
             features = np.array([column.role == "feature" for column in columns], np.bool_)
@@ -212,7 +217,7 @@ class DriftMonitor:
             measurements += _decisions(window, reference, columns, measured, drifted)
             evaluated += [columns[place].name for place in np.flatnonzero(features & measured).tolist()]
             found += [each for each in drifted if each.column.role == "feature"]
-        if self._compat and enough:
+        if self._compat and enough and not counted.any():
             metrics = (SCORE, THRESHOLD, BREACHED, P_VALUE)
             measurements += compat_points(self._compat, metrics, self._min_rows, window, reference)
         if evaluated:
@@ -230,6 +235,18 @@ class DriftMonitor:
             )
             measurements += weighted_share(window, reference, evaluated, worst)
         return measurements
+
+    def left_out_of(self, window: Window, reference: Reference, measured: Sequence[Measurement]) -> Iterator[LeftOut]:
+        """Yield what needs fine bins, of columns that senders count by coarse ones."""
+        del measured
+        columns = np.flatnonzero(window.pane.further[Observed].numeric()).tolist()
+        names = [method.name for method in self._numeric if method.name in BY_FINE_BINS]
+        if columns and (names or self._compat):
+            left_out = [*names, *([f"compat: {self._compat}"] if self._compat else [])]
+            words = listed([reference.schema.numeric[place].name for place in columns], NAMED)
+            yield LeftOut(
+                "counted", len(names) * len(columns), f"{', '.join(left_out)} of {words}: senders count them by decile"
+            )
 
     def left_out(self, reference: Reference) -> Iterator[str]:
         """Yield what the attributions of the reference do not cover."""
@@ -255,9 +272,13 @@ class DriftMonitor:
         return measured, drifted
 
     def _verdicts(
-        self, methods: Sequence[DriftMethod], allowed: Mask, comparisons: Iterator[tuple[I64, Comparison]]
+        self,
+        methods: Sequence[DriftMethod],
+        allowed: Mask,
+        counted: Mask,
+        comparisons: Iterator[tuple[I64, Comparison]],
     ) -> list[_Verdict]:
-        """Return each method's result for each allowed column."""
+        """Return each method's result for each allowed column; of cells that were ``counted``, none by fine bins."""
         verdicts = [_Verdict.none(len(allowed)) for _ in methods]
         for positions, comparison in comparisons:
             if not allowed[positions].any():
@@ -265,7 +286,8 @@ class DriftMonitor:
             for method, verdict in zip(methods, verdicts, strict=True):
                 score = method.score(comparison)
                 least = self._thresholds.get(method.name, method.threshold)
-                verdict.score[positions] = np.where(allowed[positions], score, np.nan)
+                measured = allowed & ~counted if method.name in BY_FINE_BINS else allowed
+                verdict.score[positions] = np.where(measured[positions], score, np.nan)
                 verdict.threshold[positions] = np.maximum(least, method.noise(comparison, self._alpha))
                 p_value = method.p_value(comparison, score)
                 if p_value is not None:

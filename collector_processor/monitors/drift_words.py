@@ -11,6 +11,7 @@ from collector_processor.columns.batch import F64, Mask
 from collector_processor.drift.cohen_h import changes
 from collector_processor.reference.profile import Reference
 from collector_processor.statistics.pane import Pane
+from collector_processor.statistics.parts.observed import Observed
 from collector_processor.statistics.schema import ColumnSpec
 from collector_processor.statistics.vectors import grown
 from collector_processor.window.closed import Window
@@ -110,6 +111,8 @@ def _category_words(each: Drifted, window: Window, reference: Reference) -> str:
 
 
 def _median_words(each: Drifted, window: Window, reference: Reference) -> str:
+    if window.pane.further[Observed].numeric()[each.position]:
+        return ""  # of counts by decile, the median is not known
     edges = reference.schema.edges[each.position]
     before, after = (_median(edges, pane, each.position) for pane in (reference.pane, window.pane))
     return "" if before == after else f"median {before:.3g} → {after:.3g}"

@@ -44,6 +44,7 @@ class MissingRiseMonitor:
     name: ClassVar[str] = "missing_rise"
     metrics: ClassVar[Sequence[Metric]] = (MISSING_RISE,)
     sections: ClassVar[Mapping[str, type[Settings]]] = {}
+    takes_counts: ClassVar[bool] = True
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the rise of every feature with cells on both sides."""

@@ -48,8 +48,13 @@ class PredictionCounter:
         pairs = class_codes * len(errors) + error_codes
         weights = np.bincount(pairs, batch.weights, len(classes) * len(errors))
         for pair in np.flatnonzero(weights):
-            name = self._bounded(0, classes[pair // len(errors)]), self._bounded(1, errors[pair % len(errors)])
-            self._totals[name] = self._totals.get(name, 0.0) + float(weights[pair])
+            self.count(classes[pair // len(errors)], errors[pair % len(errors)], float(weights[pair]))
+
+    def count(self, class_: str, error: str, weight: float) -> None:
+        """Count predictions of one class and error type; nothing for a weight of 0 or less."""
+        if weight > 0.0:
+            name = self._bounded(0, class_), self._bounded(1, error)
+            self._totals[name] = self._totals.get(name, 0.0) + weight
 
     def _bounded(self, which: int, name: str) -> str:
         seen = self._seen[which]

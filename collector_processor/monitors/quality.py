@@ -105,6 +105,7 @@ class QualityMonitor:
         MISSING, MISSING_INCREASE, GONE, WRONG_TYPE, OUT_OF_RANGE, UNSEEN, ERROR_RATE,
     )  # fmt: skip
     sections: ClassVar[Mapping[str, type[Settings]]] = {}
+    takes_counts: ClassVar[bool] = True
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the window's shares, metric by metric."""

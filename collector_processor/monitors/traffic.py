@@ -52,6 +52,7 @@ class TrafficMonitor:
     name: ClassVar[str] = "traffic"
     metrics: ClassVar[Sequence[Metric]] = (ROWS, LABELS, COVERAGE, DELAY, *(metric for _, metric in LATENCIES))
     sections: ClassVar[Mapping[str, type[Settings]]] = {}
+    takes_counts: ClassVar[bool] = True
 
     def evaluate(self, window: Window, reference: Reference) -> list[Measurement]:
         """Return the window's traffic, first all rows together, then segment by segment."""

@@ -27,9 +27,17 @@ DecodeReason = Literal[
     "unsupported_value",
 ]
 """Why a part of a request was left out (``Decoded.dropped``); the request itself was accepted."""
-StatisticsReason = Literal["unknown_feature", "failed"]
+StatisticsReason = Literal[
+    "unknown_feature",
+    "failed",
+    "observations_refused",
+    "observations_unknown",
+    "observations_fell",
+    "observations_stale",
+    "observations_baseline",
+]
 """Why rows or cells of a decoded request were not counted."""
-FigureReason = Literal["undecided", "incomplete", "without_scores", "selected_labels", "wrong_scores"]
+FigureReason = Literal["undecided", "incomplete", "without_scores", "selected_labels", "wrong_scores", "counted"]
 """Why a figure of a window was left out although there are rows for it."""
 Drop = (
     tuple[Literal["receiver"], Literal["loop"]]
@@ -93,6 +101,15 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
     ("statistics", "failed"): _by_error(
         "rows that were not counted because of an unexpected error; the log has the traceback"
     ),
+    ("statistics", "observations_refused"): _by_error(
+        "points of counts that a sender made without the reference file of this service, or by another one"
+    ),
+    ("statistics", "observations_unknown"): _by_error("points of counts in buckets that the reference does not have"),
+    ("statistics", "observations_fell"): _by_error("points of cumulative counts that fell without a new start"),
+    ("statistics", "observations_stale"): _asked_for("points of counts over a longer time than a window"),
+    ("statistics", "observations_baseline"): _asked_for(
+        "first points of cumulative counts that began before this service knew their sender"
+    ),
     ("labels", "failed"): _by_error(
         "labels that were not joined because of an unexpected error; the log has the traceback"
     ),
@@ -105,6 +122,7 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
         "figures of ranking of a window in which more than 1 % of the labels lack the scores of all classes"
     ),
     ("figures", "wrong_scores"): _asked_for("figures of scores that are not those of the positive class"),
+    ("figures", "counted"): _asked_for("figures of drift by rows, of columns that senders count themselves"),
     ("figures", "selected_labels"): _asked_for("figures from labels and estimates together where labels are selected"),
     ("export", "series_limit"): _asked_for("points of new series beyond `limits.series`"),
     ("status", "series_limit"): _asked_for("series beyond `limits.series` in what the console and `/status` read"),

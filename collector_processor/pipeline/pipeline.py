@@ -17,6 +17,7 @@ from typing import Final
 
 from collector_processor.columns.batch import Decoded, LabelBatch, ModelKey, PredictionBatch
 from collector_processor.columns.classes import canonical_labels, canonical_predictions
+from collector_processor.columns.observations import ObservationBatch
 from collector_processor.decode import concatenate
 from collector_processor.labels.join import LabelJoin
 from collector_processor.monitors.base import Measurement
@@ -35,11 +36,14 @@ from collector_processor.pipeline.classes import (
 from collector_processor.pipeline.few_rows import FEW_REFERENCE_ROWS
 from collector_processor.pipeline.gather import gather
 from collector_processor.pipeline.label_words import check_cells, renamed, respell
+from collector_processor.pipeline.observed import take
 from collector_processor.pipeline.score_words import usable
+from collector_processor.pipeline.senders import Senders
 from collector_processor.pipeline.settings import MlMonitor, ModelConfig
 from collector_processor.pipeline.watched import Model, Watch, begin, learner_of
 from collector_processor.reference.learn import Learner
 from collector_processor.reference.profile import Reference
+from collector_processor.statistics.parts.observed import Observed
 from collector_processor.window.policy import duration_words
 
 COUNT_NS: Final = 30 * 10**9
@@ -65,6 +69,9 @@ class Pipeline:
         self._versions: dict[str, list[ModelKey]] = {}
         self.join = LabelJoin(wait_ns=config.labels.wait, capacity=config.labels.capacity, telemetry=telemetry)
         self._start_ns = start_ns
+        self.senders = Senders(start_ns)
+        self._uncounted: set[ModelKey] = set()
+        """Models whose counts were left out, which the log says once."""
         self._full_logged = False
         self._none_idle_until_ns = 0
 
@@ -83,6 +90,10 @@ class Pipeline:
                 labels = sum(map(len, run.labels))
                 with survived("labels", self.telemetry, drop=("labels", "failed"), items=labels):
                     self._labels(concatenate(run.labels))
+        for decoded in requests:
+            for batch in decoded.observations:
+                with survived("statistics", self.telemetry, drop=("statistics", "failed"), items=len(batch)):
+                    self._observations(batch, now_ns)
 
     def tick(self, now_ns: int) -> list[Measurement]:
         """Close every window that can close at ``now_ns`` and return what its monitors measure, and the counts."""
@@ -103,6 +114,7 @@ class Pipeline:
         other.join.continue_counts(self.join)
         self.config, self.references, self.join = other.config, other.references, other.join
         self.models, self._versions = other.models, other._versions
+        self.senders = other.senders
         self._full_logged, self._none_idle_until_ns = False, 0
         self.telemetry.models.set(len(self.models))
 
@@ -123,7 +135,7 @@ class Pipeline:
                 check_figures(model, watch, window, measured)
                 yield from kept
                 self.telemetry.windows.labels(str(model.key)).inc()
-                if window.pane.rows[1] > 0:
+                if window.pane.rows[1] > 0 or window.pane.further[Observed].rows[0] > 0:
                     self.telemetry.newest_window.labels(str(model.key)).set(window.end_ns / 1e9)
         if report:
             model.counted_ns = now_ns
@@ -204,6 +216,7 @@ class Pipeline:
         if not versions:
             del self._versions[key.name]
         self.join.forget(key)
+        self.senders.forget(key)
         by_model = (
             self.telemetry.rows,
             self.telemetry.windows,
@@ -240,6 +253,26 @@ class Pipeline:
         batch = canonical_predictions(batch)
         model.counter.add(batch)
         self.add_rows(model, batch, now_ns)
+
+    def _observations(self, batch: ObservationBatch, now_ns: int) -> None:
+        model = self.models.get(batch.model)
+        if model is None and not batch.in_span and batch.reference and batch.model.name in self.references:
+            model = self.model(batch.model, now_ns)
+            if model is None:
+                self.telemetry.dropped(("models", "limit"), len(batch))
+                self._warn_full(batch.model)
+        elif model is None and batch.model not in self._uncounted:
+            if len(self._uncounted) < self.config.limits.models:
+                self._uncounted.add(batch.model)
+            if batch.in_span:
+                why = "the application says that the same values leave in spans, and no span has come"
+            else:
+                why = "counts need a reference file here and in the application"
+            _log.warning("model '%s': its counts are left out: %s", batch.model, why)
+        if model is not None:
+            take(model, batch, self.senders, self.telemetry, now_ns)
+        elif not batch.in_span:
+            self.telemetry.dropped(("statistics", "observations_refused"), len(batch))
 
     def _warn_full(self, key: ModelKey) -> None:
         """Log once that models are dropped; the counters show how many of their rows."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.monitors import configured_monitors
 from collector_processor.monitors.alarms import AlarmMonitor
-from collector_processor.monitors.base import LeavesOut, Measurement, Monitor, Sequential
+from collector_processor.monitors.base import LeavesOut, Measurement, Monitor, Sequential, TakesCounts
 from collector_processor.monitors.exemplars import with_exemplars
 from collector_processor.monitors.fold import Fold
 from collector_processor.monitors.further_performance import FurtherPerformanceSettings
@@ -34,6 +34,7 @@ from collector_processor.statistics.calls import call_weights
 from collector_processor.statistics.cells import score_cells
 from collector_processor.statistics.estimates import estimates
 from collector_processor.statistics.groups import segment_groups
+from collector_processor.statistics.observed import Layout, layout_of, with_observed
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.sample import Arrivals
 from collector_processor.statistics.schema import Schema
@@ -135,11 +136,11 @@ class Watch:
     def evaluate(self, window: Window) -> list[Measurement]:
         """Return everything that the monitors measure; one that fails is counted, and the others continue."""
         measurements: list[Measurement] = []
-        reference = self.compared
+        reference, counted = self.compared, with_counts(window, self.reference)
         with self.telemetry.evaluate_seconds.time():
             for monitor in self.monitors:
                 with survived(f"monitor_{monitor.name}", self.telemetry):
-                    measurements += monitor.evaluate(window, reference)
+                    measurements += monitor.evaluate(counted if takes_counts(monitor) else window, reference)
             pane = window.newest_pane() if self.folds else None
             if pane is not None:
                 with survived("single_calls", self.telemetry):
@@ -210,11 +211,12 @@ class Model:
         """Return the measurements of a closed window; count, log and keep what its reference contradicts."""
         if self.watch is None:
             return []
-        if self.watch.few_rows.see(window) and "few_rows" not in self.logged:
+        counted = with_counts(window, self.watch.reference)
+        if self.watch.few_rows.see(counted) and "few_rows" not in self.logged:
             self.logged.add("few_rows")
             _log.warning("model '%s': %s", self.key, self.watch.few_rows.text)
         with survived("misfits", self.watch.telemetry):
-            self.contradicted(misfits.of_window(window, self.watch.reference), self.watch.telemetry)
+            self.contradicted(misfits.of_window(counted, self.watch.reference), self.watch.telemetry)
         measured = self.watch.evaluate(window)
         self.left_out(self.watch, window, measured)
         kept = measured
@@ -231,7 +233,8 @@ class Model:
         for monitor in watch.monitors:
             if isinstance(monitor, LeavesOutOfWindows):
                 with survived(f"monitor_{monitor.name}", watch.telemetry):
-                    for reason, figures, text in monitor.left_out_of(window, watch.compared, measured):
+                    seen = with_counts(window, watch.reference) if takes_counts(monitor) else window
+                    for reason, figures, text in monitor.left_out_of(seen, watch.compared, measured):
                         watch.telemetry.dropped(("figures", reason), figures)
                         found[f"{_OF_WINDOW}{monitor.name}_{reason}"] = text
         for kind in [kind for kind in self.problems if kind.startswith(_OF_WINDOW)]:
@@ -272,6 +275,22 @@ class Model:
                 listed([repr(name) for name in unknown], 10),
                 listed(known, 10) or "none",
             )
+
+
+def layout_of_reference(reference: Reference) -> Layout:
+    """Return by which buckets senders count the columns of a reference."""
+    return layout_of(reference.schema)
+
+
+def takes_counts(monitor: object) -> bool:
+    """Return whether a monitor gets windows to which counts of senders are added."""
+    return isinstance(monitor, TakesCounts) and monitor.takes_counts
+
+
+def with_counts(window: Window, reference: Reference) -> Window:
+    """Return the window with what senders counted themselves; the window itself if nothing was."""
+    pane = with_observed(window.pane, reference.prepared(layout_of_reference))
+    return window if pane is window.pane else replace(window, pane=pane)
 
 
 def of_scores(measurement: Measurement) -> bool:

@@ -43,8 +43,8 @@ def is_monitor(name: str) -> bool:
 
 
 def monitored(config: Config) -> list[Signal]:
-    """Return the signals whose predictions and labels the connector counts."""
-    signals: tuple[Signal, ...] = ("traces", "logs")
+    """Return the signals whose predictions, labels and counts the connector takes."""
+    signals: tuple[Signal, ...] = ("traces", "logs", "metrics")
     return [
         signal
         for signal in signals

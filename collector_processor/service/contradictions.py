@@ -54,9 +54,9 @@ def contradictions(config: Config, references: Mapping[str, Reference]) -> Itera
 
 def _paths(config: Config) -> Iterator[str]:
     """Predictions that are not monitored, and measurements that go nowhere."""
-    measured = "metrics" in config.pipelines and any(map(is_monitor, config.pipelines["metrics"].receivers))
+    measured = any(is_monitor(name) for flow in config.pipelines_of("metrics") for name in flow.receivers)
     if measured and not monitored(config):
-        yield "service.pipelines: no traces or logs pipeline sends to ml_monitor, so nothing is measured"
+        yield "service.pipelines: no traces, logs or metrics pipeline sends to ml_monitor, so nothing is measured"
     if monitored(config) and not measured and not config.alerts.notify:
         yield (
             "service.pipelines: no metrics pipeline takes the measurements of ml_monitor, and alerts.notify is empty: "

@@ -91,6 +91,7 @@ def state_of(pipeline: Pipeline, alerting: Alerting | None = None) -> dict[str, 
     state = {
         "models": [_saved(model, model.key.name not in pipeline.references) for model in pipeline.models.values()],
         "join": pipeline.join.state(),
+        "senders": pipeline.senders.state(),
     }
     if alerting is not None:
         state["alerts"] = alerting.state()
@@ -115,6 +116,8 @@ class StateReader:
             return
         for entry in models:
             self._restore_or_forget(pipeline, entry, now_ns)
+        if "senders" in state:  # not before version 0.2
+            self._restore_senders(pipeline, state["senders"])
         if alerting is not None and "alerts" in state:
             self._restore_alerts(alerting, state["alerts"], now_ns)
         _log.info("state restored: %d models, %d predictions kept for their labels", len(models), len(pipeline.join))
@@ -134,6 +137,13 @@ class StateReader:
             too_many = isinstance(error, _NoRoomError)
             self._telemetry.dropped(("state", "limit") if too_many else ("state", "does_not_fit"), 1)
             _log.warning("model '%s': its saved windows were dropped, and it starts over: %s", key, error)
+
+    def _restore_senders(self, pipeline: Pipeline, saved: Any) -> None:
+        try:
+            pipeline.senders.restore(saved)
+        except _MISFITS as error:
+            self._telemetry.dropped(("state", "does_not_fit"), 1)
+            _log.warning("what senders have counted so far is a new baseline: %s", error)
 
     def _restore_alerts(self, alerting: Alerting, saved: Any, now_ns: int) -> None:
         try:

@@ -10,6 +10,7 @@ import numpy as np
 from collector_processor.columns.batch import PredictionBatch
 from collector_processor.statistics.outcome_batch import OutcomeBatch
 from collector_processor.statistics.outcomes import accumulate_outcomes
+from collector_processor.statistics.parts.observed import Observed
 from collector_processor.window.closed import ClosedPane, Window
 from collector_processor.window.compact_panes import Array
 from collector_processor.window.line import Json, WindowedModel, add_rows, by_pane, integer, integer_or_none, integers
@@ -81,6 +82,23 @@ class TimedWindows:
             add_rows(self._model, self.panes, number, batch if rows is None else batch.take(rows))
         self._evict()
         return count
+
+    def add_observed(self, part: Observed, time_ns: int, now_ns: int) -> int:
+        """Add what a sender counted until ``time_ns``; return how many rows were late."""
+        policy, telemetry = self._model.policy, self._model.telemetry
+        times, clamped = believed(np.array([time_ns]), now_ns, policy.max_clock_ahead_ns)
+        telemetry.clamped("window", "clock_ahead", clamped)
+        # Counts are of the time before: those of a whole pane come at its end.
+        number = (int(times[0]) - 1) // self._every
+        self._newest = number if self._newest is None else max(number, self._newest)
+        if number < self._lowest(self._newest):
+            late = int(part.rows[0])
+            telemetry.dropped(("window", "late"), late)
+            return late
+        self.watermark.observe(int(times[0]), now_ns)
+        self.panes.to_add(number).further[Observed].add(part)
+        self._evict()
+        return 0
 
     def _evict(self) -> None:
         """Evict the oldest panes that wait to be closed if :meth:`close` is never called."""

@@ -10,6 +10,7 @@ import numpy as np
 from collector_processor.columns.batch import ModelKey, PredictionBatch
 from collector_processor.own.telemetry import Telemetry
 from collector_processor.statistics.outcome_batch import OutcomeBatch
+from collector_processor.statistics.parts.observed import Observed
 from collector_processor.statistics.schema import Schema
 from collector_processor.window.closed import Window
 from collector_processor.window.compact_panes import Array
@@ -73,6 +74,13 @@ class ModelWindows:
         A row is late if its pane is closed or too old to be opened; late rows are counted and left out.
         """
         return self._line.add(batch, now_ns) if len(batch) else 0
+
+    def add_observed(self, part: Observed, time_ns: int, now_ns: int) -> int:
+        """Add what a sender counted until ``time_ns`` to the pane of that time; return how many rows were late.
+
+        Windows of rows take none, because counts cannot be cut.
+        """
+        return self._line.add_observed(part, time_ns, now_ns) if isinstance(self._line, TimedWindows) else 0
 
     def add_outcomes(self, outcomes: OutcomeBatch) -> None:
         """Add outcomes of predictions.

@@ -107,6 +107,8 @@ def test_what_an_error_drops_is_not_intended_and_what_a_limit_drops_is() -> None
     errors = {drop for drop, meaning in DROPS.items() if not meaning.intentional}
     assert errors == {
         ("decode", "text_repaired"), ("decode", "unsupported_value"), ("decode", "label_without_id"),
+        ("statistics", "observations_refused"), ("statistics", "observations_unknown"),
+        ("statistics", "observations_fell"),
         ("decode", "label_without_value"),
         ("statistics", "failed"), ("labels", "failed"), ("labels", "no_class"), ("state", "does_not_fit"),
         ("journal", "stopped"), ("export", "name"), ("export", "kind_conflict"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collector_processor.columns import codec
 from collector_processor.columns.batch import Decoded, LabelBatch, PredictionBatch
 from collector_processor.columns.codec import Packed
+from collector_processor.columns.observations import ObservationBatch
 from collector_processor.columns.parts import plain_of, restored
 from collector_processor.journal.base import Request
 
@@ -28,15 +29,17 @@ def pack(request: Request) -> Packed:
         [*map(plain_of, decoded.predictions)],
         [*map(plain_of, decoded.labels)],
         [decoded.items, decoded.rejected, decoded.message, decoded.dropped],
+        [*map(plain_of, decoded.observations)],
     ])  # fmt: skip
 
 
 def unpack(head: bytes, block: bytearray) -> Request:
     """Rebuild the request with an empty body; its arrays are views of ``block``."""
-    (signal, items, received_ns), predictions, labels, counts = codec.unpack(head, block)
+    (signal, items, received_ns), predictions, labels, counts, observations = codec.unpack(head, block)
     decoded = Decoded(
         tuple(restored(PredictionBatch, batch) for batch in predictions),
         tuple(restored(LabelBatch, batch) for batch in labels),
         *counts,
+        observations=tuple(restored(ObservationBatch, batch) for batch in observations),
     )
     return Request(signal, b"", decoded, items, received_ns)

@@ -21,6 +21,7 @@ from collector_processor.statistics.parts.group_scores import GroupScores
 from collector_processor.statistics.parts.harm import HarmSums
 from collector_processor.statistics.parts.label_moments import LabelMoments
 from collector_processor.statistics.parts.losses import LossSums
+from collector_processor.statistics.parts.observed import Observed
 from collector_processor.statistics.parts.pair_moments import PairMoments
 from collector_processor.statistics.parts.reconstruction_sums import ReconstructionSums
 from collector_processor.statistics.parts.reliability import Reliability
@@ -49,6 +50,7 @@ PART_TYPES: Final = tuple[type[Part], ...](
         ClassRanks,
         CombinedSums,
         AttributionMeans,
+        Observed,
     ]
 )
 """Every part of a pane, in the order of files."""

@@ -64,7 +64,7 @@ def monitor(**settings: Any) -> dict[str, Any]:
                 "service": {"pipelines": {"traces": {"exporters": ["otlp_http"]}, "logs": None}},
                 "exporters": {"otlp_http": {"endpoint": "http://localhost:9"}},
             },
-            "no traces or logs pipeline sends to ml_monitor",
+            "no traces, logs or metrics pipeline sends to ml_monitor",
         ),
         ({"service": {"pipelines": {"metrics": None}}}, "no metrics pipeline takes the measurements of ml_monitor"),
     ],
