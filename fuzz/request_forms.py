@@ -139,6 +139,7 @@ STREAMS = (
     stream({semconv.PREDICTION_ID: ["order 1", None], semconv.FEATURE + "b": ["u", "v"]}),
     stream({semconv.PREDICTION_ID: ["order 1", "", "z"], semconv.LABEL_CLASS: ["x", "y", None]}),
     stream({semconv.LABEL_VALUE: [1.0, float("nan")]}),
+    stream({semconv.PREDICTION_ID: ["a"], semconv.LABEL_CLASS: ["x"], semconv.LABEL_TIME: [1_700_000_000 * 10**9]}),
     stream({"other": [1]}),
     AnyValue(bytes_value=b""),
     AnyValue(bytes_value=b"nonsense"),

@@ -12,13 +12,14 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags,
 from otel_ml.delivery.backlog import backlog, size_of
 from otel_ml.emit.arguments import event_time
 from otel_ml.emit.emitter import Emitter
+from otel_ml.encode import source
 from otel_ml.encode.batch import Batch, BatchColumn, ColumnKind
 from otel_ml.encode.payloads import payloads
 from otel_ml.encode.row import Attributes, number_of, text_of
 from otel_ml.encode.rows import flatten, is_column, length
 from otel_ml.encode.scalar import identifier
 from otel_ml.problems import report
-from otel_ml.semconv import LABEL_CLASS, LABEL_VALUE, MODEL_NAME, PREDICTION_ID
+from otel_ml.semconv import LABEL_CLASS, LABEL_TIME, LABEL_VALUE, MODEL_NAME, PREDICTION_ID
 
 _OWN_ID = re.compile(r"([0-9a-f]{32}):([0-9a-f]{16})(?::[0-9]+)?")
 
@@ -57,25 +58,28 @@ def _emit_one(emitter: Emitter, prediction_id: object, class_: object, value: ob
     span.end(at_ns)
 
 
-def emit_labels(emitter: Emitter, ids: object, classes: object, values: object, at_ns: int | None) -> None:
+def emit_labels(emitter: Emitter, ids: object, classes: object, values: object, at_ns: object) -> None:
     """Emit many labels in as few spans as their size allows; see :meth:`Model.labels <otel_ml.Model.labels>`."""
     if not emitter.settings.enabled or not is_instrumentation_enabled():
         return
     try:
-        _emit_many(emitter, ids, classes, values, _time(at_ns))
+        _emit_many(emitter, ids, classes, values, flatten(at_ns))
     except Exception as error:  # noqa: BLE001 - nor may many labels
         report("labels", "model %r: labels are not sent", emitter.name, error=error)
 
 
-def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, at_ns: int) -> None:
+def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, when: object) -> None:
+    timed = is_column(when)
+    at_ns = _time(None if timed else when)
     candidates: list[tuple[str, object, ColumnKind]] = [
         (PREDICTION_ID, flatten(ids), "id"),
         (LABEL_CLASS, flatten(classes), "text"),
         (LABEL_VALUE, flatten(values), "number"),
+        (LABEL_TIME, [_known(cell) for cell in source.cells(when)] if timed else None, "feature"),
     ]
     columns = [BatchColumn(attribute, cells, kind) for attribute, cells, kind in candidates if is_column(cells)]
     lengths = {length(column.cells) for column in columns}
-    if len(columns) < 2 or columns[0].attribute != PREDICTION_ID or len(lengths) != 1:
+    if len(columns) < 2 + timed or columns[0].attribute != PREDICTION_ID or len(lengths) != 1:
         report(
             "uneven labels",
             "model %r: labels need ids and classes or values of the same length, not %s; dropped",
@@ -96,8 +100,12 @@ def _emit_many(emitter: Emitter, ids: object, classes: object, values: object, a
         span.end(at_ns)
 
 
-def _time(at_ns: int | None) -> int:
+def _time(at_ns: object) -> int:
     return (None if at_ns is None else event_time(at_ns)) or time_ns()
+
+
+def _known(at_ns: object) -> int | None:
+    return None if at_ns is None else event_time(at_ns)
 
 
 def _start(emitter: Emitter, at_ns: int) -> Span:

@@ -224,10 +224,11 @@ class Model:
         """
         emit_label(self._emitter, prediction_id, class_, value, time_ns)
 
-    def labels(self, ids: object, *, classes: object = None, values: object = None, time_ns: int | None = None) -> None:
+    def labels(self, ids: object, *, classes: object = None, values: object = None, time_ns: object = None) -> None:
         """Report the truth for many predictions at once: ``ids`` and ``classes`` or ``values``, of equal length.
 
-        Each is a list, array, or column of a frame. They travel in one span, or in several of bounded size.
+        Each is a list, array, or column of a frame, and so is ``time_ns`` if each truth was known at another time. They
+        travel in one span, or in several of bounded size.
 
         >>> from otel_ml.testing import capture
         >>> with capture() as captured:

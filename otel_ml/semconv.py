@@ -82,6 +82,8 @@ TRACE_SAMPLED: Final = "ml.trace.sampled"
 # --- attributes of a label -----------------------------------------------------------------------------------
 LABEL_CLASS: Final = "ml.label.class"
 LABEL_VALUE: Final = "ml.label.value"
+LABEL_TIME: Final = "ml.label.time"
+"""A column of ``ml.batch``: when each truth was known (Unix nanoseconds); where it is missing, the span's time."""
 
 # --- metrics of the instrumentation (section 3 of the contract) ----------------------------------------------
 METRIC_PREDICTION_DURATION: Final = "ml.prediction.duration"

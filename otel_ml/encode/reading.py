@@ -16,6 +16,7 @@ from otel_ml.semconv import (
     FEATURE,
     FEATURES,
     LABEL_CLASS,
+    LABEL_TIME,
     LABEL_VALUE,
     MODEL_NAME,
     MODEL_VERSION,
@@ -97,7 +98,7 @@ def read_labels(span: ReadableSpan) -> Iterator[CapturedLabel]:
             id=str(row.get(PREDICTION_ID, "")),
             class_=row.get(LABEL_CLASS),
             value=row.get(LABEL_VALUE),
-            time_ns=span.start_time or 0,
+            time_ns=int(row.get(LABEL_TIME) or span.start_time or 0),
         )
 
 

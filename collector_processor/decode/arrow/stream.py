@@ -143,7 +143,8 @@ def _columns_of_interest(schema: Any) -> tuple[list[int], int]:
     for name, kind in (fields[index] for index in ours):
         if name == semconv.PREDICTION_ID and not _is_readable(name, kind):
             raise UnreadableError(f"{semconv.PREDICTION_ID} is a column of {kind}, not of strings")
-    return readable, len(ours) - len(readable)
+    times = [index for index, (name, kind) in enumerate(fields) if name == semconv.LABEL_TIME and is_scalar(kind)]
+    return sorted((*readable, *times)), len(ours) - len(readable)
 
 
 def _is_readable(name: str, column_type: DataType) -> bool:

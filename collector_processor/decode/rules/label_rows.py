@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
-from collector_processor.columns.batch import LabelBatch
+from collector_processor.columns.batch import I64, LabelBatch
 from collector_processor.columns.concatenate import concatenate
 from collector_processor.decode.limits import Tally
 from collector_processor.decode.rules.cell_columns import column_of
@@ -12,6 +14,8 @@ from collector_processor.decode.rules.cells import Scalar
 from collector_processor.decode.rules.ids import hash_ids
 from collector_processor.decode.rules.row_table import RowTable
 from otel_ml import semconv
+
+_TOO_LATE: Final = 2.0**63
 
 
 class LabelRows:
@@ -53,7 +57,7 @@ class LabelRows:
         self._parts.append(
             LabelBatch(
                 self._model_name,
-                np.full(len(keep), time_ns, np.int64),
+                _times_ns(table, time_ns, self._tally)[keep],
                 ids[keep],
                 None if classes is None else classes.take(keep),
                 None if values is None or values.numbers is None else values.numbers[keep],
@@ -87,3 +91,13 @@ class LabelRows:
             )
         )
         self._ids, self._times, self._classes, self._values = [], [], [], []
+
+
+def _times_ns(table: RowTable, time_ns: int, tally: Tally) -> I64:
+    """Return when the truth of each row was known; that of the span or record where no possible time is given."""
+    times = np.full(table.rows, time_ns, np.int64)
+    known = table.column(semconv.LABEL_TIME, "number", tally) if semconv.LABEL_TIME in table.arrays else None
+    if known is not None and known.numbers is not None:
+        possible = (known.numbers >= 1) & (known.numbers < _TOO_LATE)
+        times[possible] = known.numbers[possible].astype(np.int64)
+    return times

@@ -151,3 +151,23 @@ def test_unsampled_labels_cost_no_encoding() -> None:
     with capture(sampler=ALWAYS_OFF) as captured:
         Model("m", config=Config(follow_sampler=True)).labels(["a"], classes=["x"])
         assert captured.spans == ()
+
+
+TIMES = [1_700_000_000_000_000_000, 1_700_000_001_500_000_000]
+
+
+@pytest.mark.parametrize("times", [TIMES, np.array(TIMES), pd.Series(TIMES), pl.Series(TIMES), pa.array(TIMES)])
+def test_each_of_many_labels_may_have_its_own_time(captured: Captured, times: object) -> None:
+    Model("m").labels(["a", "b"], classes=["x", "y"], time_ns=times)
+    assert [label.time_ns for label in captured.labels] == TIMES
+
+
+def test_an_impossible_time_of_one_label_is_that_of_the_span(captured: Captured) -> None:
+    Model("m").labels(["a", "b", "c"], values=[1, 2, 3], time_ns=[TIMES[0], -5, None])
+    [span] = captured.spans
+    assert [label.time_ns for label in captured.labels] == [TIMES[0], span.start_time, span.start_time]
+
+
+def test_times_of_another_number_of_labels_send_none(captured: Captured) -> None:
+    Model("m").labels(["a", "b"], classes=["x", "y"], time_ns=[TIMES[0]])
+    assert not captured.labels

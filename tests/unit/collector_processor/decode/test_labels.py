@@ -144,6 +144,35 @@ def test_rows_of_labels_without_id_or_label_are_dropped_and_counted(otlp: Any, r
     assert decoded.rejected == 0
 
 
+def test_each_label_of_a_batch_may_have_the_time_at_which_it_was_known(otlp: Any, read: Any) -> None:
+    stream = otlp.arrow({
+        "ml.prediction.id": ["a", "b", "c", "d", "e", "f"],
+        "ml.label.class": ["x"] * 6,
+        "ml.label.time": [1_700_000_000_500_000_000.0, None, -1.0, 1e300, math.nan, 0.0],
+    })  # fmt: skip
+    attributes = {"ml.model.name": "fraud", "ml.batch": stream}
+    times = [1_700_000_000_500_000_000] + [otlp.start] * 5
+    for decoded in (
+        otlp.decoded(otlp.span(attributes, name="label fraud")),
+        logs(otlp, record(otlp, attributes, time_unix_nano=otlp.start)),
+    ):
+        assert [label[1] for label in read.labels(decoded)] == times
+        assert not decoded.dropped
+
+
+def test_a_time_of_labels_that_is_a_text_is_counted_and_left_out(otlp: Any, read: Any) -> None:
+    stream = otlp.arrow({"ml.prediction.id": ["a"], "ml.label.class": ["x"], "ml.label.time": ["2026-11-29"]})
+    decoded = otlp.decoded(otlp.span({"ml.model.name": "fraud", "ml.batch": stream}, name="label fraud"))
+    assert [label[1] for label in read.labels(decoded)] == [otlp.start]
+    assert decoded.dropped == {"unsupported_value": 1}
+
+
+def test_a_batch_of_nothing_but_times_is_rejected(otlp: Any) -> None:
+    stream = otlp.arrow({"ml.label.time": [1_700_000_000_000_000_000]})
+    decoded = otlp.decoded(otlp.span({"ml.model.name": "fraud", "ml.batch": stream}, name="label fraud"))
+    assert (decoded.rejected, decoded.labels, decoded.predictions) == (1, (), ())
+
+
 def test_labels_of_the_rows_of_a_call_may_share_its_id(otlp: Any) -> None:
     attributes = {"ml.model.name": "fraud", "ml.prediction.id": otlp.default_id, "ml.label.class": ["x", "y"]}
     labels = otlp.decoded(otlp.span(attributes, name="label fraud")).labels[0]
