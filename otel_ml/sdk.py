@@ -21,7 +21,7 @@ _logger = logging.getLogger("otel_ml")
 PROTOCOLS: Final = ("grpc", "http/protobuf")
 _HTTP_PORT: Final = 4318
 _PROTOCOL_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _INSTALL: Final = (
     "otel_ml.setup() needs the OpenTelemetry SDK and its OTLP exporter: pip install opentelemetry-sdk"
     " opentelemetry-exporter-otlp"
@@ -55,7 +55,7 @@ def setup(
     """
     if protocol is not None and protocol not in PROTOCOLS:
         raise ValueError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PROTOCOLS)}")
-    address = None if endpoint is None else _address(endpoint)
+    address = None if endpoint is None else address_of(endpoint)
     with _lock:
         if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             _logger.info("the OpenTelemetry SDK is set up already; otel_ml.setup() changes nothing")
@@ -67,10 +67,10 @@ def setup(
     start()
 
 
-def _address(endpoint: str) -> str:
+def address_of(endpoint: str) -> str:
     """Return an endpoint with its scheme.
 
-    >>> _address("localhost:4317"), _address("https://collector.example:4318/")
+    >>> address_of("localhost:4317"), address_of("https://collector.example:4318/")
     ('http://localhost:4317', 'https://collector.example:4318')
     """
     address = endpoint.strip() if "://" in endpoint else f"http://{endpoint.strip()}"
@@ -90,7 +90,7 @@ def _set_up(
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     resource = Resource.create({SERVICE_NAME: service_name} if service_name else None)
-    spans, measurements = _exporters(endpoint, protocol or _protocol(endpoint), headers)
+    spans, measurements = _exporters(endpoint, protocol or protocol_of(endpoint), headers)
     tracer_provider = TracerProvider(resource=resource)
     tracer_provider.add_span_processor(BatchSpanProcessor(spans))
     trace.set_tracer_provider(tracer_provider)
@@ -98,16 +98,17 @@ def _set_up(
         metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(measurements)], resource))
 
 
-def _protocol(endpoint: str | None) -> str:
+def protocol_of(endpoint: str | None) -> str:
+    """Return the protocol for an endpoint; None is that of the standard variables."""
     if endpoint is None:
         from otel_ml.otlp_exporter import protocol
 
         if any(os.environ.get(name) for name in _PROTOCOL_VARIABLES):
             return protocol(os.environ)
-        endpoint = next((address for name in _ENDPOINT_VARIABLES if (address := os.environ.get(name))), "")
+        endpoint = next((address for name in ENDPOINT_VARIABLES if (address := os.environ.get(name))), "")
         if not endpoint:
             return protocol(os.environ)
-        endpoint = _address(endpoint)
+        endpoint = address_of(endpoint)
     return PROTOCOLS[urlsplit(endpoint).port == _HTTP_PORT]
 
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from otel_ml.delivery.requests import Receiver, export_in_parts, receiver
-from otel_ml.sdk import _protocol
+from otel_ml.sdk import protocol_of
 
 
 class Exporter:
@@ -48,9 +48,9 @@ def test_the_protocol_follows_from_the_endpoint_unless_it_is_named(monkeypatch: 
     for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
-    assert _protocol(None) == "http/protobuf"
-    assert _protocol("http://localhost:4317") == "grpc"
+    assert protocol_of(None) == "http/protobuf"
+    assert protocol_of("http://localhost:4317") == "grpc"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")
-    assert _protocol(None) == "grpc"
+    assert protocol_of(None) == "grpc"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-    assert _protocol(None) == "http/protobuf"
+    assert protocol_of(None) == "http/protobuf"
