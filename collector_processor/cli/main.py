@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "validate": "check a configuration without starting the service",
     "components": "list receivers, exporters, monitors, drift methods and more",
     "reference": "build or show a reference profile",
+    "label": "send labels from a file or a query",
     "verify": "simulate the alarms on traffic like a profile's",
     "relearn": "let a running service learn the reference of one model again",
     "dashboards": "write Grafana dashboards",

@@ -121,8 +121,8 @@ def test_help_tells_each_command_on_a_line_of_its_own(
         main(["--help"])
     told = capsys.readouterr().out
     listed = [line.split(maxsplit=1) for line in told.partition("COMMAND\n")[2].partition("\n\n")[0].splitlines()]
-    commands = ["serve", "validate", "components", "reference", "verify", "relearn", "dashboards", "rules", "alerts"]
-    commands.extend(("doctor", "demo", "completion"))
+    commands = ["serve", "validate", "components", "reference", "label", "verify", "relearn", "dashboards", "rules"]
+    commands.extend(("alerts", "doctor", "demo", "completion"))
     assert [line[0] for line in listed] == commands
     assert all(len(line) == 2 for line in listed)
     assert "Exit codes: 0 success, 1 failure, 2 invalid usage" in " ".join(told.split())

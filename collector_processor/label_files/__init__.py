@@ -1,0 +1,1 @@
+"""Labels from a file or a query, sent in acknowledged requests by ``otel-ml label``."""
