@@ -22,7 +22,7 @@ NOT_OBSERVED: Final = (
     "transformers",
 )
 """Libraries whose models are not observed without code."""
-SKLEARN_API_ONLY: Final = ("lightgbm", "xgboost")
+SKLEARN_API_ONLY: Final = ("lightgbm",)
 """Libraries that are observed through scikit-learn's API, not through their own."""
 
 

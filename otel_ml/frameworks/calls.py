@@ -13,9 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from otel_ml.prediction import Prediction
+from otel_ml.problems import report
 
 MAX_SCORES: Final = 20
 """Classes up to which the probability of every class is recorded; beyond that, only the predicted class's."""
+DENSE_CELLS: Final = 1_000_000
+"""Cells of a sparse table up to which its features are recorded."""
 _PLAIN_KINDS: Final = frozenset("iubfUO")
 """Kinds of classes whose list has the cells that the array has; times lose their unit in a list."""
 
@@ -144,6 +147,43 @@ def record_probabilities(prediction: Prediction, classes: Any, result: Any, thre
     decided = threshold is None or not np.isnan(threshold.value)
     prediction.record(class_=classes[likeliest] if decided else None, score=score, scores=scores)
     return True
+
+
+def record_positive(prediction: Prediction, classes: Any, result: Any, threshold: Threshold | None = None) -> bool:
+    """Record the probability of the second of two classes, one per row, as :func:`record_probabilities` does."""
+    column = column_of(result)
+    if column is None or column.dtype.kind != "f":
+        return False
+    if column.size == 1 and classes.dtype.kind in _PLAIN_KINDS:
+        score = column.item()
+        _record_row(prediction, classes.tolist(), [1.0 - score, score], threshold)
+        return True
+    column = column.reshape(-1)
+    return record_probabilities(prediction, classes, np.stack([1 - column, column], axis=1), threshold)
+
+
+def record_numbered_classes(prediction: Prediction, result: Any) -> bool:
+    """Record classes that a library returns as whole numbers of floating point."""
+    labels = column_of(result)
+    if labels is None or labels.dtype.kind not in "fiu":
+        return False
+    prediction.record(class_=labels.astype(np.int64))
+    return True
+
+
+def dense(matrix: Any, absent: float) -> Any:
+    """Return a sparse matrix as an array, with ``absent`` (NaN or 0) in the cells that it does not store.
+
+    None, which is reported, if it is larger than :data:`DENSE_CELLS`. ``toarray`` makes a missing cell zero.
+    """
+    rows, columns = matrix.shape
+    if rows * columns > DENSE_CELLS:
+        report("sparse", "a sparse table of %d x %d is predicted without features, it is too large", rows, columns)
+        return None
+    stored = matrix.tocoo()
+    cells = np.full((rows, columns), absent, dtype=np.result_type(stored.data.dtype, np.float32))
+    cells[stored.row, stored.col] = stored.data
+    return cells
 
 
 def _record_row(prediction: Prediction, classes: list[Any], row: Sequence[float], threshold: Threshold | None) -> None:

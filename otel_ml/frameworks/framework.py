@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
@@ -73,6 +74,8 @@ class FrameworkInstrumentor(BaseInstrumentor, Generic[ObserverT]):
 
     distribution: ClassVar[str]
     """The name to install the framework by."""
+    builds: ClassVar[tuple[str, ...]] = ()
+    """Other distributions of the same package, such as those for one kind of processor."""
     versions: ClassVar[str]
     """The versions of the distribution that are instrumented, such as ``>= 1.2``."""
     module: ClassVar[str]
@@ -89,7 +92,8 @@ class FrameworkInstrumentor(BaseInstrumentor, Generic[ObserverT]):
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the requirement that the installed framework must meet."""
-        return (f"{self.distribution} {self.versions}",)
+        names = (self.distribution, *self.builds)
+        return (f"{next(filter(_is_installed, names), self.distribution)} {self.versions}",)
 
     def _instrument(self, **kwargs: Any) -> None:
         package = self.module.partition(".")[0]
@@ -114,3 +118,11 @@ class FrameworkInstrumentor(BaseInstrumentor, Generic[ObserverT]):
         if self.observer is not None:
             self.observer.patches.active = True
             shielded(self.observer.attach, module)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True

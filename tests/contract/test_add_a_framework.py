@@ -186,5 +186,6 @@ def test_each_framework_is_a_folder_an_entry_point_and_a_requirement(folder: Pat
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     entries = project["entry-points"]["opentelemetry_instrumentor"]
     assert entries[f"otel_ml_{folder.name}"] == f"{module.__name__}:{instrumentor.__name__}"
-    requirement = f"{instrumentor.distribution}{instrumentor.versions}".replace(" ", "")
-    assert requirement in project["optional-dependencies"]["instruments-any"]
+    for distribution in (instrumentor.distribution, *instrumentor.builds):
+        requirement = f"{distribution}{instrumentor.versions}".replace(" ", "")
+        assert requirement in project["optional-dependencies"]["instruments-any"]
