@@ -142,6 +142,6 @@ def _of_arrow(numpy: Any, column: Any) -> Source:
         return _of_numpy(numpy, column.to_numpy(zero_copy_only=False))
     if types.is_string(kind) or types.is_large_string(kind):
         encoded = column.dictionary_encode()
-        if 2 * len(encoded.dictionary) <= len(column):
+        if 0 < 2 * len(encoded.dictionary) <= len(column):
             return _of_arrow(numpy, encoded)
     return column.to_pylist()

@@ -326,3 +326,10 @@ def test_columns_and_classes_beyond_their_limits_are_dropped(
     assert list(captured.predictions[0].scores) == ["c0", "c1"]
     assert "the limit is 3" in caplog.text
     assert "4 classes, the limit is 2" in caplog.text
+
+
+def test_a_text_column_of_arrow_without_any_text_costs_no_other_feature() -> None:
+    table = pa.table({"age": [37.0], "city": pa.array([None], pa.string())})
+    with capture() as captured, Model("m").predict(table):
+        pass
+    assert captured.predictions[0].features == {"age": 37.0}
