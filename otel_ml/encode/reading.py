@@ -25,6 +25,7 @@ from otel_ml.semconv import (
     PREDICTION_ROWS,
     PREDICTION_SCORE,
     PREDICTION_SCORES,
+    PREDICTION_TIME,
     PREDICTION_VALUE,
     SEGMENT,
 )
@@ -84,8 +85,8 @@ def read_predictions(span: ReadableSpan, most: int = sys.maxsize) -> Iterator[Ca
             scores=_present(row.get(PREDICTION_SCORES) or {}),
             segments=_under(SEGMENT, row),
             attributions=_under(ATTRIBUTION, row),
-            error_type=cast("str | None", attributes.get(ERROR_TYPE)),
-            time_ns=span.start_time or 0,
+            error_type=cast("str | None", row.get(ERROR_TYPE) or attributes.get(ERROR_TYPE)),
+            time_ns=row.get(PREDICTION_TIME) or span.start_time or 0,
         )
 
 

@@ -17,6 +17,7 @@ from pyarrow import types
 
 from collector_processor.decode.arrow.flatbuffer import list_of, root, scalar, table
 from collector_processor.decode.rules.cells import place_of
+from otel_ml import semconv
 
 DataType: TypeAlias = Any
 """``pyarrow.DataType``."""
@@ -112,7 +113,8 @@ def _column_plan(name: str, node: int, buffer: int, kind: DataType, dictionary: 
     if dictionary is not None:
         return None
     place = place_of(name)
-    exact = place is not None and place.kind == "text"  # a float cannot give the text of a large integer
+    # A float cannot give the text of a large integer, nor a time in nanoseconds.
+    exact = name == semconv.PREDICTION_TIME or (place is not None and place.kind == "text")
     if not exact and (types.is_float64(kind) or types.is_float32(kind) or types.is_integer(kind)):
         return ColumnPlan(name, node, buffer, "numbers", _little(kind), kind)
     if exact and types.is_integer(kind):

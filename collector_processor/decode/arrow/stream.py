@@ -30,7 +30,7 @@ from collector_processor.decode.arrow.plan import Plan
 from collector_processor.decode.arrow.size import unpacked_size
 from collector_processor.decode.arrow.utf8 import valid
 from collector_processor.decode.limits import Tally
-from collector_processor.decode.rules.cells import MAPS, UnreadableError, place_of
+from collector_processor.decode.rules.cells import MAPS, PER_CALL, UnreadableError, place_of
 from otel_ml import semconv
 
 Table: TypeAlias = Any
@@ -134,7 +134,11 @@ def _read(stream: bytes | memoryview, tally: Tally) -> ArrowTable | None:
 def _columns_of_interest(schema: Any) -> tuple[list[int], int]:
     """Return the indices of the columns to read, and how many others have a contract name but no readable type."""
     fields = [(field.name, field.type) for field in schema]  # schema.names and schema.types build a list each time
-    ours = [index for index, (name, _) in enumerate(fields) if place_of(name) is not None or name in MAPS]
+    ours = [
+        index
+        for index, (name, _) in enumerate(fields)
+        if place_of(name) is not None or name in MAPS or name in PER_CALL
+    ]
     readable = [index for index in ours if _is_readable(*fields[index])]
     if not readable:
         # Arrow's reader would take an empty list to mean every column.

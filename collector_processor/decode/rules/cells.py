@@ -73,6 +73,17 @@ _TEMPLATES: Final[tuple[tuple[str, Part, CellKind], ...]] = (
     (semconv.ATTRIBUTION, "attribution", "number"),
     (SCORES, "scores", "number"),
 )
+PER_CALL: Final = frozenset(
+    (
+        semconv.PREDICTION_TIME,
+        semconv.PREDICTION_DURATION,
+        semconv.ERROR_TYPE,
+        semconv.TRACE_ID,
+        semconv.SPAN_ID,
+        semconv.TRACE_SAMPLED,
+    )
+)
+"""Columns of ``ml.batch`` that say of each row what a span says of its call; see :mod:`.calls`."""
 MAPS: Final[dict[str, str]] = {semconv.FEATURES: semconv.FEATURE, semconv.PREDICTION_SCORES: SCORES}
 """Names whose value is a map, and the prefix that makes a flat name of each of its keys."""
 

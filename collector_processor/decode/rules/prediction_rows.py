@@ -11,8 +11,9 @@ from collector_processor.columns.batch import F64, I64, U64, Column, ModelKey, P
 from collector_processor.columns.concatenate import concatenate
 from collector_processor.columns.traces import Traces, shared_trace, traces_of
 from collector_processor.decode.limits import Tally
+from collector_processor.decode.rules.calls import Calls, calls_of
 from collector_processor.decode.rules.cell_columns import column_of
-from collector_processor.decode.rules.cells import Place, Scalar, place_of, text_of
+from collector_processor.decode.rules.cells import PER_CALL, Place, Scalar, place_of, text_of
 from collector_processor.decode.rules.identity import Identity
 from collector_processor.decode.rules.ids import hash_ids
 from collector_processor.decode.rules.row_table import ColumnQuota, RowTable
@@ -73,14 +74,22 @@ class PredictionRows:
         durations = np.full(table.rows, np.nan)
         durations[0] = call.duration_s
         error = column_of([call.error], "text", self._tally)
-        batch = self._batch(
-            table,
+        calls = Calls(
             np.full(table.rows, call.time_ns, np.int64),
-            table.ids(call.default_id)[0],
-            np.full(table.rows, call.weight),
             durations,
             None if error is None else error.take(np.zeros(table.rows, np.int64)),
             shared_trace(call.trace, table.rows),
+        )
+        if not PER_CALL.isdisjoint(table.arrays):
+            calls = calls_of(dict(table.arrays), calls, self._tally)
+        batch = self._batch(
+            table,
+            calls.times,
+            table.ids(call.default_id)[0],
+            np.full(table.rows, call.weight),
+            calls.durations,
+            calls.error,
+            calls.traces,
         )
         self._parts.append((batch, table.rows * columns))
 
