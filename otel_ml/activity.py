@@ -6,6 +6,7 @@ import atexit
 import logging
 import sys
 import threading
+from contextvars import ContextVar
 from typing import Final
 
 _logger = logging.getLogger("otel_ml")
@@ -24,6 +25,10 @@ NOT_OBSERVED: Final = (
 """Libraries whose models are not observed without code."""
 SKLEARN_API_ONLY: Final = ("lightgbm",)
 """Libraries that are observed through scikit-learn's API, not through their own."""
+
+
+inside_prediction: Final[ContextVar[bool]] = ContextVar("otel_ml_inside_prediction", default=False)
+"""Whether this code runs in a call of a model that is observed, so that what the call does inside is not."""
 
 
 class Activity:

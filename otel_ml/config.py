@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 from otel_ml.encode.rules import HASH_DIGITS
 from otel_ml.encode.scalar import clean_text
@@ -36,6 +36,7 @@ ENV_FOLLOW_SAMPLER: Final = "OTEL_ML_FOLLOW_SAMPLER"
 ENV_MAX_FEATURES: Final = "OTEL_ML_MAX_FEATURES"
 ENV_EXPLAIN: Final = "OTEL_ML_EXPLAIN"
 ENV_PREDICTION_ID_HEADER: Final = "OTEL_ML_PREDICTION_ID_HEADER"
+ENV_EMIT: Final = "OTEL_ML_EMIT"
 
 DEFAULT_MAX_SPAN_BYTES: Final = 1024 * 1024
 DEFAULT_MAX_FEATURES: Final = 2000
@@ -50,6 +51,10 @@ MAX_ATTRIBUTES: Final = 128
 ATTRIBUTE_ROOM: Final = MAX_ATTRIBUTES - 24
 """Of those, what features, segments and attributions may use together; the rest is for identity, outputs and what the
 application itself sets on the span."""
+
+Emit = Literal["spans", "columnar"]
+EMITS: Final[tuple[Emit, ...]] = get_args(Emit)
+"""How calls of one row leave: each as its span, or many in one."""
 
 _PREFIX: Final = "OTEL_ML_"
 _PRIVATE: Final = (
@@ -71,6 +76,7 @@ _OTHERS: Final = (
     ENV_MAX_FEATURES,
     ENV_EXPLAIN,
     ENV_PREDICTION_ID_HEADER,  # read by the instrumentors of web frameworks
+    ENV_EMIT,
     "OTEL_ML_SKLEARN_METHODS",  # read by the instrumentor
     "OTEL_ML_DECODER",  # read by the service
 )
@@ -112,6 +118,8 @@ class Config:
       watches by default (``limits.features``).
     - ``explain`` (``OTEL_ML_EXPLAIN``, off): ``1 in 100`` sends attributions of one prediction in 100, chosen by a hash
       of its id; a model that is given an ``explainer`` does so by default. ``off`` explains none.
+    - ``emit`` (``OTEL_ML_EMIT``, ``spans``): ``columnar`` gathers calls of one row and sends many in one span, once a
+      second or every thousand rows; a call then costs its thread a third.
     - ``max_string_chars`` (256, at least 16): longer texts are truncated.
     - ``max_flat_features`` (64): a row with more features travels as one map attribute.
 
@@ -138,6 +146,7 @@ class Config:
     follow_sampler: bool | None = None
     max_features: int | None = None
     explain: str | int | None = None
+    emit: Emit | None = None
 
     def __post_init__(self) -> None:
         for name in ("features_allow", "features_deny", "features_hash"):
@@ -148,6 +157,8 @@ class Config:
         _check_at_least("max_string_chars", self.max_string_chars, HASH_DIGITS)
         _check_at_least("max_flat_features", self.max_flat_features, 0)
         _check_at_least("max_features", self.max_features, 1)
+        if self.emit is not None and self.emit not in EMITS:
+            raise ValueError(f"emit {self.emit!r} is unknown; allowed: {', '.join(EMITS)}")
         if self.explain is not None:
             try:
                 parse_explain(str(self.explain))
@@ -175,6 +186,7 @@ class Settings:
     max_features: int = DEFAULT_MAX_FEATURES
     explain: int | None = None
     """Of this many predictions one is explained; 0 for none, None where nothing was set."""
+    emit: Emit = "spans"
 
 
 def identity(name: str | None, version: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
@@ -236,6 +248,7 @@ def resolve(
         max_flat_features=_first(chosen.max_flat_features, lambda: None, DEFAULT_MAX_FLAT_FEATURES),
         max_features=_first(chosen.max_features, lambda: env.whole(ENV_MAX_FEATURES, 1), DEFAULT_MAX_FEATURES),
         follow_sampler=_first(chosen.follow_sampler, lambda: env.switch(ENV_FOLLOW_SAMPLER, private=False), False),
+        emit=_first(chosen.emit, env.emit, "spans"),
         explain=env.explain() if chosen.explain is None else parse_explain(str(chosen.explain)),
     )
     env.reject_unknown()
@@ -274,6 +287,7 @@ def _private(settings: Settings) -> Settings:
         follow_sampler=settings.follow_sampler,
         max_features=settings.max_features,
         explain=0,
+        emit=settings.emit,
     )
 
 
@@ -311,6 +325,12 @@ class _Environment:
             return raw.lower() in _TRUE
         self.reject(name, f"{raw!r} is not a switch; allowed: true, false, 1, 0, yes, no, on, off", private=private)
         return None
+
+    def emit(self) -> Emit | None:
+        raw = (self.text(ENV_EMIT) or "").lower()
+        if raw and raw not in EMITS:
+            self.reject(ENV_EMIT, f"{raw!r} is unknown; allowed: {', '.join(EMITS)}", private=False)
+        return raw if raw in EMITS else None
 
     def patterns(self, name: str) -> tuple[str, ...] | None:
         raw = self.text(name)

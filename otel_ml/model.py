@@ -9,6 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar, overload
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from otel_ml.columnar import predicting
 from otel_ml.config import Config
 from otel_ml.emit.emitter import Emitter
 from otel_ml.explain.explains import Explains
@@ -153,7 +154,7 @@ class Model:
         >>> [(seen.features["rooms"], seen.value) for seen in captured.predictions]
         [(3, 310.0), (2, 220.0)]
         """
-        return Prediction(self._emitter, features, id, segments, time_ns)
+        return predicting(self._emitter, features, id, segments, time_ns)
 
     def explaining(self) -> Explains | None:
         """Return what explains a sample of this model's predictions, for an instrumentation that has the fitted model.

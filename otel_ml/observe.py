@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
+from otel_ml.columnar import predicting
 from otel_ml.emit.arguments import RECORD_ARGUMENTS
 from otel_ml.emit.emitter import Emitter
 from otel_ml.prediction import Prediction
@@ -37,7 +38,7 @@ def observed_function(
 
     def prediction(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Prediction:
         id_given = None if find_id is None else find_id(args, kwargs)
-        return Prediction(emitter, find_features(args, kwargs), id_given, None, None)
+        return predicting(emitter, find_features(args, kwargs), id_given, None, None)
 
     if inspect.iscoroutinefunction(target):
 

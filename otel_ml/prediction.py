@@ -148,6 +148,7 @@ class Prediction(RecordedCall):
                 "record() outside of the block `with model.predict(…) as prediction:` does nothing, and neither does"
                 " predict() without one",
             )
+            return
         if class_ is not None:
             self.class_ = class_
         if score is not None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_ml.delivery import gather
 from otel_ml.emit import instruments
 from otel_ml.encode.reading import CapturedLabel, CapturedPrediction, read_labels, read_predictions
 from otel_ml.explain.queue import queue as explanations
@@ -61,7 +62,11 @@ class Captured:
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
-        """All finished spans, including those of other instrumentations; it waits for predictions being explained."""
+        """All finished spans, including those of other instrumentations.
+
+        It sends what has gathered, and waits for predictions that are being explained.
+        """
+        gather.drain()
         explanations.settle(_SETTLE_S)
         return self._exporter.get_finished_spans()
 
@@ -88,6 +93,7 @@ class Captured:
         >>> dict(point.attributes), point.value, point.count
         ({'ml.model.name': 'fraud'}, 0.5, 1)
         """
+        gather.drain()
         collected = self._reader.get_metrics_data()
         if collected is None:
             return []

@@ -21,12 +21,18 @@ TOTAL_S: Final = 30.0
 _STEP_S: Final = 0.01
 
 _destinations: WeakSet[Any] = WeakSet()
+_first: list[Callable[[], None]] = []
 _before: list[tuple[Callable[[float], object], Callable[[float], object]]] = []
 
 
 def before_flush(settle: Callable[[float], object], end: Callable[[float], object]) -> None:
     """Call ``settle`` before a flush and ``end`` before the last one, each with the seconds that it may take."""
     _before.append((settle, end))
+
+
+def drain_first(drain: Callable[[], None]) -> None:
+    """Call ``drain`` before anything is flushed: it makes spans and measurements of what has gathered."""
+    _first.append(drain)
 
 
 def follow(provider: Any) -> None:
@@ -91,7 +97,14 @@ def flush_traces() -> None:
             provider.force_flush()
 
 
+def _drain() -> None:
+    for drain in _first:
+        with suppress(Exception):  # the application's span processor may raise
+            drain()
+
+
 def _flush_all_traces() -> None:
+    _drain()
     for settle, end in _before:
         if receiver.exiting:
             end(IDLE_S / 2)
@@ -101,6 +114,7 @@ def _flush_all_traces() -> None:
 
 
 def _flush_metrics() -> None:
+    _drain()
     with suppress(Exception):  # no SDK, or no answer
         _meter_provider().force_flush()
 

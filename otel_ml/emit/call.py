@@ -78,15 +78,10 @@ class RecordedCall:
         """Return the attributes of a call of one row, besides the model's identity; ``later`` more are to come."""
         emitter = self._emitter
         settings = emitter.settings
-        features, routes = _EMPTY if row is None else row, emitter.redaction.features
-        sent = features
-        if len(features) > settings.max_features:
-            # By name, before missing cells are left out: otherwise the row would decide which features leave.
-            kept = [name for name in features if routes[name] is not None]
-            if len(kept) > settings.max_features:
-                report_over_limit(_FEATURES, len(kept), settings.max_features)
-                sent = {name: features[name] for name in kept[: settings.max_features]}
-        attributes = feature_attributes(sent, routes, settings.max_string_chars)
+        features = _EMPTY if row is None else row
+        attributes = feature_attributes(
+            self._within_limit(features), emitter.redaction.features, settings.max_string_chars
+        )
         if self.segments or emitter.segment_names or self.attributions is not None:
             attributes = self._with_segments_and_attributions(features, attributes, later)
         elif len(attributes) > min(emitter.flat_limit, ATTRIBUTE_ROOM - later):
@@ -94,25 +89,62 @@ class RecordedCall:
         self._add_outputs(attributes)
         return attributes
 
+    def _within_limit(self, features: Mapping[Any, object]) -> Mapping[Any, object]:
+        """Return the features that may leave because of their number."""
+        limit, routes = self._emitter.settings.max_features, self._emitter.redaction.features
+        if len(features) <= limit:
+            return features
+        # By name, before missing cells are left out: otherwise the row would decide which features leave.
+        kept = [name for name in features if routes[name] is not None]
+        if len(kept) <= limit:
+            return features
+        report_over_limit(_FEATURES, len(kept), limit)
+        return {name: features[name] for name in kept[:limit]}
+
+    def _segments(self, features: Mapping[Any, object]) -> Attributes:
+        emitter = self._emitter
+        return segment_attributes(
+            self.segments or _EMPTY,
+            [(name, features.get(name)) for name in emitter.segment_names],
+            emitter.redaction.segments,
+            emitter.redaction.taken_segments,
+            emitter.settings.max_string_chars,
+        )
+
     def _with_segments_and_attributions(
         self, features: Mapping[Any, object], attributes: Attributes, later: int
     ) -> Attributes:
         """Add segments and attributions; the features become a map where all together are too many."""
         emitter = self._emitter
         settings, redaction = emitter.settings, emitter.redaction
-        extra = segment_attributes(
-            self.segments or _EMPTY,
-            [(name, features.get(name)) for name in emitter.segment_names],
-            redaction.segments,
-            redaction.taken_segments,
-            settings.max_string_chars,
-        )
+        extra = self._segments(features)
         room = ATTRIBUTE_ROOM - len(extra)
         attributions = self._read_attributions(features).row or {}
         if len(attributes) > settings.max_flat_features or len(attributes) + len(attributions) + later > room:
             attributes = feature_map(attributes, settings.max_span_bytes)
         extra.update(attribution_attributes(attributions, redaction.attributions, room - len(attributes)))
         attributes.update(extra)
+        return attributes
+
+    def _whole_row(self, row: Mapping[Any, object] | None) -> Attributes:
+        """Return everything of a call of one row as flat attributes, for columns, which have room for all."""
+        emitter = self._emitter
+        features = _EMPTY if row is None else row
+        attributes = feature_attributes(
+            self._within_limit(features), emitter.redaction.features, emitter.settings.max_string_chars
+        )
+        attributes.update(self._beside(features))
+        return attributes
+
+    def _beside(self, features: Mapping[Any, object]) -> Attributes:
+        """Return what a call of one row has beside its features, for columns."""
+        emitter = self._emitter
+        attributes = self._segments(features) if self.segments or emitter.segment_names else {}
+        if self.attributions is not None:
+            attributions = self._read_attributions(features).row or {}
+            room = emitter.settings.max_features
+            attributes.update(attribution_attributes(attributions, emitter.redaction.attributions, room))
+        self._add_outputs(attributes)
         return attributes
 
     def _add_outputs(self, attributes: Attributes) -> None:

@@ -78,6 +78,12 @@ class CountedTracer:
         """Whether the spans of this tracer go anywhere, as far as can be seen."""
         return self._twin is None or self._twin.exports
 
+    def ready(self) -> bool:
+        """Return whether there is an SDK, which need not sample; the application may set one up later."""
+        if self._tracer is None:
+            self._resolve()
+        return self._tracer is not None
+
     def _resolve(self) -> Tracer:
         provider = self._provider or trace.get_tracer_provider()
         name, version, schema_url = self._identity

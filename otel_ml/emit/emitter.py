@@ -5,13 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from otel_ml.classes import canonical_class
-from otel_ml.config import ATTRIBUTE_ROOM, DEFAULT_EXPLAIN, ENV_MODEL_NAME, Config, identity, resolve
+from otel_ml.config import (
+    ATTRIBUTE_ROOM,
+    DEFAULT_EXPLAIN,
+    ENV_FOLLOW_SAMPLER,
+    ENV_MODEL_NAME,
+    Config,
+    Settings,
+    identity,
+    resolve,
+)
+from otel_ml.delivery.gather import Gatherer
 from otel_ml.delivery.start import start
 from otel_ml.emit import instruments
 from otel_ml.emit.measure import Measures
@@ -117,11 +127,16 @@ class Emitter:
         self._profile = load_profile(self.settings, self.name)
         self._providers = (tracer_provider, meter_provider)
         self.observations: Observations | None = None
+        self.gathers = _gathers(self.settings)
+        self.gatherer: Gatherer[Any] | None = None
+        """What gathers calls of one row; the first call makes it."""
         self.bind()
         instruments.follow(self)
 
     def bind(self) -> None:
-        """Get tracer and instruments from the current providers."""
+        """Get tracer and instruments from the current providers; what was gathered goes to those before."""
+        if self.gatherer is not None:
+            self.gatherer.drain()
         tracer_provider, meter_provider = self._providers
         self.tracer = instruments.tracer(tracer_provider, follow_sampler=self.settings.follow_sampler)
         meters = instruments.meters(meter_provider)
@@ -138,6 +153,10 @@ class Emitter:
         if not one_in or not settings.capture_features or not self.enabled:
             return None
         return Explains(Sample(one_in), self.name, self.feature_names, self.positive_class)
+
+    def lost(self, rows: int) -> None:
+        """Count predictions that were gathered and are not sent."""
+        self.measures.dropped(rows)
 
     def count_features(self, features: Features, recorded: bool) -> None:
         """Count the features of a call by the buckets of the reference profile, if there is one."""
@@ -164,6 +183,14 @@ class Emitter:
             count(self.observations)
         except Exception as error:  # noqa: BLE001 - counting must not cost the span its attributes
             report(f"observations {self.name}", "model %r: features are not counted", self.name, error=error)
+
+
+def _gathers(settings: Settings) -> bool:
+    if settings.emit != "columnar" or not settings.enabled:
+        return False
+    if settings.follow_sampler:
+        report("gather", "calls are not gathered: %s asks for a decision of the sampler on each", ENV_FOLLOW_SAMPLER)
+    return not settings.follow_sampler
 
 
 def _names(what: str, names: Collection[str]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from otel_ml.semconv import (
     METRIC_PREDICTION_OBSERVATIONS,
     METRIC_PREDICTION_ROWS,
     METRIC_PREDICTION_SCORE,
+    METRIC_PREDICTIONS_DROPPED,
     OBSERVATION_IN_SPAN,
     OBSERVATIONS_PART,
     PREDICTION_BUCKET,
@@ -94,6 +95,11 @@ class Meters:
         )
         # Weak, because this object lives as long as its provider does.
         self._provider = (lambda: None) if provider is None else ref(provider)
+        self.dropped = meter.create_counter(
+            METRIC_PREDICTIONS_DROPPED,
+            UNIT_PREDICTION,
+            "Predictions that were gathered and not sent.",
+        )
         self._observations: dict[object, tuple[Mapping[str, str], Observations]] = {}
         self._parts: list[_Part] = []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from opentelemetry.context import Context
+
 from otel_ml.emit.instruments import Meters
 from otel_ml.encode.row import Attributes
 from otel_ml.encode.rows import flatten, is_column, items, length
@@ -18,32 +20,37 @@ BATCH_SCORES: Final = 64
 class Measures:
     """The histograms of one model; ``active`` checks whether measurements go anywhere."""
 
-    __slots__ = ("_attributes", "_duration", "_rows", "_score", "_unexplained", "active")
+    __slots__ = ("_attributes", "_dropped", "_duration", "_rows", "_score", "_unexplained", "active")
 
     def __init__(self, meters: Meters, model_attributes: Mapping[str, str]) -> None:
         self._duration = meters.duration
         self._rows = meters.rows
         self._score = meters.score
         self._unexplained = meters.unexplained
+        self._dropped = meters.dropped
         self._attributes = model_attributes
         self.active = meters.active
 
-    def call(self, duration_s: float, rows: int, error_type: str | None) -> None:
-        """Record a call's duration and rows."""
+    def call(self, duration_s: float, rows: int, error_type: str | None, context: Context | None = None) -> None:
+        """Record a call's duration and rows, made in ``context`` if not in the current one."""
         attributes = self._attributes
-        self._duration.record(duration_s, {**attributes, ERROR_TYPE: error_type} if error_type else attributes)
-        self._rows.record(rows, attributes)
+        self._duration.record(duration_s, {**attributes, ERROR_TYPE: error_type} if error_type else attributes, context)
+        self._rows.record(rows, attributes, context)
 
     def unexplained(self, rows: int, error_type: str) -> None:
         """Count predictions that were to be explained and are not."""
         self._unexplained.add(rows, {**self._attributes, ERROR_TYPE: error_type})
 
-    def row(self, outputs: Attributes) -> None:
-        """Record the score of a call of one row."""
+    def dropped(self, rows: int) -> None:
+        """Count predictions that were gathered and are not sent."""
+        self._dropped.add(rows, self._attributes)
+
+    def row(self, outputs: Attributes, context: Context | None = None) -> None:
+        """Record the score of a call of one row, made in ``context`` if not in the current one."""
         score = outputs.get(PREDICTION_SCORE)
         if isinstance(score, float):
             class_ = outputs.get(PREDICTION_CLASS)
-            self._record_score(score, class_ if isinstance(class_, str) else None)
+            self._record_score(score, class_ if isinstance(class_, str) else None, context)
 
     def batch(self, scores: object, classes: object, rows: int) -> None:
         """Record the scores of a call of many rows, an even sample of at most :data:`BATCH_SCORES`."""
@@ -62,11 +69,11 @@ class Measures:
             if score is not None:
                 self._record_score(score, text(class_))
 
-    def _record_score(self, score: float, class_: str | None) -> None:
+    def _record_score(self, score: float, class_: str | None, context: Context | None = None) -> None:
         if not 0 <= score < float("inf"):
             return  # a histogram refuses these, with a warning each
         attributes = self._attributes
-        self._score.record(score, attributes if class_ is None else {**attributes, PREDICTION_CLASS: class_})
+        self._score.record(score, attributes if class_ is None else {**attributes, PREDICTION_CLASS: class_}, context)
 
 
 def _every(column: Any, step: int) -> list[Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Generic, ParamSpec, TypeAlias, TypeVar
 from weakref import ref
@@ -19,6 +18,7 @@ from opentelemetry.context import attach, get_current
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import get_current_span
 
+from otel_ml.activity import inside_prediction
 from otel_ml.frameworks.last import remember
 from otel_ml.frameworks.patches import Around
 from otel_ml.prediction import Prediction
@@ -34,7 +34,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
 
-_inside: ContextVar[bool] = ContextVar("otel_ml_inside_prediction", default=False)
+_inside: Final = inside_prediction
 
 # Another thread may evict the same entry first. No lock: a weak reference's callback may run while it is held.
 _RACES = (KeyError, RuntimeError, StopIteration)

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from otel_ml.encode.stream_reader import columns
 from support.ports import free_port
 from support.sink import Sink, listening, run
 
@@ -63,6 +65,29 @@ if __name__ == "__main__":
 """
 
 
+CHILDREN = [
+    ("pool", "fork"),
+    ("pool", "spawn"),
+    ("pool", "forkserver"),
+    ("executor", "fork"),
+    ("executor", "spawn"),
+    ("executor", "forkserver"),
+    ("process", "fork"),
+    ("process", "spawn"),
+    ("parent first", "fork"),
+    ("joblib", "loky"),
+    ("joblib", "multiprocessing"),
+]
+
+
+def numbers_of(span: Span) -> list[int]:
+    """The feature ``number`` of every row of a span."""
+    values = {attribute.key: attribute.value for attribute in span.attributes}
+    if "ml.batch" not in values:
+        return [values["ml.feature.number"].int_value]
+    return dict(columns(values["ml.batch"].bytes_value))["ml.feature.number"]
+
+
 @pytest.fixture
 def sink() -> Iterator[Sink]:
     with listening() as server:
@@ -70,33 +95,113 @@ def sink() -> Iterator[Sink]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "method"),
+    ("kind", "method", "emit"),
     [
-        ("pool", "fork"),
-        ("pool", "spawn"),
-        ("pool", "forkserver"),
-        ("executor", "fork"),
-        ("executor", "spawn"),
-        ("executor", "forkserver"),
-        ("process", "fork"),
-        ("process", "spawn"),
-        ("parent first", "fork"),
-        ("joblib", "loky"),
-        ("joblib", "multiprocessing"),
+        *((*case, "columnar") for case in CHILDREN if case[1] in ("fork", "loky")),
+        *((*case, "spans") for case in CHILDREN),
     ],
 )
-def test_every_row_of_every_child_arrives_once(sink: Sink, tmp_path: Path, kind: str, method: str) -> None:
+def test_every_row_of_every_child_arrives_once(sink: Sink, tmp_path: Path, kind: str, method: str, emit: str) -> None:
     app = tmp_path / "app.py"
     app.write_text(APP)
-    done = run(sink, app, kind, method)
+    done = run(sink, app, kind, method, OTEL_ML_EMIT=emit)
     assert (done.returncode, done.stderr) == (0, "")
-    numbers = Counter(
-        attribute.value.int_value
-        for span in sink.spans()
-        for attribute in span.attributes
-        if attribute.key == "ml.feature.number"
-    )
-    assert numbers == Counter(range(40))
+    assert Counter(number for span in sink.spans() for number in numbers_of(span)) == Counter(range(40))
+
+
+FORKS = """
+import os
+import sys
+
+import otel_ml
+
+model = otel_ml.Model("m")
+
+
+def predict(number):
+    with model.predict({"number": number}) as prediction:
+        prediction.record(score=0.5)
+
+
+for number in range(10):
+    predict(number)
+child = os.fork()
+if child == 0:
+    for number in range(10, 20):
+        predict(number)
+    if sys.argv[1] == "exit":
+        sys.exit()
+    otel_ml.flush()
+    os._exit(0)
+for number in range(20, 30):
+    predict(number)
+os.waitpid(child, 0)
+with model.predict({"number": 30}) as prediction:
+    prediction.record(score=0.5)
+    child = os.fork()  # in the middle of a call: the parent's
+if child == 0:
+    sys.exit()
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("end", ["exit", "flush"])
+def test_rows_that_gather_around_a_fork_arrive_once(sink: Sink, end: str) -> None:
+    done = run(sink, "-c", FORKS, end, OTEL_ML_EMIT="columnar")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Counter(number for span in sink.spans() for number in numbers_of(span)) == Counter(range(31))
+
+
+FORK_IN_A_FLUSH = """
+import os
+import threading
+
+import otel_ml
+from otel_ml.delivery import gather
+
+model = otel_ml.Model("m")
+stop = threading.Event()
+
+
+def flushes():
+    while not stop.is_set():
+        gather.drain()
+
+
+flusher = threading.Thread(target=flushes)
+flusher.start()
+children = []
+for number in range(200):
+    with model.predict({"number": number}) as prediction:
+        prediction.record(score=0.5)
+    if number % 20 == 0:
+        child = os.fork()
+        if child == 0:
+            with model.predict({"number": 1000 + number}) as prediction:
+                prediction.record(score=0.5)
+            otel_ml.flush()
+            os._exit(0)
+        children.append(child)
+stop.set()
+flusher.join()
+for child in children:
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_fork_in_the_middle_of_a_flush_loses_and_repeats_nothing(sink: Sink) -> None:
+    done = run(sink, "-W", "ignore", "-c", FORK_IN_A_FLUSH, OTEL_ML_EMIT="columnar")
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = Counter([*range(200), *range(1000, 1200, 20)])
+    assert Counter(number for span in sink.spans() for number in numbers_of(span)) == expected
+
+
+def test_a_short_program_sends_what_gathered_before_its_exit(sink: Sink) -> None:
+    program = "import otel_ml\nwith otel_ml.Model('m').predict({'number': 7}) as p: p.record(score=0.5)"
+    done = run(sink, "-c", program, OTEL_ML_EMIT="columnar")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [number for span in sink.spans() for number in numbers_of(span)] == [7]
+    assert {"ml.prediction.duration", "ml.prediction.score"} <= sink.metrics()
 
 
 BATCHES = """
