@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks import (
+    bench_counts,
     bench_emit,
     bench_explain,
     bench_labels,
@@ -24,7 +25,7 @@ from benchmarks import (
 from benchmarks.measure import Row
 
 Suite = Callable[[Callable[[str], None]], Iterator[Row]]
-SUITES = ("decode", "service", "emit", "statistics", "labels", "monitors", "width", "zero_code", "explain")
+SUITES = ("decode", "service", "emit", "statistics", "labels", "monitors", "width", "zero_code", "explain", "counts")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "width": bench_width.rows,
         "zero_code": bench_zero_code.rows,
         "explain": bench_explain.rows,
+        "counts": bench_counts.rows,
     }
     start = time.monotonic()
     scaling = bench_scale.lines(_progress) if options.scale else None

@@ -39,6 +39,10 @@ _NOT_RECORDED: Final = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 _LATEST: Final = 2**63 - 1
 _OVERFLOW: Final = "otel.metric.overflow"
 _OUTPUTS: Final = ("prediction", "score")
+_OF_SENDER: Final = (
+    semconv.MODEL_NAME, semconv.MODEL_VERSION, semconv.REFERENCE_ID, semconv.OBSERVATION_IN_SPAN, _OVERFLOW,
+)  # fmt: skip
+_PLAIN: Final = (str, bool, type(None))
 
 
 class _Sender(NamedTuple):
@@ -77,6 +81,19 @@ class _Points:
     roles: _Texts = field(default_factory=_Texts)
     names: _Texts = field(default_factory=_Texts)
     buckets: _Texts = field(default_factory=_Texts)
+
+    def add(self, point: NumberDataPoint, of: tuple[str | None, str, str], received_ns: int) -> None:
+        """Append a point: its role, name and bucket."""
+        count, time_ns, start_ns = _count(point), point.time_unix_nano or received_ns, point.start_time_unix_nano
+        if time_ns > _LATEST or start_ns > time_ns:
+            raise UnreadableError("its time is before its start, or too late")
+        role, name, bucket = of
+        self.start_ns.append(start_ns)
+        self.time_ns.append(time_ns)
+        self.counts.append(count)
+        self.roles.add(role)
+        self.names.add(name)
+        self.buckets.add(bucket)
 
     def batch(self, sender: _Sender) -> ObservationBatch:
         """Return the batch of these points."""
@@ -125,36 +142,37 @@ class Observations:
             return
         if not self._tally.take_rows(len(metric.sum.data_points)):
             return
-        of_features = metric.name == semconv.METRIC_FEATURE_OBSERVATIONS
+        take = _feature if metric.name == semconv.METRIC_FEATURE_OBSERVATIONS else _output
+        known: dict[tuple[Value, ...], _Points | None] = {}
         for point in metric.sum.data_points:
             if point.flags & _NOT_RECORDED:
                 continue
             try:
-                self._add(point, read(point.attributes)[0], of_features, model, (digest, temporality))
+                values = read(point.attributes)[0]
+                shown = tuple(map(values.get, _OF_SENDER))
+                # Nearly all points of a metric have one sender. Only texts and truth values are alike as keys.
+                plain = all(type(value) in _PLAIN for value in shown)
+                points = known.get(shown) if plain else None
+                if points is None:
+                    points = self._of_sender(values, model, digest, temporality)
+                    if plain:
+                        known[shown] = points
+                if points is not None:
+                    points.add(point, take(values), self._received_ns)
             except UnreadableError as error:
                 self._tally.reject(f"point of {metric.name!r}", str(error))
 
-    def _add(
-        self,
-        point: NumberDataPoint,
-        values: dict[str, Value],
-        of_features: bool,
-        model: ResourceModel,
-        stream: tuple[str, str],
-    ) -> None:
+    def _of_sender(
+        self, values: dict[str, Value], model: ResourceModel, digest: str, temporality: str
+    ) -> _Points | None:
+        """Return the points of the sender of a point; None if there are too many of them."""
         if _OVERFLOW in values:
             raise UnreadableError("the application has more series than the cardinality limit of its SDK")
         identity = identity_of(values, model, self._tally.limits.text_length)
-        count = _count(point)
-        time_ns = point.time_unix_nano or self._received_ns
-        if time_ns > _LATEST or point.start_time_unix_nano > time_ns:
-            raise UnreadableError("its time is before its start, or too late")
-        role, name, bucket = _feature(values) if of_features else _output(values)
         reference = _text(values, semconv.REFERENCE_ID) or ""
         in_span = values.get(semconv.OBSERVATION_IN_SPAN, False)
         if not isinstance(in_span, bool):
             raise UnreadableError(f"{semconv.OBSERVATION_IN_SPAN} is not a truth value")
-        digest, temporality = stream
         sender = _Sender(
             ModelKey(identity.name, identity.version), digest, reference, temporality, "true" if in_span else ""
         )
@@ -162,14 +180,9 @@ class Observations:
         if points is None:
             if len(self._points) >= self._tally.limits.models:
                 self._tally.drop("models_over_limit")
-                return
+                return None
             points = self._points[sender] = _Points()
-        points.start_ns.append(point.start_time_unix_nano)
-        points.time_ns.append(time_ns)
-        points.counts.append(count)
-        points.roles.add(role)
-        points.names.add(name)
-        points.buckets.add(bucket)
+        return points
 
 
 def _count(point: NumberDataPoint) -> float:
