@@ -15,7 +15,7 @@ from collector_processor.pipeline.settings import MlMonitor
 from otel_ml import semconv
 
 SeriesKind = Literal["gauge", "counter", "histogram"]
-Origin = Literal["derived", "own", "emitted"]
+Origin = Literal["derived", "own", "emitted", "beside"]
 MODEL: Final = label_name(semconv.MODEL_NAME)
 VERSION: Final = label_name(semconv.MODEL_VERSION)
 SEGMENT: Final = label_name(semconv.SEGMENT_NAME)
@@ -25,13 +25,27 @@ ROLE: Final = label_name(semconv.COLUMN_ROLE)
 FEATURE: Final = label_name(semconv.FEATURE_NAME)
 SOURCE: Final = label_name(semconv.PERFORMANCE_SOURCE)
 _HISTOGRAM_SUFFIXES: Final = ("_bucket", "_count", "_sum")
+_BESIDE: Final[tuple[tuple[str, str, SeriesKind, str, tuple[str, ...], str], ...]] = (
+    ("process_cpu_time_seconds_total", "process.cpu.time", "counter", "s", (), "processor time of the process"),
+    ("process_memory_usage_bytes", "process.memory.usage", "gauge", "By", (), "memory of the process"),
+    ("system_cpu_time_seconds_total", "system.cpu.time", "counter", "s", ("state",), "processor time of the machine"),
+    ("system_memory_usage_bytes", "system.memory.usage", "gauge", "By", ("state",), "memory of the machine"),
+    ("hw_gpu_utilization_ratio", "hw.gpu.utilization", "gauge", "1", ("hw_id",), "use of a GPU"),
+    ("hw_gpu_utilization", "hw.gpu.utilization/plain", "gauge", "1", ("hw_id",), "use of a GPU"),
+    ("hw_gpu_memory_usage_bytes", "hw.gpu.memory.usage", "gauge", "By", ("hw_id",), "memory of a GPU"),
+    ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL", "gauge", "%", ("Hostname", "gpu"), "use of a GPU"),
+    ("DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_USED", "gauge", "MiBy", ("Hostname", "gpu"), "memory of a GPU"),
+    ("target_info", "target_info", "gauge", "", ("host_name", "k8s_node_name"), "attributes of the resource"),
+)
+"""Name in Prometheus, name, kind, unit, labels beside job and instance, and meaning, of what others measure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
     """One metric: ``name`` in Prometheus (a histogram's without suffix), ``metric`` in OTLP, labels and meaning.
 
-    ``origin`` is ``derived`` (by a monitor), ``own`` (the service about itself) or ``emitted`` (by the application).
+    ``origin`` is ``derived`` (by a monitor), ``own`` (the service about itself), ``emitted`` (by the application) or
+    ``beside`` (by other instrumentation of the same process or machine).
     ``held`` is how long a value holds until the next one arrives, if that can take longer than Prometheus looks back.
     """
 
@@ -85,7 +99,7 @@ class Catalog:
         ``held`` is how long gauges of windows hold: windows can be further apart than the five minutes that Prometheus
         looks back. It is empty if five minutes are enough.
         """
-        return cls([*derived_series(metrics), *own_series(), *emitted_series()]).holding(held)
+        return cls([*derived_series(metrics), *own_series(), *emitted_series(), *beside_series()]).holding(held)
 
     def holding(self, held: str) -> Catalog:
         """Return the same series, with gauges of windows that hold for a time."""
@@ -150,15 +164,20 @@ def emitted_series() -> Iterator[Series]:
         (semconv.METRIC_PREDICTION_SCORE, "", (*model, class_), "prediction scores; a batch is sampled evenly"),
     ):
         yield Series(prometheus_name(metric, unit, "gauge"), metric, "histogram", unit, labels, text, "emitted")
-    yield Series(
-        prometheus_name(semconv.METRIC_FEATURE_OBSERVATIONS, semconv.UNIT_OBSERVATION, "counter"),
-        semconv.METRIC_FEATURE_OBSERVATIONS,
-        "counter",
-        semconv.UNIT_OBSERVATION,
-        (*model, FEATURE, label_name(semconv.FEATURE_BUCKET)),
-        "feature values by bucket of the reference profile",
-        "emitted",
-    )
+    for metric, labels, text in (
+        (
+            semconv.METRIC_FEATURE_OBSERVATIONS,
+            (*model, FEATURE, label_name(semconv.FEATURE_BUCKET)),
+            "feature values by bucket of the reference profile",
+        ),
+        (
+            semconv.METRIC_PREDICTION_OBSERVATIONS,
+            (*model, ROLE, label_name(semconv.PREDICTION_BUCKET), error),
+            "predictions, and their outputs by bucket of the reference profile",
+        ),
+    ):
+        name = prometheus_name(metric, semconv.UNIT_OBSERVATION, "counter")
+        yield Series(name, metric, "counter", semconv.UNIT_OBSERVATION, labels, text, "emitted")
     yield Series(
         prometheus_name(semconv.METRIC_ATTRIBUTIONS_DROPPED, semconv.UNIT_PREDICTION, "counter"),
         semconv.METRIC_ATTRIBUTIONS_DROPPED,
@@ -168,6 +187,16 @@ def emitted_series() -> Iterator[Series]:
         "predictions of the sample that is explained that were sent without attributions",
         "emitted",
     )
+
+
+def beside_series() -> Iterator[Series]:
+    """Yield the series of the process and the machine that a model runs on, by the names that others give them.
+
+    Process and system: ``opentelemetry-instrumentation-system-metrics``, or the host metrics of a Collector. GPUs: the
+    semantic conventions (with and without the suffix of a ratio), and NVIDIA's DCGM exporter.
+    """
+    for name, metric, kind, unit, labels, text in _BESIDE:
+        yield Series(name, metric, kind, unit, ("job", "instance", *labels), text, "beside")
 
 
 def stopped(counter: str, labels: Sequence[str], time: str, seen: str) -> str:

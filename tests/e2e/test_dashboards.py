@@ -71,7 +71,7 @@ def substituted(expr: str) -> str:
 def wanted() -> Iterator[tuple[Board, Panel]]:
     for board in boards()[:2]:
         for row, panel in board.panels():
-            needs_labels = "Labels" in panel.title or "Accuracy" in panel.title or "Feature values" in panel.title
+            needs_labels = "Labels" in panel.title or "Accuracy" in panel.title or "by bucket" in panel.title
             explained = any("ml_attributions_dropped" in query.expr for query in panel.queries)  # nothing is, here
             weighted = any("ml_drift_weighted_share" in query.expr for query in panel.queries)  # by attributions
             left_out = needs_labels or explained or weighted or panel.title in ("Drift p-value", "Silent models")

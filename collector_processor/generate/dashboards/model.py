@@ -39,6 +39,7 @@ from collector_processor.generate.dashboards.plan import (
     Variable,
     traces_source,
 )
+from collector_processor.generate.dashboards.process import process_panels
 from otel_ml import semconv
 
 _ROWS: Final = {
@@ -147,6 +148,7 @@ class _Model:
         emitted = tuple(emitted_panel(item, self._links) for item in self._catalog.of("emitted"))
         return (
             *rows,
+            Row("Process and machine", process_panels(self._catalog, self._links), collapsed=True),
             Row("Segments", tuple(self._segments(of_fairness)), collapsed=True),
             Row("From the application itself", (self._calls(), *emitted), collapsed=True),
         )

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ import pytest
 import yaml
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from prometheus_client import REGISTRY, start_http_server
+from prometheus_client import REGISTRY, Gauge, start_http_server
 
 from collector_processor.cli import main as cli
 from collector_processor.config import parse_config
@@ -123,12 +127,37 @@ def destination() -> Iterator[str]:
     server.stop(0).wait()
 
 
+DCGM = ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_FB_USED")
+"""Names of NVIDIA's exporter: percent, and MiB."""
+SYSTEM: dict[str, Any] = {
+    "system.cpu.time": ["idle", "user", "system", "irq"],
+    "system.memory.usage": ["used", "free", "cached"],
+    "process.cpu.time": ["user", "system"],
+    "process.memory.usage": None,
+}
+
+
+def _observed(value: float, options: CallbackOptions) -> Iterator[Observation]:
+    del options
+    yield Observation(value, {"hw.id": "GPU-0"})
+
+
 class Application:
     """Serves three models: one drifts, one predicts numbers, one falls silent; its own metrics are scraped."""
 
     def __init__(self, grpc_port: int, references: Path) -> None:
         self._reader = PrometheusMetricReader()
-        self._meters = MeterProvider([self._reader])
+        # What the DCGM exporter of a machine has, is matched with the resource's host or node.
+        resource = Resource({"service.name": "shop", "host.name": "gpu-1", "k8s.node.name": "gpu-1"})
+        self._meters = MeterProvider([self._reader], resource)
+        self._system = SystemMetricsInstrumentor(config=SYSTEM)  # all of it takes longer than a scrape may
+        self._system.instrument(meter_provider=self._meters)
+        for name, unit, value in (("hw.gpu.utilization", "1", 0.4), ("hw.gpu.memory.usage", "By", 2e9)):
+            read = partial(_observed, value)
+            self._meters.get_meter("gpu").create_observable_gauge(name, [read], unit)
+        self._dcgm = [Gauge(name, "a GPU", ["Hostname", "gpu"]) for name in DCGM]
+        for gauge in self._dcgm:
+            gauge.labels("gpu-1", "0").set(40)
         self._server, self._thread = start_http_server(0, addr="127.0.0.1", registry=REGISTRY)
         self.port = self._server.server_port
         self._traces = TracerProvider()
@@ -188,7 +217,10 @@ class Application:
         self._ends.set()
         self._traffic.join()
         self._traces.shutdown()
+        self._system.uninstrument()
         self._meters.shutdown()
+        for gauge in self._dcgm:
+            REGISTRY.unregister(gauge)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

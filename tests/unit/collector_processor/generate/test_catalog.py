@@ -10,7 +10,7 @@ from collector_processor.generate.catalog import Catalog, stopped
 from collector_processor.monitors import MONITOR_TYPES
 from collector_processor.own.telemetry import Telemetry
 from otel_ml.emit.instruments import Meters
-from otel_ml.semconv import METRIC_FEATURE_OBSERVATIONS
+from otel_ml.semconv import METRIC_FEATURE_OBSERVATIONS, METRIC_PREDICTION_OBSERVATIONS
 
 
 def test_emitted_series_are_those_of_the_instrumentation() -> None:
@@ -28,7 +28,7 @@ def test_emitted_series_are_those_of_the_instrumentation() -> None:
         for metric in scope.metrics
     }
     known = {series.metric: series for series in Catalog.of_registries().of("emitted")}
-    assert emitted.keys() | {METRIC_FEATURE_OBSERVATIONS} == known.keys()
+    assert emitted.keys() | {METRIC_FEATURE_OBSERVATIONS, METRIC_PREDICTION_OBSERVATIONS} == known.keys()
     for name, (unit, kind) in emitted.items():
         assert known[name].kind == kind
         assert known[name].unit in (unit, "")  # a histogram of unit 1 has no suffix

@@ -105,7 +105,7 @@ def with_every_monitor() -> Config:
 def test_every_metric_of_every_registry_is_on_a_panel() -> None:
     catalog = Catalog.of_registries()
     _, model, service = boards(with_every_monitor())
-    by_origin = {"derived": model, "emitted": model, "own": service}
+    by_origin = {"derived": model, "emitted": model, "beside": model, "own": service}
     for series in catalog:
         assert row_of(by_origin[series.origin], series.metric, catalog), series.metric
 
