@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from otel_ml.config import ENV_MODEL_VERSION
-from otel_ml.frameworks.names import ModelNames
+from otel_ml.frameworks.names import ModelNames, registered_features
 from otel_ml.model import Model
 from otel_ml.semconv import Task
 
@@ -46,17 +46,19 @@ class Models:
 
     def handle(self, model: Any, described: Description, layers: Iterable[Any] = ()) -> Model:
         """Return the handle of a model; ``layers`` are the objects inside it that may have its name instead."""
+        layers = tuple(layers)
         classes = described.classes
+        features = described.features or registered_features((model, *layers))
         positive = described.positive_class
         if positive is None and classes is not None and len(classes) == 2:
             positive = classes[1]
-        traits = (described.task, described.features, None if classes is None else tuple(map(str, classes)))
+        traits = (described.task, features, None if classes is None else tuple(map(str, classes)))
         name, version = self._names.of(model, described.name, traits, layers)
         return self._make(
             name,
             version=version or os.environ.get(ENV_MODEL_VERSION, "").strip() or described.version,
             task=described.task,
-            features=described.features,
+            features=features,
             framework=described.framework,
             positive_class=positive,
             threshold=described.threshold,

@@ -20,6 +20,7 @@ _PLANS: Final = 64
 """Served names with which the plan of one model is kept."""
 
 PlanT = TypeVar("PlanT")
+ValueT = TypeVar("ValueT")
 
 
 class Name(NamedTuple):
@@ -31,6 +32,8 @@ class Name(NamedTuple):
 
 _by_code: ByInstance[Name] = ByInstance()
 _by_registry: ByInstance[Name] = ByInstance()
+_features: ByInstance[tuple[str, ...]] = ByInstance()
+_outer: ByInstance[ref[object]] = ByInstance()
 _revision = 0
 """How often a model was named; a plan made before may have another name."""
 
@@ -53,16 +56,35 @@ def name_model(model: object, *, name: str, version: str = "") -> None:
     _put(_by_code, model, Name(str(name), str(version)))
 
 
-def register_model(model: object, name: Name) -> None:
-    """Keep what a registry calls a model that was loaded from it: the code and the server come before it."""
+def register_model(model: object, name: Name, *, features: tuple[str, ...] = (), outer: object | None = None) -> None:
+    """Keep what a registry says of a model that was loaded from it.
+
+    - ``name``: the code and the server come before it.
+    - ``features``: the names of the columns of a table that has none, unless the model itself has them.
+    - ``outer``: the object that the application has instead of this one; a name that it gives that is this one's.
+    """
     if name.name:
         _put(_by_registry, model, name)
+    if features:
+        _put(_features, model, features)
+    if outer is not None:
+        _put(_outer, model, ref(outer))
 
 
-def _put(names: ByInstance[Name], model: object, name: Name) -> None:
+def registered_features(models: Iterable[object]) -> tuple[str, ...] | None:
+    """Return the names of the features that a registry knows of the first of these models that it knows."""
+    return next(filter(None, map(_features.get, models)), None)
+
+
+def _put(kept: ByInstance[ValueT], model: object, value: ValueT) -> None:
     global _revision
-    names.put(model, name)
+    kept.put(model, value)
     _revision += 1
+
+
+def _outer_of(model: object) -> object:
+    outer = _outer.get(model)
+    return None if outer is None else outer()
 
 
 @dataclass(slots=True)
@@ -124,6 +146,7 @@ class ModelNames:
         ``layers`` are the objects inside it that may have its name instead, such as the last step of a pipeline.
         """
         chain = (model, *layers)
+        chain = (*map(_outer_of, chain), *chain)
         coded = next(filter(None, map(_by_code.get, chain)), Name(""))
         registered = next(filter(None, map(_by_registry.get, chain)), Name(""))
         served = served_name() or ServedName("", "")

@@ -264,6 +264,13 @@ class Patches:
         return None
 
 
+def is_patched(cls: type) -> bool:
+    """Return whether any instrumentor has replaced a method of a class, and is active."""
+    namespaces = (vars(base).values() for base in cls.__mro__[:-1])
+    seams = (getattr(value, "__dict__", {}).get(_SEAM) for values in namespaces for value in list(values))
+    return any(isinstance(seam, _Seam) and seam.home.active for seam in seams)
+
+
 def _is_ours(value: Any, home: Patches) -> bool:
     # read the value's own namespace: getattr on a foreign descriptor could run its code
     seam = getattr(value, "__dict__", {}).get(_SEAM)

@@ -40,6 +40,7 @@ def test_each_framework_has_a_page_and_a_row_of_the_table(name: str) -> None:
     assert f"]({name}.md)" in (PAGES / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.filterwarnings("default")  # a library's own
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_runs_and_prints_what_it_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     instrumentor = instrumentor_of(name)
