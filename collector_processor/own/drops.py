@@ -27,6 +27,19 @@ DecodeReason = Literal[
     "unsupported_value",
 ]
 """Why a part of a request was left out (``Decoded.dropped``); the request itself was accepted."""
+InferenceReason = Literal[
+    "component",
+    "copy",
+    "feature_names",
+    "forward_failed",
+    "forward_queue_full",
+    "outputs",
+    "rows_differ",
+    "shape",
+    "type",
+    "unreadable",
+]
+"""Why an inference event, or what it says, was left out; the event itself was accepted."""
 StatisticsReason = Literal[
     "unknown_feature",
     "failed",
@@ -41,6 +54,7 @@ FigureReason = Literal["undecided", "incomplete", "without_scores", "selected_la
 """Why a figure of a window was left out although there are rows for it."""
 Drop = (
     tuple[Literal["receiver"], Literal["loop"]]
+    | tuple[Literal["events"], InferenceReason]
     | tuple[Literal["journal"], Literal["destination_lagging", "stopped"]]
     | tuple[Literal["decode"], DecodeReason]
     | tuple[Literal["models"], Literal["limit"]]
@@ -76,6 +90,16 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
     ("receiver", "loop"): _asked_for(
         "metrics and alerts that this service sent itself, and requests (1 each) that it has forwarded before"
     ),
+    ("events", "type"): _asked_for("inference events that are neither a request nor a response"),
+    ("events", "component"): _asked_for("inference events of components that `components` does not name"),
+    ("events", "copy"): _asked_for("inference events with the id of an earlier one"),
+    ("events", "unreadable"): _by_error("calls whose bodies cannot be read, of several in one request"),
+    ("events", "rows_differ"): _by_error("rows of calls whose request and response have other numbers of rows"),
+    ("events", "shape"): _by_error("cells of inference events that are nested, or of rows of unequal length"),
+    ("events", "feature_names"): _by_error("cells of columns that the names in `features` do not fit"),
+    ("events", "outputs"): _by_error("rows of outputs of inference events that nothing says how to read"),
+    ("events", "forward_queue_full"): _asked_for("inference events for one slow sink in `forward_to`"),
+    ("events", "forward_failed"): _by_error("inference events that the sink in `forward_to` did not take"),
     ("journal", "destination_lagging"): _asked_for(
         "spans, log records or points for one slow destination of originals"
     ),

@@ -80,9 +80,9 @@ class Telemetry:
     def _histogram(self, name: str) -> Histogram:
         return Histogram(name, OWN_METRICS[name].description, OWN_METRICS[name].labels, registry=self.registry)
 
-    def received(self, verb: str, signal: str, transport: str, items: int) -> None:
-        """Count items that a receiver ``accepted``, ``refused`` or ``failed``."""
-        self._received[verb, signal].labels("otlp", transport).inc(items)
+    def received(self, verb: str, signal: str, receiver: str, transport: str, items: int) -> None:
+        """Count items that a receiver of this type ``accepted``, ``refused`` or ``failed``."""
+        self._received[verb, signal].labels(receiver, transport).inc(items)
 
     def exported(self, verb: str, signal: str, exporter: str, items: int) -> None:
         """Count items that an exporter ``sent``, ``send_failed`` or ``enqueue_failed``."""

@@ -39,6 +39,8 @@ _PATIENCE_S: Final = 0.25
 """How long a decoded request waits for room in the journal, in the thread that decoded it."""
 _POLL_S: Final = 0.005
 DEFAULT_MAX_REQUEST_BYTES: Final = 256 * 2**20
+_Origin = tuple[str, Transport]
+"""The type of the receiver that a request came to, and its transport."""
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
@@ -132,35 +134,39 @@ class Admission:
         self._retry_after_s = retry_after_s
         self._next_complaint_s = 0.0
         self._patient = True
-        self._instance_id = instance_id
+        self.instance_id: Final = instance_id
         self.room: Final = _Room(max_requests, max_request_bytes)
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
 
-    async def admit(self, incoming: Incoming, signal: Signal, transport: Transport, via: str = "") -> Outcome:
+    async def admit(
+        self, incoming: Incoming, signal: Signal, transport: Transport, via: str = "", receiver: str = "otlp"
+    ) -> Outcome:
         """Read, decode and journal one request; return and count what happened to it.
 
-        ``via`` names the services that it has passed through (:mod:`~collector_processor.own.via`).
+        ``via`` names the services that it has passed through (:mod:`~collector_processor.own.via`), ``receiver`` the
+        type of the receiver, for the counts.
         Raises only :class:`HungUpError` and cancellation.
         """
         via = cleaned(via)
+        origin: _Origin = (receiver, transport)
         try:
-            if passed_through(via, self._instance_id):
+            if passed_through(via, self.instance_id):
                 raise LoopError(f"this request has passed through this service before ({HEADER}: {via})")
             if self._memory.exceeded():
                 raise BusyError("the service is short of memory")
             with self.room.place() as hold:
                 await incoming.read(hold)
-                return await self.run(partial(self._take, incoming, hold, signal, transport, via))
+                return await self.run(partial(self._take, incoming, hold, signal, origin, via))
         except HungUpError:
             raise
         except Exception as error:  # noqa: BLE001 -- a request must not end the receiver; unexpected errors are logged
-            return self._judge(error, signal, transport)
+            return self._judge(error, signal, origin)
 
     def close(self) -> None:
         """Wait for requests that are being decoded; call after the receivers have stopped."""
         self._pool.shutdown(wait=True)
 
-    def _take(self, incoming: Incoming, hold: Hold, signal: Signal, transport: Transport, via: str) -> Outcome:
+    def _take(self, incoming: Incoming, hold: Hold, signal: Signal, origin: _Origin, via: str) -> Outcome:
         """Decode and journal what was read, in the calling thread."""
         items = 1
         try:
@@ -174,8 +180,8 @@ class Admission:
             if payload.body:
                 self._append(Request(signal, payload.body, decoded, items, received_ns, payload.gzipped, via))
         except Exception as error:  # noqa: BLE001 -- as in admit(), with the number of items
-            return self._judge(error, signal, transport, items)
-        return self._accept(signal, transport, decoded)
+            return self._judge(error, signal, origin, items)
+        return self._accept(signal, origin, decoded)
 
     def _append(self, request: Request) -> None:
         """Journal a request, waiting briefly for room: a refused request must be received and decoded again.
@@ -197,20 +203,20 @@ class Admission:
         self._patient = True
         return True
 
-    def _judge(self, error: Exception, signal: Signal, transport: Transport, items: int = 1) -> Outcome:
+    def _judge(self, error: Exception, signal: Signal, origin: _Origin, items: int = 1) -> Outcome:
         """Return what an error means for the sender, counted."""
         if isinstance(error, BusyError | JournalFullError):
-            self.telemetry.received("refused", signal, transport, items)
+            self.telemetry.received("refused", signal, *origin, items)
             return Outcome("busy", str(error), retry_after_s=self._retry_after_s)
         if isinstance(error, TooLargeError):
-            self.telemetry.received("refused", signal, transport, items)
+            self.telemetry.received("refused", signal, *origin, items)
             return Outcome("too_large", str(error))
         if isinstance(error, LoopError):
-            self.telemetry.received("refused", signal, transport, error.items)
+            self.telemetry.received("refused", signal, *origin, error.items)
             self.telemetry.dropped(("receiver", "loop"), error.items)
             self._complain(signal, f"a loop: {error}")
             return Outcome("malformed", str(error))
-        self.telemetry.received("failed", signal, transport, items)
+        self.telemetry.received("failed", signal, *origin, items)
         if isinstance(error, MalformedRequestError):
             self._complain(signal, f"malformed: {error}")
             return Outcome("malformed", str(error))
@@ -233,16 +239,16 @@ class Admission:
             shown = message[:_COMPLAINT_CHARACTERS].encode("utf-8", "backslashreplace").decode()
             _log.warning("a %s request: %s", signal, shown)
 
-    def _accept(self, signal: Signal, transport: Transport, decoded: Decoded) -> Outcome:
+    def _accept(self, signal: Signal, origin: _Origin, decoded: Decoded) -> Outcome:
         repaired = decoded.dropped.get("text_repaired", 0)
         if repaired:
             self._complain(signal, f"{repaired} texts are not Unicode; U+FFFD stands for what is wrong in them")
         # A batch span may hold more rejected rows than the request has items.
         rejected = min(decoded.rejected, decoded.items)
-        self.telemetry.received("accepted", signal, transport, decoded.items - rejected)
+        self.telemetry.received("accepted", signal, *origin, decoded.items - rejected)
         if not decoded.rejected:
             return Outcome("accepted")
-        self.telemetry.received("failed", signal, transport, rejected)
+        self.telemetry.received("failed", signal, *origin, rejected)
         self._complain(signal, f"{decoded.rejected} rejected: {decoded.message}")
         return Outcome("partial", decoded.message, rejected=decoded.rejected)
 

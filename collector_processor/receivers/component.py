@@ -84,6 +84,8 @@ class ReceiverComponent(Component[S]):
     section: ClassVar[str] = "receivers"
 
     build: Callable[[S, ReceiverContext], Iterable[Receiver]] = field(kw_only=True)
+    alone: bool = field(default=False, kw_only=True)
+    """Whether only one of several worker processes may receive, because it keeps requests that belong together."""
 
     def receivers(self, settings: S, context: ReceiverContext) -> list[Receiver]:
         """Build the receivers."""

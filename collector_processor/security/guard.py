@@ -45,7 +45,9 @@ class Guard:
         self._hashes: tuple[bytes, ...] = ()
         self._next_complaint_s = 0.0
 
-    def refusal(self, sent: Sequence[str | bytes], transport: Transport, signal: str, peer: str) -> str | None:
+    def refusal(
+        self, sent: Sequence[str | bytes], transport: Transport, signal: str, peer: str, receiver: str = "otlp"
+    ) -> str | None:
         """Return what is wrong with the authorization headers of a request, and count it; None admits the request."""
         reason = self._reason(sent)
         if reason is None:
@@ -58,7 +60,7 @@ class Guard:
         message = f"this {self._what} requires a bearer token; send '{HEADER}: {self.scheme} <token>': {problem}"
         self._telemetry.unauthenticated.labels(transport, reason).inc()
         if signal in ITEMS:
-            self._telemetry.received("refused", signal, transport, 1)
+            self._telemetry.received("refused", signal, receiver, transport, 1)
         now_s = time.monotonic()
         if now_s >= self._next_complaint_s:
             self._next_complaint_s = now_s + _COMPLAINT_INTERVAL_S

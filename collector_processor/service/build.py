@@ -92,13 +92,19 @@ class Builder:
         return self.authenticators[name]
 
     def receivers(
-        self, admission: Admission, *, shared: bool = False, held: Mapping[str, int] | None = None
+        self, admission: Admission, *, shared: bool = False, held: Mapping[str, int] | None = None, first: bool = True
     ) -> list[Receiver]:
-        """Build every configured receiver; see :class:`.ReceiverContext` for ``shared`` and ``held``."""
+        """Build every configured receiver; see :class:`.ReceiverContext` for ``shared`` and ``held``.
+
+        Only the ``first`` of several processes builds the receivers of which there may be one.
+        """
         receivers: list[Receiver] = []
         for name, settings in self._config.receivers.items():
+            component = RECEIVERS.component(name)
+            if component.alone and not first:
+                continue
             context = ReceiverContext(name, admission, self._telemetry, self.authenticators, shared, held or {})
-            receivers += _built(context.key, RECEIVERS.component(name).receivers, settings, context)
+            receivers += _built(context.key, component.receivers, settings, context)
         return receivers
 
     def exporters(self) -> list[Exporter]:

@@ -174,7 +174,7 @@ def test_a_configuration_with_them_is_valid(installed: Path, file: Path) -> None
         ({"exporters": {"toy_lines/figures": {"fil": "x"}}}, "toy_lines/figures.fil: unknown key; allowed: file"),
         ({"receivers": {"toy_file": {"file": "gone.bin"}}}, "receivers.toy_file.file: there is no file gone.bin"),
         ({"receivers": {"toy_gone": None}}, "receivers.toy_gone: entry point 'otel_ml_toy.gone:COMPONENT'"),
-        ({"receivers": {"toy": None}}, "receivers.toy: unknown type 'toy'; allowed: otlp, toy_file"),
+        ({"receivers": {"toy": None}}, "receivers.toy: unknown type 'toy'; allowed: otlp, inference_logger, toy_file"),
         (
             {"extensions": {"toy_door": {"endpoint": "localhost:9"}, "health_check": {"endpoint": "127.0.0.1:9"}}},
             "localhost:9 is also ",

@@ -12,13 +12,14 @@ import pytest
 
 import collector_processor
 from collector_processor.decode.limits import DEFAULT_LIMITS
-from collector_processor.own.drops import DROPS, DecodeReason, Drop, FigureReason, StatisticsReason
+from collector_processor.own.drops import DROPS, DecodeReason, Drop, FigureReason, InferenceReason, StatisticsReason
 from collector_processor.own.telemetry import Telemetry
 
 PACKAGE = Path(collector_processor.__file__).parent
 METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ANY_OF = {
     "decode": get_args(DecodeReason), "statistics": get_args(StatisticsReason), "figures": get_args(FigureReason),
+    "events": get_args(InferenceReason),
 }  # fmt: skip
 """Reasons of the stages that hand a reason on which they were given."""
 PASSED_ON = {("own", "survive.py")}
@@ -112,6 +113,8 @@ def test_what_an_error_drops_is_not_intended_and_what_a_limit_drops_is() -> None
         ("decode", "label_without_value"),
         ("statistics", "failed"), ("labels", "failed"), ("labels", "no_class"), ("state", "does_not_fit"),
         ("journal", "stopped"), ("export", "name"), ("export", "kind_conflict"),
+        ("events", "rows_differ"), ("events", "shape"), ("events", "feature_names"), ("events", "outputs"),
+        ("events", "unreadable"), ("events", "forward_failed"),
     }  # fmt: skip
     assert not any("limit" in reason or reason == "late" for _, reason in errors)
 

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from google.rpc import code_pb2
 
-from collector_processor.columns.batch import MalformedRequestError
 from collector_processor.journal.base import Signal
 from collector_processor.own.via import HEADER
-from collector_processor.receivers.admission import (
-    Admission,
-    Hold,
-    HungUpError,
-    Outcome,
-    Payload,
-    TimedOutError,
-    Verdict,
-)
-from collector_processor.receivers.inflate import CODINGS, Body, TooLargeError
+from collector_processor.receivers.admission import Admission, Hold, HungUpError, Outcome, Payload
+from collector_processor.receivers.http_body import STATUSES, HttpBody, coding_names, retry_headers
+from collector_processor.receivers.inflate import CODINGS
 from collector_processor.receivers.otlp import answers
 from collector_processor.receivers.otlp.answers import ContentType
 from collector_processor.receivers.otlp.cors import Cors, with_cors
@@ -32,7 +23,6 @@ from collector_processor.receivers.otlp.settings import DEFAULT_MAX_BYTES
 from collector_processor.security.guard import Guard
 from collector_processor.security.server_tls import ServerTls, server_context
 from collector_processor.serving.http_connection import HttpCall, HttpLimits
-from collector_processor.serving.http_head import BadRequestError
 from collector_processor.serving.http_server import HttpServer
 from collector_processor.serving.listen import listen
 from collector_processor.serving.local_socket import LocalSocket
@@ -41,69 +31,28 @@ from collector_processor.serving.settings import HttpListener
 from collector_processor.settings.values import socket_path
 
 PATHS: Final[dict[str, Signal]] = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
-_STATUSES: Final[Mapping[Verdict, int]] = {
-    "accepted": 200,
-    "partial": 200,
-    "malformed": 400,
-    "too_large": 413,
-    "timed_out": 408,
-    "busy": 503,
-    "failed": 500,
-}
-_INFLATED_BYTES: Final = 2**16
-"""Compressed bytes to inflate before reserving room for them."""
-_CODINGS: Final = ", ".join(name for name in CODINGS if name not in ("", "identity", "x-gzip", "zlib"))
-
 JsonToProtobuf = Callable[[Signal, bytes], tuple[bytes, int]]
 """An OTLP JSON body as protobuf, and how many texts had to be repaired; raises ``MalformedRequestError``."""
 
 
 @dataclass(slots=True)
 class _Incoming:
-    """One request's body; ``to_protobuf`` is None if it is protobuf already."""
+    """One request; ``to_protobuf`` is None if its body is protobuf already."""
 
-    call: HttpCall
-    body: Body
-    max_bytes: int
-    timeout_s: float
+    body: HttpBody
     to_protobuf: Callable[[bytes], tuple[bytes, int]] | None
-    octets: bytes = b""
 
     async def read(self, hold: Hold) -> None:
         """Read the whole body within the timeout."""
-        if (self.call.head.length or 0) > self.max_bytes:
-            raise TooLargeError(self.max_bytes)
-        try:
-            octets = await self.call.read(self.timeout_s, partial(self._hold, hold))
-        except asyncio.TimeoutError:
-            raise TimedOutError(f"the body did not arrive within {self.timeout_s:g} s") from None
-        except BadRequestError as error:
-            raise MalformedRequestError(str(error)) from error
-        if octets is None:
-            raise HungUpError
-        self.octets = octets
+        await self.body.read(hold)
 
     def payload(self, hold: Hold) -> Payload:
         """Return the body as protobuf, and as it came if it may be forwarded compressed."""
-        body = self._inflated(hold)
+        body = self.body.inflated(hold)
         if self.to_protobuf is None or not body:
-            return Payload(body, self.octets if self.body.coding == "gzip" and self.to_protobuf is None else b"")
+            return Payload(body, self.body.octets if self.body.coding == "gzip" and self.to_protobuf is None else b"")
         protobuf, repaired = self.to_protobuf(body)
         return Payload(protobuf, repaired=repaired)
-
-    def _hold(self, hold: Hold, size: int) -> None:
-        if size > self.max_bytes:
-            raise TooLargeError(self.max_bytes)
-        hold(size)
-
-    def _inflated(self, hold: Hold) -> bytes:
-        """Inflate piece by piece, so that the body cannot exceed a limit."""
-        if not self.body.compressed:
-            return self.octets
-        for start in range(0, len(self.octets), _INFLATED_BYTES):
-            self.body.feed(self.octets[start : start + _INFLATED_BYTES])
-            hold(self.body.size + len(self.octets))
-        return self.body.finish()
 
 
 class HttpReceiver:
@@ -203,23 +152,20 @@ class HttpReceiver:
             message = f"content type '{sent_type}' is not supported; use one of: {', '.join(answers.CONTENT_TYPES)}"
             return _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type)
         if coding is None:
-            message = f"content encoding '{sent_coding}' is not supported; use one of: {_CODINGS}"
-            return _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type, ("accept-encoding", _CODINGS))
+            message = f"content encoding '{sent_coding}' is not supported; use one of: {coding_names()}"
+            return _refuse(415, code_pb2.INVALID_ARGUMENT, message, answer_type, ("accept-encoding", coding_names()))
         incoming = _Incoming(
-            call,
-            Body(coding, self._max_bytes),
-            self._max_bytes,
-            self._body_timeout_s,
+            HttpBody(call, coding, self._max_bytes, self._body_timeout_s),
             None if content_type == "application/x-protobuf" else partial(self._json_to_protobuf, signal),
         )
         try:
-            return _answer(signal, await self._admitted(incoming, signal), content_type)
+            return _answer(signal, await self._admitted(incoming, signal, head.headers.get(HEADER, "")), content_type)
         except HungUpError:
             return None
 
-    async def _admitted(self, incoming: _Incoming, signal: Signal) -> Outcome:
+    async def _admitted(self, incoming: _Incoming, signal: Signal, via: str) -> Outcome:
         try:
-            return await self._admission.admit(incoming, signal, "http", incoming.call.head.headers.get(HEADER, ""))
+            return await self._admission.admit(incoming, signal, "http", via)
         except asyncio.CancelledError:
             # Only the end of the grace time cancels; the sender gets an answer and can send elsewhere.
             return Outcome("busy", "the service is shutting down", retry_after_s=1.0)
@@ -230,13 +176,8 @@ def _refuse(status: int, code: int, message: str, content_type: ContentType, *he
 
 
 def _answer(signal: Signal, outcome: Outcome, content_type: ContentType) -> HttpAnswer:
-    status = _STATUSES[outcome.verdict]
+    status = STATUSES[outcome.verdict]
     if answers.succeeded(outcome):
         return HttpAnswer(answers.encode(answers.success(signal, outcome), content_type), content_type, status)
     message = answers.status(answers.CODES[outcome.verdict], outcome.message, outcome.retry_after_s)
-    headers: list[tuple[str, str]] = []
-    if outcome.retry_after_s is not None:
-        headers.append(("retry-after", str(max(1, math.ceil(outcome.retry_after_s)))))
-    if outcome.verdict == "timed_out":
-        headers.append(("connection", "close"))
-    return HttpAnswer(answers.encode(message, content_type), content_type, status, tuple(headers))
+    return HttpAnswer(answers.encode(message, content_type), content_type, status, retry_headers(outcome))

@@ -61,7 +61,9 @@ class Worker:
         builder = Builder(config, self.telemetry, begin["instance_id"])
         self._authenticators = builder.authenticators
         self._instance_id: str = begin["instance_id"]
-        self.receivers = builder.receivers(self.admission, shared=True, held=begin["ports"])
+        self.receivers = builder.receivers(
+            self.admission, shared=True, held=begin["ports"], first=int(begin["number"]) == 1
+        )
         self.forwarders = builder.forwarders(self.journal)
         self._sending = threading.Lock()
         self._requested = threading.Event()

@@ -135,7 +135,7 @@ def test_sending_to_one_that_is_gone_is_an_os_error(links: tuple[Link, Link]) ->
 def test_counters_are_added_up_and_uptime_is_not() -> None:
     own, workers = Telemetry(), [Telemetry(), Telemetry()]
     for number, telemetry in enumerate((own, *workers)):
-        telemetry.received("accepted", "traces", "http", 10**number)
+        telemetry.received("accepted", "traces", "otlp", "http", 10**number)
         telemetry.journal_bytes.set(number)
         telemetry.queue_capacity.labels("otlp", "originals").set(100)
     summed = CollectorRegistry()
@@ -155,7 +155,7 @@ def test_counters_are_added_up_and_uptime_is_not() -> None:
 
 def test_of_one_that_is_gone_what_it_counted_stays() -> None:
     telemetry = Telemetry()
-    telemetry.received("accepted", "traces", "grpc", 5)
+    telemetry.received("accepted", "traces", "otlp", "grpc", 5)
     telemetry.journal_bytes.set(9)
     gone = counted(snapshot(telemetry.registry))
     kept = {name: samples for name, _, _, samples in total([gone, gone])}
