@@ -24,6 +24,8 @@ from collector_processor.columns.batch import (
 )
 from collector_processor.columns.concatenate import concatenate
 from collector_processor.decode import fallback
+from collector_processor.decode.dialects import bentoml
+from collector_processor.decode.dialects.bentoml import BentoMonitors, with_monitors
 from collector_processor.decode.limits import DEFAULT_LIMITS, DecodeLimits
 from collector_processor.decode.otlp.from_json import Signal, json_to_protobuf
 from collector_processor.decode.otlp.metrics import LoopError, decode_metrics
@@ -36,6 +38,7 @@ __all__ = [
     "DECODERS",
     "DECODER_VARIABLE",
     "DEFAULT_LIMITS",
+    "BentoMonitors",
     "Column",
     "DecodeLimits",
     "Decoded",
@@ -70,6 +73,7 @@ class Decoder:
     decode_logs: Callable[[bytes, int, DecodeLimits], Decoded]
 
 
+_MONITOR: Final = bentoml.SCOPE.encode()
 DECODER_VARIABLE: Final = "OTEL_ML_DECODER"
 """Environment variable that names the decoder to use; if unset or empty, it is the first of :data:`DECODERS`."""
 
@@ -118,25 +122,27 @@ def decode(
     limits: DecodeLimits = DEFAULT_LIMITS,
     *,
     own_instance_id: str = "",
+    monitors: BentoMonitors | None = None,
 ) -> Decoded:
     """Decode one serialized export request.
 
     ``received_ns`` (Unix) is the event time of spans and records that have none; ``own_instance_id`` is for metrics
-    (:func:`decode_metrics`) and alerts (:func:`refuse_own_events`). Raises :class:`~.batch.MalformedRequestError` if
-    the bytes are not such a request. Texts that are not UTF-8 are repaired and counted; ``body`` stays as it came.
+    (:func:`decode_metrics`) and alerts (:func:`refuse_own_events`); ``monitors`` reads the log records of BentoML.
+    Raises :class:`~.batch.MalformedRequestError` if the bytes are not such a request. Texts that are not UTF-8 are
+    repaired and counted; ``body`` stays as it came.
 
     >>> decode("traces", b"", received_ns=0)
     Decoded(predictions=(), labels=(), items=0, rejected=0, message='', dropped={}, observations=())
     """
     try:
-        return _decode(signal, body, received_ns, limits, own_instance_id)
+        return _decode(signal, body, received_ns, limits, own_instance_id, monitors)
     except LoopError:
         raise
     except MalformedRequestError:
         good, texts = repaired(signal, body)
         if not texts:
             raise
-    return with_repaired(_decode(signal, good, received_ns, limits, own_instance_id), texts)
+    return with_repaired(_decode(signal, good, received_ns, limits, own_instance_id, monitors), texts)
 
 
 def with_repaired(decoded: Decoded, texts: int) -> Decoded:
@@ -145,12 +151,22 @@ def with_repaired(decoded: Decoded, texts: int) -> Decoded:
     return replace(decoded, dropped={**decoded.dropped, reason: decoded.dropped.get(reason, 0) + texts})
 
 
-def _decode(signal: Signal, body: bytes, received_ns: int, limits: DecodeLimits, own_instance_id: str) -> Decoded:
+def _decode(
+    signal: Signal,
+    body: bytes,
+    received_ns: int,
+    limits: DecodeLimits,
+    own_instance_id: str,
+    monitors: BentoMonitors | None,
+) -> Decoded:
     if signal == "metrics":
         return decode_metrics(body, own_instance_id, received_ns, limits)
     if signal == "logs":
         refuse_own_events(body, own_instance_id)
-        return _chosen().decode_logs(body, received_ns, limits)
+        decoded = _chosen().decode_logs(body, received_ns, limits)
+        if monitors is not None and _MONITOR in body:
+            return with_monitors(decoded, monitors.decode(body, received_ns, limits))
+        return decoded
     return _chosen().decode_traces(body, received_ns, limits)
 
 

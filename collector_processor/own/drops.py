@@ -24,6 +24,7 @@ DecodeReason = Literal[
     "segments_over_limit",
     "text_repaired",
     "text_truncated",
+    "unknown_schema",
     "unsupported_value",
 ]
 """Why a part of a request was left out (``Decoded.dropped``); the request itself was accepted."""
@@ -118,6 +119,7 @@ DROPS: Final[Mapping[Drop, Meaning]] = {
         "bytes of a text that are not UTF-8, or half of a character; the text has U+FFFD in their place"
     ),
     ("decode", "unsupported_value"): _by_error("lists, maps and bytes where a single value is expected"),
+    ("decode", "unknown_schema"): _by_error("rows of a BentoML monitor whose schema has not come yet"),
     ("decode", "label_without_id"): _by_error("rows of a label batch without the id of a prediction"),
     ("decode", "label_without_value"): _by_error("rows of a label batch with neither class nor value"),
     ("models", "limit"): _asked_for("rows of models beyond `limits.models` while no model is idle"),

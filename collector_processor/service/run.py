@@ -21,7 +21,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from collector_processor.config import Config
-from collector_processor.decode import DecodeLimits, decode
+from collector_processor.decode import BentoMonitors, DecodeLimits, decode
 from collector_processor.exporters.base import Listening
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.logs import READY, dropped_messages
@@ -89,7 +89,12 @@ class Service:
         self.forwarders = {} if self.supervisor else builder.forwarders(self.journal)
         self.admission = Admission(
             self.journal,
-            partial(decode, limits=DecodeLimits(features=limits.features), own_instance_id=instance_id),
+            partial(
+                decode,
+                limits=DecodeLimits(features=limits.features),
+                own_instance_id=instance_id,
+                monitors=BentoMonitors(),
+            ),
             self.telemetry,
             instance_id=instance_id,
             memory_limit_bytes=default_limit_bytes() if limits.memory is None else limits.memory,

@@ -110,7 +110,7 @@ def test_what_an_error_drops_is_not_intended_and_what_a_limit_drops_is() -> None
         ("decode", "text_repaired"), ("decode", "unsupported_value"), ("decode", "label_without_id"),
         ("statistics", "observations_refused"), ("statistics", "observations_unknown"),
         ("statistics", "observations_fell"),
-        ("decode", "label_without_value"),
+        ("decode", "label_without_value"), ("decode", "unknown_schema"),
         ("statistics", "failed"), ("labels", "failed"), ("labels", "no_class"), ("state", "does_not_fit"),
         ("journal", "stopped"), ("export", "name"), ("export", "kind_conflict"),
         ("events", "rows_differ"), ("events", "shape"), ("events", "feature_names"), ("events", "outputs"),

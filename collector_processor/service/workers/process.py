@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from collector_processor.config.load import parse_config
-from collector_processor.decode import DecodeLimits, decode
+from collector_processor.decode import BentoMonitors, DecodeLimits, decode
 from collector_processor.journal.memory import MemoryJournal
 from collector_processor.own.logs import log_to_stderr
 from collector_processor.own.memory import default_limit_bytes, keep_freed, resident_bytes
@@ -52,7 +52,12 @@ class Worker:
         self.journal = MemoryJournal(self.telemetry, max_bytes=max(1, limits.journal // workers))
         self.admission = Admission(
             self.journal,
-            partial(decode, limits=DecodeLimits(features=limits.features), own_instance_id=begin["instance_id"]),
+            partial(
+                decode,
+                limits=DecodeLimits(features=limits.features),
+                own_instance_id=begin["instance_id"],
+                monitors=BentoMonitors(),
+            ),
             self.telemetry,
             instance_id=begin["instance_id"],
             memory_limit_bytes=memory,
