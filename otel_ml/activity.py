@@ -23,8 +23,6 @@ NOT_OBSERVED: Final = (
     "transformers",
 )
 """Libraries whose models are not observed without code."""
-SKLEARN_API_ONLY: Final = ("lightgbm",)
-"""Libraries that are observed through scikit-learn's API, not through their own."""
 
 
 inside_prediction: Final[ContextVar[bool]] = ContextVar("otel_ml_inside_prediction", default=False)
@@ -58,16 +56,13 @@ def report_silence() -> None:
         return
     activity.reported = True
     unobserved = [name for name in NOT_OBSERVED if name in sys.modules]
-    partly = [name for name in SKLEARN_API_ONLY if name in sys.modules]
     reasons: list[str] = []
     if unobserved:
         reasons.append(
             f"{', '.join(unobserved)} is loaded but not observed: put its calls into `with otel_ml.Model(…).predict(…)`"
         )
-    if partly:
-        reasons.append(f"of {', '.join(partly)}, only the classes with scikit-learn's API are observed")
     if not reasons:
         loaded = "is" if "sklearn" in sys.modules else "is not"
         reasons.append(f"scikit-learn {loaded} loaded; see docs/instrumentation.md for what is observed")
-    level = logging.WARNING if unobserved or partly else logging.INFO
+    level = logging.WARNING if unobserved else logging.INFO
     _logger.log(level, "observed 0 predictions; %s", "; ".join(reasons))

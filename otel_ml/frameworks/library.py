@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -46,6 +46,12 @@ class LibraryObserver:
         for method in methods:
             self.patches.replace(cls, method, self._changing)
 
+    def hush_functions(self, modules: Iterable[Any], *functions: str) -> None:
+        """Observe nothing within functions, wherever modules have them."""
+        for module in modules:
+            for function in functions:
+                self.patches.replace_function(module, function, _quiet_function)
+
     def _begin(self, method: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started | None:
         if driven_by(*self._drivers):
             return None
@@ -57,6 +63,10 @@ class LibraryObserver:
             return quietly(original, model, args, kwargs)
         finally:
             shielded(self._plans.drop, model)
+
+
+def _quiet_function(original: Callable[..., Any], module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return quietly(original, module, args, kwargs)
 
 
 def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, name: str, default: Any = None) -> Any:

@@ -62,14 +62,13 @@ def test_an_sdk_without_an_exporter_is_one_warning(
     [
         (["catboost"], logging.WARNING, "catboost is loaded but not observed"),
         (["xgboost", "torch"], logging.WARNING, "torch is loaded but not observed"),
-        (["lightgbm"], logging.WARNING, "of lightgbm, only the classes with scikit-learn's API are observed"),
         ([], logging.INFO, "scikit-learn is loaded"),
     ],
 )
 def test_nothing_observed_is_said_once_with_the_likely_reason(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, modules: list[str], level: int, text: str
 ) -> None:
-    for name in (*activity.NOT_OBSERVED, *activity.SKLEARN_API_ONLY):
+    for name in activity.NOT_OBSERVED:
         monkeypatch.delitem(sys.modules, name, raising=False)
     for name in ("sklearn", *modules):
         monkeypatch.setitem(sys.modules, name, logging)
