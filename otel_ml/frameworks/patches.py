@@ -91,12 +91,43 @@ def _patched_function(seam: _Seam) -> FunctionType:
 
 
 def _patched_coroutine(seam: _Seam) -> FunctionType:
-    @functools.wraps(seam.original)
-    async def method(*args: Any, **kwargs: Any) -> Any:
-        return await seam(*args, **kwargs)
-
+    method = _same_parameters(seam)
+    functools.update_wrapper(method, seam.original)
     _mark(method, seam)
-    return cast(FunctionType, method)
+    return method
+
+
+def _same_parameters(seam: _Seam) -> FunctionType:
+    """Return a coroutine function with the parameters of the original.
+
+    With others, wrong arguments would fail when the coroutine is awaited, not when it is made: uvicorn calls an
+    application without arguments to see whether it is a factory.
+    """
+    original: FunctionType = seam.original
+    code = original.__code__
+    plain, keyword = code.co_argcount, code.co_kwonlyargcount
+    names = code.co_varnames
+    parameters, passed = list(names[:plain]), list(names[:plain])
+    if code.co_posonlyargcount:
+        parameters.insert(code.co_posonlyargcount, "/")
+    further = plain + keyword
+    if code.co_flags & inspect.CO_VARARGS:
+        parameters.append(f"*{names[further]}")
+        passed.append(f"*{names[further]}")
+        further += 1
+    elif keyword:
+        parameters.append("*")
+    parameters += names[plain : plain + keyword]
+    passed += [f"{name}={name}" for name in names[plain : plain + keyword]]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        parameters.append(f"**{names[further]}")
+        passed.append(f"**{names[further]}")
+    source = f"async def method({', '.join(parameters)}): return await {_SEAM}({', '.join(passed)})"
+    namespace: dict[str, Any] = {_SEAM: seam}
+    exec(compile(source, __file__, "exec"), namespace)  # noqa: S102 - of names of parameters alone
+    method: FunctionType = namespace["method"]
+    method.__defaults__, method.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
+    return method
 
 
 def _mark(face: Any, seam: _Seam) -> None:
@@ -225,6 +256,17 @@ class Patches:
         with self._lock:
             type.__setattr__(base, "__init_subclass__", hook)
             self._hooks.append((base, own, hook))
+
+    def on_family(self, base: type, seen: Callable[[type], object]) -> None:
+        """Call ``seen`` with a class, every class derived from it, and every one that will be; it must not raise."""
+        self.on_subclass(base, seen)
+        pending, known = [base], {base}
+        while pending:
+            cls = pending.pop()
+            seen(cls)
+            below = [each for each in type.__subclasses__(cls) if each not in known]
+            known.update(below)
+            pending.extend(below)
 
     def restore(self) -> None:
         """Restore every original that is not patched by others since, and remove the hooks."""

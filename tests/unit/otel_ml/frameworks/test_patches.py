@@ -375,3 +375,42 @@ def test_functions_of_a_module_are_replaced_and_restored(patches):
     patches.restore()
     assert dict(vars(module)) == before
     assert held("x") == "x"
+
+
+def test_a_coroutine_has_the_parameters_of_the_original(patches):
+    """uvicorn calls an application without arguments: a TypeError at once says that it is not a factory."""
+
+    class Server:
+        async def plain(self, scope, receive, send="s"):
+            return scope, receive, send
+
+        async def mixed(self, one, /, two=2, *rest, three, four=4, **others):
+            return one, two, rest, three, four, others
+
+        async def keyword(self, *, self_=1):
+            return lambda: self_
+
+    async def around(original, instance, args, kwargs):
+        return await original(instance, *args, **kwargs)
+
+    before = Server()
+    bound = [before.plain, before.mixed]
+    expected = [
+        asyncio.run(bound[0]("a", receive="b")),
+        asyncio.run(bound[1](1, three=3)),
+        asyncio.run(bound[1](1, 5, 6, 7, three=3, five=5)),
+    ]
+    signatures = [inspect.signature(method) for method in bound]
+    for name in ("plain", "mixed", "keyword"):
+        assert patches.replace(Server, name, around)
+    server = Server()
+    assert [
+        asyncio.run(server.plain("a", receive="b")),
+        asyncio.run(server.mixed(1, three=3)),
+        asyncio.run(server.mixed(1, 5, 6, 7, three=3, five=5)),
+    ] == expected
+    assert asyncio.run(server.keyword(self_=3))() == 3
+    assert [inspect.signature(method) for method in (server.plain, server.mixed)] == signatures
+    for call in (server.plain, server.mixed, lambda: server.plain(1, 2, 3, 4), lambda: server.keyword(1)):
+        with pytest.raises(TypeError):
+            call()

@@ -200,6 +200,14 @@ def test_the_header_is_named_or_off(
     assert {name for name in answer.headers if name.endswith("-id")} == ({header} if header else set())
 
 
+def test_a_server_sees_that_an_application_is_not_a_factory(instrumentor: StarletteInstrumentor) -> None:
+    """uvicorn calls what it is given without arguments."""
+    instrumentor.instrument()
+    for app in (Starlette(), FastAPI()):
+        with pytest.raises(TypeError):
+            app()  # type: ignore[call-arg]
+
+
 def test_a_bad_name_is_refused_before_anything_is_replaced(instrumentor: StarletteInstrumentor) -> None:
     with pytest.raises(ValueError, match="is not the name of a header"):
         instrumentor.instrument(prediction_id_header="a b")
