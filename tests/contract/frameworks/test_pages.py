@@ -63,6 +63,7 @@ def test_the_page_runs_and_prints_what_it_says(name: str, tmp_path: Path, monkey
                         exec(compile("\n" * line + code, str(page), "exec"), namespace)
                     printed, ran = output.getvalue(), ran + 1
     finally:
-        if instrumentor.is_instrumented_by_opentelemetry:
-            instrumentor.uninstrument()
+        for each in map(instrumentor_of, NAMES):  # a server's page has a library's, too
+            if each.is_instrumented_by_opentelemetry:
+                each.uninstrument()
     assert ran

@@ -1,0 +1,7 @@
+"""Instrumentation of BentoML: :class:`BentoMLInstrumentor`."""
+
+from __future__ import annotations
+
+from otel_ml.frameworks.bentoml.instrumentor import BentoMLInstrumentor
+
+__all__ = ["BentoMLInstrumentor"]

@@ -1,0 +1,7 @@
+"""Instrumentation of MLServer: :class:`MLServerInstrumentor`."""
+
+from __future__ import annotations
+
+from otel_ml.frameworks.mlserver.instrumentor import MLServerInstrumentor
+
+__all__ = ["MLServerInstrumentor"]
