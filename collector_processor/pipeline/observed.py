@@ -59,11 +59,21 @@ def take(model: Model, batch: ObservationBatch, senders: Senders, telemetry: Tel
         telemetry.rows.labels(str(model.key)).inc(float(part.rows[0]))
         _count_predictions(model, watch, part, rows)
         model.last_seen_ns = now_ns
+        _note_counted(model, watch, layout, points.places[at])
         model.report(
             "observed",
             "senders count its features or outputs themselves: their values are left out of what needs rows (alarms at "
             "any time, ks, wasserstein, segments, latency, labels, estimates)",
         )
+
+
+def _note_counted(model: Model, watch: Watch, layout: Layout, places: I64) -> None:
+    """Note which features senders count; the next rows say again which ones are withheld and not counted."""
+    columns = watch.windows.schema.columns
+    names = {columns[place].name for place in np.unique(layout.columns[places[places < _ROWS]]).tolist()}
+    if not names <= model.counted:
+        model.counted |= names
+        model.problems.pop("withheld", None)
 
 
 def _usable(model: Model, watch: Watch, layout: Layout, batch: ObservationBatch, telemetry: Telemetry) -> bool:

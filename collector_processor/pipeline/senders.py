@@ -138,6 +138,8 @@ class Senders:
         """Take over :meth:`state`; raise ``ValueError`` or ``TypeError`` for anything else."""
         series: OrderedDict[SenderKey, _Series] = OrderedDict()
         since_ns = int(saved["since_ns"])
+        if not -(2**63) <= since_ns < 2**63:
+            raise ValueError("the time since when senders are known is none")
         for (name, version, sender, reference, temporality), arrays in saved["series"]:
             restored = _Series(**{key: _checked(arrays, key, kind) for key, kind in _KINDS.items()})
             if (

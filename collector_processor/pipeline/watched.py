@@ -185,11 +185,13 @@ class Model:
     """Whether the positive class is the opposite of the only class that came."""
     scored: bool = False
     """Whether rows came that a threshold may have decided."""
+    counted: set[str] = field(default_factory=set[str])
+    """Features that senders count, so that it does not matter that they withhold them."""
 
     def learn(self, config: LearnConfig) -> None:
         """Learn the reference from the next rows, and forget what the one before led to."""
         self.learner, self.watch = learner_of(config), None
-        for known in (self.problems, self.logged, self.predicted, self.labeled, self.unmatched):
+        for known in (self.problems, self.logged, self.predicted, self.labeled, self.unmatched, self.counted):
             known.clear()
         self.tentative = self.spelled = self.scored = False
 
@@ -261,9 +263,11 @@ class Model:
         if self.watch is None:
             return
         if batch.withheld and "withheld" not in self.problems:
-            withheld = [name for _, name in withheld_columns(self.watch.windows.schema, batch)]
+            columns = withheld_columns(self.watch.windows.schema, batch)
+            withheld = [name for _, name in columns if name not in self.counted]
             if withheld:
-                self.report("withheld", "features that a sender withholds have no figures: %s", listed(withheld, 10))
+                text = "features that a sender withholds have no figures, unless it counts them (docs/privacy.md): %s"
+                self.report("withheld", text, listed(withheld, 10))
         if "unknown_feature" in self.problems:
             return
         known = [column.name for column in self.watch.windows.schema.columns if column.role == "feature"]

@@ -36,7 +36,7 @@ class CountedTracer:
     False
     """
 
-    __slots__ = ("_follow_sampler", "_identity", "_provider", "_sampled_only", "_tracer", "_twin")
+    __slots__ = ("_follow_sampler", "_identity", "_provider", "_sampled_only", "_tracer", "_twin", "_weighted")
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class CountedTracer:
         self._tracer: Tracer | None = None
         self._sampled_only = False
         self._twin: Twin | None = None
+        self._weighted = False
 
     def start_span(
         self,
@@ -64,6 +65,8 @@ class CountedTracer:
         """Start a span; it does not record if there is no SDK, or if the sampler dropped it and is to be followed."""
         tracer = self._tracer or self._resolve()
         span = tracer.start_span(name, context, attributes=attributes, start_time=start_time)
+        if self._follow_sampler and not self._weighted:
+            self._weighted = _has_threshold(span)
         if self._sampled_only and not span.is_recording() and span.get_span_context().is_valid:
             report(
                 "sampled only",
@@ -84,6 +87,13 @@ class CountedTracer:
             self._resolve()
         return self._tracer is not None
 
+    def sends(self, recorded: bool) -> bool:
+        """Return whether a call that was ``recorded`` as a span, or not, is in what spans say.
+
+        Where sampled spans carry how many others they stand for, those that were dropped are.
+        """
+        return (recorded or self._weighted) and self.exports
+
     def _resolve(self) -> Tracer:
         provider = self._provider or trace.get_tracer_provider()
         name, version, schema_url = self._identity
@@ -100,6 +110,13 @@ class CountedTracer:
         self._sampled_only = counted is None and not self._follow_sampler
         tracer = self._tracer = (counted or provider).get_tracer(name, version, schema_url)
         return tracer
+
+
+def _has_threshold(span: Span) -> bool:
+    """Return whether a span says in its tracestate how many others it stands for."""
+    context = span.get_span_context()
+    fields = context.trace_state.get("ot") if context.is_valid else None
+    return fields is not None and any(part.strip().startswith("th:") for part in fields.split(";"))
 
 
 _lock = threading.Lock()

@@ -161,19 +161,19 @@ class Emitter:
     def count_features(self, features: Features, recorded: bool) -> None:
         """Count the features of a call by the buckets of the reference profile, if there is one."""
         if self.observations is not None:
-            sent = recorded and self.tracer.exports
+            sent = self.tracer.sends(recorded)
             self._counting(lambda observations: observations.add_features(features, sent=sent))
 
     def count_row(self, outputs: Attributes, recorded: bool, failed: str | None) -> None:
         """Count a prediction and its outputs by the buckets of the reference profile, if there is one."""
         if self.observations is not None:
-            sent = recorded and self.tracer.exports
+            sent = self.tracer.sends(recorded)
             self._counting(lambda observations: observations.add_row(outputs, sent=sent, failed=failed))
 
     def count_batch(self, outputs: Mapping[str, object], rows: int, recorded: bool, failed: str | None) -> None:
         """Count the predictions of a call and their outputs, as :meth:`count_row` does."""
         if self.observations is not None:
-            sent = recorded and self.tracer.exports
+            sent = self.tracer.sends(recorded)
             self._counting(lambda observations: observations.add_batch(outputs, rows, sent=sent, failed=failed))
 
     def _counting(self, count: Callable[[Observations], None]) -> None:

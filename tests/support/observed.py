@@ -149,7 +149,10 @@ class Service:
 
     def closed(self) -> list[Measurement]:
         """Everything that is measured once time has passed."""
-        return self.pipeline.tick(T + 3 * 3600 * S)
+        measured = self.pipeline.tick(T + 3 * 3600 * S)
+        errors = [sample for family in self.telemetry.errors.collect() for sample in family.samples if sample.value]
+        assert not [sample for sample in errors if sample.name.endswith("_total")], errors
+        return measured
 
     def problems(self) -> Mapping[str, str]:
         """What is wrong with the model, by kind."""

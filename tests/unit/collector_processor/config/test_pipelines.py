@@ -47,6 +47,16 @@ def test_the_pipelines_of_a_signal_add_up() -> None:
     }
 
 
+def test_the_connector_takes_metrics_too_in_a_pipeline_that_it_does_not_feed() -> None:
+    text = TEXT.replace("exporters: [otlp_http/b]}\n", "exporters: [ml_monitor, otlp_http/b]}\n")
+    config = parse_config(text)
+    assert monitored(config) == ["traces", "logs", "metrics"]
+    exporters = Builder(config, Telemetry(), "id").exporters()
+    assert [exporter.name for exporter in exporters] == ["prometheus", "otlp_http/a"]
+    with pytest.raises(ConfigError, match=r"service.pipelines.metrics/ml2: leads from 'ml_monitor' back into it"):
+        parse_config(text.replace("exporters: [prometheus]}", "exporters: [ml_monitor, prometheus]}"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [

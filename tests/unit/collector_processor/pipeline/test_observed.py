@@ -403,7 +403,9 @@ def test_what_needs_rows_is_left_out_of_counted_columns_only(saved: tuple[str, R
     application.predict(rows, outputs)
     service = Service(saved[1])
     service.take("traces", application.traces())
+    assert "unless it counts them" in service.problems()["withheld"]
     service.take("metrics", application.metrics().SerializeToString())
+    service.take("traces", application.traces())
     measured = service.measured()
     by_fine_bins = {
         (dict(attributes).get("ml.feature.name"), dict(attributes).get("ml.column.role"))
@@ -412,8 +414,23 @@ def test_what_needs_rows_is_left_out_of_counted_columns_only(saved: tuple[str, R
     }
     assert by_fine_bins == {(None, "score")}
     assert service.dropped("counted") > 0
+    assert "withheld" not in service.problems()
     assert "alarms at any time" in service.problems()["observed"]
     assert any(name == "ml.latency.p50" for name, _ in measured)
+
+
+def test_features_that_are_withheld_and_not_counted_stay_said(saved: tuple[str, Reference]) -> None:
+    config = Config(capture_features=False, reference=saved[0], features_deny=["city"])
+    application = Application(config, spans=True)
+    application.predict(*drawn(50, seed=2))
+    service = Service(saved[1])
+    for _ in range(2):
+        service.take("traces", application.traces())
+        service.take("metrics", application.metrics().SerializeToString())
+    service.take("traces", application.traces())
+    assert service.problems()["withheld"].endswith(": city")
+    measured = service.measured()
+    assert ("ml.quality.missing", "city") not in {(name, dict(at).get("ml.feature.name")) for name, at in measured}
 
 
 def test_a_restart_neither_loses_nor_repeats_counts(saved: tuple[str, Reference]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,3 +175,34 @@ def test_a_state_that_is_not_one_is_refused(change: str) -> None:
         del arrays["seen_ns"]
     with pytest.raises((ValueError, KeyError)):
         Senders(SINCE).restore(state)
+
+
+INSTEAD = [None, True, -1, 2**70, np.nan, np.inf, "x", [], {}, [1], np.zeros(3), np.zeros((2, 2), np.int64)]
+
+
+def replaced(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy of a state with another value in one place."""
+    if not path:
+        return value
+    copied = dict(tree) if isinstance(tree, dict) else list(tree)
+    copied[path[0]] = replaced(tree[path[0]], path[1:], value)
+    return copied
+
+
+def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    if isinstance(tree, (dict, list, tuple)):
+        for key in tree if isinstance(tree, dict) else range(len(tree)):
+            yield from places(tree[key], (*path, key))
+
+
+def test_whatever_a_state_holds_counting_goes_on() -> None:
+    senders = Senders(SINCE)
+    news(senders, [(0, 5, 60, 1), (1, 5, 60, 1)])
+    state = senders.state()
+    for path in places(state):
+        for value in INSTEAD:
+            other = Senders(SINCE)
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
+                other.restore(replaced(state, path, value))
+            assert news(other, [(9, 4, 120, 61)]).counts.shape == (1,)

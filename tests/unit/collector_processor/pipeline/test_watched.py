@@ -151,6 +151,6 @@ def test_withheld_features_are_said_once_and_kept_in_the_models_state(caplog: py
     model, _ = watched()
     for _ in range(2):
         model.check_features(replace(rows(1, "amount"), withheld="country,not in the reference"))
-    said = "features that a sender withholds have no figures: country"
+    said = "features that a sender withholds have no figures, unless it counts them (docs/privacy.md): country"
     assert caplog.messages.count(f"model 'fraud@7': {said}") == 1
     assert model.problems["withheld"] == said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -14,7 +15,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
+from opentelemetry.trace import TraceState
 
 from otel_ml import Config, Model, problems
 from otel_ml.config import Settings
@@ -280,3 +285,162 @@ def test_counts_outlive_the_handle_and_are_bounded(
     }
     assert found == {("a", 2), ("b", 1)}
     assert caplog.text.count("features of 2 models are counted") == 1
+
+
+class Alternately(Sampler):
+    """Samples every second trace; a sampled span says that it stands for two if there is a threshold."""
+
+    def __init__(self, threshold: str) -> None:
+        self._state = TraceState([("ot", threshold)]) if threshold else None
+        self._calls = 0
+
+    def should_sample(self, *arguments: object, **more: object) -> SamplingResult:
+        self._calls += 1
+        if self._calls % 2:
+            return SamplingResult(Decision.RECORD_AND_SAMPLE, trace_state=self._state)
+        return SamplingResult(Decision.DROP)
+
+    def get_description(self) -> str:
+        return "Alternately"
+
+
+def by_span(captured: Captured, name: str) -> dict[bool, float]:
+    found: dict[bool, float] = {}
+    for point in captured.metric(name):
+        sent = bool(point.attributes["ml.observation.in_span"])
+        found[sent] = found.get(sent, 0) + point.value
+    return found
+
+
+@pytest.fixture
+def whole_profile(tmp_path: Path) -> str:
+    content = {
+        "format": "otel-ml-reference/1",
+        "model": "m",
+        "task": "binary_classification",
+        "positive_class": "yes",
+        "classes": {"names": ["no", "yes"]},
+        "columns": {
+            "age": {"kind": "numeric", "edges": [0, 18, 65.5, 99], "drift_edges": [1, 2, 2], "low": 1, "high": 98},
+            "city": {"kind": "categorical", "categories": ["Bern", "missing"]},
+        },
+        "outputs": {
+            "prediction": {"kind": "categorical", "categories": ["no", "yes"]},
+            "score": {"kind": "numeric", "edges": [0, 0.5, 1], "drift_edges": [1], "low": 0.1, "high": 0.9},
+        },
+    }
+    path = tmp_path / "whole.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "follow", "capture_features", "features", "rows"),
+    [
+        ("", False, True, {True: 20}, {True: 10}),  # every call leaves in a span, whatever the sampler decides
+        ("", False, False, {False: 20}, {True: 10}),
+        ("", True, True, {True: 10, False: 10}, {True: 5, False: 5}),
+        ("th:8", True, True, {True: 20}, {True: 10}),  # a sampled span stands for one that was dropped
+        ("rv:12", True, True, {True: 10, False: 10}, {True: 5, False: 5}),
+        ("th:8", True, False, {False: 20}, {True: 10}),
+    ],
+)
+def test_a_count_says_whether_a_reader_of_spans_has_it_already(
+    whole_profile: str,
+    threshold: str,
+    follow: bool,
+    capture_features: bool,
+    features: dict[bool, float],
+    rows: dict[bool, float],
+) -> None:
+    config = Config(capture_features=capture_features, follow_sampler=follow)
+    with capture(sampler=Alternately(threshold)) as captured:
+        model = Model("m", reference=whole_profile, config=config)
+        for _ in range(10):
+            with model.predict({"age": 20, "city": "Bern"}):
+                pass
+        assert by_span(captured, "ml.feature.observations") == features
+        counted = {
+            sent: count / 3 for sent, count in by_span(captured, "ml.prediction.observations").items()
+        }  # the prediction, its class and its score
+        assert counted == rows
+
+
+def test_outputs_errors_and_ends_of_the_range_are_counted(captured: Captured, whole_profile: str) -> None:
+    model = Model("m", reference=whole_profile)
+    with model.predict({"age": -5, "city": "missing"}) as prediction:
+        prediction.record(class_=" yes", score=0.7)
+    with contextlib.suppress(ZeroDivisionError), model.predict({"age": 99}) as prediction:
+        prediction.record(class_="yes", score=0.7)
+        raise ZeroDivisionError
+    assert counted(captured) == {
+        ("age", "(-inf,0)"): 1,
+        ("age", "[99,+inf)"): 1,
+        ("city", "=missing"): 1,
+        ("city", "missing"): 1,
+    }
+    found = {
+        tuple(
+            point.attributes.get(key, "") for key in ("ml.column.role", "ml.prediction.bucket", "error.type")
+        ): point.value
+        for point in captured.metric("ml.prediction.observations")
+    }
+    assert found == {
+        ("", "", ""): 1,
+        ("", "", "ZeroDivisionError"): 1,
+        ("prediction", "yes", ""): 1,
+        ("score", "[0.5,1)", ""): 1,
+    }
+
+
+def test_errors_of_many_types_are_bounded(captured: Captured, whole_profile: str) -> None:
+    model = Model("m", reference=whole_profile)
+    for number in range(50):
+        kind = type(f"Error{number}", (Exception,), {})
+        with pytest.raises(kind), model.predict({"age": 20}):
+            raise kind
+    points = captured.metric("ml.prediction.observations")
+    assert len(points) <= 23
+    assert sum(point.value for point in points) == 50
+
+
+def test_without_an_exporter_the_spans_go_nowhere_and_the_counts_say_so(whole_profile: str) -> None:
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader], shutdown_on_exit=False)
+    model = Model(
+        "m",
+        reference=whole_profile,
+        tracer_provider=TracerProvider(shutdown_on_exit=False),
+        meter_provider=meters,
+    )
+    with model.predict({"age": 20}):
+        pass
+    collected = reader.get_metrics_data()
+    assert collected is not None
+    sent = {
+        (point.attributes or {})["ml.observation.in_span"]
+        for resource in collected.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name.endswith(".observations")
+        for point in metric.data.data_points
+    }
+    assert sent == {False}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"columns": {"age": {"kind": "numeric"}}},
+        {"columns": {"age": {"kind": "numeric", "edges": [1], "drift_edges": ["x"], "low": 0, "high": 1}}},
+        {"columns": {"age": {"kind": "odd", "categories": []}}},
+        {"columns": []},
+        {"outputs": None},
+        {"classes": {}},
+    ],
+)
+def test_a_whole_profile_that_is_malformed_is_refused(whole_profile: str, change: dict[str, object]) -> None:
+    content = json.loads(Path(whole_profile).read_text())
+    Path(whole_profile).write_text(json.dumps({**content, **change}))
+    with pytest.raises(ValueError, match=r"age|malformed|invalid literal"):
+        read_profile(whole_profile)
