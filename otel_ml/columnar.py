@@ -238,7 +238,7 @@ class ColumnarPrediction(Prediction):
         gatherer = emitter.gatherer
         if gatherer is None:
             gatherer = emitter.gatherer = Gatherer[ColumnarPrediction](
-                emitter.name, lambda rows: send(emitter, [row.row() for row in rows]), emitter.lost
+                f"model {emitter.name!r}", lambda rows: send(emitter, [row.row() for row in rows]), emitter.lost
             )
         cells = len(self._kept_features()) + len(self._attributes or ())
         gatherer.add(self, _ROW_BYTES + _CELL_BYTES * cells)

@@ -256,8 +256,6 @@ class Prediction(RecordedCall):
                 self._finish_batch(span, features, duration_s, end_ns, measuring, failed)
                 return
         self._rows = 1
-        if measuring:
-            emitter.measures.call(duration_s, 1, failed)
         attributes: Attributes = {}
         explained = None if failed else self._explained
         if explained is not None and not self._chosen(explained):
@@ -267,7 +265,7 @@ class Prediction(RecordedCall):
         else:
             self._add_outputs(attributes)
         if measuring:
-            emitter.measures.row(attributes)
+            emitter.measures.soon(duration_s, failed, attributes)
             emitter.count_row(attributes, recorded, failed)
         if recorded:
             if PREDICTION_ID not in attributes:  # the service would derive it; people search for it

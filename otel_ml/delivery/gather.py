@@ -34,7 +34,7 @@ R = TypeVar("R")
 
 
 class Gatherer(Generic[R]):
-    """The rows of one model that wait; ``send`` takes them in order, and ``lost`` the number of those dropped."""
+    """Rows that wait, of ``name``; ``send`` takes them in order, and ``lost`` the number of those dropped."""
 
     def __init__(self, name: str, send: Callable[[Sequence[R]], None], lost: Callable[[int], None]) -> None:
         self._name = name
@@ -81,7 +81,7 @@ class Gatherer(Generic[R]):
             self._rows.popleft()
             report(
                 f"gathered {self._name}",
-                "model %r: predictions come faster than they are sent; the oldest are dropped",
+                "%s: predictions come faster than they are sent; the oldest are dropped",
                 self._name,
             )
             self._lost(1)
@@ -103,7 +103,7 @@ class Gatherer(Generic[R]):
         try:
             self._send(rows)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - rows that cannot be sent must not keep those after
-            report(f"send {self._name}", "model %r: gathered predictions are not sent", self._name, error=error)
+            report(f"send {self._name}", "%s: what was gathered is not sent", self._name, error=error)
             self._lost(len(rows))
 
     def restart(self) -> None:

@@ -71,8 +71,7 @@ def _measure(emitter: Emitter, rows: Sequence[GatheredRow]) -> None:
     if not measures.active():
         return
     for row in rows:
-        measures.call(row.duration_s, 1, row.failed, row.context)
-        measures.row(row.attributes, row.context)
+        measures.row(row.duration_s, row.failed, row.attributes, row.context)
         if emitter.observations is not None:
             if not row.whole:
                 emitter.count_features(Features(1, row.features), True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +15,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, NoOpHistogram, Observation
 from opentelemetry.trace import TracerProvider
 
+from otel_ml.delivery.gather import Gatherer
 from otel_ml.emit.counted import CountedTracer
 from otel_ml.emit.observations import MAX_ERRORS, Observations, Observed
 from otel_ml.emit.profile import Profile
@@ -57,6 +58,11 @@ SERIES: Final = 1990
 """Series of one instrument: beyond 2,000, the SDK puts everything together."""
 
 
+def _record_all(records: Iterable[Callable[[], object]]) -> None:
+    for record in records:
+        record()
+
+
 class Movable(Protocol):
     """An object that uses the current providers."""
 
@@ -95,13 +101,29 @@ class Meters:
         )
         # Weak, because this object lives as long as its provider does.
         self._provider = (lambda: None) if provider is None else ref(provider)
-        self.dropped = meter.create_counter(
+        self.waiting = Gatherer[Callable[[], object]]("measurements", _record_all, lambda rows: None)
+        """Measurements that are still to be recorded."""
+        self._dropped: dict[tuple[tuple[str, str], ...], int] = {}
+        meter.create_observable_counter(
             METRIC_PREDICTIONS_DROPPED,
+            [self._read_dropped],
             UNIT_PREDICTION,
             "Predictions that were gathered and not sent.",
         )
         self._observations: dict[object, tuple[Mapping[str, str], Observations]] = {}
         self._parts: list[_Part] = []
+
+    def drop(self, model_attributes: Mapping[str, str], rows: int) -> None:
+        """Count predictions that were gathered and are not sent."""
+        key = tuple(model_attributes.items())
+        with _lock:
+            self._dropped[key] = self._dropped.get(key, 0) + rows
+
+    def _read_dropped(self, options: CallbackOptions) -> Iterator[Observation]:
+        # Callbacks run before anything is collected: what waits belongs to this collection.
+        self.waiting.drain()
+        for key, rows in list(self._dropped.items()):
+            yield Observation(rows, dict(key))
 
     def active(self) -> bool:
         """Return whether measurements go anywhere, as far as the API shows."""

@@ -1,11 +1,17 @@
-"""Records the metrics of each call while its span is current, so that exemplars lead to the trace."""
+"""Records the metrics of each call with its span's context, so that exemplars lead to the trace.
+
+The SDK takes ten microseconds for each measurement, and the three of one call more than all the rest of it. So those of
+calls of one row wait in a buffer (:mod:`otel_ml.delivery.gather`). Another thread records them, and so does each
+collection before it reads.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 
 from otel_ml.emit.instruments import Meters
 from otel_ml.encode.row import Attributes
@@ -15,19 +21,23 @@ from otel_ml.semconv import ERROR_TYPE, PREDICTION_CLASS, PREDICTION_SCORE
 
 BATCH_SCORES: Final = 64
 """Scores of a batch that reach the histogram, evenly spaced: each costs some microseconds."""
+_MOST_WAITING: Final = 10_000
+"""Calls whose measurements wait; a call beyond it records its own."""
+_BYTES: Final = 400
+"""What they take while they wait."""
 
 
 class Measures:
     """The histograms of one model; ``active`` checks whether measurements go anywhere."""
 
-    __slots__ = ("_attributes", "_dropped", "_duration", "_rows", "_score", "_unexplained", "active")
+    __slots__ = ("_attributes", "_duration", "_meters", "_rows", "_score", "_unexplained", "active")
 
     def __init__(self, meters: Meters, model_attributes: Mapping[str, str]) -> None:
         self._duration = meters.duration
         self._rows = meters.rows
         self._score = meters.score
         self._unexplained = meters.unexplained
-        self._dropped = meters.dropped
+        self._meters = meters
         self._attributes = model_attributes
         self.active = meters.active
 
@@ -43,13 +53,27 @@ class Measures:
 
     def dropped(self, rows: int) -> None:
         """Count predictions that were gathered and are not sent."""
-        self._dropped.add(rows, self._attributes)
+        self._meters.drop(self._attributes, rows)
 
-    def row(self, outputs: Attributes, context: Context | None = None) -> None:
-        """Record the score of a call of one row, made in ``context`` if not in the current one."""
-        score = outputs.get(PREDICTION_SCORE)
+    def soon(self, duration_s: float, error_type: str | None, outputs: Attributes) -> None:
+        """Let a call of one row be recorded, before the next collection at the latest."""
+        score, class_ = outputs.get(PREDICTION_SCORE), outputs.get(PREDICTION_CLASS)
+        record = partial(self._row, duration_s, error_type, score, class_, get_current())
+        waiting = self._meters.waiting
+        if len(waiting) < _MOST_WAITING:
+            waiting.add(record, _BYTES)
+        else:
+            record()
+
+    def row(self, duration_s: float, error_type: str | None, outputs: Attributes, context: Context | None) -> None:
+        """Record a call of one row that was made in ``context``, or in one that leads nowhere."""
+        self._row(duration_s, error_type, outputs.get(PREDICTION_SCORE), outputs.get(PREDICTION_CLASS), context)
+
+    def _row(
+        self, duration_s: float, error_type: str | None, score: object, class_: object, context: Context | None
+    ) -> None:
+        self.call(duration_s, 1, error_type, context)
         if isinstance(score, float):
-            class_ = outputs.get(PREDICTION_CLASS)
             self._record_score(score, class_ if isinstance(class_, str) else None, context)
 
     def batch(self, scores: object, classes: object, rows: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider
 
@@ -165,3 +166,35 @@ def test_instruments_go_with_their_provider() -> None:
     del provider
     gc.collect()
     assert len(instruments._meters) <= before
+
+
+def test_a_call_records_its_own_measurements_while_too_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_ml.emit.measure._MOST_WAITING", 0)
+    with capture() as captured:
+        model = Model("m")
+        waiting = model._emitter.measures._meters.waiting
+        for _ in range(3):
+            with model.predict({"a": 1}) as prediction:
+                prediction.record(score=0.5)
+            assert len(waiting) == 0
+        [point] = captured.metric("ml.prediction.score")
+    assert point.count == 3
+
+
+def test_a_collection_reads_what_was_measured_just_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_ml.delivery.gather.PERIOD_S", 3600.0)
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    tracer_provider = TracerProvider(shutdown_on_exit=False)
+    model = Model("m", meter_provider=provider, tracer_provider=tracer_provider)
+    for calls in (1, 2):
+        with model.predict({"a": 1}) as prediction:
+            prediction.record(score=0.5)
+        data = reader.get_metrics_data()
+        assert data is not None
+        counts = {
+            metric.name: point.count  # type: ignore[union-attr]
+            for metric in data.resource_metrics[0].scope_metrics[0].metrics
+            for point in metric.data.data_points
+        }
+        assert counts == {"ml.prediction.duration": calls, "ml.prediction.rows": calls, "ml.prediction.score": calls}
