@@ -12,8 +12,8 @@ from opentelemetry.trace import TracerProvider
 from otel_ml.columnar import predicting
 from otel_ml.config import Config
 from otel_ml.emit.emitter import Emitter
+from otel_ml.emit.labels import emit_label, emit_labels
 from otel_ml.explain.explains import Explains
-from otel_ml.labels import emit_label, emit_labels
 from otel_ml.observe import ResultReader, observed_function
 from otel_ml.prediction import Prediction
 from otel_ml.semconv import Role, Task
