@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from otel_ml.by_name import label, labels
 from otel_ml.config import Config
 from otel_ml.delivery.flush import flush
 from otel_ml.frameworks.last import last_prediction_ids
@@ -11,4 +12,15 @@ from otel_ml.prediction import Prediction
 from otel_ml.sdk import setup
 from otel_ml.served import serving
 
-__all__ = ["Config", "Model", "Prediction", "flush", "last_prediction_ids", "name_model", "serving", "setup"]
+__all__ = [
+    "Config",
+    "Model",
+    "Prediction",
+    "flush",
+    "label",
+    "labels",
+    "last_prediction_ids",
+    "name_model",
+    "serving",
+    "setup",
+]

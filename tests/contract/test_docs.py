@@ -56,6 +56,7 @@ RUNNING_PAGES = [
     ROOT / "docs" / f"{name}.md"
     for name in (
         "instrumentation",
+        "labels",
         "troubleshooting",
         "dashboards",
         "alerts",

@@ -115,6 +115,41 @@ def test_a_correction_in_a_later_file_replaces_a_label(running: Any, otlp: Any, 
         )
 
 
+FEEDBACK = """
+import io, json, sys
+import otel_ml
+from otel_ml import feedback
+
+otel_ml.setup(endpoint=sys.argv[1])
+application = feedback.wsgi(token="secret")
+for content in json.loads(sys.argv[2]):
+    body, answers = json.dumps(content).encode(), []
+    environ = {
+        "REQUEST_METHOD": "POST", "PATH_INFO": "/feedback", "CONTENT_TYPE": "application/json",
+        "HTTP_AUTHORIZATION": "Bearer secret", "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body),
+    }
+    application(environ, lambda *answer: answers.append(answer[0]))
+    assert answers == ["202 Accepted"], answers
+    assert otel_ml.flush()
+"""
+
+
+def test_feedback_that_is_sent_again_counts_once_and_a_correction_replaces_it(running: Any, otlp: Any) -> None:
+    predictions(running, otlp, "feedback", range(ROWS))
+    labels = [{"model": "feedback", "prediction_id": f"{row:04}", "class": truth(row)} for row in range(100)]
+    requests = [labels, labels, {**labels[0], "class": "yes"}, labels[1]]
+    line = [sys.executable, "-c", FEEDBACK, f"localhost:{running.port('grpc')}", json.dumps(requests)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+    def counted(outcome: str) -> float:
+        return running.counted("otel_ml_labels_total", model="feedback", outcome=outcome)
+
+    running.wait(lambda: counted("joined") == 100 and counted("duplicate") + counted("corrected") == 102)
+    # Requests that are worked off together count a label that one of them replaces as corrected, too.
+    assert counted("corrected") in (1, 2)
+
+
 def test_a_service_that_is_full_is_waited_for_and_named(
     run: Make, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
