@@ -13,7 +13,6 @@ _logger = logging.getLogger("otel_ml")
 
 DELAY_S: Final = 60.0
 NOT_OBSERVED: Final = (
-    "keras",
     "onnxruntime",
     "river",
     "statsmodels",

@@ -60,7 +60,7 @@ def test_an_sdk_without_an_exporter_is_one_warning(
 @pytest.mark.parametrize(
     ("modules", "level", "text"),
     [
-        (["keras"], logging.WARNING, "keras is loaded but not observed"),
+        (["tensorflow"], logging.WARNING, "tensorflow is loaded but not observed"),
         (["xgboost", "torch"], logging.WARNING, "torch is loaded but not observed"),
         ([], logging.INFO, "scikit-learn is loaded"),
     ],
