@@ -66,7 +66,7 @@ def test_predictions_have_the_bento_and_the_id_of_the_request(sink: Sink, tmp_pa
         "127.0.0.1",
     ]
     environ = {"BENTOML_DO_NOT_TRACK": "true", "BENTOML_HOME": str(tmp_path / "bentoml"), "OTEL_ML_MODEL_NAME": "env"}
-    with serving(sink, tmp_path, command, f"{url}/readyz", **environ):
+    with serving(sink.endpoint, tmp_path, command, f"{url}/readyz", **environ):
         paths = ["score", "score_async"] * 10
         answers = together(
             [lambda path=path, age=age: ask(f"{url}/{path}", {"age": float(age)}) for age, path in enumerate(paths)]

@@ -10,44 +10,10 @@ import pytest
 
 pytest.importorskip("kserve", reason="is in the environment of `make frameworks`")
 
+from support.model_servers import KSERVE, inference_request
 from support.ports import free_port
 from support.served import ask, serving, together, wait_for_predictions
 from support.sink import Sink, listening
-
-SERVER = """
-import argparse
-
-import numpy as np
-import pandas as pd
-from kserve import InferOutput, InferResponse, Model, ModelServer, logging, model_server
-from sklearn.linear_model import LogisticRegression
-
-
-class Churn(Model):
-    def __init__(self, name):
-        super().__init__(name)
-        table = pd.DataFrame({"age": [20.0, 30.0, 40.0, 50.0], "calls": [1.0, 7.0, 2.0, 9.0]})
-        self.fitted = LogisticRegression().fit(table, ["stays", "stays", "leaves", "leaves"])
-        self.ready = True
-
-    def predict(self, payload, headers=None):
-        if isinstance(payload, dict):
-            table = pd.DataFrame(payload["instances"], columns=["age", "calls"])
-        else:
-            table = payload.as_dataframe()
-        if (table["age"] < 0).any():
-            self.fitted.predict_proba(table.assign(age=np.inf))
-        scores = self.fitted.predict_proba(table)[:, 0].tolist()
-        if isinstance(payload, dict):
-            return {"predictions": scores}
-        output = InferOutput("score", [len(scores)], "FP64", scores)
-        return InferResponse(payload.id, self.name, [output])
-
-
-if __name__ == "__main__":
-    args, _ = argparse.ArgumentParser(parents=[model_server.parser]).parse_known_args()
-    ModelServer().start([Churn("churn")])
-"""
 
 
 @pytest.fixture
@@ -57,7 +23,7 @@ def sink() -> Iterator[Sink]:
 
 
 def test_predictions_have_the_name_and_the_id_of_the_request(sink: Sink, tmp_path: Path) -> None:
-    (tmp_path / "server.py").write_text(SERVER)
+    (tmp_path / "server.py").write_text(KSERVE)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "server.py", f"--http_port={port}", "--enable_grpc=false"]
@@ -69,12 +35,12 @@ def test_predictions_have_the_name_and_the_id_of_the_request(sink: Sink, tmp_pat
         ]
         return {"inputs": inputs, **given}
 
-    with serving(sink, tmp_path, command, f"{url}/v2/health/ready", OTEL_ML_MODEL_NAME="env"):
+    with serving(sink.endpoint, tmp_path, command, f"{url}/v2/health/ready", OTEL_ML_MODEL_NAME="env"):
         v1, v2 = f"{url}/v1/models/churn:predict", f"{url}/v2/models/churn/infer"
         answers = together(
-            [lambda age=age: ask(v2, second([float(age)], id=f"order-{age}")) for age in range(1, 21)]
+            [lambda age=age: ask(v2, inference_request([float(age)], f"order-{age}")) for age in range(1, 21)]
             + [
-                lambda: ask(v2, second([20.0, 50.0], id="two")),
+                lambda: ask(v2, inference_request([20.0, 50.0], "two")),
                 lambda: ask(v1, {"instances": [[30, 7]]}, X_Request_Id="header"),
                 lambda: ask(v1, {"instances": [[31, 7]]}, Ce_Id="event", X_Request_Id="other"),
                 lambda: ask(v1, {"instances": [[32, 7]]}),

@@ -78,7 +78,9 @@ def test_predictions_have_the_name_of_their_path(sink: Sink, tmp_path: Path) -> 
     (tmp_path / "server.py").write_text(SERVER)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with serving(sink, tmp_path, [sys.executable, "server.py", port], f"{url}/health", OTEL_ML_MODEL_NAME="env"):
+    with serving(
+        sink.endpoint, tmp_path, [sys.executable, "server.py", port], f"{url}/health", OTEL_ML_MODEL_NAME="env"
+    ):
         paths = ["one", "later", "many", "predict"]
         calls = [(path, float(age)) for age in range(1, 21) for path in paths]
         answers = together([lambda path=path, age=age: ask(f"{url}/{path}", {"age": age}) for path, age in calls])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -14,16 +13,10 @@ import pytest
 
 pytest.importorskip("mlserver", reason="is in the environment of `make frameworks`")
 
-import joblib
-import pandas as pd
-from sklearn.linear_model import LogisticRegression
-
+from support.model_servers import CLASSES, inference_request, write_mlserver
 from support.ports import free_port
 from support.served import Answer, ask, serving, together, wait_for_predictions
 from support.sink import Sink, listening
-
-TABLE = pd.DataFrame({"age": [20.0, 30.0, 40.0, 50.0], "calls": [1.0, 7.0, 2.0, 9.0]})
-CLASSES = ["stays", "stays", "leaves", "leaves"]
 
 
 @pytest.fixture
@@ -39,17 +32,8 @@ class Server:
         self._url = f"http://127.0.0.1:{port}/v2/models/churn/infer"
 
     def infer(self, ages: list[float], request_id: str | None = None, output: str = "predict_proba") -> Answer:
-        """Send one inference request of protocol 2, a table with names."""
-        columns = {"age": ages, "calls": [7.0] * len(ages)}
-        body: dict[str, Any] = {
-            "parameters": {"content_type": "pd"},
-            "inputs": [
-                {"name": name, "shape": [len(cells)], "datatype": "FP64", "data": cells}
-                for name, cells in columns.items()
-            ],
-            "outputs": [{"name": output}],
-        }
-        return ask(self._url, body | ({} if request_id is None else {"id": request_id}))
+        """Send one inference request."""
+        return ask(self._url, inference_request(ages, request_id, output))
 
 
 @pytest.fixture
@@ -57,30 +41,11 @@ def start(sink: Sink, tmp_path: Path) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
 
         def started(workers: int, **model: Any) -> Server:
-            http, grpc, metrics = free_port(), free_port(), free_port()
-            joblib.dump(LogisticRegression().fit(TABLE, CLASSES), tmp_path / "model.joblib")
-            settings = {
-                "http_port": http,
-                "grpc_port": grpc,
-                "metrics_port": metrics,
-                "host": "127.0.0.1",
-                "parallel_workers": workers,
-            }
-            (tmp_path / "settings.json").write_text(json.dumps(settings))
-            (tmp_path / "model-settings.json").write_text(
-                json.dumps(
-                    {
-                        "name": "churn",
-                        "implementation": "mlserver_sklearn.SKLearnModel",
-                        "parameters": {"uri": "./model.joblib", "version": "v7"},
-                        **model,
-                    }
-                )
-            )
+            http = free_port()
+            write_mlserver(tmp_path, http, free_port(), free_port(), workers, **model)
             command = [Path(sys.executable).with_name("mlserver"), "start", "."]
-            stack.enter_context(
-                serving(sink, tmp_path, command, f"http://127.0.0.1:{http}/v2/health/ready", OTEL_ML_MODEL_NAME="env")
-            )
+            ready = f"http://127.0.0.1:{http}/v2/health/ready"
+            stack.enter_context(serving(sink.endpoint, tmp_path, command, ready, OTEL_ML_MODEL_NAME="env"))
             return Server(http)
 
         yield started

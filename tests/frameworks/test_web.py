@@ -253,7 +253,7 @@ def test_workers_of_a_server_lose_nothing(sink: Sink, tmp_path: Path, command: s
     port = free_port()
     url = f"http://127.0.0.1:{port}/score?age="
     started = command.replace("PORT", str(port)).split()
-    with serving(sink, tmp_path, started, f"{url}0", OTEL_BSP_SCHEDULE_DELAY="60000"):
+    with serving(sink.endpoint, tmp_path, started, f"{url}0", OTEL_BSP_SCHEDULE_DELAY="60000"):
         answers = together([lambda age=age: ask(f"{url}{age}") for age in range(1, 101)])
     assert all(answer.headers["x-prediction-id"] == answer.body for answer in answers)
     spans = [span for span in sink.spans() if span.name == "predict churn"]

@@ -26,6 +26,7 @@ from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
+LOG = "server.log"
 
 
 @dataclass(frozen=True)
@@ -65,25 +66,27 @@ def together(calls: list[Any]) -> list[Answer]:
 
 
 @contextlib.contextmanager
-def serving(
-    sink: Sink, folder: Path, command: list[object], ready: str, *, timeout_s: float = 120, **environ: str
-) -> Iterator[None]:
-    """Run a server in a folder until ``ready`` answers with 200; it is stopped by SIGTERM, with all its processes."""
+def running(
+    endpoint: str, folder: Path, command: list[object], *, scripts: Path = SCRIPTS, **environ: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program in a folder, its output in ``server.log``; it is stopped by SIGTERM, with all its processes.
+
+    It sends to ``endpoint``, over HTTP; ``scripts`` are those of its environment.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTHONPATH"))}
     environment |= {
-        "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         **environ,
     }
-    log = folder / "server.log"
-    with log.open("wb") as output:
+    with (folder / LOG).open("wb") as output:
         server = subprocess.Popen(
-            [str(SCRIPTS / "opentelemetry-instrument"), *map(str, command)],
+            [str(scripts / "opentelemetry-instrument"), *map(str, command)],
             cwd=folder,
             env=environment,
             stdout=output,
@@ -91,15 +94,7 @@ def serving(
             start_new_session=True,
         )
         try:
-
-            def answers() -> bool:
-                assert server.poll() is None, log.read_text(errors="replace")
-                with contextlib.suppress(OSError):
-                    return ask(ready).status == 200
-                return False
-
-            wait_until(answers, timeout_s, lambda: log.read_text(errors="replace"))
-            yield
+            yield server
         finally:
             server.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -107,6 +102,31 @@ def serving(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+
+
+@contextlib.contextmanager
+def serving(
+    endpoint: str,
+    folder: Path,
+    command: list[object],
+    ready: str,
+    *,
+    scripts: Path = SCRIPTS,
+    timeout_s: float = 120,
+    **environ: str,
+) -> Iterator[None]:
+    """Run a server, as in :func:`running`, once ``ready`` answers with 200."""
+    log = folder / LOG
+    with running(endpoint, folder, command, scripts=scripts, **environ) as server:
+
+        def answers() -> bool:
+            assert server.poll() is None, log.read_text(errors="replace")
+            with contextlib.suppress(OSError):
+                return ask(ready).status == 200
+            return False
+
+        wait_until(answers, timeout_s, lambda: log.read_text(errors="replace"))
+        yield
 
 
 def predictions(sink: Sink) -> list[CapturedPrediction]:
