@@ -1,4 +1,4 @@
-"""Flushes the processes of ``multiprocessing`` and of what builds on it (executors, loky, joblib, uvicorn).
+"""Flushes the processes of ``multiprocessing`` and of what builds on it (executors, loky, joblib, uvicorn), and Celery.
 
 Such a child ends by ``os._exit``: no exit handler of the SDK runs, and all that it observed in its last five seconds,
 often everything, is lost without a word. ``multiprocessing`` has its own exit handlers, and a pool ends its workers by
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from time import monotonic
 from types import FrameType, ModuleType
 from typing import Any, Final
@@ -33,6 +34,19 @@ def flush_children() -> None:
         _hooked.append(True)
         os.register_at_fork(after_in_child=_forget_signal)
         wrapt.register_post_import_hook(_watch, "multiprocessing.util")
+        wrapt.register_post_import_hook(_watch_celery, "billiard.pool")
+
+
+def _watch_celery(pool: ModuleType) -> None:
+    """Flush the workers of Celery, whose own ``multiprocessing`` ends them past its exit handlers."""
+    wrapt.wrap_function_wrapper(pool, "Worker._do_exit", _exit_of_celery)
+
+
+def _exit_of_celery(exits: Callable[..., Any], _worker: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        flush_at_end()
+    finally:
+        exits(*args, **kwargs)
 
 
 class _Anchor:
