@@ -418,7 +418,7 @@ def test_without_an_exporter_the_spans_go_nowhere_and_the_counts_say_so(whole_pr
     collected = reader.get_metrics_data()
     assert collected is not None
     sent = {
-        (point.attributes or {})["ml.observation.in_span"]
+        bool((point.attributes or {})["ml.observation.in_span"])
         for resource in collected.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
