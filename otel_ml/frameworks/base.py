@@ -125,12 +125,13 @@ def observing(begin: Begin, hooks: Hooks) -> Around:
             shielded(hooks.request, prediction, instance, args, kwargs)
         token = _inside.set(True)
         try:
-            result = original(instance, *args, **kwargs)
+            try:
+                result = original(instance, *args, **kwargs)
+            finally:
+                _inside.reset(token)  # before the prediction resets it: a later reset would bring back its True
         except BaseException as error:
             shielded(prediction.__exit__, type(error), error, error.__traceback__)
             raise
-        finally:
-            _inside.reset(token)
         if prediction.recording and shielded(started.record, result) is False:
             attach(outside)  # a span that never ends is never exported
             prediction.withdraw()

@@ -8,12 +8,13 @@ import gc
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from opentelemetry import context
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from otel_ml import Model, problems
+from otel_ml import Model, flush, problems
 from otel_ml.frameworks.base import ByInstance, Hooks, Started, is_nested, observing, quiet, quietly, shielded
 from otel_ml.testing import capture
 
@@ -273,3 +274,22 @@ def test_threads_may_share_kept_values():
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(churn, range(4)))
     assert len(kept) <= 8 + ByInstance.STRONG_LIMIT
+
+
+@pytest.mark.parametrize("emit", ["spans", "columnar"])
+def test_a_call_that_fails_ends_and_the_next_one_is_observed(monkeypatch, emit):
+    monkeypatch.setenv("OTEL_ML_EMIT", emit)
+    handle = Model("price")
+
+    def begin(model, args, kwargs):
+        prediction = handle.predict({"area": args[0]})
+        return Started(prediction, lambda result: prediction.record(value=result) or True)
+
+    around = observing(begin, Hooks())
+    with capture() as captured:
+        for area in (0, 4):
+            with suppress(ZeroDivisionError):
+                around(lambda model, area: 8 / area, None, (area,), {})
+        assert not is_nested()
+        flush()
+    assert [(row.value, row.error_type) for row in captured.predictions] == [(None, "ZeroDivisionError"), (2.0, None)]
