@@ -157,6 +157,8 @@ class ColumnarPrediction(Prediction):
         self._leave(token)
         if self._generation != _ids.generation:
             return  # this is a child that was forked meanwhile: the parent sends the row
+        if self._others:
+            self._end_others(self._duration_s, kind, error)
         try:
             if kind is not None:
                 self._failed = error_type(kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Token
 from time import perf_counter, time_ns
 from types import TracebackType
@@ -46,6 +46,7 @@ class Prediction(RecordedCall):
         "_default_id",
         "_explained",
         "_job",
+        "_others",
         "_recorded",
         "_rows",
         "_served",
@@ -78,6 +79,7 @@ class Prediction(RecordedCall):
         self._rows: int | None = None
         self._explained: Explained | None = None
         self._job: Job | None = None
+        self._others: Sequence[Prediction] = ()
         self._served: Request | None = None
         self._attached: Token[Context] | None = None
         self._start_ns = time_ns if time_ns is None else event_time(time_ns)
@@ -203,6 +205,8 @@ class Prediction(RecordedCall):
         # The time spent on encoding is not the model's latency.
         end_ns = (self._start_ns or 0) + int(duration_s * 1e9)
         self._started_s = None
+        if self._others:
+            self._end_others(duration_s, kind, error)
         measuring = self._emitter.measures.active()
         if measuring or self._recorded:
             failed = None if kind is None else error_type(kind)
@@ -228,9 +232,34 @@ class Prediction(RecordedCall):
         if self._served is not None:
             self._served.give_back(self._emitter.name)
 
+    def share(self, others: Sequence[Prediction]) -> None:
+        """Let other models predict in the same call, such as the further outputs of an estimator: record theirs, too.
+
+        They are neither entered nor exited: they end with this one, and have its features, times, id and segments.
+        """
+        self._others = others
+        for other in others:
+            other._started_s = 0.0  # noqa: SLF001 - of the same class
+
     def explain_by(self, explains: Explains, model: object, table: object) -> None:
         """Send attributions of the call if it is one of the sample: those of this fitted model for this table."""
         self._explained = Explained(explains, model, table)
+
+    def _end_others(self, duration_s: float, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        others, self._others = self._others, ()
+        for other in others:
+            other._end_with(self, duration_s, kind, error)  # noqa: SLF001 - of the same class
+
+    def _end_with(
+        self, first: Prediction, duration_s: float, kind: type[BaseException] | None, error: BaseException | None
+    ) -> None:
+        self.features = first.features
+        self.segments = first.segments
+        self.id_given = first.id if first.id_given is None else first.id_given
+        self._start_ns = first._start_ns
+        self.__enter__()
+        self._started_s = perf_counter() - duration_s
+        self.__exit__(kind, error, None)
 
     def _take_from(self, served: Request) -> None:
         """Take what the server knows of the request: its id, unless the call has one, and segments."""

@@ -132,6 +132,9 @@ class ModelNames:
     other features, classes or another task, gets ``NAME/CLASS``, then ``NAME/CLASS-2``, and a warning. The same object
     keeps its name when it is fitted again; another object with the same traits is the same model, loaded again, with a
     warning if both exist.
+
+    A model ``beside`` another one, such as an anomaly detector, leaves the environment's name to that one, whichever
+    comes first: it gets ``NAME/CLASS``.
     """
 
     def __init__(self) -> None:
@@ -140,7 +143,9 @@ class ModelNames:
         self._by_instance: ByInstance[str] = ByInstance()
         self._holders: dict[tuple[str, str], ref[Any]] = {}
 
-    def of(self, model: Any, class_name: str, traits: Hashable, layers: Iterable[Any] = ()) -> Name:
+    def of(
+        self, model: Any, class_name: str, traits: Hashable, layers: Iterable[Any] = (), *, beside: bool = False
+    ) -> Name:
         """Return the name of a model of this class; ``traits`` are what makes it another model.
 
         ``layers`` are the objects inside it that may have its name instead, such as the last step of a pipeline.
@@ -158,6 +163,16 @@ class ModelNames:
         if registered.name:
             return Name(registered.name, version)
         given = os.environ.get(ENV_MODEL_NAME, "").strip()
+        if given and beside:
+            given = f"{given}/{class_name}"
+            report(
+                f"beside {given}",
+                "%s names the model of this process; %s stands beside it and is observed as %r: if it is that model, "
+                "name it in the code, with name_model",
+                ENV_MODEL_NAME,
+                class_name,
+                given,
+            )
         name = self._one(model, class_name, traits, given, version, ENV_MODEL_NAME) if given else class_name
         return Name(name, version)
 

@@ -1,17 +1,17 @@
 """Every scikit-learn prediction as a span, with no code changed: ``opentelemetry-instrument python app.py``.
 
-**What is observed.** ``predict`` and ``predict_proba`` of every classifier and regressor: scikit-learn's own,
-pipelines, searches and other meta-estimators, libraries that build on its base classes (LightGBM, XGBoost, …) and
-classes of the application, whether they exist already, are defined later, or arrive in a pickle. ``predict`` and then
-``predict_proba`` of the same rows are two calls and therefore two predictions; an application that makes both sets
-``OTEL_ML_SKLEARN_METHODS=predict_proba``, and ``predict`` is not observed.
+**What is observed.** ``predict``, ``predict_proba``, ``predict_log_proba`` and, where the class follows from it,
+``decision_function`` of every classifier and regressor: scikit-learn's own, pipelines, searches and other
+meta-estimators, libraries that build on its base classes (LightGBM, XGBoost, …) and classes of the application, whether
+they exist already, are defined later, or arrive in a pickle. Of anomaly detectors, ``predict``, ``decision_function``
+and ``score_samples``. Two methods called for the same rows are two calls and therefore two predictions, which is logged
+once; an application that makes both sets ``OTEL_ML_SKLEARN_METHODS=predict_proba``, and the others are not observed.
 
 **What is not.** Only the outermost call counts: a pipeline's steps and a forest's trees are part of it. Calls inside
 ``fit``, ``partial_fit``, ``fit_predict`` and ``score``, and calls by scikit-learn itself (cross-validation, searches,
-scorers, inspection, plots, ``sklearn.utils.parallel``), train or evaluate a model; they serve no one. Clusterers,
-outlier detectors, multi-output and multi-label models emit nothing, nor do margins and leaves (``raw_score``,
-``output_margin``, …). ``predict`` of a classifier has a class and no score, because a score would need a second
-computation. Texts and sparse matrices have no columns, so their predictions have no features.
+scorers, inspection, plots, ``sklearn.utils.parallel``), train or evaluate a model; they serve no one. Clusterers emit
+nothing, nor do margins and leaves (``raw_score``, ``output_margin``, …). ``predict`` of a classifier has a class and no
+score, because a score would need a second computation. Texts and wide sparse matrices have no features.
 
 **How.** ``BaseEstimator`` and the mixins report each new class through ``__init_subclass__``; the methods that a class
 itself defines are replaced in its namespace, and restored by ``uninstrument``. Instances, parameters and pickles do not
@@ -45,7 +45,7 @@ from otel_ml.frameworks.patches import Around, Patches, none_passes
 _log = logging.getLogger(__name__)
 
 ENV_METHODS: Final = "OTEL_ML_SKLEARN_METHODS"
-METHODS: Final = ("predict", "predict_proba")
+METHODS: Final = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples")
 _QUIET: Final = ("fit", "partial_fit", "fit_predict", "score")
 _BASES: Final = ("BaseEstimator", "ClassifierMixin", "RegressorMixin")
 
@@ -115,10 +115,24 @@ class _Observer:
         # imported here: it needs numpy, which an application with an estimator has already loaded
         from otel_ml.frameworks.calls import position_of
         from otel_ml.frameworks.sklearn import estimators
+        from otel_ml.frameworks.sklearn.attributes import layers
 
         description = estimators.describe(estimator)
         if description is None:
             return {}
+        chain = layers(estimator)
+        if description.outputs:
+            outputs = {
+                str(number): Description(
+                    name=description.name,
+                    framework=description.framework,
+                    task="regression" if classes is None else estimators.classification(classes),
+                    classes=None if classes is None else tuple(classes.tolist()),
+                    features=description.features,
+                )
+                for number, classes in enumerate(description.outputs)
+            }
+            return estimators.begin_by_method(description, self.models.of_outputs(estimator, outputs, chain))
         classes, threshold = description.classes, description.threshold
         positive = None
         if classes is not None and len(classes) == 2:
@@ -131,9 +145,9 @@ class _Observer:
             features=description.features,
             positive_class=positive,
             threshold=threshold.value if threshold and positive is not None else None,
+            beside=description.kind == "outlier_detector",
         )
-        model = self.models.handle(estimator, described, estimators.layers(estimator))
-        return estimators.begin_by_method(description, model)
+        return estimators.begin_by_method(description, [self.models.handle(estimator, described, chain)])
 
     def fitting(
         self, original: Callable[..., Any], estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -155,8 +169,8 @@ class _Observer:
 class SklearnInstrumentor(FrameworkInstrumentor[_Observer]):
     """Instruments scikit-learn and what builds on it; the module's docstring lists what is observed.
 
-    ``instrument`` takes the arguments of every framework, and ``methods`` (any of ``predict``, ``predict_proba``; else
-    ``OTEL_ML_SKLEARN_METHODS``, else both).
+    ``instrument`` takes the arguments of every framework, and ``methods`` (those of :data:`METHODS` that are observed;
+    else ``OTEL_ML_SKLEARN_METHODS``, else all).
 
     ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=otel_ml_sklearn`` keeps it from being loaded.
     """
@@ -181,7 +195,7 @@ def chosen_methods(argument: object, environ: Mapping[str, str]) -> tuple[str, .
     >>> chosen_methods(["transform"], {})
     Traceback (most recent call last):
     ...
-    ValueError: methods: 'transform' cannot be observed; allowed: predict, predict_proba
+    ValueError: methods: 'transform' cannot be observed; allowed: predict, predict_proba, predict_log_proba, ...
     """
     if argument is not None:
         return _known_methods("methods", argument.split(",") if isinstance(argument, str) else argument)

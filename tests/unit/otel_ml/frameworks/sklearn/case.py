@@ -17,8 +17,10 @@ def training() -> tuple[Any, Any, Any]:
 
 
 def make() -> dict[str, Any]:
-    from sklearn.ensemble import RandomForestRegressor
-    from sklearn.linear_model import LogisticRegression
+    import numpy as np
+    from sklearn.ensemble import IsolationForest, RandomForestRegressor
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LinearRegression, LogisticRegression
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -29,18 +31,27 @@ def make() -> dict[str, Any]:
         "pipeline": make_pipeline(StandardScaler(), LogisticRegression()).fit(X, classes),
         "search": GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2).fit(X, classes),
         "forest": RandomForestRegressor(4, random_state=1, n_jobs=2).fit(X, values),
+        "texts": make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["cheap pills", "your invoice"], [1, 0]),
+        "outputs": LinearRegression().fit(X, np.column_stack([values, -values])),
+        "anomalies": IsolationForest(n_estimators=5, random_state=1).fit(X),
     }
 
 
 def clones(models: dict[str, Any]) -> dict[str, Any]:
     from sklearn.base import clone
 
-    X, classes, values = training()
-    fresh: dict[str, Any] = {name: clone(model) for name, model in models.items()}
-    return {
-        name: model.fit(X.to_numpy() if name == "plain" else X, values if name == "forest" else classes)
-        for name, model in fresh.items()
-    }
+    X, classes, _ = training()
+    copied = models | {name: clone(models[name]) for name in ("plain", "pipeline", "search")}
+    copied["plain"].fit(X.to_numpy(), classes)
+    copied["pipeline"].fit(X, classes)
+    copied["search"].fit(X, classes)
+    return copied
+
+
+def sparse(table: Any) -> Any:
+    from scipy.sparse import csr_array
+
+    return csr_array(table.to_numpy()[:1])
 
 
 def evaluates(models: dict[str, Any], table: Any) -> None:
@@ -73,6 +84,13 @@ CASE = Case(
         "probabilities of rows": lambda models, table: models["search"].predict_proba(table),
         "values": lambda models, table: models["forest"].predict(table),
         "an array": lambda models, table: models["plain"].predict(table.to_numpy()[:1]),
+        "a sparse matrix": lambda models, table: models["plain"].predict(sparse(table)),
+        "texts": lambda models, table: models["texts"].predict_proba(["cheap invoice"]),
+        "logarithms": lambda models, table: models["pipeline"].predict_log_proba(table[:1]),
+        "margins": lambda models, table: models["pipeline"].decision_function(table[:1]),
+        "two outputs": lambda models, table: models["outputs"].predict(table),
+        "anomalies": lambda models, table: models["anomalies"].predict(table[:1]),
+        "scores of anomalies": lambda models, table: models["anomalies"].score_samples(table),
     },
     silent={
         "training": lambda models, table: make(),

@@ -62,15 +62,49 @@ def test_one_row_of_any_shape_is_one_prediction_not_a_batch(instrumented):
 
 
 @pytest.mark.parametrize("rows", [1, 4])
-def test_texts_and_sparse_tables_are_predictions_without_features(instrumented, rows, caplog):
+def test_texts_are_predictions_without_features(instrumented, rows, caplog):
     texts = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(TEXTS, ["spam", "ham"] * 8)
     texts.predict(TEXTS[:rows])
     texts.predict(np.array(TEXTS[:rows]))
     texts.predict(pd.Series(TEXTS[:rows]))
-    LogisticRegression().fit(X.to_numpy(), BINARY).predict(sparse.csr_array(X[:rows].to_numpy()))
-    assert len(instrumented.predictions) == 4 * rows
+    assert len(instrumented.predictions) == 3 * rows
     assert all(prediction.class_ and not prediction.features for prediction in instrumented.predictions)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("of", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
+def test_a_small_sparse_table_has_features_and_its_absent_cells_are_zeros(instrumented, rows, of, caplog):
+    table = np.where(X.to_numpy() > 0.5, X.to_numpy(), 0.0)
+    LogisticRegression().fit(table, BINARY).predict(of(table[:rows]))
+    seen = [list(prediction.features.values()) for prediction in instrumented.predictions]
+    assert seen == table[:rows].tolist()
+    assert caplog.text == ""
+
+
+def test_a_wide_sparse_table_has_no_features_which_is_said_once(instrumented, caplog):
+    wide = sparse.random_array((48, 257), density=0.1, rng=np.random.default_rng(1), format="csr")
+    model = LogisticRegression().fit(wide, BINARY)
+    for _ in range(2):
+        model.predict(wide[:2])
+    assert [dict(prediction.features) for prediction in instrumented.predictions] == [{}] * 4
+    assert caplog.text.count("sparse matrices of more than 256 columns") == 1
+
+
+class Hidden(ClassifierMixin, BaseEstimator):
+    """An application's own, which may take an absent cell for a missing one."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return self.classes_[np.zeros(X.shape[0], int)]
+
+
+def test_what_an_absent_cell_means_to_other_code_is_not_known(instrumented):
+    Hidden().fit(X, BINARY).predict(sparse.csr_array(X[:1].to_numpy()))
+    assert [dict(prediction.features) for prediction in instrumented.predictions] == [{}]
 
 
 def test_features_are_those_before_the_call_even_if_a_step_works_in_place(instrumented):

@@ -21,7 +21,6 @@ from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
-    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
     StackingClassifier,
@@ -42,9 +41,8 @@ from sklearn.model_selection import (
     TunedThresholdClassifierCV,
 )
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier, LocalOutlierFactor
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -265,32 +263,18 @@ def test_a_column_of_values_and_a_pair_with_deviations_are_values(instrumented):
     assert len(instrumented.predictions) == 4
 
 
-NOT_ONE_OUTPUT = {
+NO_PREDICTIONS = {
     "clusters": KMeans(2, n_init=1, random_state=1).fit(X),
-    "outliers": IsolationForest(n_estimators=3, random_state=1).fit(X),
-    "novelties": LocalOutlierFactor(novelty=True).fit(X.to_numpy()),
     "mixture": GaussianMixture(2, random_state=1).fit(X),
-    "several regressions": MultiOutputRegressor(Ridge()).fit(X, np.c_[VALUES, VALUES]),
-    "several values": LinearRegression().fit(X, np.c_[VALUES, VALUES]),
-    "several values of trees": RandomForestRegressor(2).fit(X, np.c_[VALUES, VALUES]),
-    "several classes": MultiOutputClassifier(LogisticRegression()).fit(X, BOTH),
-    "chain": ClassifierChain(LogisticRegression()).fit(X, BOTH),
-    "several classes of trees": RandomForestClassifier(2).fit(X, BOTH),
-    "labels of a network": MLPClassifier(hidden_layer_sizes=(2,), solver="lbfgs", max_iter=3000, random_state=1).fit(
-        X, BOTH
-    ),
-    "labels one by one": OneVsRestClassifier(LogisticRegression()).fit(X, BOTH),
-    "labels of a pipeline": steps(OneVsRestClassifier(LogisticRegression())).fit(X, BOTH),
     "neither": type("Neither", (BaseEstimator,), {"predict": lambda self, X: X})(),
 }
 
 
-@pytest.mark.parametrize("model", NOT_ONE_OUTPUT.values(), ids=NOT_ONE_OUTPUT)
-def test_what_is_no_single_class_or_value_emits_nothing(model, instrumented, caplog):
-    rows = X[:3] if hasattr(model, "feature_names_in_") else X[:3].to_numpy()
-    for method in ("predict", "predict_proba"):
+@pytest.mark.parametrize("model", NO_PREDICTIONS.values(), ids=NO_PREDICTIONS)
+def test_what_is_neither_class_nor_value_emits_nothing(model, instrumented, caplog):
+    for method in ("predict", "predict_proba", "score_samples"):
         if hasattr(model, method):
-            getattr(model, method)(rows)
+            getattr(model, method)(X[:3])
     assert instrumented.spans == ()
     assert caplog.text == ""
 
