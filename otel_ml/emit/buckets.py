@@ -22,6 +22,8 @@ _DIGITS: Final = (6, 9, 12, 15, 17)
 _LAST: Final = (BUCKET_OTHER, BUCKET_WRONG_TYPE, BUCKET_MISSING)
 _BEYOND_INTEGERS: Final = 2.0**63
 """The service takes whole numbers from here on for numbers, not for texts."""
+_TEXT_BYTES: Final = 256
+"""Longer texts are cut, in spans and in the categories of a profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,12 @@ class Buckets:
 
     def place(self, value: object) -> int:
         """Return the index of the bucket that a value falls into."""
+        # The usual cells first: this runs for every feature of every prediction.
+        if type(value) is float and self.edges is not None:
+            return bisect_right(self.edges, value) if value == value else self.missing
+        if type(value) is str and self.positions is not None and len(value) <= _TEXT_BYTES and value.isascii():
+            place = self.positions.get(value)
+            return self.other if place is None else place
         try:
             plain = scalar(value)
         except UnsupportedValueError:
@@ -59,7 +67,9 @@ class Buckets:
     def _place_text(self, plain: Scalar) -> int:
         if isinstance(plain, bool):
             plain = "true" if plain else "false"
-        elif not isinstance(plain, str):
+        elif isinstance(plain, str):
+            plain = plain.encode()[:_TEXT_BYTES].decode(errors="ignore")
+        else:
             # The service reads every number as a double.
             plain = float(plain)
             if not plain.is_integer() or abs(plain) >= _BEYOND_INTEGERS:

@@ -232,6 +232,11 @@ def counts(observations: Observations) -> list[tuple[str, str, int]]:
     return [(each.name, each.bucket, each.total) for each in observations.read()]
 
 
+def test_a_long_text_is_the_category_that_it_is_cut_to() -> None:
+    buckets = categorical_buckets(["x" * 256, "é" * 128, "Bern"])
+    assert [buckets.place(text) for text in ("x" * 300, "é" * 200, "Bern\ud800")] == [0, 1, buckets.other]
+
+
 def test_threads_lose_no_count() -> None:
     observations = Observations(Profile("", {"a": numeric_buckets([0])}), Redaction(Settings()))
 
