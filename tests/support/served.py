@@ -61,7 +61,7 @@ def _answer(status: int, headers: Any, body: bytes) -> Answer:
 
 def together(calls: list[Any]) -> list[Answer]:
     """Make calls at once, each in a thread."""
-    with ThreadPoolExecutor(len(calls)) as pool:
+    with ThreadPoolExecutor(min(len(calls), 32)) as pool:
         return [done.result() for done in [pool.submit(call) for call in calls]]
 
 
