@@ -108,6 +108,7 @@ class Captured:
 
     def clear(self) -> None:
         """Drop the spans so far; metrics are cumulative and stay."""
+        gather.drain()
         self._exporter.clear()
 
     def _named(self, word: str) -> list[ReadableSpan]:
