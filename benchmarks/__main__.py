@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from benchmarks import (
     bench_counts,
     bench_emit,
+    bench_events,
     bench_explain,
     bench_labels,
     bench_monitors,
@@ -25,7 +26,19 @@ from benchmarks import (
 from benchmarks.measure import Row
 
 Suite = Callable[[Callable[[str], None]], Iterator[Row]]
-SUITES = ("decode", "service", "emit", "statistics", "labels", "monitors", "width", "zero_code", "explain", "counts")
+SUITES = (
+    "decode",
+    "service",
+    "emit",
+    "statistics",
+    "labels",
+    "monitors",
+    "width",
+    "zero_code",
+    "explain",
+    "counts",
+    "events",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "zero_code": bench_zero_code.rows,
         "explain": bench_explain.rows,
         "counts": bench_counts.rows,
+        "events": bench_events.rows,
     }
     start = time.monotonic()
     scaling = bench_scale.lines(_progress) if options.scale else None

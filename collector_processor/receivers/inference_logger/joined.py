@@ -141,8 +141,11 @@ class Joined:
             )
         origin = event.namespace, event.service, model
         with self._lock:
-            known = self._origins.setdefault(name, origin) if len(self._origins) < _REMEMBERED else origin
-        if known != origin:
+            known = self._origins.get(name, origin)
+            if name in self._origins or len(self._origins) < _REMEMBERED:
+                # Not every protocol names the model.
+                self._origins[name] = known[0] or origin[0], known[1] or origin[1], known[2] or origin[2]
+        if any(mine and theirs and mine != theirs for mine, theirs in zip(known, origin, strict=True)):
             self._log_once(
                 (name, "mixed"),
                 "model %r: events of several models are counted together: namespace, service and model %r and %r; "

@@ -182,11 +182,7 @@ def _assumed(plan: _Plan, settings: LoggedModel) -> str:
         return ""
     if "value" in plan:
         return "its decimals are counted as predicted values; if they are probabilities of a class, set outputs: score"
-    if (
-        "class" in plan
-        and "scores" not in plan
-        and any(set(map(type, part.columns[0])) <= {int, _NOTHING} for part in plan["class"])
-    ):
+    if plan.keys() == {"class"} and any(set(map(type, part.columns[0])) <= {int, _NOTHING} for part in plan["class"]):
         return "its integers are counted as classes; if they are predicted values, set outputs: value"
     return ""
 

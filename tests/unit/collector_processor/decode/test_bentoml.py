@@ -17,7 +17,7 @@ from collector_processor.decode import DEFAULT_LIMITS, BentoMonitors, DecodeLimi
 from collector_processor.decode.dialects import bentoml
 
 RECORDED = Path(__file__).parents[3] / "fixtures" / "bentoml_1_4_40"
-"""Two requests of ``service.py`` there, with ``meta_sample_rate: 0``; the path of BentoML's file was replaced."""
+"""Two requests of ``tests/e2e/served_elsewhere/bentoml_service.py`` at meta_sample_rate 0; one path is replaced."""
 FIRST, SECOND = ((RECORDED / f"{name}.binpb").read_bytes() for name in ("first", "second"))
 
 

@@ -205,6 +205,14 @@ def test_events_of_several_models_under_one_name_are_noticed(caplog: pytest.LogC
     sink.call(TWO, {"predictions": [1, 0]}, namespace="other")
     [line] = [each.message for each in caplog.records if "counted together" in each.message]
     assert "set receivers.inference_logger.model_name" in line
+    # A body of the other protocol, which does not name the model, is not another model.
+    both = Sink()
+    v2 = {"model_name": "m", "outputs": [tensor("p", [2], "INT64", [1, 0])]}
+    both.post(kserve("request", "v2"), TWO)
+    both.post(kserve("response", "v2"), v2)
+    caplog.clear()
+    both.call(TWO, {"predictions": [1, 0]})
+    assert not [each for each in caplog.records if "counted together" in each.message]
     apart = Sink(model_name="{namespace}/{service}")
     [batch] = apart.call(TWO, {"predictions": [1, 0]}, namespace="other").predictions
     assert batch.model.name == "other/churn"
