@@ -13,9 +13,6 @@ _logger = logging.getLogger("otel_ml")
 
 DELAY_S: Final = 60.0
 NOT_OBSERVED: Final = (
-    "onnxruntime",
-    "river",
-    "statsmodels",
     "tensorflow",
     "torch",
     "transformers",

@@ -79,6 +79,8 @@ def registered_features(models: Iterable[object]) -> tuple[str, ...] | None:
 def _put(kept: ByInstance[ValueT], model: object, value: ValueT) -> None:
     global _revision
     kept.put(model, value)
+    if type(model).__module__.startswith("statsmodels."):  # its results predict inside of a wrapper
+        kept.put(getattr(model, "_results", model), value)
     _revision += 1
 
 
