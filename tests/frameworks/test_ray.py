@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,12 +110,19 @@ def sink() -> Iterator[Sink]:
         yield server
 
 
+@pytest.fixture
+def place() -> Iterator[str]:
+    """A folder for Ray's own files, whose sockets need a short path."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
 @pytest.mark.timeout(900)
-def test_predictions_have_the_deployment_and_the_id_of_the_request(sink: Sink, tmp_path: Path) -> None:
+def test_predictions_have_the_deployment_and_the_id_of_the_request(sink: Sink, tmp_path: Path, place: str) -> None:
     (tmp_path / "server.py").write_text(SERVER)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "server.py", port, f"/tmp/ray-{port}"]
+    command = [sys.executable, "server.py", port, place]
     environ = {"RAY_USAGE_STATS_ENABLED": "0", "OTEL_ML_MODEL_NAME": "env"}
     with serving(sink.endpoint, tmp_path, command, f"{url}/-/healthz", timeout_s=170, **environ):
         wait_until(lambda: "every application runs" in (tmp_path / "server.log").read_text(errors="replace"), 170)
