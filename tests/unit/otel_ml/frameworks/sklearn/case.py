@@ -41,7 +41,7 @@ def clones(models: dict[str, Any]) -> dict[str, Any]:
     from sklearn.base import clone
 
     X, classes, _ = training()
-    copied = models | {name: clone(models[name]) for name in ("plain", "pipeline", "search")}
+    copied: dict[str, Any] = models | {name: clone(models[name]) for name in ("plain", "pipeline", "search")}
     copied["plain"].fit(X.to_numpy(), classes)
     copied["pipeline"].fit(X, classes)
     copied["search"].fit(X, classes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,6 +30,11 @@ X = pd.DataFrame(RNG.random((60, 3)), columns=["age", "amount", "hour"])
 VALUES = np.c_[X["age"] * 3, X["hour"] - X["amount"]]
 LABELS = np.c_[X["age"] > 0.5, X["hour"] > 0.4, X["amount"] > 0.6].astype(int)
 CLASSES = np.c_[np.array(["a", "b", "c"])[np.digitize(X["age"], [0.3, 0.6])], np.where(X["hour"] > 0.5, "late", "soon")]
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, float]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy().tolist()]
+
 
 REGRESSORS = [
     MultiOutputRegressor(Ridge()),
@@ -57,7 +64,7 @@ def test_each_value_is_a_prediction_of_its_own_model(instrumentor, captured, mod
     for output in range(2):
         seen = [row for row in captured.predictions if row.model == f"prices/{output}"]
         assert [row.value for row in seen] == expected[:, output].tolist()
-        assert [dict(row.features) for row in seen] == X[:rows].to_dict("records")
+        assert [dict(row.features) for row in seen] == rows_of(X[:rows])
         assert [row.id for row in seen] == last_prediction_ids()
     assert len(captured.spans) == 2
     starts = {span.start_time for span in captured.spans}
@@ -127,7 +134,8 @@ def test_sparse_labels_are_read(instrumented):
     from scipy.sparse import csr_matrix
 
     model = OneVsRestClassifier(LogisticRegression()).fit(X, csr_matrix(LABELS))
-    expected = model.predict(X[:4]).toarray()
+    labels: Any = model.predict(X[:4])
+    expected = labels.toarray()
     for output in range(3):
         seen = [row.class_ for row in instrumented.predictions if row.model.endswith(f"/{output}")]
         assert seen == [str(label) for label in expected[:, output]]
@@ -203,6 +211,8 @@ def test_many_outputs_are_not_observed_which_is_said_once(instrumented, caplog):
 
 class Unsaid(RegressorMixin, BaseEstimator):
     """An application's own; ``said`` is what it says of its outputs."""
+
+    n_outputs_: int
 
     def fit(self, X, y):
         return self
