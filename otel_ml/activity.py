@@ -15,7 +15,6 @@ DELAY_S: Final = 60.0
 NOT_OBSERVED: Final = (
     "tensorflow",
     "torch",
-    "transformers",
 )
 """Libraries whose models are not observed without code."""
 
