@@ -91,8 +91,7 @@ def _features(exog: Any, names: list[str]) -> Any:
     if isinstance(exog, Mapping):
         return exog
     if hasattr(exog, "columns"):
-        constants = [name for name in _CONSTANTS if name in exog.columns]
-        return exog.drop(columns=constants) if constants else exog
+        return _without_constants(exog)
     if getattr(exog, "index", None) is not None and hasattr(exog, "to_dict"):  # a row of a frame
         return {name: cell for name, cell in exog.to_dict().items() if name not in _CONSTANTS}
     table = np.asarray(exog)
@@ -102,3 +101,14 @@ def _features(exog: Any, names: list[str]) -> Any:
         return None
     columns = {name: cells for name, cells in zip(names, table.T, strict=True) if name not in _CONSTANTS}
     return {name: cells.tolist()[0] for name, cells in columns.items()} if len(table) == 1 else columns
+
+
+def _without_constants(frame: Any) -> Any:
+    titles = list(frame.columns)
+    if not set(titles) & set(_CONSTANTS) or len(set(titles)) < len(titles):
+        return frame
+    # A frame without these columns is a copy, which costs more than all the rest of a call of one row.
+    if len(frame) == 1 and hasattr(frame, "iloc"):
+        cells = zip(titles, frame.to_numpy(dtype=object)[0], strict=True)
+        return {title: cell for title, cell in cells if title not in _CONSTANTS}
+    return {title: frame[title] for title in titles if title not in _CONSTANTS}
