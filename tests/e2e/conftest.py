@@ -10,6 +10,7 @@ import pytest
 from stack import Stack, free_port, tool
 
 HERE = Path(__file__).parent
+collect_ignore = ["served_elsewhere"]  # programs of other environments, with what is installed there
 
 
 @pytest.hookimpl(tryfirst=True)
