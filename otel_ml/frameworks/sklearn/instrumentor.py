@@ -26,17 +26,17 @@ members predict under :func:`otel_ml.frameworks.base.quiet`, because context doe
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 from otel_ml.frameworks.base import Begin, Hooks, Started, is_inside, observing, quietly, shielded
+from otel_ml.frameworks.callers import driven_by
 from otel_ml.frameworks.described import Description, Models
 from otel_ml.frameworks.framework import FrameworkInstrumentor, Options
 from otel_ml.frameworks.names import Plans
@@ -51,8 +51,6 @@ _BASES: Final = ("BaseEstimator", "ClassifierMixin", "RegressorMixin")
 
 _CALLER: Final = 3
 """Frames from `_passes` to the caller of a replaced method: the seam, the replacement, the caller."""
-_FRAMES: Final = 20
-"""Callers checked for scikit-learn's own code; a user's scorer or callback is closer than this."""
 
 
 Plan: TypeAlias = Mapping[str, Begin]
@@ -105,7 +103,7 @@ class _Observer:
 
     def begin(self, method: str, estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started | None:
         """Decide whether this call is a prediction, and start observing it."""
-        if _driven_by_sklearn(inspect.currentframe()):
+        if driven_by("sklearn."):
             return None
         start = self.plans.of(estimator).get(method)
         return None if start is None else start(estimator, args, kwargs)
@@ -230,18 +228,3 @@ def _passes() -> bool:
         return False
     caller: object = frame.f_globals.get("__name__")
     return isinstance(caller, str) and caller.startswith("sklearn.")
-
-
-def _driven_by_sklearn(frame: FrameType | None) -> bool:
-    """Return whether scikit-learn itself made this call, in this thread.
-
-    A context variable cannot show this: scikit-learn predicts in its own threads, and outside any estimator.
-    """
-    for _ in range(_FRAMES):
-        if frame is None:
-            return False
-        module = frame.f_globals.get("__name__", "")
-        if module == "sklearn" or module.startswith("sklearn."):
-            return True
-        frame = frame.f_back
-    return False

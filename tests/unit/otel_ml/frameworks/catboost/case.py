@@ -60,10 +60,6 @@ def validates(models: dict[str, Any], table: Any) -> None:
     ranker.predict(X[["age", "calls"]])
 
 
-def loaded(models: dict[str, Any]) -> dict[str, Any]:
-    return {name: type(model)().load_model(blob=model._serialize_model()) for name, model in models.items()}
-
-
 CASE = Case(
     instrumentor=CatBoostInstrumentor,
     make=make,
