@@ -60,7 +60,7 @@ def components() -> Iterator[Component]:
     """Return every receiver, connector, exporter, extension, monitor and drift method, the decoder and compiled parts.
 
     >>> [item.name for item in components() if item.kind == "receiver"]
-    ['otlp']
+    ['otlp', 'inference_logger']
     """
     yield from _registered(RECEIVERS)
     for name, settings in CONNECTORS.items():

@@ -160,9 +160,15 @@ class _Sender:
 
 def drain() -> None:
     """Send everything that waits in any buffer."""
-    for gatherer in list(_living):
+    for gatherer in _gatherers():
         if len(gatherer):
             gatherer.drain()
+
+
+def _gatherers() -> list[Gatherer[Any]]:
+    while True:
+        with suppress(RuntimeError):  # another thread makes a model at this moment
+            return list(_living)
 
 
 _living: WeakSet[Gatherer[Any]] = WeakSet()
@@ -173,7 +179,7 @@ drain_first(drain)
 def _after_fork_in_child() -> None:
     global _sender
     _sender = _Sender()
-    for gatherer in list(_living):
+    for gatherer in _gatherers():
         gatherer.restart()
 
 

@@ -23,7 +23,7 @@ from otel_ml.prediction import Prediction
 from otel_ml.problems import report
 from otel_ml.semconv import MODEL_TASK, TASKS, Task
 
-CLASSES: Final = "ml.model.classes"
+CLASSES: Final = "otel_ml.classes"
 """Key of a model's metadata: its classes, in the order of its probabilities."""
 _LANGUAGE: Final = (
     "diffusers",

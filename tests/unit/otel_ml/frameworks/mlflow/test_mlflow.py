@@ -217,11 +217,11 @@ def test_a_result_that_cannot_be_recorded_is_reported_once(
     for _ in range(3):
         pyfunc.predict(TABLE[:2])
     [message] = [message for message in caplog.messages if "no outputs" in message]
-    assert "ml.model.classes" in message
+    assert "otel_ml.classes" in message
 
 
 def test_metadata_of_the_model_says_what_its_numbers_are(seen: Captured, tmp_path: Path) -> None:
-    metadata: dict[str, Any] = {"ml.model.classes": ["stays", "leaves"]}
+    metadata: dict[str, Any] = {"otel_ml.classes": ["stays", "leaves"]}
     pyfunc = saved(tmp_path / "a", Custom(np.array([[0.25, 0.75], [0.5, 0.5]])), metadata=metadata)
     pyfunc.predict(TABLE[:1])
     metadata = {"ml.model.task": "binary_classification"}
