@@ -102,10 +102,14 @@ def test_a_connection_of_a_great_age_is_replaced(
 ) -> None:
     keepalive = {"server_parameters": {"max_connection_age": "300ms", "max_connection_age_grace": "5s"}}
     service = serve(grpc={"options": GrpcProtocol.model_validate({"keepalive": keepalive}).options()})
-    channel, states = connect(service), list[grpc.ChannelConnectivity]()
-    channel.subscribe(states.append, try_to_connect=True)
+    channel, states, before = connect(service), list[grpc.ChannelConnectivity](), set(threading.enumerate())
+    watch = states.append
+    channel.subscribe(watch, try_to_connect=True)
     wait_until(lambda: grpc.ChannelConnectivity.IDLE in states[1:])
     assert channel.unary_unary(CHECK)(b"", timeout=10) == SERVING
+    channel.unsubscribe(watch)
+    # gRPC's thread raises if the channel is closed while it watches it.
+    wait_until(lambda: not any(thread.name.endswith("(_run)") for thread in set(threading.enumerate()) - before))
 
 
 def test_the_keys_of_the_collector_reach_grpc() -> None:
