@@ -24,7 +24,7 @@ settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 Sample = tuple[dict[str, str], float]
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class PrometheusServer:
